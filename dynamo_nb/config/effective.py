@@ -1,0 +1,205 @@
+"""Layers made one effective configuration, with every fault found on the way."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Collection, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
+
+from dynamo_nb.config.constructor import DEFAULT, Constructor, deal
+from dynamo_nb.config.layers import (
+    Layer,
+    Path,
+    Tree,
+    Value,
+    leaves,
+    merged,
+    origin_in,
+    overlaid,
+    placed,
+    plain,
+    subtree,
+    tree_of,
+)
+from dynamo_nb.config.service_args import ServiceArgs, faults_of
+from dynamo_nb.config.service_config import COMMON, SERVICE_ARGS, SUBSCRIPTIONS, underscored, with_common
+from dynamo_nb.config.settings import EffectiveConfig, ServiceSettings
+from dynamo_nb.errors import ConfigError, Problem, nearest
+from dynamo_nb.sdk.service import ServiceDefinition
+
+__all__ = ["EffectiveConfig", "ServiceSettings", "resolve"]
+
+_NEAR = 0.8
+"""How alike (difflib ratio) a key must be to a parameter to be taken for a misspelling of it."""
+_MISPLACED = {"workers", "resources", "envs", "dynamo"}
+"""Fields of ServiceArgs that people write beside it instead of inside; the decorator mentions them unquoted."""
+
+
+def resolve(
+    definitions: Sequence[ServiceDefinition],
+    layers: Sequence[Layer],
+    *,
+    known: Collection[str] = (),
+    namespace: str | None = None,
+) -> EffectiveConfig:
+    """The effective configuration of the services that run.
+
+    layers: lowest to highest; under them stand the constructors' defaults, the decorators and `Common`.
+    known: further services that the layers may name. namespace: what `--namespace` says, over all layers.
+
+    Raises ConfigError with every fault: names of no service, unknown or ill-typed ServiceArgs, constructor arguments of
+    the wrong type or missing, keys that look like misspelt parameters, subscriptions to what Common lacks.
+    """
+    services = list(dict.fromkeys([*(d.name for d in definitions), *known]))
+    problems = list(_unknown_services(layers, {*services, COMMON}))
+    written: Tree = {}
+    for layer in layers:
+        written = merged(
+            written, {n: subtree(node) or {} for n, node in layer.values.items() if n in {*services, COMMON}}
+        )
+    if namespace is not None:
+        for name in services:
+            path = (name, SERVICE_ARGS, "dynamo", "namespace")
+            written = merged(written, placed(path, Value(namespace, "--namespace")))
+    settings = {d.name: _Service(d, written, problems).settings() for d in definitions}
+    if problems:
+        raise ConfigError(problems)
+    return EffectiveConfig({name: found for name, found in settings.items() if found is not None}, written)
+
+
+def _unknown_services(layers: Sequence[Layer], known: set[str]) -> Iterator[Problem]:
+    for layer in layers:
+        for name, node in layer.values.items():
+            if name not in known:
+                message = f"there is no service {name!r}: {nearest(name, known)}"
+                yield Problem(message, name, next(leaves(node))[1].origin)
+
+
+class _Service:
+    """The settings of one service; adds what is wrong with them to `problems`."""
+
+    def __init__(self, definition: ServiceDefinition, written: Tree, problems: list[Problem]) -> None:
+        self.definition, self.problems = definition, problems
+        self.own = subtree(written.get(definition.name)) or {}
+        self.common = subtree(written.get(COMMON)) or {}
+
+    def settings(self) -> ServiceSettings | None:
+        section = with_common(self.own, self.common, self._subscriptions(), overlaid)
+        found = self._service_args(section.get(SERVICE_ARGS))
+        dealt = deal(self.definition, section)
+        self.problems += dealt.problems
+        self.problems += _misspelt(self.definition, dealt)
+        if found is None:
+            return None
+        args, args_tree = found
+        parameters = self._parameters(dealt)
+        return ServiceSettings(
+            name=self.definition.name,
+            args=args,
+            parameters={key: _whole(node) for key, node in parameters.items()},
+            extras={key: _whole(node) for key, node in dealt.extras.items()},
+            values={SERVICE_ARGS: args_tree}
+            | {dealt.written.get(key, key): node for key, node in parameters.items()}
+            | dealt.extras,
+            _arguments=dealt.arguments,
+        )
+
+    def _fault(self, message: str, path: Path, origin: str) -> None:
+        self.problems.append(Problem(message, ".".join((self.definition.name, *path)), origin))
+
+    def _subscriptions(self) -> list[str]:
+        node = self.own.get(SUBSCRIPTIONS)
+        if node is None:
+            return []
+        names = plain(node)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            self._fault("should be a list of keys of Common", (SUBSCRIPTIONS,), origin_in(node))
+            return []
+        for name in names:
+            if name not in self.common:
+                message = f"Common has no key {name!r}: {nearest(name, self.common)}"
+                self._fault(message, (SUBSCRIPTIONS,), origin_in(node))
+        return names
+
+    def _service_args(self, node: Value | Tree | None) -> tuple[ServiceArgs, Tree] | None:
+        given = subtree(node)
+        if given is None:
+            assert node is not None
+            self._fault(f"should be a mapping, not {plain(node)!r:.80}", (SERVICE_ARGS,), origin_in(node))
+            return None
+        decorator = tree_of(dict(self.definition.args), f"@service, {self.definition.origin}")
+        tree = merged(decorator if isinstance(decorator, dict) else {}, given)
+        try:
+            args = ServiceArgs.model_validate(plain(tree))
+        except ValidationError as error:
+            for path, message in faults_of(error):
+                self._fault(message, (SERVICE_ARGS, *path), origin_in(tree, path))
+            return None
+        origins = {path: value.origin for path, value in leaves(tree)}
+        shown: Tree = {}
+        for path, value in leaves(tree_of(args.model_dump(exclude_none=True), "default")):
+            if value.value != {}:
+                shown = merged(shown, placed(path, Value(value.value, origins.get(path, "default"))))
+        return args, shown
+
+    def _parameters(self, dealt: Constructor) -> Tree:
+        """In the order of the constructor, then what its `**kwargs` takes."""
+        parameters: Tree = {}
+        for key in self.definition.parameters:
+            if key in dealt.trees:
+                parameters[key] = dealt.trees[key]
+            elif key in dealt.defaults:
+                default = to_jsonable_python(dealt.defaults[key], inf_nan_mode="constants", fallback=repr)
+                parameters[key] = tree_of(default, DEFAULT)
+        return parameters | dealt.trees
+
+
+def _whole(node: Value | Tree) -> Value:
+    return Value(plain(node), origin_in(node))
+
+
+def _misspelt(definition: ServiceDefinition, dealt: Constructor) -> Iterator[Problem]:
+    """Extra keys that nothing seems to read and that look like something else.
+
+    A key that the class's own text mentions is meant; so is any key where the text hands all of them to a library.
+    """
+    if not dealt.extras:
+        return
+    text = _text_of(definition.cls)
+    unset = [key for key in definition.parameters if key not in dealt.trees]
+    sections = {"serviceargs": SERVICE_ARGS, "common_configs": SUBSCRIPTIONS}
+    for key, node in dealt.extras.items():
+        if key not in _MISPLACED and (_mentions(text, key) or _mentions(text, underscored(key))):
+            continue
+        meant = ""
+        if close := get_close_matches(underscored(key).lower(), sections, n=1, cutoff=_NEAR):
+            meant = sections[close[0]]
+        elif _mentions(text, "as_args"):
+            continue
+        elif close := get_close_matches(underscored(key), unset, n=1, cutoff=_NEAR):
+            meant = close[0]
+        elif key in _MISPLACED and not re.search(rf"[\"']{key}[\"']", text):
+            meant = f"{SERVICE_ARGS}.{key}"
+        if meant:
+            message = f"nothing in {definition.name} reads {key!r}: did you mean {meant!r}?"
+            yield Problem(message, f"{definition.name}.{key}", origin_in(node))
+
+
+def _mentions(text: str, name: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
+
+
+def _text_of(cls: type) -> str:
+    """The source of the class and its bases, as much of it as can be had."""
+    texts: list[Any] = []
+    for kind in cls.__mro__[:-1]:
+        try:
+            texts.append(vars(kind).get("__dynamo_source__") or inspect.getsource(kind))
+        except (OSError, TypeError):  # built in, or typed at a prompt
+            continue
+    return "\n".join(str(text) for text in texts)

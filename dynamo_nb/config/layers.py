@@ -1,0 +1,164 @@
+"""A layer of configuration: nested values, each of which remembers where it was written.
+
+A tree maps a key to a `Value` or to a further tree; a list is one value, and so is an empty mapping. Layers are merged
+key by key at every level, the higher one winning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from dynamo_nb.config.service_args import envs_by_name
+from dynamo_nb.config.service_config import SERVICE_ARGS, VARIABLE, config_text, parsed_config
+from dynamo_nb.errors import ConfigError, Problem
+
+_TEXTS = {"envs", "labels"}
+"""Fields of ServiceArgs whose values are texts, and whose keys may contain dots."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value and its origin: `config.yaml:7`, `--Backend.temperature`, `@service, cell 4, line 3`."""
+
+    value: Any
+    origin: str
+
+
+Tree: TypeAlias = "dict[str, Value | Tree]"
+Path: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source of configuration: service name -> keys."""
+
+    name: str
+    values: Tree
+
+
+def holds_texts(path: Path) -> bool:
+    """Whether what stands below `path` (service first) is text whatever it looks like: `Backend.ServiceArgs.envs`."""
+    return len(path) >= 3 and path[1] == SERVICE_ARGS and path[2] in _TEXTS
+
+
+def split_key(key: str) -> Path:
+    """`Backend.ServiceArgs.workers` as a path; the dots in the name of a label do not split it."""
+    path = tuple(key.split("."))
+    return (*path[:3], ".".join(path[3:])) if holds_texts(path) and len(path) > 3 else path
+
+
+def is_empty(node: Value | Tree) -> bool:
+    return isinstance(node, Value) and isinstance(node.value, Mapping) and not node.value
+
+
+def subtree(node: Value | Tree | None) -> Tree | None:
+    """What a section holds; a section left empty in YAML (None) is an empty one. None if it is no section."""
+    if isinstance(node, Value):
+        return None if node.value is not None and not is_empty(node) else {}
+    return {} if node is None else node
+
+
+def merged(low: Tree, high: Tree) -> Tree:
+    """Both trees, `high` winning key by key; keys keep the order in which they were first written."""
+    return low | {key: overlaid(low[key], node) if key in low else node for key, node in high.items()}
+
+
+def overlaid(low: Value | Tree, high: Value | Tree) -> Value | Tree:
+    if isinstance(low, dict) and isinstance(high, dict):
+        return merged(low, high)
+    return low if isinstance(low, dict) and is_empty(high) else high
+
+
+def placed(path: Path, node: Value | Tree) -> Tree:
+    """A tree that holds `node` at `path`."""
+    for key in reversed(path):
+        node = {key: node}
+    assert isinstance(node, dict)
+    return node
+
+
+def plain(node: Value | Tree) -> Any:
+    """The values alone, as fresh nested dicts."""
+    return node.value if isinstance(node, Value) else {key: plain(child) for key, child in node.items()}
+
+
+def leaves(node: Value | Tree, path: Path = ()) -> Iterator[tuple[Path, Value]]:
+    if isinstance(node, Value):
+        yield path, node
+    else:
+        for key, child in node.items():
+            yield from leaves(child, (*path, key))
+
+
+def origin_in(node: Value | Tree, path: Path = ()) -> str:
+    """The origin of what stands at `path`, or at as much of it as there is; of a subtree, those of its leaves."""
+    for step in path:
+        if isinstance(node, Value) or step not in node:
+            break
+        node = node[step]
+    return ", ".join(dict.fromkeys(value.origin for _, value in leaves(node)))
+
+
+def tree_of(value: Any, origin: str) -> Value | Tree:
+    """Plain data as a tree, every leaf with this origin."""
+    if isinstance(value, Mapping) and value:
+        return {str(key): tree_of(child, origin) for key, child in value.items()}
+    return Value(value, origin)
+
+
+def sections_of(name: str, values: Tree) -> Layer:
+    """The layer of these values, with `envs` by name; ConfigError unless each service has a mapping of keys."""
+    problems = [
+        Problem("should be a mapping of keys to values", service, origin_in(node))
+        for service, node in values.items()
+        if subtree(node) is None
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return Layer(name, {service: _one_form(node) for service, node in values.items()})
+
+
+def _one_form(section: Value | Tree) -> Value | Tree:
+    """`envs` by name, so that layers merge; ServiceArgs or a field of it left empty (None) is not said at all."""
+    if not isinstance(section, dict) or SERVICE_ARGS not in section:
+        return section
+    args = subtree(section[SERVICE_ARGS])
+    if args is None:
+        return section
+    args = {key: node for key, node in args.items() if not (isinstance(node, Value) and node.value is None)}
+    if isinstance(envs := args.get("envs"), Value):
+        args["envs"] = tree_of(envs_by_name(envs.value), envs.origin)
+    return {**section, SERVICE_ARGS: args or Value({}, origin_in(section[SERVICE_ARGS]))}
+
+
+def mapping_layer(mapping: Mapping[str, Any], origin: str) -> Layer:
+    """A layer from Python values; `{"Backend.suffix": "!"}` and `{"Backend": {"suffix": "!"}}` say the same.
+
+    Dots nest in the names of services and of their keys, not deeper. Raises ConfigError for a value that has no JSON
+    form, since the configuration travels to workers as JSON.
+    """
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+    values: Tree = {}
+    problems = []
+    for top, section in mapping.items():
+        below = section if "." not in str(top) and isinstance(section, Mapping) and section else {"": section}
+        for key, value in below.items():
+            path = split_key(f"{top}.{key}" if key != "" else str(top))
+            try:
+                data = to_jsonable_python(value, inf_nan_mode="constants")
+            except PydanticSerializationError:
+                problems.append(Problem(f"a {type(value).__name__} has no JSON form", ".".join(path), origin))
+            else:
+                values = merged(values, placed(path, tree_of(data, origin)))
+    if problems:
+        raise ConfigError(problems, remedy="give text, numbers, true or false, lists and mappings")
+    return sections_of(origin, values)
+
+
+def env_layer() -> Layer:
+    """What DYNAMO_SERVICE_CONFIG says; ConfigError if it is not a JSON object of objects."""
+    values = tree_of(parsed_config(config_text()), VARIABLE)
+    return sections_of(VARIABLE, values if isinstance(values, dict) else {})

@@ -1,0 +1,161 @@
+"""Configuration in YAML: a file, or the text of a cell, as a layer whose every value knows its line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from dynamo_nb.config.layers import Layer, Path, Tree, Value, holds_texts, sections_of
+from dynamo_nb.errors import ConfigError, Problem
+
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
+_STR, _FLOAT, _TIMESTAMP, _NULL, _MERGE = (
+    f"tag:yaml.org,2002:{name}" for name in ("str", "float", "timestamp", "null", "merge")
+)
+# YAML 1.1 wants a dot and a sign in `1e-5`, so PyYAML reads a learning rate as text.
+_EXPONENT = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the values that JSON has: a date stays text."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes exactly the texts that `_Loader` would take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def _text(dumper: _Dumper, text: str) -> Node:
+    # PyYAML folds the rarer line breaks of Unicode into spaces, unless they are escaped.
+    return dumper.represent_scalar(_STR, text, style='"' if any(c in text for c in "\x85\u2028\u2029") else None)
+
+
+_Dumper.add_representer(str, _text)
+for _kind in (_Loader, _Dumper):
+    _kind.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _kind.add_implicit_resolver(_FLOAT, re.compile(rf"^(?:{_EXPONENT.pattern})$"), list("-+.0123456789"))
+
+
+def to_yaml(data: Any) -> str:
+    """Plain data as YAML that `yaml_layer` reads as the same data."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def yaml_layer(source: str | FilePath, name: str | None = None) -> Layer:
+    """A layer from a YAML file, or from a text: a `str` is one if it has a line break or a `name` comes with it.
+
+    Origins are `name:line`; the name of a file is its path as given. Raises ConfigError for a file that cannot be read,
+    for bad YAML (with line, column and the reason), a key given twice, and anything but services with their keys.
+    """
+    if isinstance(source, FilePath) or (name is None and "\n" not in source):
+        name = name or str(source)
+        try:
+            text = FilePath(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            remedy = f"looked for {FilePath(source).absolute()}"
+            raise ConfigError([Problem(f"cannot read {name}: {reason}", origin=name)], remedy=remedy) from None
+    else:
+        text, name = source, name or "YAML"
+    return _Reading(name).layer(text)
+
+
+class _Reading:
+    """One pass over a document; collects problems on its way."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.problems: list[Problem] = []
+        self.open: list[Node] = []
+        self.flat: list[Node] = []  # an alias leads to the same mapping again, by then with the merged keys inside
+
+    def layer(self, text: str) -> Layer:
+        try:
+            self.loader = _Loader(text)
+            root = self.loader.get_single_node()
+            values = self._sections(root)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "its end"
+            reason = ", ".join(part for part in (error.context, error.problem) if part)
+            origin = f"{self.name}:{mark.line + 1}" if mark else self.name
+            raise ConfigError([Problem(f"not valid YAML at {place}: {reason}", origin=origin)]) from None
+        except yaml.YAMLError as error:
+            raise ConfigError([Problem(f"not valid YAML: {error}", origin=self.name)]) from None
+        if self.problems:
+            raise ConfigError(self.problems)
+        return sections_of(self.name, values)
+
+    def _sections(self, root: Node | None) -> Tree:
+        if root is None or (isinstance(root, ScalarNode) and root.tag == _NULL):
+            return {}
+        if not isinstance(root, MappingNode):
+            self._fault("the top level should be a mapping of service names", (), root)
+            return {}
+        tree = self._tree(root, (), self._line(root))
+        return tree if isinstance(tree, dict) else {}
+
+    def _tree(self, node: Node, path: Path, origin: str) -> Value | Tree:
+        if not isinstance(node, MappingNode) or node.tag not in _PLAIN_TAGS:
+            return Value(self._data(node, path), origin)
+        if not node.value:
+            return Value({}, origin)
+        return {key: self._tree(child, (*path, key), line) for key, child, line in self._items(node, path)}
+
+    def _data(self, node: Node, path: Path) -> Any:
+        if node.tag not in _PLAIN_TAGS:
+            self._fault(f"a value of type {node.tag.rpartition(':')[2]} has no JSON form", path, node)
+            return None
+        if isinstance(node, MappingNode):
+            return {key: self._data(child, (*path, key)) for key, child, _ in self._items(node, path)}
+        if isinstance(node, SequenceNode):
+            return [self._data(child, path) for child in self._inside(node, node.value)]
+        if holds_texts(path) and isinstance(node, ScalarNode) and not (node.tag == _NULL and node.value):
+            return node.value
+        if node.tag == _FLOAT and _EXPONENT.fullmatch(node.value):
+            return float(node.value.replace("_", ""))
+        return self.loader.construct_object(node)
+
+    def _items(self, node: MappingNode, path: Path) -> Iterator[tuple[str, Node, str]]:
+        """Keys as they were written, with the value and the line of each; `<<` is merged in, own keys winning."""
+        if node not in self.flat:
+            self._check_keys(node, path)
+            if self.problems:
+                return
+            self.loader.flatten_mapping(node)
+            self.flat.append(node)
+        children = {key.value: (child, self._line(key)) for key, child in node.value}
+        for key, (child, line) in self._inside(node, children.items()):
+            yield key, child, line
+
+    def _check_keys(self, node: MappingNode, path: Path) -> None:
+        seen: dict[str, Node] = {}
+        for key, _ in node.value:
+            if not isinstance(key, ScalarNode):
+                self._fault("a key should be a word", path, key)
+            elif key.tag != _MERGE and (first := seen.setdefault(key.value, key)) is not key:
+                self._fault(f"given twice, first in line {first.start_mark.line + 1}", (*path, key.value), key)
+
+    def _inside(self, node: Node, children: Any) -> Iterator[Any]:
+        if node in self.open:
+            self._fault("an alias that contains itself", (), node)
+            return
+        self.open.append(node)
+        yield from children
+        self.open.pop()
+
+    def _line(self, node: Node) -> str:
+        return f"{self.name}:{node.start_mark.line + 1}"
+
+    def _fault(self, message: str, path: Path, node: Node) -> None:
+        self.problems.append(Problem(message, ".".join(path), self._line(node)))

@@ -1,0 +1,81 @@
+"""HTTP ports: each service with HTTP endpoints gets its own, held for it as long as the deployment lives."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import psutil
+
+from dynamo_nb.errors import PlacementError
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
+_TRIES = 200
+
+
+class Ports:
+    """Gives out ports from `first` on; 0 lets the system choose.
+
+    A port is held by a bound socket that does not listen. Workers bind the same port with SO_REUSEPORT, so that an old
+    and a new version can both accept while one replaces the other.
+    """
+
+    def __init__(self, host: str = DEFAULT_HOST, first: int = DEFAULT_PORT) -> None:
+        self.host, self.first = host, first
+        self._held: dict[str, socket.socket] = {}
+
+    def of(self, service: str) -> tuple[str, int]:
+        """The (host, port) of a service, taken now if it has none.
+
+        Raises PlacementError that names the owner if the first port is taken.
+        """
+        if service not in self._held:
+            self._held[service] = self._take()
+        return self.host, self._held[service].getsockname()[1]
+
+    def release(self, service: str) -> None:
+        if (held := self._held.pop(service, None)) is not None:
+            held.close()
+
+    def _take(self) -> socket.socket:
+        if self.first == 0:
+            return _bind(self.host, 0)
+        for port in range(self.first, self.first + _TRIES):
+            if any(held.getsockname()[1] == port for held in self._held.values()):
+                continue
+            try:
+                return _bind(self.host, port)
+            except OSError as error:
+                # Only the port that was asked for must be had; the next services take what is free after it.
+                if not self._held:
+                    taken = error.errno == errno.EADDRINUSE
+                    what = f"port {port} is taken by {_owner(port)}" if taken else f"port {port}: {error.strerror}"
+                    raise PlacementError(
+                        what,
+                        where=f"HTTP endpoints on {self.host}:{port}",
+                        remedy="choose another with --port (0 takes a free one) or DYNAMO_PORT, or stop its owner",
+                    ) from None
+        raise PlacementError(f"no free port between {self.first} and {self.first + _TRIES}")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if port:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:  # alone on the port, or this raises
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    held = socket.socket(family, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind((host, port))
+    return held
+
+
+def _owner(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.pid:
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    except psutil.Error:
+        pass
+    return "another user's process"

@@ -1,0 +1,133 @@
+"""What runs inside a worker's process, from the fork to its end.
+
+The process is forked from one that has already imported ipykernel and the runtime, which makes a worker ready several
+times faster than a fresh interpreter. It leads its own process group; what it prints goes to its log file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dynamo_nb.deploy.lifeline import Lifeline
+from dynamo_nb.errors import DynamoError, to_wire
+from dynamo_nb.runtime.worker import Assignment, Worker
+
+_INTERNAL = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything a new worker process is given. environ replaces the environment; path goes before `sys.path`.
+
+    connection_file: of its kernel; empty for a worker without one.
+    """
+
+    assignment: Assignment
+    control: str
+    log: str
+    environ: dict[str, str]
+    path: list[str] = field(default_factory=list)
+    cwd: str = "."
+    connection_file: str = ""
+
+
+def run(launch: Launch) -> None:
+    """Runs a worker until it is told to stop; the target of the forked process."""
+    os.setsid()
+    log = os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    os.environ.clear()
+    os.environ.update(launch.environ)
+    os.chdir(launch.cwd)
+    sys.path[:0] = launch.path
+    sys.argv = [f"dynamo-worker {launch.assignment.worker_id}"]
+    lifeline = Lifeline(launch.control, launch.assignment.worker_id)
+    try:
+        import uvloop
+
+        loop = uvloop.new_event_loop()
+    except ImportError:
+        loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = Worker(launch.assignment)
+    life = _Life(worker, lifeline, loop)
+    if launch.connection_file:
+        from dynamo_nb.deploy.kernel import Kernel
+
+        kernel = Kernel(launch.connection_file)
+        life.begin(kernel.bind)
+        kernel.run()
+    else:
+        life.begin()
+        loop.run_forever()
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+class _Life:
+    """Takes the supervisor's commands to the worker, one after the other, and reports what comes of them."""
+
+    def __init__(self, worker: Worker, lifeline: Lifeline, loop: asyncio.AbstractEventLoop) -> None:
+        self._worker, self._lifeline, self._loop = worker, lifeline, loop
+        self._commands: asyncio.Queue[str] = asyncio.Queue()
+        self._step: asyncio.Task[None] | None = None
+
+    def begin(self, built: Callable[[object], None] = lambda _: None) -> None:
+        """built: is given the service once it has been made."""
+        self._built = built
+        self._loop.create_task(self._obey())
+        self._loop.add_signal_handler(signal.SIGTERM, self._commands.put_nowait, "stop")
+        self._lifeline.on_command(
+            lambda command: self._loop.call_soon_threadsafe(self._commands.put_nowait, command)  # type: ignore[arg-type]
+        )
+
+    async def _obey(self) -> None:
+        while (command := await self._commands.get()) != "stop":
+            self._step = asyncio.create_task(self._prepare() if command == "begin" else self._serve())
+        if self._step is not None and not self._step.done():
+            self._step.cancel()
+            await asyncio.wait([self._step])
+        self._lifeline.tell(state="draining")
+        await self._worker.stop()
+        self._loop.stop()
+
+    async def _prepare(self) -> None:
+        try:
+            await self._worker.prepare()
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._built(self._worker.instance)
+            self._lifeline.tell(state="prepared")
+
+    async def _serve(self) -> None:
+        try:
+            url = await self._worker.serve()
+        except Exception as error:
+            self._fail(error)
+        else:
+            runtime = self._worker.runtime
+            self._lifeline.tell(state="ready", url=url, instance_id=str(runtime.instance_id) if runtime else "")
+
+    def _fail(self, error: Exception) -> None:
+        """Reports the user's lines, and the whole traceback to the log."""
+        traceback.print_exception(error)
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_INTERNAL)]
+        frames = [f for f in frames if not f.filename.startswith("<frozen importlib")]
+        lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
+        shown = "".join([*lines, *traceback.format_exception_only(error)])
+        known: dict[str, Any] = to_wire(error) if isinstance(error, DynamoError) else {}
+        self._lifeline.tell(
+            state="failed", error=f"{type(error).__name__}: {error}".splitlines()[0], traceback=shown, cause=known
+        )

@@ -1,0 +1,208 @@
+"""One worker as its supervisor sees it: a process group, a connection, a state."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any, Literal
+
+from dynamo_nb.deploy.control import Channel, Message
+from dynamo_nb.deploy.process import Launch
+from dynamo_nb.deploy.provisioner import exited, fork, kill_group
+from dynamo_nb.errors import ConfigError, DynamoError, StartError, from_wire
+
+State = Literal["starting", "prepared", "ready", "draining", "failed", "stopped"]
+LOG_TAIL_LINES = 20
+
+
+@dataclass(eq=False)
+class WorkerProcess:
+    """Starts one worker and follows it until its process group is gone.
+
+    on_change: called after each change of state. gpus: ids it was given. restarts: how often its slot was restarted.
+    """
+
+    service: str
+    index: int
+    launch: Launch
+    fingerprint: str
+    gpus: list[str]
+    on_change: Callable[[WorkerProcess], None]
+    restarts: int = 0
+    state: State = "starting"
+    url: str = ""
+    instance_id: str = ""
+    error: DynamoError | None = None
+    started: float = field(default_factory=time.time)
+    process: ForkServerProcess | None = None
+    _channel: Channel | None = None
+    _commands: list[str] = field(default_factory=list)
+    _prepared: asyncio.Event = field(default_factory=asyncio.Event)
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _broken: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    _watching: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.launch.assignment.worker_id
+
+    @property
+    def pid(self) -> int:
+        return (self.process.pid or 0) if self.process is not None else 0
+
+    async def start(self, kernel: bool) -> None:
+        """Starts the process, through jupyter_client if it is to be a kernel."""
+        if kernel:
+            self.process = await _start_kernel(self.launch)
+        else:
+            self.process = fork(self.launch)
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        assert self.process is not None
+        code = await exited(self.process)
+        kill_group(self.pid)  # what the worker itself started and left behind
+        if self.state not in {"draining", "failed", "stopped"}:
+            self._fail(
+                StartError(
+                    f"worker {self.index} of {self.service} ended by itself, "
+                    + (f"killed by signal {-code}" if code < 0 else f"with exit code {code}"),
+                    where=self.launch.log,
+                    log=self.log_tail(),
+                )
+            )
+        elif self.state == "draining":
+            self._change("stopped")
+        self._broken.set()
+        self.gone.set()
+        self.on_change(self)
+
+    async def follow(self, channel: Channel) -> None:
+        """Reads the worker's reports until its connection closes."""
+        self._channel = channel
+        for command in self._commands:
+            channel.send({"do": command})
+        async for message in channel:
+            self._hear(message)
+
+    def _hear(self, message: Message) -> None:
+        state = message.get("state")
+        if state == "failed":
+            cause = from_wire(message["cause"]) if message.get("cause") else None
+            if isinstance(cause, ConfigError):
+                self._fail(cause)
+                return
+            self._fail(
+                StartError(
+                    f"{self.service} did not start: {message['error']}",
+                    where=f"worker {self.index} of {self.service}, log {self.launch.log}",
+                    remedy=cause.remedy if cause is not None else "correct the service and run it again",
+                    traceback=message["traceback"],
+                )
+            )
+        elif state == "prepared":
+            self._change("prepared")
+            self._prepared.set()
+        elif state == "ready":
+            self.url, self.instance_id = message["url"], message["instance_id"]
+            self._change("ready")
+            self._ready.set()
+        elif state == "draining":
+            self._change("draining")
+
+    def _change(self, state: State) -> None:
+        self.state = state
+        self.on_change(self)
+
+    def _fail(self, error: DynamoError) -> None:
+        self.error = error
+        self._change("failed")
+        self._broken.set()
+
+    def _tell(self, command: str) -> None:
+        self._commands.append(command)
+        if self._channel is not None:
+            self._channel.send({"do": command})
+
+    async def begin(self) -> None:
+        """Lets the worker build its service; returns when the start hooks have run. Raises what they raised."""
+        self._tell("begin")
+        await self._until(self._prepared)
+
+    async def serve(self) -> None:
+        """Lets the worker register and take requests; returns when it does."""
+        self._tell("serve")
+        await self._until(self._ready)
+
+    async def _until(self, event: asyncio.Event) -> None:
+        waits = [asyncio.create_task(event.wait()), asyncio.create_task(self._broken.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not event.is_set():
+            raise self.error or StartError(f"worker {self.index} of {self.service} was stopped while it started")
+
+    async def stop(self, grace: float) -> None:
+        """Lets the worker finish what it holds, at most `grace` seconds; then its whole group is killed."""
+        if self.process is None:
+            return
+        if self.state != "failed":
+            self._change("draining")
+        self._tell("stop")
+        try:
+            await asyncio.wait_for(self.gone.wait(), grace)
+        except TimeoutError:
+            self.kill()
+            await self.gone.wait()
+
+    def kill(self) -> None:
+        kill_group(self.pid)
+
+    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
+        try:
+            with Path(self.launch.log).open(errors="replace") as log:
+                return "".join(deque(log, lines))
+        except OSError:
+            return ""
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "index": self.index,
+            "state": self.state,
+            "pid": self.pid,
+            "gpus": self.gpus,
+            "started": self.started,
+            "restarts": self.restarts,
+            "url": self.url,
+            "instance_id": self.instance_id,
+            "log": self.launch.log,
+            "connection_file": self.launch.connection_file,
+            "error": str(self.error) if self.error is not None else "",
+        }
+
+
+async def _start_kernel(launch: Launch) -> ForkServerProcess:
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Manager(AsyncKernelManager):  # type: ignore[misc]
+        """Starts through our provisioner without a kernel spec on disk."""
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(argv=[""], metadata={"kernel_provisioner": {"provisioner_name": "dynamo-worker"}})
+
+    manager = Manager(connection_file=launch.connection_file, transport="ipc", ip=f"{launch.connection_file[:-5]}-ipc")
+    manager.transport_encryption = "disabled"  # the sockets are in a folder that only their user can enter
+    await manager.start_kernel(launch=launch, env=dict(launch.environ))
+    process: ForkServerProcess = manager.provisioner.worker
+    return process

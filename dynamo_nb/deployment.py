@@ -1,0 +1,459 @@
+"""`serve()` and the Deployment that it gives: the graph as it runs, in the hands of a person or a program."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dynamo_nb.config.arguments import arguments_layer
+from dynamo_nb.config.effective import EffectiveConfig, resolve
+from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
+from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.deploy.control import ControlClient, Message
+from dynamo_nb.deploy.launch import new_options, start_supervisor
+from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
+from dynamo_nb.errors import DeploymentError, DynamoError, nearest
+from dynamo_nb.graph.assemble import assemble
+from dynamo_nb.graph.picture import Picture
+from dynamo_nb.graph.spec import GraphSpec
+from dynamo_nb.program import Program, live
+from dynamo_nb.runtime.distributed import DistributedRuntime
+from dynamo_nb.runtime.service_client import Caller, ServiceClient
+from dynamo_nb.sdk.call import Call, Pending, portal
+from dynamo_nb.sdk.origin import origin_of
+from dynamo_nb.sdk.service import definition_of
+from dynamo_nb.source import CodeTree
+
+T = TypeVar("T")
+Config = str | Path | Mapping[str, Any] | Layer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A program with its configuration: everything that a deployment is made from, before anything runs."""
+
+    program: Program
+    config: EffectiveConfig
+    code: CodeTree
+    spec: GraphSpec
+
+    @classmethod
+    def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:
+        """Raises ConfigError or SourceError with every fault that was found. only: start this one service alone."""
+        graph = program.graph
+        own = [yaml_layer(path) for path in program.configs]
+        definitions = [graph.services[name] for name in graph.running]
+        known = set(graph.services) | graph.known
+        config = resolve(definitions, [env_layer(), *own, *layers], known=known, namespace=namespace)
+        code = program.code()
+        spec = assemble(graph, config, code, program.name)
+        if only:
+            if only not in spec.started:
+                raise DeploymentError(f"the graph does not start {only}", remedy=nearest(only, spec.started))
+            services = {n: s if n == only or not s.enabled else _elsewhere(s) for n, s in spec.services.items()}
+            spec = spec.model_copy(update={"services": services})
+        return cls(program, config, code, spec)
+
+    def place(self, folder: Path) -> list[str]:
+        """The entries of `sys.path` for workers; writes code out under `folder` if it stands nowhere yet."""
+        if self.program.root is not None:
+            return [str(self.program.root)]
+        written = self.code.write(folder / "code" / self.code.digest.removeprefix("sha256:")[:16])
+        return [str(written), str(self.program.cwd)]
+
+
+def _elsewhere(service: Any) -> Any:
+    return service.model_copy(update={"running": False})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make the plan again: after an edit, or with other configuration."""
+
+    program: Callable[[], Program]
+    layers: Callable[[], Sequence[Layer]]
+    namespace: str | None = None
+    only: str = ""
+
+    def plan(self) -> Plan:
+        return Plan.of(self.program(), self.layers(), self.namespace, self.only)
+
+
+def layers_of(configs: Sequence[Config], args: Sequence[str] = (), where: str = "serve(…)") -> list[Layer]:
+    """Configuration as people give it, lowest first: YAML files, mappings, and command-line words.
+
+    Raises ConfigError with the place of what cannot be read.
+    """
+    layers = []
+    for config in configs:
+        if isinstance(config, Layer):
+            layers.append(config)
+        elif isinstance(config, Mapping):
+            layers.append(mapping_layer(config, where))
+        else:
+            layers.append(yaml_layer(config))
+    return [*layers, arguments_layer(args)] if args else layers
+
+
+def serve(
+    entry: type,
+    *configs: Config,
+    name: str = "",
+    namespace: str | None = None,
+    nats: str | None = None,
+    host: str | None = None,
+    http_host: str | None = None,
+    http_port: int | None = None,
+    detach: bool = False,
+    kernels: bool = True,
+) -> Pending[Deployment]:
+    """Serves the graph of `entry`: `deployment = await serve(Frontend, "config.yaml", {"Backend.suffix": "!"})`.
+
+    entry: the service to begin at; with the links of the caller's module or notebook.
+    configs: YAML files and mappings (dotted keys nest), a later one over an earlier one.
+    name: of the deployment (default: the entry's). namespace: moves the whole graph there.
+    nats: URL of a NATS server with JetStream (default: NATS_SERVER, else one of its own).
+    host: address on which workers accept calls from other machines (default: this machine only).
+    http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000; 0: a free port).
+    detach: outlives this process. kernels: workers are Jupyter kernels that one can look into.
+
+    Await it, or call `.result()` where nothing can be awaited. It returns when every worker is ready; on any error
+    nothing is left running.
+    """
+    frame = sys._getframe(1)
+    space = frame.f_globals
+    where = f"serve(…), {origin_of(frame)}"
+    in_notebook = notebook_state(space)
+
+    def program() -> Program:
+        current = space.get(entry.__name__, entry) if in_notebook is not None else entry
+        return live(current, space, in_notebook.cells() if in_notebook is not None else None, name)
+
+    def layers() -> list[Layer]:
+        cells = in_notebook.config_layers() if in_notebook is not None else []
+        return layers_of([*cells, *configs], where=where)
+
+    options = serving_options(nats=nats, host=host, http_host=http_host, http_port=http_port, kernels=kernels)
+    recipe = Recipe(program, layers, namespace)
+    return Pending(lambda: on_portal(lambda: start(recipe, options, detach=detach, notebook=in_notebook)))
+
+
+class Notebook:
+    """What the notebook extension tells of the session; none of it exists in a plain script."""
+
+    def cells(self) -> Sequence[Any]:
+        """The cells that were run."""
+        raise NotImplementedError
+
+    def config_layers(self) -> Sequence[Layer]:
+        """The configuration cells, lowest first."""
+        raise NotImplementedError
+
+    def started(self, deployment: Deployment) -> None:
+        """A deployment of this notebook's services began; it follows the cells from now on."""
+        raise NotImplementedError
+
+
+def notebook_state(space: Mapping[str, Any]) -> Notebook | None:
+    """The notebook whose global names are `space`, if the extension is loaded there."""
+    state = space.get("__dynamo_notebook__")
+    return state if isinstance(state, Notebook) else None
+
+
+def serving_options(
+    *, nats: str | None, host: str | None, http_host: str | None, http_port: int | None, kernels: bool
+) -> dict[str, Any]:
+    """Options of the supervisor, from what was given or the environment."""
+    return {
+        "nats_url": nats or os.environ.get("NATS_SERVER"),
+        "host": host,
+        "http_host": http_host or os.environ.get("DYNAMO_HOST") or DEFAULT_HOST,
+        "http_port": int(os.environ.get("DYNAMO_PORT") or DEFAULT_PORT) if http_port is None else http_port,
+        "kernels": kernels,
+    }
+
+
+async def on_portal(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs a coroutine on the portal's loop, from any loop: a deployment's own connections live there."""
+    if asyncio.get_running_loop() is portal.loop:
+        return await start()
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(start(), portal.loop))
+
+
+async def start(
+    recipe: Recipe, options: dict[str, Any], *, detach: bool = False, notebook: Notebook | None = None
+) -> Deployment:
+    """Begins a deployment: everything that can be checked is checked before the first process."""
+    plan = recipe.plan()
+    chosen = new_options(plan.spec.name, detach=detach, **options)
+    await start_supervisor(chosen)
+    deployment = Deployment(Path(chosen.folder), recipe)
+    try:
+        await deployment._open()
+        await deployment._apply(plan)
+    except BaseException:
+        await asyncio.shield(deployment._stop())
+        raise
+    if notebook is not None:
+        notebook.started(deployment)
+    return deployment
+
+
+class Deployment:
+    """A GraphSpec being served.
+
+    `deployment.Backend` is a client of that service, the same kind of object that a dependency is. Every method that
+    takes time gives a Pending: await it, or call `.result()`. `state` is what was last heard from the supervisor.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.id = folder.name
+        self.folder = folder
+        self.state: Message = {}
+        self.listeners: list[Callable[[Deployment], None]] = []
+        self._recipe = recipe
+        self._plan: Plan | None = None
+        self._control: ControlClient | None = None
+        self._runtimes: dict[asyncio.AbstractEventLoop, asyncio.Task[DistributedRuntime]] = {}
+        self._closing: asyncio.Task[None] | None = None
+
+    # --- on the portal's loop -------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self._control = await ControlClient.connect(self.folder / "control.sock", self._heard)
+        self._heard(await self._control.request("watch"))
+        self._closing = asyncio.create_task(self._follow_end())
+
+    def _heard(self, state: Message) -> None:
+        self.state = state
+        for listener in list(self.listeners):
+            listener(self)
+
+    async def _follow_end(self) -> None:
+        assert self._control is not None
+        await self._control.wait_closed()
+        for service in self.state.get("services", {}).values():
+            service.update(state="stopped" if service["state"] else "", workers=[])
+        self._heard({**self.state, "ended": True})
+        await self._close_runtimes()
+
+    async def _close_runtimes(self) -> None:
+        runtimes, self._runtimes = self._runtimes, {}
+
+        async def close(task: asyncio.Task[DistributedRuntime]) -> None:
+            await (await task).close()
+
+        for loop, task in runtimes.items():
+            if loop is portal.loop:
+                await close(task)
+            elif not loop.is_closed():
+                asyncio.run_coroutine_threadsafe(close(task), loop)
+
+    async def _request(self, verb: str, **args: Any) -> Any:
+        if self._control is None or self._control.closed:
+            raise DeploymentError(f"the deployment {self.id} has stopped", remedy="serve the graph again")
+        return await self._control.request(verb, **args)
+
+    async def _apply(self, plan: Plan) -> None:
+        path = plan.place(self.folder)
+        spec = plan.spec.model_dump()
+        self._heard(await self._request("apply", spec=spec, path=path, cwd=str(plan.program.cwd)))
+        self._plan = plan
+
+    async def _stop(self) -> None:
+        if self._control is None or self._control.closed:
+            return
+        await self._control.request("stop")
+        await self._control.wait_closed()
+        if self._closing is not None:
+            await self._closing
+
+    # --- what a person uses ---------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> GraphSpec:
+        """What is being served, with the number of workers that services were scaled to."""
+        assert self._plan is not None
+        wanted = {name: service["wanted"] for name, service in self.state.get("services", {}).items()}
+        return self._plan.spec.with_workers(wanted)
+
+    @property
+    def config(self) -> EffectiveConfig:
+        """The effective configuration, with the origin of every value."""
+        assert self._plan is not None
+        return self._plan.config
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.state.get("ended"))
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Service to the URL of its HTTP endpoints."""
+        services = self.state.get("services", {})
+        found = {name: [w["url"] for w in s["workers"] if w["url"]] for name, s in services.items()}
+        return {name: urls[0] for name, urls in found.items() if urls}
+
+    @property
+    def picture(self) -> Picture:
+        """The graph with the states of its services, to draw."""
+        services = self.state.get("services", {})
+        return self.spec.picture().with_states({n: (s["state"], _note(s)) for n, s in services.items()})
+
+    def update(self, *configs: Config) -> Pending[Deployment]:
+        """Makes the deployment be what the code and the configuration say now, doing the least that reaches it.
+
+        configs: go over those it was served with, and stay. On an error the deployment is as it was before.
+        """
+        where = f"update(…), {origin_of(sys._getframe(1))}"
+
+        async def run() -> Deployment:
+            recipe = self._recipe
+            if configs:
+                added = layers_of(configs, where=where)
+                kept = self._recipe.layers
+                recipe = replace(recipe, layers=lambda: [*kept(), *added])
+            await self._apply(recipe.plan())
+            self._recipe = recipe
+            return self
+
+        return Pending(lambda: on_portal(run))
+
+    def scale(self, **workers: int) -> Pending[Deployment]:
+        """Changes how many workers services have: `await deployment.scale(Backend=4)`."""
+
+        async def run() -> Deployment:
+            self._heard(await self._request("scale", workers=workers))
+            return self
+
+        return Pending(lambda: on_portal(run))
+
+    def restart(self, service: str | type) -> Pending[Deployment]:
+        """Replaces a service's workers by new ones of the same version."""
+        name = service if isinstance(service, str) else definition_of(service).name
+
+        async def run() -> Deployment:
+            self._heard(await self._request("restart", service=name))
+            return self
+
+        return Pending(lambda: on_portal(run))
+
+    def stop(self) -> Pending[None]:
+        """Drains and stops everything; returns when no process of the deployment is left."""
+        return Pending(lambda: on_portal(self._stop))
+
+    def export(self, folder: str | Path) -> Path:
+        """Writes the bundle: the code, the GraphSpec and the manifests of exactly what is served."""
+        from dynamo_nb.bundle import export
+
+        assert self._plan is not None
+        return export(self.spec, self._plan.config, self._plan.code, Path(folder))
+
+    def logs(self, service: str | type, lines: int = 100) -> str:
+        """The last lines that each worker of a service printed."""
+        name = service if isinstance(service, str) else definition_of(service).name
+        if name not in self.spec.started:
+            raise DeploymentError(f"{name} is not running here", remedy=nearest(name, self.spec.started))
+        parts = []
+        for log in sorted((self.folder / "logs").glob(f"{name}.*.log")):
+            parts += [f"[{log.stem}] {line}" for line in log.read_text(errors="replace").splitlines()[-lines:]]
+        return "\n".join(parts)
+
+    def __getattr__(self, name: str) -> ServiceClient:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        plan = self.__dict__.get("_plan")
+        if plan is None or name not in plan.spec.started:
+            known = plan.spec.started if plan is not None else []
+            raise AttributeError(f"the deployment serves no {name!r}; {nearest(name, known)}")
+        definition = plan.program.graph.services[name]
+        namespace = plan.spec.services[name].namespace
+
+        def call_of(endpoint: str) -> Caller:
+            async def client() -> Any:
+                runtime = await self._runtime()
+                return await runtime.namespace(namespace).component(name).endpoint(endpoint).client()
+
+            def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call[Any]:
+                return _Opening(client, args, kwargs)
+
+            return call
+
+        return ServiceClient(name, definition.endpoints, call_of)
+
+    async def _runtime(self) -> DistributedRuntime:
+        """The connections of the loop that is running: each loop has its own."""
+        if self.ended:
+            raise DeploymentError(f"the deployment {self.id} has stopped", remedy="serve the graph again")
+        loop = asyncio.get_running_loop()
+        if loop not in self._runtimes:
+            self._runtimes[loop] = asyncio.create_task(DistributedRuntime.connect(self.state["nats_url"]))
+        return await asyncio.shield(self._runtimes[loop])
+
+    def __dir__(self) -> list[str]:
+        return [*object.__dir__(self), *(self._plan.spec.started if self._plan is not None else [])]
+
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop().result()
+
+    async def __aenter__(self) -> Deployment:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def __repr__(self) -> str:
+        services = {n: s for n, s in self.state.get("services", {}).items() if s["state"]}
+        lines = [f"deployment {self.id}" + (" (stopped)" if self.ended else "")]
+        for name, service in services.items():
+            ready = sum(w["state"] == "ready" for w in service["workers"])
+            url = f"  {self.urls[name]}" if name in self.urls else ""
+            lines.append(f"  {name:<20} {service['state']:<9} {ready}/{service['wanted']} workers{url}")
+        return "\n".join(lines)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        from dynamo_nb.notebook.show import bundle_of
+
+        return bundle_of(self, **kwargs)
+
+
+def _note(service: Mapping[str, Any]) -> str:
+    ready = sum(worker["state"] == "ready" for worker in service["workers"])
+    return f"{ready} of {service['wanted']} ready" if service["state"] and ready != service["wanted"] else ""
+
+
+@dataclass(eq=False)
+class _Opening(Call[Any]):
+    """A call whose client is made when it begins, on the loop that it begins on."""
+
+    client: Callable[[], Awaitable[Any]]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    async def _answer(self) -> Any:
+        return await (await self.client()).call(self.args, self.kwargs)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._answer().__await__()
+
+    async def _items(self) -> AsyncIterator[Any]:
+        items = aiter((await self.client()).call(self.args, self.kwargs))
+        try:
+            async for item in items:
+                yield item
+        finally:
+            await items.aclose()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._items()
+
+
+__all__ = ["Deployment", "DynamoError", "Notebook", "Plan", "Recipe", "layers_of", "serve"]

@@ -1,0 +1,62 @@
+"""Graph, configuration and code put together: the GraphSpec."""
+
+from __future__ import annotations
+
+from dynamo_nb.config.effective import EffectiveConfig
+from dynamo_nb.graph.graph import Graph
+from dynamo_nb.graph.spec import EdgeSpec, EndpointSpec, GraphSpec, ServiceSpec
+from dynamo_nb.sdk.endpoint import Endpoint
+from dynamo_nb.sdk.service import ServiceDefinition
+from dynamo_nb.source.tree import CodeTree
+
+
+def assemble(graph: Graph, config: EffectiveConfig, code: CodeTree, name: str) -> GraphSpec:
+    """The value to deploy. `config` and `code` must have every service that an active path reaches."""
+    running = [*graph.running, *(n for n in reversed(list(graph.services)) if n not in graph.running)]
+    return GraphSpec(
+        name=name,
+        entry=graph.entry,
+        services={n: _service(graph.services[n], graph, config, code) for n in running},
+        edges=[EdgeSpec(source=e.source, attribute=e.attribute, target=e.target, active=e.active) for e in graph.edges],
+        code=dict(code.files),
+        config=config.for_workers(),
+        origins=config.origins(),
+    )
+
+
+def _service(definition: ServiceDefinition, graph: Graph, config: EffectiveConfig, code: CodeTree) -> ServiceSpec:
+    name = definition.name
+    endpoints = [_endpoint(endpoint) for endpoint in definition.endpoints.values()]
+    if name not in config.services:
+        return ServiceSpec(
+            name=name, namespace=definition.namespace, target="", running=False, workers=0, endpoints=endpoints
+        )
+    args = config.services[name].args
+    return ServiceSpec(
+        name=name,
+        namespace=args.dynamo.namespace,
+        target=code.targets[name],
+        digest=code.digests.get(name, ""),
+        enabled=args.dynamo.enabled,
+        workers=args.workers,
+        gpu=args.resources.gpu,
+        cpu=args.resources.cpu,
+        memory=args.resources.memory,
+        image=args.image,
+        envs=args.envs,
+        labels=args.labels,
+        traffic=args.traffic,
+        endpoints=endpoints,
+        bindings=graph.bindings(name),
+    )
+
+
+def _endpoint(endpoint: Endpoint) -> EndpointSpec:
+    return EndpointSpec(
+        name=endpoint.name,
+        stream=endpoint.stream,
+        transports=sorted(t.value for t in endpoint.transports),
+        http_method=endpoint.http_method,
+        retry=endpoint.retry,
+        **endpoint.schema(),
+    )

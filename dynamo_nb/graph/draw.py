@@ -1,0 +1,23 @@
+"""Drawings of a graph: DOT, SVG and text."""
+
+from __future__ import annotations
+
+from dynamo_nb.graph.dot import dot
+from dynamo_nb.graph.picture import Picture
+from dynamo_nb.graph.svg import svg
+from dynamo_nb.graph.text import text
+
+__all__ = ["dot", "mimebundle", "svg", "text"]
+
+
+def mimebundle(picture: Picture) -> dict[str, str]:
+    """What a notebook shows: SVG, and text where no SVG is shown.
+
+    Never raises, starts no process, and asks no network: a drawing must not be what stops a notebook.
+    """
+    bundle = {"text/plain": text(picture)}
+    try:
+        bundle["image/svg+xml"] = svg(picture)
+    except Exception:  # a Graphviz that cannot be loaded, say: its wheel needs a few libraries of the system
+        return bundle
+    return bundle

@@ -1,0 +1,128 @@
+"""GraphSpec: graph, code digests and effective configuration as one plain value, the thing that is deployed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dynamo_nb.graph.picture import Arrow, Node, Picture
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EndpointSpec(_Value):
+    """An endpoint of a service. input/output: JSON schemas, empty where a type has none."""
+
+    name: str
+    stream: bool
+    transports: list[Literal["default", "http"]]
+    http_method: str = "POST"
+    retry: bool = True
+    input: dict[str, Any] = Field(default_factory=dict)
+    output: dict[str, Any] = Field(default_factory=dict)
+
+
+class ServiceSpec(_Value):
+    """A service as it is deployed.
+
+    target: `module:Class` to import. digest: of the modules that the class needs.
+    bindings: attribute of each dependency to the service it is connected to, None where it is not active.
+    The rest: ServiceArgs as they are in effect.
+    """
+
+    name: str
+    namespace: str
+    target: str
+    digest: str = ""
+    running: bool = True
+    enabled: bool = True
+    workers: int = 1
+    gpu: float = 0
+    cpu: str | None = None
+    memory: str | None = None
+    image: str | None = None
+    envs: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+    traffic: dict[str, Any] = Field(default_factory=dict)
+    endpoints: list[EndpointSpec] = Field(default_factory=list)
+    bindings: dict[str, str | None] = Field(default_factory=dict)
+
+    @property
+    def http(self) -> bool:
+        return any("http" in endpoint.transports for endpoint in self.endpoints)
+
+
+class EdgeSpec(_Value):
+    source: str
+    attribute: str
+    target: str
+    active: bool
+
+
+class GraphSpec(_Value):
+    """A deployment as one value.
+
+    code: path of each module, relative to the code's folder, to its sha256. config: what workers get as
+    DYNAMO_SERVICE_CONFIG. origins: path of each configured value to where it comes from.
+    """
+
+    schema_version: Literal["dynamo_nb/v1"] = "dynamo_nb/v1"
+    name: str
+    entry: str
+    services: dict[str, ServiceSpec]
+    edges: list[EdgeSpec]
+    code: dict[str, str] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict)
+    origins: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def started(self) -> dict[str, ServiceSpec]:
+        """The services that get workers, dependencies before dependants."""
+        return {name: s for name, s in self.services.items() if s.running and s.enabled}
+
+    def fingerprint(self, service: str) -> str:
+        """Changes exactly when a worker of the service would run something else: code, configuration or edges."""
+        spec = self.services[service]
+        local = [self.fingerprint(t) for t in spec.bindings.values() if t and not self.services[t].enabled]
+        own = spec.model_dump(exclude={"workers", "labels", "running"})
+        config = _without_workers(self.config.get(service, {}))
+        namespaces = {name: s.namespace for name, s in self.services.items()}
+        content = [own, config, self.config.get("Common", {}), namespaces, local]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+    def with_workers(self, workers: Mapping[str, int]) -> GraphSpec:
+        """The same with other numbers of workers for the services named."""
+        services, config = dict(self.services), dict(self.config)
+        for name, count in workers.items():
+            if services[name].running and services[name].workers != count:
+                services[name] = services[name].model_copy(update={"workers": count})
+                own = dict(config.get(name, {}))
+                config[name] = {**own, "ServiceArgs": {**own.get("ServiceArgs", {}), "workers": count}}
+        return self.model_copy(update={"services": services, "config": config})
+
+    def picture(self) -> Picture:
+        nodes = tuple(
+            Node(
+                name=s.name,
+                namespace=s.namespace,
+                workers=s.workers,
+                resources={k: v for k, v in (("gpu", s.gpu), ("cpu", s.cpu), ("memory", s.memory)) if v},
+                endpoints=tuple(e.name for e in s.endpoints),
+                running=s.running,
+                local=not s.enabled,
+                entry=s.name == self.entry,
+            )
+            for s in reversed(self.services.values())
+        )
+        return Picture(nodes, tuple(Arrow(e.source, e.target, e.attribute, e.active) for e in self.edges), self.name)
+
+
+def _without_workers(config: Mapping[str, Any]) -> dict[str, Any]:
+    args = {key: value for key, value in config.get("ServiceArgs", {}).items() if key not in {"workers", "labels"}}
+    return {**config, "ServiceArgs": args}

@@ -1,0 +1,326 @@
+"""What is to be served: `module:Service`, a file, a saved notebook, a bundle, or the classes of this very process.
+
+Each of them comes down to a Graph and the modules of its services; from there on nothing knows which of them it was.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dynamo_nb.errors import BundleError, TargetError, nearest
+from dynamo_nb.graph.graph import Graph
+from dynamo_nb.graph.spec import GraphSpec
+from dynamo_nb.sdk.links import LinkBook
+from dynamo_nb.sdk.origin import Origin
+from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
+from dynamo_nb.source import (
+    PACKAGE,
+    Cell,
+    CodeTree,
+    Module,
+    read_notebook,
+    services_in,
+    slice_modules,
+    slice_services,
+    verify,
+)
+
+NOTEBOOK = ".ipynb"
+GRAPH_FILE, CODE_FOLDER, CONFIG_FILE = "graph.yaml", "code", "config.yaml"
+"""What a bundle's folder holds, beside what is for others to read."""
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+"""Folders of modules that this process has imported; tracebacks show their lines. Removed at exit."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A graph and where its code is.
+
+    name: of the deployment. code: gives the modules of the services that run. root: the folder to import them from
+    as they are, None for code that has to be written out first. cwd: the working directory of workers.
+    configs: files that stand under those that a person names.
+    """
+
+    name: str
+    graph: Graph
+    code: Callable[[], CodeTree]
+    root: Path | None
+    cwd: Path
+    configs: Sequence[Path] = field(default=())
+
+
+def find(target: str, working_dir: Path | None = None) -> Program:
+    """The program that `module:Service`, `file.py:Service`, `notebook.ipynb:Service` or a bundle's folder names.
+
+    Without `:Service` there must be one service that no other depends on. Raises TargetError that says what there is.
+    """
+    place, _, service = target.rpartition(":") if ":" in target else (target, "", "")
+    cwd = (working_dir or Path.cwd()).resolve()
+    path = cwd / place
+    if (path / GRAPH_FILE).is_file():
+        return bundle(path)
+    if place.endswith(NOTEBOOK):
+        return notebook(path, service)
+    if place.endswith(".py"):
+        if not path.is_file():
+            raise TargetError(f"there is no file {place}", where=str(cwd))
+        return _module(path.stem, service, path.parent, cwd, path)
+    if path.is_dir():
+        remedy = f"a bundle's folder has a {GRAPH_FILE}; `dynamo export` writes one"
+        raise TargetError(f"{place} is no bundle", where=str(path), remedy=remedy)
+    return _module(place, service, cwd, cwd, None)
+
+
+def _module(name: str, service: str, root: Path, cwd: Path, file: Path | None) -> Program:
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            remedy = "write module:Service, path/file.py:Service or notebook.ipynb:Service, or set --working-dir"
+            raise TargetError(f"there is no module {name!r}", where=str(root), remedy=remedy) from None
+        raise
+    if file is not None and Path(module.__file__ or "").resolve() != file:
+        raise TargetError(
+            f"another module is named {name!r}", where=f"{module.__file__} hides {file}", remedy="rename the file"
+        )
+    namespace = vars(module)
+    graph = Graph.of(_entry(namespace, service, name), namespace)
+    return Program(graph.entry, graph, lambda: _of_modules(graph, root), root, cwd)
+
+
+def _entry(namespace: Mapping[str, Any], service: str, place: str) -> type:
+    """The class to begin at."""
+    found = {definition_of(v).name: v for v in namespace.values() if is_service(v)}
+    if service:
+        entry = namespace.get(service) if is_service(namespace.get(service)) else found.get(service)
+        if entry is None:
+            remedy = nearest(service, found)
+            raise TargetError(f"{place} has no service {service!r}", where=f"{place}:{service}", remedy=remedy)
+        return entry
+    below = {d.on for cls in found.values() for d in definition_of(cls).dependencies.values()}
+    roots = [name for name in found if name not in below]
+    if len(roots) != 1:
+        what = f"several services could be the entry: {', '.join(roots)}" if roots else "it has no service to begin at"
+        raise TargetError(f"{place}: {what}", where=place, remedy=f"name one: {place}:{(roots or ['Service'])[0]}")
+    return found[roots[0]]
+
+
+def _of_modules(graph: Graph, root: Path) -> CodeTree:
+    return slice_modules({name: _target(graph.services[name].cls) for name in graph.running}, root)
+
+
+def _target(cls: type) -> str:
+    """`module:Class` as a worker can import it; a script that runs as `__main__` goes by its file's name."""
+    module = cls.__module__
+    if module == "__main__":
+        module = Path(sys.modules["__main__"].__file__ or "").stem
+    return f"{module}:{cls.__qualname__}"
+
+
+# --- this process ------------------------------------------------------------------------------------------------
+
+
+def live(entry: type, namespace: Mapping[str, Any], cells: Sequence[Cell] | None, name: str = "") -> Program:
+    """The graph of `entry` as this process has it now. cells: what a notebook has run; None for a script or module."""
+    graph = Graph.of(entry, namespace)
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    if cells is None:
+        root = Path(main).resolve().parent if main and entry.__module__ == "__main__" else _root_of(entry)
+        return Program(name or graph.entry, graph, lambda: _of_modules(graph, root), root, Path.cwd())
+
+    def code() -> CodeTree:
+        here = {n: graph.services[n].cls for n in graph.running if graph.services[n].cls.__module__ == "__main__"}
+        imported = {n: _target(graph.services[n].cls) for n in graph.running if n not in here}
+        tree = slice_services(cells, [cls.__name__ for cls in here.values()], live=namespace)
+        tree = _by_service(tree, {cls.__name__: n for n, cls in here.items()})
+        return tree | slice_modules(imported, Path.cwd()) if imported else tree
+
+    return Program(name or graph.entry, graph, code, None, Path.cwd())
+
+
+def _root_of(cls: type) -> Path:
+    """The folder from which a class's module was imported."""
+    module = sys.modules[cls.__module__]
+    path = Path(module.__file__ or ".").resolve()
+    depth = cls.__module__.count(".") + (path.name == "__init__.py")
+    return path.parents[depth]
+
+
+def _by_service(tree: CodeTree, names: Mapping[str, str]) -> CodeTree:
+    """The tree with its keys changed from class names to service names."""
+    return CodeTree(
+        tree.modules,
+        {names[k]: v for k, v in tree.targets.items()},
+        {names[k]: v for k, v in tree.closures.items()},
+        {names[k]: v for k, v in tree.digests.items()},
+        tree.notes,
+    )
+
+
+# --- a saved notebook --------------------------------------------------------------------------------------------
+
+
+def notebook(path: Path, service: str) -> Program:
+    """The graph of a saved notebook. Only the definitions that the graph needs are executed, nothing else of it."""
+    cells = read_notebook(path)
+    defined = list(services_in(cells))
+    if not defined:
+        raise TargetError(f"{path.name} defines no service", where=str(path), remedy="decorate a class with @service")
+    if service and service not in defined:
+        remedy = nearest(service, defined)
+        raise TargetError(f"{path.name} has no service {service!r}", where=f"{path}:{service}", remedy=remedy)
+    book = LinkBook()
+    for source, target, place in _links(cells):
+        book.add(source, target, Origin(place, place))
+    # The classes are made from the very modules that workers will import.
+    loaded: dict[str, type] = {}
+
+    def load(name: str) -> type:
+        if name not in loaded:
+            tree = slice_services(cells, [name])
+            folder = tempfile.TemporaryDirectory(prefix="dynamo-")
+            _KEPT.append(folder)
+            with _importing(tree.write(Path(folder.name, "code"))):
+                module, _, cls = tree.targets[name].partition(":")
+                loaded[name] = getattr(importlib.import_module(module), cls)
+        return loaded[name]
+
+    def whole(definition: ServiceDefinition) -> type | None:
+        return load(definition.cls.__name__) if definition.cls.__name__ in defined else None
+
+    entry = load(service or _root(cells, defined, path.name))
+    graph = Graph.of(entry, {}, links=book, load=whole)
+    graph = replace(graph, known=graph.known | set(defined))
+
+    def code() -> CodeTree:
+        names = {graph.services[n].cls.__name__: n for n in graph.running}
+        return _by_service(slice_services(cells, list(names)), names)
+
+    return Program(path.stem, graph, code, None, path.parent)
+
+
+def _trees(cells: Sequence[Cell]) -> Iterator[tuple[Cell, ast.Module]]:
+    from dynamo_nb.source.units import python
+
+    for cell in cells:
+        with contextlib.suppress(SyntaxError):
+            yield cell, ast.parse(python(cell.text))
+
+
+def _links(cells: Sequence[Cell]) -> Iterator[tuple[str, str, str]]:
+    """(source, target, place) of each `A.link(B).link(C)` that stands by itself or is assigned."""
+    for cell, tree in _trees(cells):
+        for statement in tree.body:
+            if isinstance(statement, ast.Expr | ast.Assign):
+                yield from ((a, b, f"{cell.label}, line {statement.lineno}") for a, b in _chain(statement.value))
+
+
+def _chain(node: ast.expr) -> list[tuple[str, str]]:
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "link"):
+        return []
+    before = node.func.value
+    earlier = _chain(before)
+    source = earlier[-1][1] if earlier else before.id if isinstance(before, ast.Name) else ""
+    target = node.args[0].id if node.args and isinstance(node.args[0], ast.Name) else ""
+    return [*earlier, (source, target)] if source and target else earlier
+
+
+def _root(cells: Sequence[Cell], defined: Sequence[str], place: str) -> str:
+    """The one service that no `depends(…)` names."""
+    below = {
+        node.args[0].id
+        for _, tree in _trees(cells)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name | ast.Attribute)
+        and getattr(node.func, "id", getattr(node.func, "attr", "")) == "depends"
+        and node.args
+        and isinstance(node.args[0], ast.Name)
+    }
+    roots = [name for name in defined if name not in below]
+    if len(roots) != 1:
+        what = f"several services could be the entry: {', '.join(roots)}"
+        raise TargetError(f"{place}: {what}", where=place, remedy=f"name one: {place}:{(roots or defined)[0]}")
+    return roots[0]
+
+
+@contextlib.contextmanager
+def _importing(folder: Path) -> Iterator[None]:
+    """Imports from `folder` alone: the package of a notebook's modules is not kept, since each slice has its own."""
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in [n for n in sys.modules if n == PACKAGE or n.startswith(PACKAGE + ".")]:
+            del sys.modules[name]
+
+
+# --- a bundle ----------------------------------------------------------------------------------------------------
+
+
+def bundle(folder: Path) -> Program:
+    """The graph of an exported bundle, its code checked against the digests.
+
+    Raises BundleError if a file was altered or is missing.
+    """
+    spec = read_spec(folder)
+    code = folder / CODE_FOLDER
+    verify(code, spec.code)
+    if str(code) not in sys.path:
+        sys.path.insert(0, str(code))
+
+    def load(name: str) -> type:
+        module, _, cls = spec.services[name].target.partition(":")
+        return getattr(importlib.import_module(module), cls)  # type: ignore[no-any-return]
+
+    # What was active is written as links: an edge is active without one only where there is no choice.
+    book = LinkBook()
+    place = Origin(str(folder / GRAPH_FILE), GRAPH_FILE)
+    for edge in spec.edges:
+        if edge.active and spec.services[edge.source].running:
+            book.add(edge.source, edge.target, place, load(edge.target))
+    graph = Graph.of(
+        load(spec.entry), {}, links=book, load=lambda d: load(d.name) if spec.services[d.name].target else None
+    )
+    graph = replace(graph, known=graph.known | set(spec.services))
+    modules = tuple(Module(_module_name(path), path, (code / path).read_text()) for path in spec.code)
+    tree = CodeTree(
+        modules,
+        targets={n: s.target for n, s in spec.services.items() if s.target},
+        digests={n: s.digest for n, s in spec.services.items() if s.target},
+    )
+    return Program(spec.name, graph, lambda: tree, code, folder, configs=[folder / CONFIG_FILE])
+
+
+def _module_name(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def read_spec(folder: Path) -> GraphSpec:
+    """The GraphSpec of a bundle. Raises BundleError with the path of what is wrong in it."""
+    import yaml
+    from pydantic import ValidationError
+
+    path = folder / GRAPH_FILE
+    try:
+        return GraphSpec.model_validate(yaml.safe_load(path.read_text()))
+    except (OSError, yaml.YAMLError) as error:
+        raise BundleError(f"the bundle cannot be read: {error}", where=str(path)) from None
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors(include_url=False))
+        remedy = "export it again with this version of dynamo_nb"
+        raise BundleError(f"{GRAPH_FILE} is no GraphSpec: {faults}", where=str(path), remedy=remedy) from None

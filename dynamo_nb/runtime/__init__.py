@@ -1,0 +1,49 @@
+"""The distributed runtime: discovery over NATS, requests over direct connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dynamo_nb.runtime.client import Client, RemoteCall
+    from dynamo_nb.runtime.discovery import Instance
+    from dynamo_nb.runtime.distributed import Component, DistributedRuntime, Endpoint, Namespace
+    from dynamo_nb.runtime.nats_server import NatsServer
+    from dynamo_nb.runtime.routing import Policy
+    from dynamo_nb.runtime.server import Handler, RequestContext
+
+_HOMES = {
+    "Client": "client",
+    "Component": "distributed",
+    "DistributedRuntime": "distributed",
+    "Endpoint": "distributed",
+    "Handler": "server",
+    "Instance": "discovery",
+    "Namespace": "distributed",
+    "NatsServer": "nats_server",
+    "Policy": "routing",
+    "RemoteCall": "client",
+    "RequestContext": "server",
+}
+
+__all__ = [
+    "Client",
+    "Component",
+    "DistributedRuntime",
+    "Endpoint",
+    "Handler",
+    "Instance",
+    "Namespace",
+    "NatsServer",
+    "Policy",
+    "RemoteCall",
+    "RequestContext",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,325 @@
+"""A client of one endpoint: chooses an instance, sends the request, and takes what comes back.
+
+A request that was refused, or whose worker went away before anything was answered, is given to another instance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+
+from dynamo_nb.errors import NoInstances, RequestError
+from dynamo_nb.runtime.connection import Inbox
+from dynamo_nb.runtime.discovery import Instance, Watch
+from dynamo_nb.runtime.routing import Policy, Random, RoundRobin
+from dynamo_nb.runtime.server import no_such_endpoint
+from dynamo_nb.sdk.call import Call, portal
+
+if TYPE_CHECKING:
+    from dynamo_nb.runtime.distributed import DistributedRuntime
+
+T = TypeVar("T")
+
+MAX_TRIES: Final = 3  # instances that may get one request: one that kills its worker must not go round them all
+
+
+class Client:
+    """A client of one endpoint. It may live as long as its runtime; calls share the connections of the process."""
+
+    def __init__(self, runtime: DistributedRuntime, watch: Watch, endpoint: str, policy: Policy | None = None) -> None:
+        self.runtime, self.endpoint = runtime, endpoint
+        self.policy = policy or RoundRobin()
+        self.path = f"{watch.namespace}/{watch.component}/{endpoint}"
+        self._watch = watch
+        self._turns = self.policy if isinstance(self.policy, RoundRobin) else RoundRobin()
+        self._random = Random()
+        self._version = -1
+        self._instances: tuple[Instance, ...] = ()
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The instances that serve this endpoint now, in order of registration."""
+        if self._version != self._watch.version:
+            self._version = self._watch.version
+            self._instances = tuple(i for i in self._watch.instances if self.endpoint in i.endpoints)
+        return self._instances
+
+    def instance_ids(self) -> list[int]:
+        return [instance.instance_id for instance in self.instances]
+
+    async def wait_for_instances(self, timeout: float | None = None, count: int = 1) -> list[int]:
+        """Waits until `count` instances serve this endpoint. Raises NoInstances after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._watch.until(lambda: len(self.instances) >= count)
+        except TimeoutError:
+            raise self._none(f"{len(self.instances)} of {count} instances came within {timeout} s: ") from None
+        return self.instance_ids()
+
+    async def wait_for_change(self) -> list[int]:
+        """Waits until an instance of this component comes, goes or changes."""
+        await self._watch.changed()
+        return self.instance_ids()
+
+    def call(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        instance_id: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        policy: Policy | None = None,
+    ) -> RemoteCall[Any]:
+        """A call with these arguments, begun when it is awaited or iterated; `instance_id` allows no other."""
+        return RemoteCall(self, args, kwargs or {}, headers or {}, instance_id, policy or self.policy)
+
+    async def generate(self, request: Any) -> Stream:
+        """Sends the request to the instance that this client's policy picks."""
+        return await Stream(self.call([request])).begin()
+
+    async def round_robin(self, request: Any) -> Stream:
+        """Sends the request to the next instance."""
+        return await Stream(self.call([request], policy=self._turns)).begin()
+
+    async def random(self, request: Any) -> Stream:
+        """Sends the request to any instance."""
+        return await Stream(self.call([request], policy=self._random)).begin()
+
+    async def direct(self, request: Any, instance_id: int) -> Stream:
+        """Sends the request to this instance. Raises NoInstances when it is not there."""
+        return await Stream(self.call([request], instance_id=instance_id)).begin()
+
+    def pick(self, policy: Policy, instance_id: int | None, failed: Sequence[Instance]) -> Instance:
+        """The instance for the next attempt. Raises NoInstances or NoSuchEndpoint."""
+        instances: Sequence[Instance] = self.instances
+        if failed:
+            ids = [instance.instance_id for instance in failed]
+            instances = [instance for instance in instances if instance.instance_id not in ids]
+        if instance_id is not None:
+            for instance in instances:
+                if instance.instance_id == instance_id:
+                    return instance
+            raise self._none(f"instance {instance_id} is not there: ")
+        if instances:
+            return policy.pick(instances)
+        known = {endpoint for instance in self._watch.instances for endpoint in instance.endpoints}
+        if known and self.endpoint not in known:
+            raise no_such_endpoint(self.path, known)
+        raise self._none()
+
+    def _none(self, why: str = "") -> NoInstances:
+        address = f"dynamo://{self.path}"
+        return NoInstances(
+            f"{why}no worker serves {address}",
+            where=address,
+            remedy=f"check with `dynamo ps` that {self._watch.component} is ready, and that it is in the namespace "
+            f"{self._watch.namespace!r} on the same NATS server ({self.runtime.nats_address})",
+        )
+
+    async def on_portal(self) -> Client:
+        """The same client on the portal's loop, for callers that cannot await and may be blocking this one's loop."""
+        runtime = await self.runtime.on_portal()
+        if runtime is self.runtime:
+            return self
+        watch = await runtime.directory.watch(self._watch.namespace, self._watch.component)
+        return Client(runtime, watch, self.endpoint, self.policy)
+
+
+class Exchange:
+    """The attempts of one request, until something is answered."""
+
+    __slots__ = ("_call", "_client", "_error", "_failed", "_instance", "_sent")
+
+    def __init__(self, client: Client, call: RemoteCall[Any]) -> None:
+        self._client, self._call = client, call
+        self._failed: list[Instance] = []
+        self._sent = 0
+        self._instance: Instance | None = None
+        self._error: RequestError | None = None
+
+    async def open(self) -> Inbox:
+        """Sends the request to an instance that can be reached."""
+        if self._client.runtime.loop is not asyncio.get_running_loop():
+            self._client = await self._client.on_portal()
+        client, call = self._client, self._call
+        connections = client.runtime.connections
+        while True:
+            try:
+                instance = client.pick(call.policy, call.instance_id, self._failed)
+            except RequestError as none:
+                # Whoever sent it somewhere learns what became of it, not that nobody is left.
+                raise self._error or none from None
+            self._instance = instance
+            connection = connections.get(instance)
+            if connection is None:
+                try:
+                    connection = await connections.connect(instance)
+                except (OSError, TimeoutError):
+                    client.runtime.directory.doubt(instance)
+                    self._failed.append(instance)
+                    continue
+            if connection.paused:
+                await connection.writable()
+            self._sent += 1
+            return connection.open(client.path, call.args, call.kwargs, call.headers)
+
+    def again(self, inbox: Inbox) -> bool:
+        """Whether a request that ended so may be given to another instance."""
+        if not inbox.retry or self._call.instance_id is not None or self._instance is None:
+            return False
+        self._failed.append(self._instance)
+        if isinstance(inbox.error, RequestError) and not isinstance(inbox.error, NoInstances):
+            self._error = inbox.error
+        return self._sent < MAX_TRIES
+
+    async def answer(self) -> Any:
+        while True:
+            inbox = await self.open()
+            try:
+                return await inbox.answer()
+            except RequestError:
+                if not self.again(inbox):
+                    raise
+            finally:
+                inbox.close()
+
+
+class RemoteCall(Call[T], Generic[T]):
+    """A call of an endpoint in a worker. See `Call` for its three forms; nothing is sent before one is used."""
+
+    def __init__(  # noqa: PLR0917
+        self,
+        client: Client,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        headers: Mapping[str, str],
+        instance_id: int | None,
+        policy: Policy,
+    ) -> None:
+        self._client = client
+        self.args, self.kwargs, self.headers = args, kwargs, headers
+        self.instance_id, self.policy = instance_id, policy
+
+    def _at_home(self) -> bool:
+        """Whether the running loop may do this itself: it is the runtime's, or the portal's, which has a runtime too.
+
+        The portal never waits for the runtime's loop: that may be blocked by the very cell that asked the portal.
+        """
+        running = asyncio.get_running_loop()
+        return running is self._client.runtime.loop or running is portal._loop
+
+    def __await__(self) -> Generator[Any, None, T]:
+        answer = Exchange(self._client, self).answer()
+        if self._at_home():
+            return answer.__await__()
+        distant = asyncio.run_coroutine_threadsafe(answer, self._client.runtime.loop)
+        return cast("Generator[Any, None, T]", asyncio.wrap_future(distant).__await__())
+
+    def __aiter__(self) -> Items:
+        items = Items(Exchange(self._client, self))
+        return items if self._at_home() else DistantItems(items, self._client.runtime.loop)
+
+
+class Items(AsyncIterator[Any]):
+    """The items of one call, as they arrive. The worker is told to stop when this is closed, or dropped."""
+
+    __slots__ = ("_exchange", "_inbox")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._inbox: Inbox | None = None
+
+    async def begin(self) -> None:
+        self._inbox = await self._exchange.open()
+
+    async def __anext__(self) -> Any:
+        inbox = self._inbox
+        try:
+            while True:
+                if inbox is None:
+                    inbox = self._inbox = await self._exchange.open()
+                if inbox.items:
+                    return inbox.items.popleft()
+                if not inbox.done:
+                    await inbox.wait()
+                elif (error := inbox.error) is None:
+                    raise StopAsyncIteration
+                elif self._exchange.again(inbox):
+                    inbox = None
+                else:
+                    raise error
+        except asyncio.CancelledError:
+            if inbox is not None:
+                inbox.close()
+            raise
+
+    async def aclose(self) -> None:
+        """Stops the work at the worker."""
+        if self._inbox is not None:
+            self._inbox.close()
+
+    def __del__(self) -> None:
+        if self._inbox is not None:
+            self._inbox.close()
+
+
+class DistantItems(Items):
+    """The items of a call whose connection lives on another event loop."""
+
+    __slots__ = ("_home", "_items")
+
+    def __init__(self, items: Items, home: asyncio.AbstractEventLoop) -> None:
+        super().__init__(items._exchange)
+        self._items, self._home = items, home
+
+    async def __anext__(self) -> Any:
+        async def following() -> tuple[Any, ...]:
+            # StopAsyncIteration does not pass through a future.
+            try:
+                return (await self._items.__anext__(),)
+            except StopAsyncIteration:
+                return ()
+
+        item = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(following(), self._home))
+        if not item:
+            raise StopAsyncIteration
+        return item[0]
+
+    async def begin(self) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._items.begin(), self._home))
+
+    async def aclose(self) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._items.aclose(), self._home))
+
+
+class Item:
+    """One item of a stream, in upstream's shape."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def data(self) -> Any:
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Item({self._value!r})"
+
+
+class Stream(AsyncIterator[Item]):
+    """The answer of `generate` and its like: `async for item in stream: item.data()`."""
+
+    def __init__(self, call: RemoteCall[Any]) -> None:
+        self._items = call.__aiter__()
+
+    async def begin(self) -> Stream:
+        await self._items.begin()
+        return self
+
+    async def __anext__(self) -> Item:
+        return Item(await self._items.__anext__())
+
+    async def aclose(self) -> None:
+        await self._items.aclose()

@@ -1,0 +1,221 @@
+"""The client's end: one connection to each worker, carrying every stream between the two processes.
+
+`Inbox` holds what has arrived for one request. There is no task and no queue per call: the protocol puts frames in the
+inbox and wakes the one reader, if it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from dynamo_nb.errors import DynamoError, InvalidArgument, ProtocolError, WorkerLost, from_wire
+from dynamo_nb.runtime.discovery import HOST_ID, Instance
+from dynamo_nb.runtime.frames import CANCEL, END, ERROR, HELLO, ITEM, OPEN, VERSION, Frames, keep_alive, wait_closed
+
+CONNECT_TIMEOUT: Final = 5.0  # seconds for a TCP connection; a host that is gone answers nothing
+
+
+class Inbox:
+    """What has arrived for one request.
+
+    begun: an item has come. done: nothing more will come. error: why, when it ended badly. retry: the request may be
+    given to another instance. single: the one item is the answer.
+    """
+
+    __slots__ = ("_connection", "_stream", "_waiter", "_whole", "begun", "done", "error", "items", "retry", "single")
+
+    def __init__(self, connection: Connection, stream: int) -> None:
+        self._connection, self._stream = connection, stream
+        self._waiter: asyncio.Future[None] | None = None
+        self._whole = False
+        self.items: deque[Any] = deque()
+        self.begun = self.done = self.single = self.retry = False
+        self.error: DynamoError | None = None
+
+    def put(self, value: Any) -> None:
+        self.begun = True
+        self.items.append(value)
+        if self._waiter is not None and not self._whole:
+            self._wake()
+
+    def end(self, error: DynamoError | None = None, *, retry: bool = False) -> None:
+        self.done, self.error, self.retry = True, error, retry
+        if self._waiter is not None:
+            self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Waits for the next thing to arrive."""
+        waiter = self._waiter = self._connection.loop.create_future()
+        await waiter
+
+    async def answer(self) -> Any:
+        """The one answer, or the list of a stream's items. Raises the error that ended the request."""
+        self._whole = True
+        if not self.done:
+            await self.wait()
+        if self.error is not None:
+            raise self.error
+        return self.items[0] if self.single else list(self.items)
+
+    def close(self) -> None:
+        """Tells the worker to stop, if it has not ended. Safe from any thread, so that an iterator can be collected."""
+        if self.done:
+            return
+        if threading.get_ident() == self._connection.thread:
+            self._connection.cancel(self._stream)
+        elif not self._connection.loop.is_closed():
+            self._connection.loop.call_soon_threadsafe(self._connection.cancel, self._stream)
+        self.done = True
+
+
+class Connection(Frames):
+    """A connection to the worker of one instance.
+
+    lost: called once when the connection has ended, whoever ended it.
+    """
+
+    def __init__(self, instance: Instance, lost: Callable[[Connection], None]) -> None:
+        super().__init__()
+        self.instance = instance
+        self.thread = threading.get_ident()
+        self._lost = lost
+        self._streams: dict[int, Inbox] = {}
+        self._last = 0
+        self._refusal: DynamoError | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.send((HELLO, 0, VERSION, None))
+
+    def open(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, str]) -> Inbox:
+        """Sends a request. Raises InvalidArgument when an argument cannot travel."""
+        self._last = stream = self._last + 1
+        try:
+            self.send((OPEN, stream, path, args, kwargs, headers))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidArgument(
+                f"an argument cannot be sent: {error}",
+                where=f"dynamo://{path}",
+                remedy="pass plain data, models, dataclasses or arrays; large files by path",
+            ) from error
+        inbox = self._streams[stream] = Inbox(self, stream)
+        if self.closed:
+            del self._streams[stream]
+            inbox.end(self._loss(), retry=True)
+        return inbox
+
+    def cancel(self, stream: int) -> None:
+        if self._streams.pop(stream, None) is not None:
+            self.send((CANCEL, stream))
+
+    def frame(self, message: Any) -> None:
+        kind, stream = message[0], message[1]
+        inbox = self._streams.get(stream)
+        if inbox is None:
+            if kind == ERROR and stream == 0:
+                self._refusal = from_wire(message[2])
+            elif kind not in (ITEM, END, ERROR):
+                raise ValueError(f"a frame of kind {kind!r}")
+            return  # of a stream that was cancelled
+        if kind == ITEM:
+            inbox.put(message[2])
+        elif kind == END:
+            del self._streams[stream]
+            if len(message) == 3:
+                inbox.single = True
+                inbox.items.append(message[2])
+            inbox.end()
+        elif kind == ERROR:
+            error, retry = from_wire(message[2]), bool(message[3])
+            del self._streams[stream]
+            inbox.end(error, retry=retry)
+        else:
+            raise ValueError(f"a frame of kind {kind!r}")
+
+    def ended(self) -> None:
+        self._lost(self)
+        streams, self._streams = self._streams, {}
+        for inbox in streams.values():
+            inbox.end(self._loss(), retry=not inbox.begun and not self.fault)
+
+    def _loss(self) -> DynamoError:
+        worker = f"worker {self.instance.worker_id} of {self.instance.address}"
+        if self._refusal is not None:
+            return self._refusal
+        if self.fault:
+            return ProtocolError(f"{worker} sent what is no frame: {self.fault}", where=self.instance.address)
+        return WorkerLost(
+            f"{worker} went away before its answer was complete",
+            where=self.instance.address,
+            remedy=f"`dynamo logs {self.instance.component}` shows why it ended; the work may have been done",
+        )
+
+
+class Connections:
+    """The connections of one process: at most one to each worker, made when first needed.
+
+    lost: called with the instance whose connection has ended.
+    """
+
+    def __init__(self, lost: Callable[[Instance], None]) -> None:
+        self._lost = lost
+        self._open: dict[int, Connection] = {}
+        self._opening: dict[int, asyncio.Task[Connection]] = {}
+        self._closed = False
+
+    def get(self, instance: Instance) -> Connection | None:
+        return self._open.get(instance.instance_id)
+
+    async def connect(self, instance: Instance) -> Connection:
+        """The connection to this instance's worker. Raises OSError when it cannot be reached."""
+        key = instance.instance_id
+        if connection := self._open.get(key):
+            return connection
+        if self._closed:
+            raise ConnectionAbortedError("this runtime is closed")
+        task = self._opening.get(key)
+        if task is None:
+            task = self._opening[key] = asyncio.create_task(self._connect(instance))
+            task.add_done_callback(lambda _: self._opening.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _connect(self, instance: Instance) -> Connection:
+        loop = asyncio.get_running_loop()
+
+        def make() -> Connection:
+            return Connection(instance, self._ended)
+
+        if instance.socket and instance.host_id == HOST_ID and Path(instance.socket).exists():
+            _, connection = await loop.create_unix_connection(make, instance.socket)
+        elif instance.host and instance.port:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                transport, connection = await loop.create_connection(make, instance.host, instance.port)
+            keep_alive(transport)
+        else:
+            raise ConnectionRefusedError(f"worker {instance.worker_id} has no address that this host can reach")
+        self._open[instance.instance_id] = connection
+        return connection
+
+    def _ended(self, connection: Connection) -> None:
+        if self._open.get(connection.instance.instance_id) is connection:
+            del self._open[connection.instance.instance_id]
+        self._lost(connection.instance)
+
+    async def close(self) -> None:
+        self._closed = True
+        for task in list(self._opening.values()):
+            task.cancel()
+        connections = list(self._open.values())
+        for connection in connections:
+            connection.close()
+        await wait_closed(connections)

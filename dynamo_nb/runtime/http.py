@@ -1,0 +1,182 @@
+"""HTTP endpoints of a service: routes of a FastAPI application, served on the worker's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import wraps
+from typing import Any
+
+from dynamo_nb.errors import DynamoError, InvalidArgument, NoInstances
+from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
+from dynamo_nb.sdk.hooks import run_hooks
+
+_WITH_BODY = {"POST", "PUT", "PATCH"}
+_BACKLOG = 1024
+
+
+def http_endpoints(endpoints: Mapping[str, Endpoint]) -> list[Endpoint]:
+    return [e for e in endpoints.values() if DynamoTransport.HTTP in e.transports]
+
+
+def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any = None) -> Any:
+    """The FastAPI application of a service; `app` is the user's own, which the routes join."""
+    from fastapi import FastAPI, Request
+    from fastapi.responses import JSONResponse
+
+    app = app or FastAPI(title=type(instance).__name__, description=inspect.getdoc(type(instance)) or "")
+    for endpoint in http_endpoints(endpoints):
+        app.add_api_route(
+            f"/{endpoint.name.strip('/')}",
+            _route(instance, endpoint),
+            methods=[endpoint.http_method],
+            name=endpoint.name,
+            response_model=None,
+        )
+
+    async def probe(kind: Any) -> JSONResponse:
+        try:
+            healthy = all(await run_hooks(instance, kind))
+        except Exception as error:
+            return JSONResponse({"status": "failed", "error": f"{type(error).__name__}: {error}"}, status_code=503)
+        return JSONResponse({"status": "ok" if healthy else "failed"}, status_code=200 if healthy else 503)
+
+    async def healthz() -> JSONResponse:
+        return await probe("liveness")
+
+    async def readyz() -> JSONResponse:
+        return await probe("readiness")
+
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        kinds = {InvalidArgument: 422, NoInstances: 503}
+        status = next((code for kind, code in kinds.items() if isinstance(error, kind)), 500)
+        detail = {"type": type(error).__name__, "message": getattr(error, "what", "")}
+        return JSONResponse({"error": detail}, status_code=status)
+
+    app.add_api_route("/healthz", healthz, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/readyz", readyz, methods=["GET"], include_in_schema=False)
+    app.add_exception_handler(DynamoError, failed)
+    return app
+
+
+def _route(instance: object, endpoint: Endpoint) -> Any:
+    """The endpoint as a function whose signature FastAPI understands: parameters come from the body unless GET."""
+    from fastapi.responses import Response, StreamingResponse
+
+    bound = endpoint.function.__get__(instance)
+
+    if endpoint.stream:
+
+        @wraps(bound)
+        async def streamed(**kwargs: Any) -> Response:
+            items = bound(**kwargs)
+            first: list[Any] = []
+            with suppress(StopAsyncIteration):
+                first.append(await anext(items))  # so that an error before the first item is a status, not a cut
+
+            async def chunks() -> AsyncIterator[bytes]:
+                for item in first:
+                    yield _chunk(item)
+                async for item in items:
+                    yield _chunk(item)
+
+            text = not first or isinstance(first[0], str)
+            kind = "text/plain; charset=utf-8" if text else "application/x-ndjson"
+            return StreamingResponse(chunks(), media_type=kind)
+
+        route: Any = streamed
+    elif inspect.iscoroutinefunction(bound):
+
+        @wraps(bound)
+        async def plain(**kwargs: Any) -> Any:
+            return await bound(**kwargs)
+
+        route = plain
+    else:
+
+        @wraps(bound)
+        def threaded(**kwargs: Any) -> Any:
+            return bound(**kwargs)
+
+        route = threaded
+    route.__signature__ = _signature(endpoint)
+    return route
+
+
+def _signature(endpoint: Endpoint) -> inspect.Signature:
+    """The endpoint's signature with plain parameters marked as fields of the body."""
+    from fastapi import Body, params
+    from pydantic import BaseModel
+    from starlette.requests import HTTPConnection
+    from starlette.responses import Response
+
+    parameters = []
+    for name, parameter in endpoint.signature.parameters.items():
+        annotation = endpoint.inputs[name].annotation
+        own = isinstance(annotation, type) and issubclass(annotation, HTTPConnection | Response | BaseModel)
+        marked = isinstance(parameter.default, params.Param | params.Depends) or hasattr(annotation, "__metadata__")
+        if endpoint.http_method in _WITH_BODY and not own and not marked:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            parameter = parameter.replace(default=Body(default, embed=True))  # noqa: PLW2901
+        parameters.append(parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY))
+    return inspect.Signature(parameters)
+
+
+def _chunk(item: Any) -> bytes:
+    if isinstance(item, bytes):
+        return item
+    if isinstance(item, str):
+        return item.encode()
+    from fastapi.encoders import jsonable_encoder
+
+    return json.dumps(jsonable_encoder(item), ensure_ascii=False).encode() + b"\n"
+
+
+class HttpServer:
+    """Uvicorn on the worker's loop. Workers of one service share the port; the kernel spreads the connections."""
+
+    def __init__(self, app: Any, host: str, port: int) -> None:
+        import uvicorn
+
+        class Server(uvicorn.Server):
+            """Says when it accepts, and leaves the process's signals to the worker."""
+
+            accepting = asyncio.Event()
+
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                self.accepting.set()
+
+            def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+                return nullcontext()
+
+        self.host, self.port = host, port
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+        self._server = Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns when connections are accepted; raises what the application's own startup raised."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind((self.host, self.port))
+        listening.listen(_BACKLOG)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
+        accepting = asyncio.create_task(self._server.accepting.wait())
+        await asyncio.wait([self._task, accepting], return_when=asyncio.FIRST_COMPLETED)
+        accepting.cancel()
+        if self._task.done():
+            await self._task
+            raise DynamoError("the HTTP application did not start", remedy="the worker's log has its error")
+
+    async def stop(self) -> None:
+        """Takes no more connections and lets requests under way finish."""
+        if self._task is not None:
+            self._server.should_exit = True
+            await self._task

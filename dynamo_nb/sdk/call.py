@@ -1,0 +1,115 @@
+"""A call of an endpoint: awaited it gives the answer, iterated it gives the items, and `.result()` needs neither.
+
+The same object stands for a call in this process and for one to a worker, so that code reads the same in a unit test
+and in a deployment. Nothing happens until it is awaited or iterated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Portal:
+    """An event loop in a daemon thread, for callers that cannot await: scripts, magics, and cells without `await`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="dynamo-portal", daemon=True).start()
+            return self._loop
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Runs the coroutine on the portal's loop and waits for it.
+
+        Raises TimeoutError after `timeout` seconds. When the waiting thread is interrupted the coroutine is cancelled.
+        """
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return future.result(timeout)
+        except BaseException:
+            future.cancel()
+            raise
+
+
+portal = Portal()
+
+
+class Pending(Awaitable[T]):
+    """Work that has been asked for and not begun: `await` it, or call `.result()` where nothing can be awaited."""
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._start = start
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._start().__await__()
+
+    def result(self, timeout: float | None = None) -> T:
+        """Does the work on a background loop and waits at most `timeout` seconds for it."""
+        return portal.run(self._start(), timeout)
+
+
+class Call(ABC, Generic[T]):
+    """A call of an endpoint.
+
+    `await call` gives the one answer, or the list of a stream's items. `async for item in call` gives the items, or
+    the one answer as one item. `call.result(timeout)` does what `await` does, from code that cannot await.
+    Leaving the loop early (`break`, or cancelling the task that awaits) stops the work at the other end.
+    """
+
+    @abstractmethod
+    def __await__(self) -> Generator[Any, None, T]: ...
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncIterator[Any]: ...
+
+    def result(self, timeout: float | None = None) -> T:
+        async def wait() -> T:
+            return await self
+
+        return portal.run(wait(), timeout)
+
+
+class LocalCall(Call[T]):
+    """A call of an endpoint's own function, in this process.
+
+    start: begins the work, giving a coroutine (one answer) or an async iterator (a stream).
+    """
+
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._start = start
+
+    async def _answer(self) -> Any:
+        started = self._start()
+        if hasattr(started, "__aiter__"):
+            return [item async for item in started]
+        return await started
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._answer().__await__()
+
+    async def _items(self) -> AsyncIterator[Any]:
+        started = self._start()
+        if not hasattr(started, "__aiter__"):
+            yield await started
+            return
+        try:
+            async for item in started:
+                yield item
+        finally:
+            if hasattr(started, "aclose"):
+                await started.aclose()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._items()

@@ -1,0 +1,24 @@
+"""`dynamo_context`: what a worker tells the service that it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dynamo_nb.errors import DynamoError
+
+
+class _Context(dict[str, Any]):
+    def __missing__(self, key: str) -> Any:
+        raise DynamoError(
+            f"dynamo_context[{key!r}] is not set",
+            where="a process that is no worker" if not self else "this worker",
+            remedy="read it in a method of a service that is being served; keys there: runtime, component, endpoints, "
+            "namespace, worker_id, instance_id",
+        )
+
+
+dynamo_context: dict[str, Any] = _Context()
+"""Filled in a worker before the service's `__init__`.
+
+Keys: `runtime` (DistributedRuntime), `component`, `endpoints` (names), `namespace`, `worker_id`, `instance_id`.
+"""

@@ -1,0 +1,62 @@
+"""Hooks: methods of a service that its worker calls at fixed points of its life."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+HookKind = Literal["start", "shutdown", "liveness", "readiness"]
+
+_MARK = "__dynamo_hook__"
+
+
+def _mark(function: F, kind: HookKind) -> F:
+    setattr(function, _MARK, kind)
+    return function
+
+
+def async_on_start(function: F) -> F:
+    """Called once after `__init__` and before the first request; sync or async. An exception stops the worker."""
+    return _mark(function, "start")
+
+
+def on_shutdown(function: F) -> F:
+    """Called once when the worker stops, after it has finished the requests it holds; sync or async."""
+    return _mark(function, "shutdown")
+
+
+async_on_shutdown = on_shutdown
+
+
+def liveness(function: F) -> F:
+    """Answers `/healthz`: falsy, or an exception, means that the worker should be replaced. Sync or async."""
+    return _mark(function, "liveness")
+
+
+def readiness(function: F) -> F:
+    """Answers `/readyz`: falsy, or an exception, means that no traffic should come now. Sync or async."""
+    return _mark(function, "readiness")
+
+
+def hooks_of(cls: type, kind: HookKind) -> list[str]:
+    """The names of the hook methods of one kind, those of base classes first.
+
+    A method that overrides a hook takes its place, as with any method.
+    """
+    names: dict[str, None] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if getattr(value, _MARK, None) == kind:
+                names.setdefault(name)
+    return list(names)
+
+
+async def run_hooks(instance: object, kind: HookKind) -> list[Any]:
+    """Calls the hooks of one kind in order, awaiting those that are asynchronous; gives what they returned."""
+    results: list[Any] = []
+    for name in hooks_of(type(instance), kind):
+        result = getattr(instance, name)()
+        results.append(await result if inspect.isawaitable(result) else result)
+    return results

@@ -1,0 +1,217 @@
+"""`@service`: makes a class a service. The class stays a class: it can be called, subclassed and tested."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any, TypeVar, overload
+
+from dynamo_nb.errors import DefinitionError, LinkError, nearest
+from dynamo_nb.sdk.dependency import Dependency, dependencies_of
+from dynamo_nb.sdk.endpoint import Endpoint, endpoints_of
+from dynamo_nb.sdk.interface import is_interface, missing_endpoints
+from dynamo_nb.sdk.links import book_in
+from dynamo_nb.sdk.origin import Origin, origin_of
+
+C = TypeVar("C", bound=type)
+
+_MARK = "__dynamo_service__"
+SERVICE_ARGS = ("dynamo", "resources", "workers", "image", "envs", "traffic", "labels")
+"""The parameters of the decorator that configuration can override, under `ServiceArgs`."""
+
+
+@dataclass(frozen=True, eq=False)
+class ServiceDefinition:
+    """What `@service` says of a class.
+
+    name: what links, configuration and addresses use.
+    args: the decorator's parameters, keyed as in SERVICE_ARGS; those that were not given are absent.
+    app: the user's own FastAPI application, if any.
+    """
+
+    name: str
+    cls: type
+    args: Mapping[str, Any]
+    origin: Origin
+    app: Any = None
+    _dynamo: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def namespace(self) -> str:
+        return str(self._dynamo.get("namespace", "default"))
+
+    @property
+    def enabled(self) -> bool:
+        """False for a plain local object that is built inside its dependant's worker."""
+        return bool(self._dynamo.get("enabled", True))
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        return endpoints_of(self.cls)
+
+    @property
+    def dependencies(self) -> dict[str, Dependency]:
+        return dependencies_of(self.cls)
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The constructor's parameters, without `self`."""
+        constructor = getattr(self.cls, "__init__")  # noqa: B009 (a type checker distrusts the plain spelling)
+        if constructor is object.__init__:
+            return {}
+        return dict(list(inspect.signature(constructor).parameters.items())[1:])
+
+    @property
+    def where(self) -> str:
+        return f"@service of {self.name}, {self.origin}"
+
+
+def definition_of(cls: object) -> ServiceDefinition:
+    """The definition of a service; raises DefinitionError for anything else."""
+    found = vars(cls).get(_MARK) if isinstance(cls, type) else None
+    if found is None:
+        shown = cls.__name__ if isinstance(cls, type) else repr(cls)
+        raise DefinitionError(f"{shown} is no service", remedy=f"decorate the class with @service: {shown}")
+    return found  # type: ignore[no-any-return]
+
+
+def is_service(value: object) -> bool:
+    return isinstance(value, type) and _MARK in vars(value)
+
+
+def _link(cls: type, target: type) -> type:
+    """Chooses the edge to `target`; from then on only this service's linked dependencies are active.
+
+    Gives `target`, so that `A.link(B).link(C)` is a path. Raises LinkError if `target` is none of the dependencies.
+    """
+    frame = sys._getframe(1)
+    definition, other = definition_of(cls), definition_of(target)
+    dependencies = definition.dependencies
+    if not any(fills(dependency, other) for dependency in dependencies.values()):
+        declared = ", ".join(f"{d.on} (as {a})" for a, d in dependencies.items()) or "none"
+        raise LinkError(
+            f"{definition.name} does not depend on {other.name}; its dependencies: {declared}",
+            where=f"{definition.name}.link({other.name}), {origin_of(frame)}",
+            remedy=f"declare it in {definition.name}: {other.name.lower()} = depends({other.name}), or "
+            + nearest(other.name, [d.on for d in dependencies.values()]),
+        )
+    book_in(frame.f_globals).add(definition.name, other.name, origin_of(frame), target)
+    return target
+
+
+def _unlink(cls: type, target: type) -> None:
+    """Takes a link back. Raises LinkError if there is none."""
+    frame = sys._getframe(1)
+    source, other = definition_of(cls).name, definition_of(target).name
+    book = book_in(frame.f_globals)
+    if not book.remove(source, other):
+        raise LinkError(
+            f"{source} is not linked to {other}",
+            where=f"{source}.unlink({other}), {origin_of(frame)}",
+            remedy=f"links of {source} here: {', '.join(book.targets(source)) or 'none'}",
+        )
+
+
+def fills(dependency: Dependency, definition: ServiceDefinition) -> bool:
+    """Whether a service is what a dependency names, or implements the interface that it names."""
+    interface = dependency.interface
+    if interface is not None:
+        # By name, since running the interface's cell again makes another class.
+        names = {base.__name__ for base in definition.cls.__mro__ if is_interface(base)}
+        return interface.__name__ in names
+    return dependency.on == definition.name
+
+
+def _dynamo_address(cls: type) -> tuple[str, str]:
+    """(namespace, name) under which the service registers; in a worker with the deployment's configuration applied."""
+    from dynamo_nb.config.service_config import ServiceConfig
+
+    definition = definition_of(cls)
+    args = ServiceConfig.get_instance().get(definition.name, {}).get("ServiceArgs", {})
+    return str(args.get("dynamo", {}).get("namespace", definition.namespace)), definition.name
+
+
+@overload
+def service(cls: C, /) -> C: ...
+@overload
+def service(
+    *,
+    dynamo: Mapping[str, Any] | None = None,
+    resources: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    image: str | None = None,
+    envs: Any = None,
+    traffic: Mapping[str, Any] | None = None,
+    labels: Mapping[str, str] | None = None,
+    app: Any = None,
+    **unknown: Any,
+) -> Callable[[C], C]: ...
+def service(cls: Any = None, /, *, app: Any = None, **given: Any) -> Any:
+    """Makes a class a service; with or without parentheses.
+
+    dynamo: `namespace` (default "default"), `name` (default the class's), `enabled` (default true; false makes a plain
+        local object that is built inside its dependant's worker).
+    resources: `gpu` (2, "2", 0.5: two workers share one), `cpu` ("10", "500m", 2), `memory` ("20Gi").
+    workers: how many processes run it (default 1).
+    image: container image for a cluster. envs: environment of the workers, a mapping or a list of name/value pairs.
+    traffic: `timeout` in seconds and the like. labels: for the cluster's objects.
+    app: a FastAPI application that the HTTP endpoints join.
+
+    All of them are defaults that configuration can override under `ServiceArgs`. The class gains `link`, `unlink`,
+    `dependencies`, `dynamo_address`, `inner`, `name` and `config`, unless it has a member of that name itself.
+
+    Raises DefinitionError for an unknown parameter, a class that misses endpoints of its interface, and the like.
+    """
+    frame = sys._getframe(1)
+    if unknown := sorted(set(given) - set(SERVICE_ARGS)):
+        hint = nearest(unknown[0], SERVICE_ARGS)
+        raise DefinitionError(f"@service has no parameter {unknown[0]!r}", where=str(origin_of(frame)), remedy=hint)
+    origin = origin_of(frame)
+
+    def decorate(cls: Any) -> Any:
+        if not isinstance(cls, type):
+            raise DefinitionError(f"@service decorates a class, not {cls!r}", where=str(origin))
+        return _define(cls, {k: v for k, v in given.items() if v is not None}, app, origin)
+
+    return decorate if cls is None else decorate(cls)
+
+
+def _define(cls: type, args: dict[str, Any], app: Any, origin: Origin) -> type:
+    inherited = {n: e for base in cls.__mro__[1:] for n, e in vars(base).items() if isinstance(e, Endpoint)}
+    for attribute, value in list(vars(cls).items()):
+        if isinstance(value, FunctionType) and (over := inherited.get(attribute)) is not None:
+            # Overriding an endpoint with a plain method keeps it an endpoint.
+            name = over.name if over.name != over.attribute else None
+            again = Endpoint(value, name=name, transports=tuple(over.transports), http_method=over.http_method)
+            again.retry = over.retry
+            again.__set_name__(cls, attribute)
+            setattr(cls, attribute, again)
+    from dynamo_nb.config.service_args import checked_args
+
+    args = checked_args(args, f"@service of {cls.__name__}, {origin}")
+    dynamo = args.get("dynamo") or {}
+    name = str(dynamo.get("name") or cls.__name__)
+    definition = ServiceDefinition(name=name, cls=cls, args=args, origin=origin, app=app, _dynamo=dynamo)
+    if missing := missing_endpoints(cls):
+        raise DefinitionError(
+            f"{cls.__name__} does not implement {', '.join(missing)} of its interface",
+            where=definition.where,
+            remedy="write them as methods with @dynamo_endpoint()",
+        )
+    setattr(cls, _MARK, definition)
+    for attribute, value in {
+        "link": classmethod(_link),
+        "unlink": classmethod(_unlink),
+        "dynamo_address": classmethod(_dynamo_address),
+        "dependencies": definition.dependencies,
+        "inner": cls,
+        "name": definition.name,
+        "config": dict(args),
+    }.items():
+        owner = next((base for base in cls.__mro__ if attribute in vars(base)), None)
+        if owner is None or is_service(owner) and owner is not cls:  # noqa: RUF021
+            setattr(cls, attribute, value)
+    return cls

@@ -1,0 +1,78 @@
+"""Cells: what was typed, in the order in which it ran."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dynamo_nb.errors import TargetError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One code cell.
+
+    text: as typed, IPython lines included. label: its name in messages ("cell 7"). number: its execution count, or its
+    position in a saved notebook. failed_at: the line (from 1) at which it raised, None if it ran to its end, 0 if
+    nothing of it ran; what stands before that line counts as defined.
+    """
+
+    text: str
+    label: str
+    number: int = 0
+    cell_id: str | None = None
+    failed_at: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells that a cell is run again: nbclient and papermill send no id, so there it is the text."""
+        return self.cell_id or self.text
+
+
+class CellBook:
+    """The cells that a live notebook has run, the last run of each, in order of execution."""
+
+    def __init__(self) -> None:
+        self._cells: list[Cell] = []
+
+    def record(self, cell: Cell) -> None:
+        """Adds a cell that has run. It takes the place of its earlier runs, unless it failed: what those defined is
+        still there.
+        """
+        if cell.failed_at is None:
+            self._cells = [known for known in self._cells if known.key != cell.key]
+        self._cells.append(cell)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return tuple(self._cells)
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self._cells)
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+
+def read_notebook(path: str | Path) -> list[Cell]:
+    """The code cells of a saved notebook (nbformat 4), in order, whether they were ever executed or not.
+
+    Raises TargetError when the file cannot be read as a notebook.
+    """
+    path = Path(path)
+    try:
+        notebook: Any = json.loads(path.read_text(encoding="utf-8"))
+        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        texts = [cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"]) for cell in cells]
+    except OSError as error:
+        raise TargetError(f"the notebook cannot be read: {error.strerror}", where=str(path)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        remedy = "save it as a Jupyter notebook of format 4 (jupyter nbconvert --to notebook converts older ones)"
+        raise TargetError("this file is no Jupyter notebook of format 4", where=str(path), remedy=remedy) from error
+    return [
+        Cell(text, f"cell {number}", number, cell.get("id"))
+        for number, (cell, text) in enumerate(zip(cells, texts, strict=True), start=1)
+    ]

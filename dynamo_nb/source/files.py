@@ -1,0 +1,113 @@
+"""Services in ordinary files: the files of the project that a service's module imports, byte for byte."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from dynamo_nb.errors import Problem, SourceError, TargetError
+from dynamo_nb.source.tree import CodeTree, Module, digest
+
+
+def slice_modules(targets: Mapping[str, str], root: Path) -> CodeTree:
+    """The files under `root` that the modules of `targets` ({service: "package.module:Class"}) import, transitively.
+
+    An installed package is not copied: a target in one has no modules, and the digest of its own file.
+
+    Raises TargetError when a target's module is nowhere, SourceError when a file cannot be read as Python.
+    """
+    project = _Project(root)
+    closures = {service: project.closure(target.partition(":")[0]) for service, target in targets.items()}
+    for service, target in targets.items():
+        if not closures[service] and _installed(target.partition(":")[0]) is None:
+            raise TargetError(f"there is no module {target.partition(':')[0]!r}", where=f"{service} = {target}, {root}")
+    if project.problems:
+        raise SourceError("files of the project cannot be read", project.problems)
+    digests = {}
+    for service, modules in closures.items():
+        parts = [part for module in modules for part in (module.path, module.text)]
+        digests[service] = digest(parts or [targets[service], _installed(targets[service].partition(":")[0]) or ""])
+    return CodeTree(
+        tuple(sorted({module for one in closures.values() for module in one}, key=lambda module: module.path)),
+        dict(targets),
+        {service: tuple(module.name for module in modules) for service, modules in closures.items()},
+        digests,
+    )
+
+
+class _Project:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: list[Problem] = []
+        self._modules: dict[str, Module | None] = {}
+
+    def closure(self, name: str) -> list[Module]:
+        found: dict[str, Module] = {}
+        pending = [name]
+        while pending:
+            name = pending.pop()
+            parts = name.split(".")
+            # Importing a.b.c imports a and a.b before it.
+            for end in range(1, len(parts) + 1):
+                prefix = ".".join(parts[:end])
+                if prefix not in found and (module := self._module(prefix)):
+                    found[prefix] = module
+                    pending += self._imports(module)
+        return sorted(found.values(), key=lambda module: module.path)
+
+    def _module(self, name: str) -> Module | None:
+        if name not in self._modules:
+            base = name.replace(".", "/")
+            paths = [path for path in (f"{base}/__init__.py", f"{base}.py") if (self.root / path).is_file()]
+            self._modules[name] = self._read(name, paths[0]) if paths else None
+        return self._modules[name]
+
+    def _read(self, name: str, path: str) -> Module | None:
+        try:
+            return Module(name, path, (self.root / path).read_bytes().decode())
+        except UnicodeDecodeError:
+            self.problems.append(Problem("the file is not UTF-8", path))
+            return None
+
+    def _imports(self, module: Module) -> list[str]:
+        try:
+            return _imported(module.text, module.name, is_package=module.path.endswith("__init__.py"))
+        except SyntaxError as error:
+            self.problems.append(Problem(f"syntax error: {error.msg}", module.path, f"line {error.lineno}"))
+            return []
+
+
+@lru_cache(maxsize=512)
+def _imported(text: str, name: str, *, is_package: bool) -> list[str]:
+    return sorted(set(_walk(ast.parse(text), name, is_package=is_package)))
+
+
+def _walk(tree: ast.AST, name: str, *, is_package: bool) -> Iterator[str]:
+    package = name.split(".") if is_package else name.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            # `from a import b`: b may be a name of a, or a module in it.
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+            yield base
+
+
+def _installed(name: str) -> str | None:
+    """The digest of an installed module's file, found without importing anything; None if there is no such module."""
+    path: list[str] | None = None
+    spec = None
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:end]), path)
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or [])
+    origin = spec.origin if spec else None
+    return hashlib.sha256(Path(origin).read_bytes()).hexdigest() if origin and Path(origin).is_file() else ""

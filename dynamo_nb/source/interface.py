@@ -1,0 +1,149 @@
+"""A service's interface: the class with its endpoints' signatures and nothing behind them.
+
+Whoever depends on a service imports this, and so none of what the service itself imports.
+"""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Iterable, Sequence
+from copy import copy
+from functools import lru_cache
+from typing import TypeVar
+
+from dynamo_nb.source.names import ANNOTATION, BASE, Use, analyse
+from dynamo_nb.source.units import Statement, first_line
+
+_ENDPOINTS = {"dynamo_endpoint", "endpoint", "dynamo_api", "api", "abstract_endpoint"}
+_WORDS = _ENDPOINTS | {"service", "depends"}
+# What may be asked of a service class that is only named: its address, and the links of its graph.
+_ADDRESS = {".dynamo_address", ".link", ".unlink"}
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_Definition = TypeVar("_Definition", bound=ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+Aliases = frozenset[tuple[str, str]]
+
+
+def aliases(statements: Iterable[Statement]) -> Aliases:
+    """The names under which cells import words of ours: `from dynamo_nb import service as svc`."""
+    return frozenset(
+        (alias.asname, alias.name)
+        for statement in statements
+        if isinstance(statement.node, ast.ImportFrom)
+        for alias in statement.node.names
+        if alias.asname and alias.name in _WORDS
+    )
+
+
+def is_service(node: ast.stmt, known: Aliases) -> bool:
+    """Whether this is a class decorated with `@service`, in any of its spellings."""
+    return isinstance(node, ast.ClassDef) and any(_word(one, known) == "service" for one in node.decorator_list)
+
+
+def needs_interface_only(use: Use, known: Aliases, *, of_interface: bool) -> bool:
+    """Whether a use of a service class is satisfied by its interface. A base counts where an interface inherits."""
+    if use.how == BASE:
+        return of_interface
+    if use.how.endswith("("):
+        return dict(known).get(use.how[:-1], use.how[:-1]) == "depends"
+    return use.how == ANNOTATION or use.how in _ADDRESS
+
+
+@lru_cache(maxsize=512)
+def interface(statement: Statement, known: Aliases) -> Statement:
+    """The interface of the class that `statement` defines, as a statement of its own."""
+    node = ast.parse(statement.text).body[0]
+    assert isinstance(node, ast.ClassDef)
+    lines = statement.text.splitlines()
+    signatures = {id(one): signature for one in node.body if (signature := _signature(one, known))}
+    wanted = _class_names(node, signatures.values())
+    text = _docstring(node, lines)
+    members: list[ast.stmt] = []
+    for one in node.body:
+        if id(one) in signatures:
+            text += [*([""] if text else []), *_method(one, lines, signatures[id(one)])]
+            members.append(signatures[id(one)])
+        elif id(one) in wanted:
+            text += lines[first_line(one) - 1 : one.end_lineno]
+            members.append(one)
+    bare = _bare(node, [one for one in node.decorator_list if _word(one, known) == "service"], members)
+    text = [*_head(node, lines, bare.decorator_list), *(text or ["    pass"])]
+    names, moved = analyse(bare), statement.line - first_line(node)
+    names = names._replace(uses=tuple(use._replace(line=use.line + moved) for use in names.uses))
+    return Statement("\n".join(text), statement.line, statement.end_line, bare, names)
+
+
+def _word(decorator: ast.expr, known: Aliases) -> str:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    if isinstance(called, ast.Attribute):
+        return called.attr
+    return dict(known).get(called.id, called.id) if isinstance(called, ast.Name) else ""
+
+
+def _bare(node: _Definition, decorators: list[ast.expr], body: Sequence[ast.stmt] = ()) -> _Definition:
+    """The definition with other decorators and another body."""
+    made = copy(node)
+    made.decorator_list, made.body = decorators, list(body) or [ast.Pass()]
+    return made
+
+
+def _signature(node: ast.stmt, known: Aliases) -> _Function | None:
+    """An endpoint without its body and its other decorators; None for anything else."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    kept = [one for one in node.decorator_list if _word(one, known) in _ENDPOINTS]
+    return _bare(node, kept) if kept else None
+
+
+def _class_names(node: ast.ClassDef, signatures: Iterable[_Function]) -> set[int]:
+    """The class-level statements whose names the signatures of the endpoints use, by id."""
+    needing = [analyse(one) for one in signatures]
+    binders = [(one, analyse(one)) for one in node.body]
+    wanted: set[int] = set()
+    while needing:
+        names = {use.name for use in needing.pop().uses}
+        for one, bound in binders:
+            if bound.binds & names and id(one) not in wanted:
+                wanted.add(id(one))
+                needing.append(bound)
+    return wanted
+
+
+def _docstring(node: ast.ClassDef | _Function, lines: list[str]) -> list[str]:
+    first = node.body[0]
+    if ast.get_docstring(node) is None or not _on_own_line(first, lines):
+        return []
+    return lines[first.lineno - 1 : first.end_lineno]
+
+
+def _on_own_line(node: ast.stmt, lines: list[str]) -> bool:
+    return not lines[first_line(node) - 1].encode()[: node.col_offset].strip()
+
+
+def _method(node: ast.stmt, lines: list[str], signature: _Function) -> list[str]:
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    indent = " " * (node.body[0].col_offset if _on_own_line(node.body[0], lines) else node.col_offset + 4)
+    body = [*_docstring(node, lines), f"{indent}raise NotImplementedError"]
+    return [*_head(node, lines, signature.decorator_list), *body, *([f"{indent}yield"] if _yields(node) else [])]
+
+
+def _head(node: ast.ClassDef | _Function, lines: list[str], decorators: list[ast.expr]) -> list[str]:
+    """The lines of the decorators and of the signature, as they were typed where they stand alone."""
+    head = [line for one in decorators for line in lines[one.lineno - 1 : one.end_lineno]]
+    if _on_own_line(node.body[0], lines):
+        signature = lines[node.lineno - 1 : first_line(node.body[0]) - 1]
+        while not signature[-1].strip() or signature[-1].lstrip().startswith("#"):
+            signature.pop()
+        return head + signature
+    return head + textwrap.indent(ast.unparse(_bare(node, [])), " " * node.col_offset).splitlines()[:-1]
+
+
+def _yields(function: ast.AST) -> bool:
+    for child in ast.iter_child_nodes(function):
+        if isinstance(child, ast.Yield | ast.YieldFrom):
+            return True
+        nested = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda)
+        if not nested and _yields(child):
+            return True
+    return False

@@ -1,0 +1,242 @@
+"""Where units stand: one module for each set of services that needs the same units.
+
+A unit is needed by whoever needs a unit that uses it, so the services that need it include those of its user. Modules
+therefore import only from modules of strictly larger sets of services, and imports between them make no cycle.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dynamo_nb.errors import Problem
+from dynamo_nb.source.bindings import Bindings
+from dynamo_nb.source.tree import CodeTree, Module, digest
+from dynamo_nb.source.units import Unit
+
+PACKAGE = "cells"
+# Of a module's name, and of a line of imports: what ruff formats to by default.
+_LONGEST_NAME, _LONGEST_LINE = 60, 88
+
+
+class Edge(NamedTuple):
+    """A unit needs `name` from `target`. later: in the body of a function. runs: it may call what it gets, at once."""
+
+    name: str
+    later: bool
+    runs: bool
+    target: Unit
+
+
+Closure = dict[Unit, dict[Edge, None]]
+_Group = frozenset[str]
+
+
+@dataclass
+class Layout:
+    roots: Mapping[str, Unit]
+    closures: Mapping[str, Closure]
+    bindings: Bindings
+    future: Sequence[tuple[int, str]]
+    problems: list[Problem] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        users: dict[Unit, set[str]] = {}
+        self.edges: dict[Unit, dict[Edge, None]] = {}
+        for service, closure in self.closures.items():
+            for unit, edges in closure.items():
+                users.setdefault(unit, set()).add(service)
+                self.edges.setdefault(unit, {}).update(edges)
+        self.group = {unit: frozenset(names) for unit, names in users.items() if not unit.statement.imports}
+        self.members: dict[_Group, list[Unit]] = {}
+        for unit in sorted(self.group, key=_order):
+            self.members.setdefault(self.group[unit], []).append(unit)
+        self.names = {group: self._module_name(group) for group in self.members}
+
+    def tree(self, notes: tuple[str, ...] = ()) -> CodeTree:
+        package = Module(PACKAGE, f"{PACKAGE}/__init__.py", '"""The cells of a notebook, as modules."""\n')
+        modules, imported = [package], {}
+        for group, name in self.names.items():
+            providers = self._providers(group)
+            imported[group] = set(providers.values())
+            text = self._text(group, providers)
+            modules.append(Module(name, name.replace(".", "/") + ".py", text))
+        closures = {}
+        for service, root in self.roots.items():
+            needed, pending = set(), [self.group[root]]
+            while pending:
+                if (group := pending.pop()) not in needed:
+                    needed.add(group)
+                    pending += imported[group]
+            closures[service] = (PACKAGE, *sorted(self.names[group] for group in needed))
+        return CodeTree(
+            tuple(sorted(modules, key=lambda module: module.path)),
+            {service: f"{self.names[self.group[root]]}:{service}" for service, root in self.roots.items()},
+            closures,
+            {service: self._digest(closure) for service, closure in self.closures.items()},
+            notes,
+        )
+
+    def _module_name(self, group: _Group) -> str:
+        """The name of the service that everybody in the group needs whole, if there is one; else theirs together."""
+        for service in sorted(group):
+            if self.group[self.roots[service]] == group:
+                return f"{PACKAGE}.{service}"
+        name = "shared_" + "_".join(sorted(group))
+        if len(name) > _LONGEST_NAME:
+            name = f"{name[:_LONGEST_NAME]}_{digest(sorted(group))[7:15]}"
+        return f"{PACKAGE}.{name}"
+
+    def _digest(self, closure: Closure) -> str:
+        """Of what each name is bound to, in order: neither labels, nor who shares what, nor the order of cells."""
+        parts: dict[str, list[str]] = {}
+        for unit in sorted(closure, key=_order):
+            for name in unit.names.binds | unit.names.weak or {"*"}:
+                parts.setdefault(name, []).extend([*self._features([unit]), unit.statement.text])
+        return digest(text for name in sorted(parts) for text in (name, str(len(parts[name])), *parts[name]))
+
+    def _features(self, units: Iterable[Unit]) -> list[str]:
+        return sorted({feature for start, feature in self.future for unit in units if unit.position >= start})
+
+    # --- one module
+
+    def _providers(self, group: _Group) -> dict[str, _Group]:
+        """Which group each name comes from that a module does not bind itself."""
+        needed: dict[str, dict[Unit, Unit]] = {}
+        for unit in self.members[group]:
+            for edge in self.edges[unit]:
+                needed.setdefault(edge.name, {})[edge.target] = unit
+        providers: dict[str, _Group] = {}
+        for name, targets in sorted(needed.items()):
+            homes = {self.group.get(target, group) for target in targets}
+            if homes == {group}:
+                continue
+            last = max(targets, key=_order)
+            home = self.group.get(last, group)
+            final = [unit for unit in self.members[home] if name in unit.names.binds | unit.names.weak][-1:]
+            made = {self.bindings.made(name, unit) for unit in [*targets, *final]}
+            if len(made) > 1 or not home >= group:
+                unit = next(iter(targets.values()))
+                self._problem(f"{name!r} has several values over time, which {_and(home)} share", unit)
+            elif any(name in unit.names.weak for unit in self.edges):
+                self._problem(f"{name!r} is rebound by `global`, and {_and(home)} share it", targets[last])
+            elif home != group:
+                providers[name] = home
+        return providers
+
+    def _problem(self, message: str, unit: Unit) -> None:
+        advice = "; give each value a name of its own, or keep it in an object"
+        self.problems.append(Problem(message + advice, ", ".join(sorted(unit.names.binds)), unit.place()))
+
+    def _ordered(self, group: _Group) -> list[Unit]:
+        """The units of a module, and the imports they need, in order of execution; what a unit needs to run comes
+        before it, even if its cell was run again afterwards.
+        """
+        inside = set(self.members[group])
+        inside |= {e.target for unit in self.members[group] for e in self.edges[unit] if e.target.statement.imports}
+        placed: dict[Unit, None] = {}
+        begun: set[Unit] = set()
+
+        def place(unit: Unit) -> None:
+            if unit not in begun:
+                begun.add(unit)
+                for needed in sorted(self._running(unit) & inside, key=_order):
+                    place(needed)
+                placed[unit] = None
+
+        for unit in sorted(inside, key=_order):
+            place(unit)
+        return list(placed)
+
+    def _running(self, unit: Unit) -> set[Unit]:
+        """What must be there when the unit runs: what it names, and what that may call."""
+        found = {edge.target for edge in self.edges[unit] if not edge.later}
+        pending = [edge.target for edge in self.edges[unit] if edge.runs]
+        called: set[Unit] = set()
+        while pending:
+            if (callee := pending.pop()) in called:
+                continue
+            called.add(callee)
+            first: dict[str, Unit] = {}  # of several values of a name, the later ones were not there yet
+            for edge in self.edges[callee]:
+                if edge.later:
+                    first[edge.name] = min(first.get(edge.name, edge.target), edge.target, key=_order)
+            found.update(first.values())
+            pending += first.values()
+        return found
+
+    def _text(self, group: _Group, providers: Mapping[str, _Group]) -> str:
+        units = self._ordered(group)
+        what = f"the service {_and(group)} needs" if len(group) == 1 else f"the services {_and(group)} share"
+        blocks = [(0, f'"""From the cells of a notebook: what {what}."""')]
+        if features := self._features(units):
+            blocks.append((1, f"from __future__ import {', '.join(features)}"))
+        by_home: dict[str, list[str]] = {}
+        for name, home in sorted(providers.items()):
+            by_home.setdefault(self.names[home], []).append(name)
+        blocks += [(not index, _import(*one)) for index, one in enumerate(sorted(by_home.items()))]
+        before: Unit | None = None
+        for run in _runs(units):
+            blocks.append((_gap(before, run[0]), _header(before, run[0]) + _statement(run)))
+            before = run[-1]
+        return "".join("\n" * gap + text + "\n" for gap, text in blocks)
+
+
+def _order(unit: Unit) -> tuple[int, bool, str]:
+    return unit.position, unit.interface, unit.statement.text
+
+
+def _and(names: Iterable[str]) -> str:
+    *most, last = sorted(names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _import(module: str, names: Sequence[str]) -> str:
+    line = f"from {module} import {', '.join(names)}"
+    if len(line) <= _LONGEST_LINE:
+        return line
+    return f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+
+
+def _runs(units: Sequence[Unit]) -> list[list[Unit]]:
+    """Units by statement: the names of one import that stand together are written as one."""
+    runs: list[list[Unit]] = []
+    for unit in units:
+        whole, last = unit.statement.imports, runs[-1][-1] if runs else None
+        if whole and last and last.cell is unit.cell and last.statement.imports is whole:
+            runs[-1].append(unit)
+        else:
+            runs.append([unit])
+    return runs
+
+
+def _statement(run: Sequence[Unit]) -> str:
+    """The text as typed, or the names of an import that are needed."""
+    whole, node = run[0].statement.imports, run[0].statement.node
+    if whole is None:
+        return run[0].statement.text
+    if whole.count == len(run):
+        return whole.text
+    if not isinstance(node, ast.ImportFrom):
+        return "\n".join(unit.statement.text for unit in run)
+    names = [unit.statement.text.partition(" import ")[2] for unit in run]
+    return _import("." * node.level + (node.module or ""), names)
+
+
+def _header(before: Unit | None, unit: Unit) -> str:
+    if unit.interface:
+        return f"# {unit.cell.label}: the interface of {_and(unit.names.binds)}\n"
+    return f"# {unit.cell.label}\n" if before is None or before.cell is not unit.cell or before.interface else ""
+
+
+def _gap(before: Unit | None, unit: Unit) -> int:
+    """Blank lines before a statement, as a formatter leaves them: two around definitions, at most one elsewhere."""
+    definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    if any(isinstance(one.statement.node, definitions) for one in (before, unit) if one):
+        return 2
+    if before is None or before.cell is not unit.cell or (before.statement.imports and not unit.statement.imports):
+        return 1
+    top = unit.statement.end_line - unit.statement.text.count("\n")
+    return 1 if top - before.statement.end_line > 1 else 0

@@ -1,0 +1,292 @@
+import json
+from enum import Enum
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynamo_nb.config.arguments import arguments_layer
+from dynamo_nb.config.layers import env_layer, leaves, mapping_layer, merged, plain
+from dynamo_nb.config.yaml_layer import to_yaml, yaml_layer
+from dynamo_nb.errors import ConfigError
+
+
+def origins(layer):
+    return {".".join(path): value.origin for path, value in leaves(layer.values)}
+
+
+# --- mapping and environment
+
+
+@pytest.mark.parametrize(
+    ("mapping", "expected"),
+    [
+        ({"A.k": 1, "A.n.m": 2}, {"A": {"k": 1, "n": {"m": 2}}}),
+        ({"A": {"k": 1}, "A.l": 2}, {"A": {"k": 1, "l": 2}}),
+        ({"A": {"ServiceArgs.workers": 4}}, {"A": {"ServiceArgs": {"workers": 4}}}),
+        ({"A": {"opts": {"x.y": 1}}}, {"A": {"opts": {"x.y": 1}}}),
+        ({"A.ServiceArgs.labels.app.io/x": "y"}, {"A": {"ServiceArgs": {"labels": {"app.io/x": "y"}}}}),
+        (
+            {"A": {"p": Path("x"), "t": (1, 2), "e": Enum("E", {"ONE": "one"}).ONE}},
+            {"A": {"p": "x", "t": [1, 2], "e": "one"}},
+        ),
+        ({"A": {}}, {"A": {}}),
+    ],
+    ids=lambda v: "",
+)
+def test_a_mapping_nests_by_its_dots(mapping, expected):
+    assert plain(mapping_layer(mapping, "here").values) == expected
+
+
+def test_the_origin_of_a_mapping_is_what_was_said():
+    assert origins(mapping_layer({"A.k": 1, "A": {"n": {"m": 1}}}, "serve()")) == {"A.k": "serve()", "A.n.m": "serve()"}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"A": 3}, "should be a mapping of keys to values @ A  (serve())"),
+        ({"A.k": object()}, "a object has no JSON form @ A.k  (serve())"),
+    ],
+)
+def test_a_bad_mapping_is_an_error(mapping, message):
+    with pytest.raises(ConfigError) as caught:
+        mapping_layer(mapping, "serve()")
+    assert str(caught.value).splitlines()[0] == message
+
+
+def test_the_variable_is_a_layer(monkeypatch):
+    monkeypatch.setenv("DYNAMO_SERVICE_CONFIG", json.dumps({"A": {"k": {"l": 1}}}))
+    assert origins(env_layer()) == {"A.k.l": "DYNAMO_SERVICE_CONFIG"}
+    monkeypatch.delenv("DYNAMO_SERVICE_CONFIG")
+    assert env_layer().values == {}
+
+
+def test_layers_merge_key_by_key_at_every_level():
+    low = mapping_layer({"A": {"ServiceArgs": {"workers": 1, "resources": {"gpu": 1, "cpu": 2}}, "l": [1, 2]}}, "low")
+    high = mapping_layer({"A": {"ServiceArgs": {"resources": {"gpu": 4}}, "l": [3]}, "B": {"k": 1}}, "high")
+    both = merged(low.values, high.values)
+    assert plain(both) == {
+        "A": {"ServiceArgs": {"workers": 1, "resources": {"gpu": 4, "cpu": 2}}, "l": [3]},
+        "B": {"k": 1},
+    }
+    assert {".".join(p): v.origin for p, v in leaves(both)}["A.ServiceArgs.resources.gpu"] == "high"
+
+
+def test_an_empty_mapping_takes_nothing_away():
+    low, high = mapping_layer({"A": {"n": {"k": 1}}}, "low"), mapping_layer({"A": {"n": {}}}, "high")
+    assert plain(merged(low.values, high.values)) == {"A": {"n": {"k": 1}}}
+
+
+def test_envs_of_both_forms_merge_by_name():
+    low = mapping_layer({"A": {"ServiceArgs": {"envs": [{"name": "X", "value": 1}, {"name": "Y", "value": 1}]}}}, "low")
+    high = mapping_layer({"A.ServiceArgs.envs.X": 2}, "high")
+    assert plain(merged(low.values, high.values)) == {"A": {"ServiceArgs": {"envs": {"X": 2, "Y": 1}}}}
+
+
+# --- YAML
+
+DOCUMENT = """\
+# a comment
+Common:
+  model: m
+A:
+  ServiceArgs:
+    workers: 4
+    envs:
+      PORT: 0123
+      FLAG: yes
+      EMPTY:
+    labels:
+      app.io/version: 1.10
+  common-configs: [model]
+  rate: 1e-5
+  day: 2024-01-01
+  items:
+    - 1
+    - b: true
+  nothing:
+  nested: {empty: {}, on: x}
+B:
+"""
+
+
+def test_yaml_has_the_values_of_json_and_texts_where_texts_belong():
+    assert plain(yaml_layer(DOCUMENT).values) == {
+        "Common": {"model": "m"},
+        "A": {
+            "ServiceArgs": {
+                "workers": 4,
+                "envs": {"PORT": "0123", "FLAG": "yes", "EMPTY": ""},
+                "labels": {"app.io/version": "1.10"},
+            },
+            "common-configs": ["model"],
+            "rate": 1e-5,
+            "day": "2024-01-01",
+            "items": [1, {"b": True}],
+            "nothing": None,
+            "nested": {"empty": {}, "on": "x"},
+        },
+        "B": None,
+    }
+
+
+def test_yaml_knows_the_line_of_each_value(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text(DOCUMENT)
+    found = origins(yaml_layer(file))
+    assert found == origins(yaml_layer(str(file)))
+    lines = {path: origin.removeprefix(f"{file}:") for path, origin in found.items()}
+    assert lines["A.ServiceArgs.workers"] == "6"
+    assert lines["A.ServiceArgs.envs.PORT"] == "8"
+    assert lines["A.items"] == "16"
+    assert lines["A.nested.on"] == "20"
+    assert origins(yaml_layer(DOCUMENT, "cell 3"))["A.rate"] == "cell 3:14"
+
+
+def test_yaml_aliases_and_merge_keys():
+    text = "Common: &c\n  a: 1\n  b: 1\nA: &a\n  <<: *c\n  b: 2\nB: *a\nC:\n  <<: [*a, *c]\n"
+    values = plain(yaml_layer(text).values)
+    assert values["A"] == values["B"] == values["C"] == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("text", ["\n", "# nothing\n", "---\n", "null\n"])
+def test_an_empty_document_is_an_empty_layer(text):
+    assert yaml_layer(text).values == {}
+
+
+@pytest.mark.parametrize("args", ["", " {}", "\n    workers:\n    resources:\n"])
+def test_a_field_of_service_args_left_empty_is_not_said(args):
+    found = plain(yaml_layer(f"A:\n  ServiceArgs:{args}\n").values)["A"]["ServiceArgs"]
+    assert found in (None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A:\n  k: [1\n", "not valid YAML at line 3, column 1: while parsing a flow sequence, expected"),
+        (
+            "A:\n\tk: 1\n",
+            "not valid YAML at line 2, column 1: while scanning for the next token, found character '\\t'",
+        ),
+        ("A:\n  k: v: w\n", "not valid YAML at line 2, column 7: mapping values are not allowed here  (c.yaml:2)"),
+        ("A:\n  k: !!python/name:os.system\n", "has no JSON form @ A.k  (c.yaml:2)"),
+        ("A:\n  k: !!set {a}\n", "has no JSON form"),
+        ("A:\n  k: *nowhere\n", "found undefined alias"),
+        ("- A\n", "the top level should be a mapping of service names  (c.yaml:1)"),
+        ("A: 3\n", "should be a mapping of keys to values @ A  (c.yaml:1)"),
+        ("A:\n  - k\n", "should be a mapping of keys to values @ A  (c.yaml:1)"),
+        ("A:\n  k: 1\n  l: 1\n  k: 2\n", "given twice, first in line 2 @ A.k  (c.yaml:4)"),
+        ("A: {k: 1, k: 2}\n", "given twice, first in line 1 @ A.k  (c.yaml:1)"),
+        ("A:\n  k: 1\nA:\n  l: 1\n", "given twice, first in line 1 @ A  (c.yaml:3)"),
+        ("A:\n  ? [1, 2]\n  : 3\n", "a key should be a word @ A  (c.yaml:2)"),
+        ("A: &a\n  k: *a\n", "an alias that contains itself  (c.yaml:1)"),
+        ("A: {}\n---\nB: {}\n", "expected a single document"),
+        ("A:\n  k: \x00\n", "not valid YAML: "),
+    ],
+)
+def test_bad_yaml_is_an_error_with_its_place(text, message):
+    with pytest.raises(ConfigError) as caught:
+        yaml_layer(text, "c.yaml")
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        yaml_layer("config.yaml")
+    assert "cannot read config.yaml: No such file or directory" in str(caught.value)
+    assert str(tmp_path / "config.yaml") in str(caught.value)
+
+
+def test_a_file_that_is_not_text(tmp_path):
+    (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot read"):
+        yaml_layer(tmp_path / "config.yaml")
+
+
+TRICKY = st.sampled_from(
+    ["1e-5", "2024-01-01", "yes", "null", "~", "0123", "1_0e5", "- a", "<<", "a: b", "1:30", "=", "\x85"]
+)
+TEXTS = TRICKY | st.text("a1.:-#'\"\n {}[]&*!|>%@é", max_size=8)
+KEYS = TEXTS.filter(bool)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS
+DATA = st.recursive(SCALARS, lambda below: st.lists(below, max_size=3) | st.dictionaries(KEYS, below, max_size=3))
+
+
+@settings(database=None, derandomize=True, deadline=None)
+@given(st.dictionaries(st.sampled_from("ABC"), st.dictionaries(KEYS, DATA, max_size=4), max_size=3))
+def test_what_is_written_as_yaml_is_read_as_the_same(data):
+    assert plain(yaml_layer(to_yaml(data), "c.yaml").values) == data
+
+
+# --- command line
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--A.k=v"], {"k": "v"}),
+        (["--A.k", "v"], {"k": "v"}),
+        (["--A.k=0.5", "--A.l", "3"], {"k": 0.5, "l": 3}),
+        (["--A.k=-1", "--A.l", "-1.5e3"], {"k": -1, "l": -1500.0}),
+        (["--A.k=true", "--A.l=null"], {"k": True, "l": None}),
+        (["--A.k=True"], {"k": "True"}),
+        (['--A.k="1"', "--A.l="], {"k": "1", "l": ""}),
+        (["--A.k=a=b"], {"k": "a=b"}),
+        (["--A.k=--flag"], {"k": "--flag"}),
+        (['--A.k={"a": {"b": 1}}', "--A.k.c=2"], {"k": {"a": {"b": 1}, "c": 2}}),
+        (["--A.k=[1, 2]"], {"k": [1, 2]}),
+        (["--A.k=NaN", "--A.l=-Infinity"], {"k": "NaN", "l": "-Infinity"}),
+        (["--A.k=1", "--A.k=2"], {"k": 2}),
+        (["--A.model-name=x", "--A.other_name=y"], {"model-name": "x", "other_name": "y"}),
+        (["--A.ServiceArgs.workers=8"], {"ServiceArgs": {"workers": 8}}),
+        (
+            ["--A.ServiceArgs.envs.X=1", "--A.ServiceArgs.envs.Y", "true"],
+            {"ServiceArgs": {"envs": {"X": "1", "Y": "true"}}},
+        ),
+        (['--A.ServiceArgs.envs={"X": 1}'], {"ServiceArgs": {"envs": {"X": 1}}}),
+        (["--A.ServiceArgs.labels.app.io/x=1"], {"ServiceArgs": {"labels": {"app.io/x": "1"}}}),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_arguments(argv, expected):
+    assert plain(arguments_layer(argv).values) == {"A": expected}
+
+
+def test_the_origin_of_an_argument_is_its_flag():
+    found = origins(arguments_layer(["--A.k=1", "--A.n.m", "2"]))
+    assert found == {"A.k": "--A.k", "A.n.m": "--A.n.m"}
+
+
+def test_an_empty_mapping_in_an_argument_is_an_empty_mapping():
+    assert plain(arguments_layer(["--A.k={}"]).values) == {"A": {"k": {}}}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--A=1"], "--A=1 names no key of A; write --A.key=1, or --A.ServiceArgs.workers=2"),
+        (["--A", "1"], "--A names no key of A; write --A.key=VALUE"),
+        (["--A.k"], "--A.k has no value; write --A.k=VALUE, for a switch --A.k=true"),
+        (["--A.k", "--A.l=1"], "--A.k has no value"),
+        (["--A.k", "-f"], "--A.k has no value"),
+        (["stray"], "'stray' belongs to no flag; configuration is written --Service.key=value"),
+        (["--A..k=1"], "--A..k=1 has an empty name between its dots"),
+        (["--.k=1"], "has an empty name between its dots"),
+        (["--A.=1"], "has an empty name between its dots"),
+        (["--=1"], "names no key of Service"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_a_bad_argument_says_what_was_meant(argv, message):
+    with pytest.raises(ConfigError) as caught:
+        arguments_layer(argv)
+    assert message in str(caught.value)
+
+
+def test_all_bad_arguments_are_told():
+    with pytest.raises(ConfigError) as caught:
+        arguments_layer(["--A=1", "--B.k", "--C.k=1", "stray"])
+    assert len(caught.value.problems) == 3

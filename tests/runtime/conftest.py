@@ -1,0 +1,75 @@
+import asyncio
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from dynamo_nb.runtime import DistributedRuntime, NatsServer
+
+WORKER = Path(__file__).parent / "echo_worker.py"
+
+
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory):
+    server = NatsServer()
+    asyncio.run(server.start(tmp_path_factory.mktemp("nats")))
+    yield server.url
+    asyncio.run(server.stop())
+
+
+@pytest.fixture
+def space():
+    """A namespace of the test's own."""
+    return f"test.{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+async def connect(nats_url):
+    """Connects runtimes, and closes them after the test."""
+    runtimes = []
+
+    async def make(**options):
+        runtimes.append(await DistributedRuntime.connect(options.pop("url", nats_url), **options))
+        return runtimes[-1]
+
+    yield make
+    for runtime in reversed(runtimes):
+        await runtime.close()
+
+
+@pytest.fixture
+def start_worker(nats_url, space, tmp_path):
+    """Starts worker processes that serve `Echo`; see echo_worker.py."""
+    processes = []
+
+    def start(lease=3.0, url=nats_url):
+        processes.append(subprocess.Popen([sys.executable, WORKER, url, str(tmp_path), space, str(lease)]))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def gone():
+    """Waits until a process has ended, whosever child it is."""
+
+    async def wait(pid):
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        loop.add_reader(fd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+
+    return wait

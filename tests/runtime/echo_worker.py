@@ -1,0 +1,36 @@
+"""A worker process for the tests: `echo_worker.py NATS_URL SOCKET_DIR NAMESPACE LEASE`."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from dynamo_nb.runtime import DistributedRuntime
+
+
+async def main(url, sockets, namespace, lease):
+    runtime = await DistributedRuntime.connect(url, socket_dir=Path(sockets), lease=float(lease))
+
+    async def pid(args, kwargs, context):
+        return os.getpid()
+
+    async def endless(args, kwargs, context):
+        yield os.getpid()
+        await asyncio.Event().wait()
+
+    async def die_once(args, kwargs, context):
+        """Kills this worker at the first request that finds no file at args[0]."""
+        if not Path(args[0]).exists():
+            Path(args[0]).touch()
+            os.kill(os.getpid(), 9)
+        return os.getpid()
+
+    async def die(args, kwargs, context):
+        os.kill(os.getpid(), 9)
+
+    handlers = {"pid": pid, "endless": endless, "die_once": die_once, "die": die}
+    await runtime.namespace(namespace).component("Echo").serve(handlers)
+    await asyncio.Event().wait()
+
+
+asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,367 @@
+"""What the modules of a notebook say, what is refused, and what a worker that imports them gets."""
+
+import io
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from dynamo_nb.errors import SourceError
+from dynamo_nb.source import Cell, CellBook, slice_services
+
+SDK = "from dynamo_nb import service, depends, dynamo_endpoint"
+
+
+def cells_of(*texts):
+    return [Cell(text, f"cell {number}", number) for number, text in enumerate(texts, start=1)]
+
+
+def text_of(tree, name):
+    return next(module.text for module in tree.modules if module.name == f"cells.{name}")
+
+
+HELLO = cells_of(
+    "%load_ext dynamo_nb\nfrom dynamo_nb import depends, dynamo_endpoint, serve, service",
+    "from __future__ import annotations",
+    "import heavy_missing\nfrom pydantic import BaseModel\n\n\nclass Request(BaseModel):\n    text: str",
+    '# how loud\nMARK = "!"\n\n\ndef shout(text):\n    # all of it\n    return text.upper() + MARK',
+    '''@service(
+    dynamo={"namespace": "hello"},  # not prod
+    workers=2,
+)
+class Backend:
+    """Says it back."""
+
+    SIZE = 3
+
+    def __init__(self, suffix="-back"):
+        self.suffix = heavy_missing.go(suffix)
+
+    @heavy_missing.compiled
+    @dynamo_endpoint()
+    async def generate(
+        self,
+        request: Request,
+        size: int = SIZE,
+    ):
+        """Word by word."""
+        for word in request.text.split():
+            yield shout(word) + self.suffix
+
+    @dynamo_endpoint()
+    async def one(self, x): return x''',
+    """@service
+class Middle:
+    backend = depends(Backend)
+
+    @dynamo_endpoint()
+    async def generate(self, text: str):
+        async for word in self.backend.generate(Request(text=text)):
+            yield word""",
+    """@service
+class Frontend:
+    middle = depends(Middle)
+
+    @dynamo_endpoint()
+    async def generate(self, text: str):
+        async for word in self.middle.generate(shout(text)):
+            yield word""",
+    "Frontend.link(Middle).link(Backend)\nawait serve(Frontend)",
+)
+SERVICES = ["Frontend", "Middle", "Backend"]
+
+
+def test_a_module_is_what_a_person_would_have_written():
+    assert (
+        text_of(slice_services(HELLO, SERVICES), "Middle")
+        == '''"""From the cells of a notebook: what the service Middle needs."""
+
+from __future__ import annotations
+
+from cells.shared_Backend_Middle import Request
+
+# cell 1
+from dynamo_nb import depends, dynamo_endpoint, service
+
+
+# cell 5: the interface of Backend
+@service(
+    dynamo={"namespace": "hello"},  # not prod
+    workers=2,
+)
+class Backend:
+    """Says it back."""
+    SIZE = 3
+
+    @dynamo_endpoint()
+    async def generate(
+        self,
+        request: Request,
+        size: int = SIZE,
+    ):
+        """Word by word."""
+        raise NotImplementedError
+        yield
+
+    @dynamo_endpoint()
+    async def one(self, x):
+        raise NotImplementedError
+
+
+# cell 6
+@service
+class Middle:
+    backend = depends(Backend)
+
+    @dynamo_endpoint()
+    async def generate(self, text: str):
+        async for word in self.backend.generate(Request(text=text)):
+            yield word
+'''
+    )
+
+
+def test_the_text_of_a_unit_is_the_cells_own_with_the_comments_above_it():
+    tree = slice_services(HELLO, SERVICES)
+    assert f"\n# cell 4\n{HELLO[3].text}\n" in text_of(tree, "shared_Backend_Frontend")
+    assert f"\n# cell 5\n{HELLO[4].text}\n" in text_of(tree, "Backend")
+
+
+def test_a_formatter_leaves_the_modules_as_they_are(tmp_path):
+    cells = [
+        HELLO[0],
+        *HELLO[2:4],
+        *cells_of("import os\nimport re\nX = 1\n\n\n\nY = 2\nclass Z: pass".replace("class Z: pass", "")),
+        *HELLO[5:7],
+    ]
+    cells.append(Cell("@service\nclass Backend:\n    def run(self):\n        return X, Y, os", "cell 9"))
+    slice_services(cells, SERVICES).write(tmp_path / "code")
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--isolated", "--diff", tmp_path / "code"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_service_is_imported_alone_and_none_drags_in_what_another_needs(tmp_path):
+    tree = slice_services(HELLO, SERVICES)
+    tree.write(tmp_path / "code")
+    script = (
+        "import sys, importlib, inspect; m, c = sys.argv[1].split(':'); k = getattr(importlib.import_module(m), c); "
+    )
+    script += "print(inspect.isasyncgenfunction(inspect.unwrap(getattr(k.generate, 'function', k.generate))), sorted(x for x in sys.modules if x.startswith('cells.')))"
+
+    def imported(service):
+        command = [sys.executable, "-c", script, tree.targets[service]]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / "code", check=False)
+
+    for service in ("Frontend", "Middle"):
+        done = imported(service)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip().endswith(str([name for name in tree.closures[service] if name != "cells"]))
+    assert "No module named 'heavy_missing'" in imported("Backend").stderr
+
+
+def test_the_interface_of_a_service_is_an_async_generator_where_the_service_is_one(tmp_path):
+    slice_services(HELLO, SERVICES).write(tmp_path / "code")
+    script = "import ast, inspect; from cells.Middle import Backend; from dynamo_nb.sdk.endpoint import endpoints_of; "
+    script += "e = endpoints_of(Backend); print({k: inspect.isasyncgenfunction(v.function) for k, v in e.items()})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path / "code", check=False
+    )
+    assert done.stdout.strip() == "{'generate': True, 'one': False}", done.stderr
+
+
+# --- digests
+
+
+def digests(*cells):
+    return slice_services(cells, ["A", "B"]).digests
+
+
+def test_a_digest_changes_with_the_code_of_its_service_and_with_nothing_else():
+    sdk, helper, a, b = cells_of(
+        SDK,
+        "def f():\n    return 1",
+        "@service\nclass A:\n    b = depends('B')\n    def run(self): f()",
+        "@service\nclass B:\n    pass",
+    )
+    before = digests(sdk, helper, a, b)
+    assert digests(sdk, helper, Cell(a.text.replace("run", "go"), "cell 3"), b)["B"] == before["B"]
+    changed = digests(sdk, Cell(helper.text.replace("1", "2"), "cell 2"), a, b)
+    assert changed["A"] != before["A"]
+    assert changed["B"] == before["B"]
+    # Run again unchanged, in another order, under other labels, and beside a service that now shares the helper.
+    sharing = Cell("@service\nclass C:\n    def run(self): f()", "cell 12")
+    again = [Cell(one.text, f"{one.label}0") for one in (sdk, b, a, helper)]
+    assert slice_services([*again, sharing], ["C", "B", "A"]).digests["A"] == before["A"]
+
+
+def test_an_endpoints_body_does_not_change_its_callers_but_its_signature_does():
+    sdk, b, a = cells_of(
+        SDK,
+        "@service\nclass B:\n    @dynamo_endpoint()\n    async def go(self, x):\n        return x",
+        "@service\nclass A:\n    b = depends(B)",
+    )
+    before = digests(sdk, b, a)["A"]
+    assert digests(sdk, Cell(b.text.replace("return x", "return x + 1"), "cell 2"), a)["A"] == before
+    assert digests(sdk, Cell(b.text.replace("self, x", "self, x, y=1"), "cell 2"), a)["A"] != before
+
+
+def test_a_digest_knows_in_which_order_a_name_was_bound():
+    body = "@service\nclass A:\n    x = y\n@service\nclass B:\n    pass"
+    one = digests(*cells_of(SDK, "x = 1", "y = 2\ny += x", body))
+    two = digests(*cells_of(SDK, "x = 1", "y = 2\ny -= x", body))
+    assert one["A"] != two["A"]
+
+
+# --- what is refused
+
+
+def refused(*texts, live=None, services=("A",), cells=None):
+    with pytest.raises(SourceError) as caught:
+        slice_services(cells or cells_of(SDK, *texts), services, live=live)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def using(name):
+    return f"@service\nclass A:\n    def run(self):\n        return {name}"
+
+
+def test_every_name_at_fault_is_named_with_its_line_and_cell():
+    assert refused(
+        "def helper():\n    return 1 +\\\n        missing",
+        "@service\nclass A:\n    def run(self):\n        helpr()\n        helper()",
+    ) == [
+        "'helpr' is defined nowhere; did you mean 'helper'? @ A  (cell 3, line 4)",
+        "'missing' is defined nowhere @ helper  (cell 2, line 3)",
+    ]
+
+
+def test_a_name_that_only_a_lost_cell_defines_says_which():
+    broken = [*cells_of(SDK, "x = (", using("x"))]
+    assert refused(cells=broken) == [
+        "'x' is defined nowhere, unless in cell 2, which has a syntax error in line 1 @ A  (cell 3, line 4)"
+    ]
+    assert refused("%%time\nx = 1", using("x")) == [
+        "'x' is defined only in cell 2, which is a %%time cell @ A  (cell 3, line 4)"
+    ]
+    failed = [*cells_of(SDK), Cell("y = 1\n1 / 0\nx = 1", "cell 2", failed_at=2), Cell(using("x, y"), "cell 3")]
+    assert refused(cells=failed) == ["'x' is defined only in cell 2, which failed at line 2 @ A  (cell 3, line 4)"]
+
+
+def test_what_only_ipython_has_is_refused():
+    assert refused("files = !ls", using("files")) == [
+        "'get_ipython' exists only in a notebook (IPython's % and ! lines need it) @ files  (cell 2, line 1)"
+    ]
+    assert refused(using("display(1)")) == ["'display' exists only in a notebook @ A  (cell 2, line 4)"]
+
+
+def test_await_at_the_top_of_a_needed_cell_is_refused():
+    assert refused("x = await go()\n", "async def go(): pass", using("x"))[0].startswith(
+        "`await` at the top of a cell: make it inside"
+    )
+    slice_services(cells_of(SDK, "async def go():\n    await go()\n", using("go")), ["A"])
+
+
+def test_an_open_file_is_refused_before_it_is_ever_opened():
+    assert refused("log = open('x')", using("log"))[0].startswith(
+        "'log' is an open file: make it inside __init__ or a start hook"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (threading.Lock(), "a lock"),
+        (threading.Thread(), "a thread"),
+        ((n for n in ()), "a generator"),
+        (sys.__stderr__, "an open file"),
+    ],
+    ids=["lock", "thread", "generator", "file"],
+)
+def test_a_live_value_that_is_state_is_refused(value, kind):
+    assert refused("thing = make()", "def make(): pass", using("thing"), live={"thing": value})[0].startswith(
+        f"'thing' is {kind}: "
+    )
+
+
+def test_memory_that_only_looks_like_a_file_is_a_value():
+    slice_services(
+        cells_of(SDK, "import io\nthing = io.StringIO()", using("thing")), ["A"], live={"thing": io.StringIO()}
+    )
+
+
+def test_a_plain_live_value_that_no_cell_defines_becomes_an_assignment():
+    live = {"limits": {"a": [1, 2.5, None, ("x",)]}}
+    text = text_of(slice_services(cells_of(SDK, using("limits")), ["A"], live=live), "A")
+    assert "# the notebook's memory\nlimits = {'a': [1, 2.5, None, ('x',)]}\n" in text
+
+
+def test_any_other_live_value_that_no_cell_defines_is_refused_with_the_line_that_would_define_it():
+    assert refused(using("js"), live={"js": __import__("json")})[0].startswith(
+        "'js' is in the notebook's memory, but no cell defines it: put `import json as js` in a cell"
+    )
+    assert refused(using("inf"), live={"inf": float("inf")})[0].startswith("'inf' is in the notebook's memory")
+
+
+def test_a_service_that_no_cell_defines():
+    assert refused("x = 1\n@service\nclass Back:\n    pass", services=["Bak"]) == [
+        "no cell defines the service 'Bak': 'Bak' is defined nowhere; did you mean 'Back'?; services: Back"
+    ]
+
+
+def test_an_old_value_that_another_module_would_have_to_import_is_refused():
+    cells = cells_of(
+        SDK, "x = 1\nw = x", "z = x", "x = 2", using("w, x, z"), using("w, x").replace("class A", "class B")
+    )
+    assert refused(cells=cells, services=["A", "B"])[0].startswith(
+        "'x' has several values over time, which A and B share; "
+    )
+    assert slice_services(cells, ["A"]).targets == {"A": "cells.A:A"}
+
+
+def test_a_name_rebound_by_global_is_not_imported_by_another_module():
+    cells = cells_of(
+        SDK,
+        "n = 0\ndef up():\n    global n\n    n += 1",
+        using("up(), n"),
+        "@service\nclass B:\n    def run(self): return n",
+    )
+    assert refused(cells=cells, services=["A", "B"])[0].startswith("'n' is rebound by `global`, and A and B share it")
+    assert slice_services(cells, ["A"]).targets == {"A": "cells.A:A"}
+
+
+# --- notes
+
+
+def test_notes_say_which_cell_gave_a_name_and_what_was_left_out():
+    tree = slice_services(cells_of(SDK, "x = 1\nxs = []", "x = 2\nxs.append(1)", using("x, xs")), ["A"])
+    assert tree.notes == (
+        "x comes from cell 3; cell 2 defined it before",
+        "cell 3, line 2: 'xs.append(1)' changes xs, but only definitions are taken",
+    )
+
+
+# --- the book of cells
+
+
+def test_a_cell_run_again_takes_the_place_of_its_earlier_run():
+    book = CellBook()
+    for text, cell_id in [("x = 1", "a"), ("y = 1", "b"), ("z = 1", "a"), ("w = 1", None), ("w = 1", None)]:
+        book.record(Cell(text, "cell", cell_id=cell_id))
+    assert [cell.text for cell in book] == ["y = 1", "z = 1", "w = 1"]
+
+
+def test_a_failed_run_leaves_what_was_defined_before_and_adds_what_ran():
+    book = CellBook()
+    book.record(Cell(f"{SDK}\nx = 1\ny = 1", "cell 1", cell_id="a"))
+    book.record(Cell(f"{SDK}\nx = 2\n1 / 0\ny = 2", "cell 2", cell_id="a", failed_at=3))
+    book.record(Cell(using("x, y"), "cell 3"))
+    text = text_of(slice_services(book.cells, ["A"]), "A")
+    assert "x = 2" in text
+    assert "y = 1" in text
