@@ -22,6 +22,7 @@ from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.program import Program, live
+from dynamo_nb.runtime.client import Client
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
 from dynamo_nb.sdk.call import Call, Pending, portal
@@ -46,10 +47,9 @@ class Plan:
     def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:
         """Raises ConfigError or SourceError with every fault that was found. only: start this one service alone."""
         graph = program.graph
-        own = [yaml_layer(path) for path in program.configs]
         definitions = [graph.services[name] for name in graph.running]
         known = set(graph.services) | graph.known
-        config = resolve(definitions, [env_layer(), *own, *layers], known=known, namespace=namespace)
+        config = resolve(definitions, [env_layer(), *program.layers, *layers], known=known, namespace=namespace)
         code = program.code()
         spec = assemble(graph, config, code, program.name)
         if only:
@@ -220,6 +220,7 @@ class Deployment:
         self._plan: Plan | None = None
         self._control: ControlClient | None = None
         self._runtimes: dict[asyncio.AbstractEventLoop, asyncio.Task[DistributedRuntime]] = {}
+        self._clients: dict[tuple[DistributedRuntime, str, str, str], Client] = {}
         self._closing: asyncio.Task[None] | None = None
 
     # --- on the portal's loop -------------------------------------------------------------------------------------
@@ -244,6 +245,7 @@ class Deployment:
 
     async def _close_runtimes(self) -> None:
         runtimes, self._runtimes = self._runtimes, {}
+        self._clients.clear()
 
         async def close(task: asyncio.Task[DistributedRuntime]) -> None:
             await (await task).close()
@@ -324,6 +326,20 @@ class Deployment:
 
         return Pending(lambda: on_portal(run))
 
+    def follow(self) -> Pending[bool]:
+        """Does what `update` does if anything has changed; gives whether it had."""
+
+        async def run() -> bool:
+            assert self._plan is not None
+            plan = self._recipe.plan()
+            if plan.spec.model_copy(update={"origins": self._plan.spec.origins}) == self._plan.spec:
+                self._plan = plan  # a cell that was run again unchanged: only its number is another
+                return False
+            await self._apply(plan)
+            return True
+
+        return Pending(lambda: on_portal(run))
+
     def scale(self, **workers: int) -> Pending[Deployment]:
         """Changes how many workers services have: `await deployment.scale(Backend=4)`."""
 
@@ -375,9 +391,13 @@ class Deployment:
         namespace = plan.spec.services[name].namespace
 
         def call_of(endpoint: str) -> Caller:
-            async def client() -> Any:
+            async def client() -> Client:
                 runtime = await self._runtime()
-                return await runtime.namespace(namespace).component(name).endpoint(endpoint).client()
+                key = runtime, namespace, name, endpoint
+                if key not in self._clients:  # kept, so that calls take turns among the workers
+                    opened = await runtime.namespace(namespace).component(name).endpoint(endpoint).client()
+                    self._clients.setdefault(key, opened)
+                return self._clients[key]
 
             def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call[Any]:
                 return _Opening(client, args, kwargs)
@@ -434,7 +454,7 @@ def _note(service: Mapping[str, Any]) -> str:
 class _Opening(Call[Any]):
     """A call whose client is made when it begins, on the loop that it begins on."""
 
-    client: Callable[[], Awaitable[Any]]
+    client: Callable[[], Awaitable[Client]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
 

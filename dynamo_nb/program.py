@@ -16,9 +16,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dynamo_nb.config.layers import Layer
+from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.errors import BundleError, TargetError, nearest
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import GraphSpec
+from dynamo_nb.notebook.headers import config_layers
 from dynamo_nb.sdk.links import LinkBook
 from dynamo_nb.sdk.origin import Origin
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
@@ -48,7 +51,7 @@ class Program:
 
     name: of the deployment. code: gives the modules of the services that run. root: the folder to import them from
     as they are, None for code that has to be written out first. cwd: the working directory of workers.
-    configs: files that stand under those that a person names.
+    layers: configuration that it brings along, which stands under what a person names.
     """
 
     name: str
@@ -56,7 +59,7 @@ class Program:
     code: Callable[[], CodeTree]
     root: Path | None
     cwd: Path
-    configs: Sequence[Path] = field(default=())
+    layers: Sequence[Layer] = field(default=())
 
 
 def find(target: str, working_dir: Path | None = None) -> Program:
@@ -143,7 +146,7 @@ def live(entry: type, namespace: Mapping[str, Any], cells: Sequence[Cell] | None
     def code() -> CodeTree:
         here = {n: graph.services[n].cls for n in graph.running if graph.services[n].cls.__module__ == "__main__"}
         imported = {n: _target(graph.services[n].cls) for n in graph.running if n not in here}
-        tree = slice_services(cells, [cls.__name__ for cls in here.values()], live=namespace)
+        tree = slice_services(cells, [c.__name__ for c in here.values()], live=namespace, root=Path.cwd())
         tree = _by_service(tree, {cls.__name__: n for n, cls in here.items()})
         return tree | slice_modules(imported, Path.cwd()) if imported else tree
 
@@ -189,7 +192,7 @@ def notebook(path: Path, service: str) -> Program:
 
     def load(name: str) -> type:
         if name not in loaded:
-            tree = slice_services(cells, [name])
+            tree = slice_services(cells, [name], root=path.parent)
             folder = tempfile.TemporaryDirectory(prefix="dynamo-")
             _KEPT.append(folder)
             with _importing(tree.write(Path(folder.name, "code"))):
@@ -206,9 +209,9 @@ def notebook(path: Path, service: str) -> Program:
 
     def code() -> CodeTree:
         names = {graph.services[n].cls.__name__: n for n in graph.running}
-        return _by_service(slice_services(cells, list(names)), names)
+        return _by_service(slice_services(cells, list(names), root=path.parent), names)
 
-    return Program(path.stem, graph, code, None, path.parent)
+    return Program(path.stem, graph, code, None, path.parent, config_layers(cells))
 
 
 def _trees(cells: Sequence[Cell]) -> Iterator[tuple[Cell, ast.Module]]:
@@ -303,7 +306,7 @@ def bundle(folder: Path) -> Program:
         targets={n: s.target for n, s in spec.services.items() if s.target},
         digests={n: s.digest for n, s in spec.services.items() if s.target},
     )
-    return Program(spec.name, graph, lambda: tree, code, folder, configs=[folder / CONFIG_FILE])
+    return Program(spec.name, graph, lambda: tree, code, folder, layers=[yaml_layer(folder / CONFIG_FILE)])
 
 
 def _module_name(path: str) -> str:

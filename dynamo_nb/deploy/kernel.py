@@ -5,9 +5,13 @@ What the service prints goes to the worker's log. What a person's cell prints go
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # else the debugger warns in every log
+
+import ipykernel.debugger  # noqa: F401 (imported by each kernel at its start; once here, before they are forked)
 from ipykernel.iostream import OutStream
 from ipykernel.kernelapp import IPKernelApp
 
@@ -57,7 +61,7 @@ class Kernel:
             capture_fd_output=False,
         )
         # A history on disk would be one more file that every worker writes.
-        self._app.initialize(["--HistoryManager.enabled=False", "--IPKernelApp.log_level=ERROR"])
+        self._app.initialize(["--HistoryManager.enabled=False", "--IPKernelApp.log_level=CRITICAL"])
 
     def bind(self, service: object) -> None:
         """Makes the live service `self` in the kernel's cells."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from dynamo_nb.graph.outline import STATES, Outline, description, details, status
+from dynamo_nb.graph.outline import STATES, Outline, description, details, printable, status
 from dynamo_nb.graph.picture import Node, Picture
 
 if TYPE_CHECKING:
@@ -21,28 +21,28 @@ def dot(picture: Picture) -> graphviz.Digraph:
 
     outline = Outline.of(picture)
     graph = graphviz.Digraph(
-        picture.name or "graph",
+        printable(picture.name) or "graph",
         graph_attr={"rankdir": "LR", "nodesep": "0.35", "ranksep": "0.55", "bgcolor": "transparent", "fontname": _FONT},
         node_attr={"shape": "box", "style": "rounded,filled", "fillcolor": "white", "color": _LINE, "fontname": _FONT,
                    "fontsize": "13", "fontcolor": _INK, "margin": "0.2,0.09"},
         edge_attr={"color": _LINE, "fontname": _FONT, "fontsize": "10", "fontcolor": _QUIET, "arrowsize": "0.7"},
     )  # fmt: skip
     # A colon in the end of an edge means a port, so such a service goes by its number.
-    keys = {n.name: n.name if ":" not in n.name else f"service {i}" for i, n in enumerate(outline.nodes)}
+    keys = {n.name: printable(n.name) if ":" not in n.name else f"service {i}" for i, n in enumerate(outline.nodes)}
 
     def add(target: graphviz.Digraph, node: Node) -> None:
         target.node(
             keys[node.name],
             _label(node),
-            id=graphviz.escape(f"service:{node.name}"),
-            tooltip=graphviz.escape(description(node)),
+            id=_literal(f"service:{node.name}"),
+            tooltip=_literal(description(node)),
             **_look(node),
         )
 
     grouped = {n.name for nodes in outline.groups.values() for n in nodes}
     for index, (namespace, nodes) in enumerate(outline.groups.items()):
         with graph.subgraph(name=f"cluster_{index}") as cluster:
-            cluster.attr(label=graphviz.escape(namespace), style="rounded,dashed", color=_LINE, fontcolor=_QUIET,
+            cluster.attr(label=_literal(namespace), style="rounded,dashed", color=_LINE, fontcolor=_QUIET,
                          fontsize="10", labeljust="l", margin="14")  # fmt: skip
             for node in nodes:
                 add(cluster, node)
@@ -53,19 +53,30 @@ def dot(picture: Picture) -> graphviz.Digraph:
         graph.edge(
             keys[line.source],
             keys[line.target],
-            label=graphviz.escape(line.label),
-            id=graphviz.escape(f"edge:{line.source}->{line.target}"),
+            label=_literal(line.label),
+            id=_literal(f"edge:{line.source}->{line.target}"),
             style="solid" if line.active else "dashed",
         )
     return graph
 
 
+def _literal(words: str) -> str:
+    """A value in which a backslash is one, and no escape sequence of DOT."""
+    import graphviz
+
+    return str(graphviz.escape(printable(words)))
+
+
+def _html(words: str) -> str:
+    return escape(printable(words))
+
+
 def _label(node: Node) -> str:
-    rows = [f"<b>{escape(node.name)}</b>"]
+    rows = [f"<b>{_html(node.name)}</b>"]
     if quiet := details(node):
-        rows.append(f'<font point-size="10" color="{_QUIET}">{escape(quiet)}</font>')
+        rows.append(f'<font point-size="10" color="{_QUIET}">{_html(quiet)}</font>')
     if state := status(node):
-        rows.append(f'<font point-size="10" color="{STATES.get(node.state, _QUIET)}">{escape(state)}</font>')
+        rows.append(f'<font point-size="10" color="{STATES.get(node.state, _QUIET)}">{_html(state)}</font>')
     return f"<{'<br/>'.join(rows)}>"
 
 

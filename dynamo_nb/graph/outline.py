@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -55,6 +56,11 @@ class Outline:
                 groups[node.namespace] = (*groups.get(node.namespace, ()), node)
         plain = not set(groups) - {DEFAULT_NAMESPACE}
         return cls(tuple(nodes.values()), tuple(merged.values()), {} if plain else groups)
+
+
+def printable(words: str) -> str:
+    """The words without the characters that neither XML nor DOT can hold."""
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "\ufffd", words)
 
 
 def details(node: Node) -> str:

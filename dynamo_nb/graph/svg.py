@@ -7,13 +7,12 @@ stand on the page itself are of a grey that reads on white and on black.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator
 from html import escape
 
 from dynamo_nb.graph.layout import DENSE, Group, Layout, Point, Route, lay_out
-from dynamo_nb.graph.outline import STATES, Line, Outline, description, details, status
+from dynamo_nb.graph.outline import STATES, Line, Outline, description, details, printable, status
 from dynamo_nb.graph.picture import Node, Picture
 
 _NAME, _SMALL = 13.5, 11.0
@@ -220,8 +219,7 @@ def _short(words: str) -> str:
 
 
 def _xml(words: str) -> str:
-    """Escaped for text and attributes, without the characters that XML forbids."""
-    return escape(re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "\ufffd", words))
+    return escape(printable(words))
 
 
 def _n(number: float) -> str:

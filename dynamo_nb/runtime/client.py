@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PATIENCE: Final = (
+    3.0  # seconds that a call waits for an instance to come: a worker that is started again takes about one
+)
 MAX_TRIES: Final = 3  # instances that may get one request: one that kills its worker must not go round them all
 
 
@@ -108,6 +111,15 @@ class Client:
             raise no_such_endpoint(self.path, known)
         raise self._none()
 
+    async def another(self, deadline: float) -> bool:
+        """Waits for the instances to change; False at the deadline, in the loop's time."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._watch.changed()
+        except TimeoutError:
+            return False
+        return True
+
     def _none(self, why: str = "") -> NoInstances:
         address = f"dynamo://{self.path}"
         return NoInstances(
@@ -129,7 +141,7 @@ class Client:
 class Exchange:
     """The attempts of one request, until something is answered."""
 
-    __slots__ = ("_call", "_client", "_error", "_failed", "_instance", "_sent")
+    __slots__ = ("_call", "_client", "_deadline", "_error", "_failed", "_instance", "_sent")
 
     def __init__(self, client: Client, call: RemoteCall[Any]) -> None:
         self._client, self._call = client, call
@@ -137,6 +149,7 @@ class Exchange:
         self._sent = 0
         self._instance: Instance | None = None
         self._error: RequestError | None = None
+        self._deadline = 0.0
 
     async def open(self) -> Inbox:
         """Sends the request to an instance that can be reached."""
@@ -147,7 +160,11 @@ class Exchange:
         while True:
             try:
                 instance = client.pick(call.policy, call.instance_id, self._failed)
-            except RequestError as none:
+            except NoInstances as none:
+                # A worker that crashed is being started again, and one that is replaced has its successor.
+                self._deadline = self._deadline or asyncio.get_running_loop().time() + PATIENCE
+                if call.instance_id is None and await client.another(self._deadline):
+                    continue
                 # Whoever sent it somewhere learns what became of it, not that nobody is left.
                 raise self._error or none from None
             self._instance = instance
@@ -169,7 +186,9 @@ class Exchange:
         if not inbox.retry or self._call.instance_id is not None or self._instance is None:
             return False
         self._failed.append(self._instance)
-        if isinstance(inbox.error, RequestError) and not isinstance(inbox.error, NoInstances):
+        if isinstance(inbox.error, NoInstances):
+            self._sent -= 1  # it was turned away by one that drains, and has done no harm
+        elif isinstance(inbox.error, RequestError):
             self._error = inbox.error
         return self._sent < MAX_TRIES
 
@@ -188,7 +207,7 @@ class Exchange:
 class RemoteCall(Call[T], Generic[T]):
     """A call of an endpoint in a worker. See `Call` for its three forms; nothing is sent before one is used."""
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         client: Client,
         args: Sequence[Any],

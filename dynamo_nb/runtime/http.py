@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any, get_origin
 
 from dynamo_nb.errors import DynamoError, InvalidArgument, NoInstances
 from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
@@ -84,8 +84,8 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
                 async for item in items:
                     yield _chunk(item)
 
-            text = not first or isinstance(first[0], str)
-            kind = "text/plain; charset=utf-8" if text else "application/x-ndjson"
+            kinds = {str: "text/plain; charset=utf-8", bytes: "application/octet-stream"}
+            kind = kinds.get(type(first[0]) if first else str, "application/x-ndjson")
             return StreamingResponse(chunks(), media_type=kind)
 
         route: Any = streamed
@@ -108,18 +108,24 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
 
 
 def _signature(endpoint: Endpoint) -> inspect.Signature:
-    """The endpoint's signature with plain parameters marked as fields of the body."""
-    from fastapi import Body, params
-    from pydantic import BaseModel
+    """The endpoint's signature with plain parameters marked as fields of the body.
+
+    FastAPI itself knows what to do with models, mappings, parameters of the path, its own types, and what is marked.
+    """
+    from fastapi import BackgroundTasks, Body, UploadFile, params
+    from fastapi.security import SecurityScopes
     from starlette.requests import HTTPConnection
     from starlette.responses import Response
 
+    known = (dict, HTTPConnection, Response, BackgroundTasks, SecurityScopes, UploadFile)
     parameters = []
     for name, parameter in endpoint.signature.parameters.items():
-        annotation = endpoint.inputs[name].annotation
-        own = isinstance(annotation, type) and issubclass(annotation, HTTPConnection | Response | BaseModel)
-        marked = isinstance(parameter.default, params.Param | params.Depends) or hasattr(annotation, "__metadata__")
-        if endpoint.http_method in _WITH_BODY and not own and not marked:
+        shape = endpoint.inputs[name]
+        annotation = shape.annotation
+        kind = get_origin(annotation) or annotation
+        own = shape.structured or (isinstance(kind, type) and issubclass(kind, known))
+        marked = isinstance(parameter.default, params.Param | params.Body | params.Depends) or kind is Annotated
+        if endpoint.http_method in _WITH_BODY and not own and not marked and f"{{{name}" not in endpoint.name:
             default = ... if parameter.default is parameter.empty else parameter.default
             parameter = parameter.replace(default=Body(default, embed=True))  # noqa: PLW2901
         parameters.append(parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY))

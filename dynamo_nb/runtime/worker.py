@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dynamo_nb.config.effective import constructor_arguments
+from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.config.service_config import ServiceConfig
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.runtime.distributed import DistributedRuntime
@@ -23,7 +23,7 @@ from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
 from dynamo_nb.sdk.context import dynamo_context
 from dynamo_nb.sdk.endpoint import Endpoint
-from dynamo_nb.sdk.hooks import run_hooks
+from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of
 
 
@@ -91,7 +91,7 @@ class Worker:
         self.instance = await self._build(definition)
 
     async def _build(self, definition: ServiceDefinition) -> Any:
-        cls = definition.cls
+        cls: Any = definition.cls
         instance = cls.__new__(cls)
         for attribute, name in self.assignment.bindings.get(definition.name, {}).items():
             instance.__dict__[attribute] = None if name is None else await self._connect(name)
@@ -143,10 +143,11 @@ class Worker:
             await self.runtime.drain()
         for instance in [self.instance, *reversed(self._locals)]:
             if instance is not None:
-                try:
-                    await run_hooks(instance, "shutdown")
-                except Exception:
-                    traceback.print_exc()  # to the worker's log; the other hooks still run
+                for hook in hooks_of(type(instance), "shutdown"):
+                    try:
+                        await run_hook(instance, hook)
+                    except Exception:
+                        traceback.print_exc()  # to the worker's log; the other hooks still run
         if self.runtime is not None:
             with suppress(DynamoError, asyncio.TimeoutError):
                 await self.runtime.close()

@@ -7,6 +7,7 @@ and in a deployment. Nothing happens until it is awaited or iterated.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
@@ -84,17 +85,18 @@ class Call(ABC, Generic[T]):
 class LocalCall(Call[T]):
     """A call of an endpoint's own function, in this process.
 
-    start: begins the work, giving a coroutine (one answer) or an async iterator (a stream).
+    start: begins the work, giving an async iterator (a stream), a coroutine (one answer), or the answer itself.
+    receive: what the caller gets for each answer or item.
     """
 
-    def __init__(self, start: Callable[[], Any]) -> None:
-        self._start = start
+    def __init__(self, start: Callable[[], Any], receive: Callable[[Any], Any] = lambda value: value) -> None:
+        self._start, self._receive = start, receive
 
     async def _answer(self) -> Any:
         started = self._start()
         if hasattr(started, "__aiter__"):
-            return [item async for item in started]
-        return await started
+            return [self._receive(item) async for item in started]
+        return self._receive(await started if inspect.isawaitable(started) else started)
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._answer().__await__()
@@ -102,11 +104,11 @@ class LocalCall(Call[T]):
     async def _items(self) -> AsyncIterator[Any]:
         started = self._start()
         if not hasattr(started, "__aiter__"):
-            yield await started
+            yield self._receive(await started if inspect.isawaitable(started) else started)
             return
         try:
             async for item in started:
-                yield item
+                yield self._receive(item)
         finally:
             if hasattr(started, "aclose"):
                 await started.aclose()

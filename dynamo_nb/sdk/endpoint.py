@@ -104,8 +104,8 @@ class Endpoint:
     def output(self) -> Shape:
         """The shape of the answer, or of one item of a stream."""
         hint = self._hints.get("return", Any)
-        if get_origin(hint) in {AsyncIterator, AsyncGenerator, AsyncIterable}:
-            hint = get_args(hint)[0]
+        if (get_origin(hint) or hint) in (AsyncIterator, AsyncGenerator, AsyncIterable):
+            hint = next(iter(get_args(hint)), Any)
         return Shape(hint)
 
     @property
@@ -140,9 +140,9 @@ class Endpoint:
         return bound.args, bound.kwargs
 
     def receive(self, value: Any) -> Any:
-        """Makes an answer that came from a worker what the return annotation says."""
+        """Makes an answer what the return annotation says; that of an HTTP route is FastAPI's matter."""
         shape = self.output
-        if shape.free or type(value) is shape.annotation:
+        if shape.free or not self.served or type(value) is shape.annotation:
             return value
         try:
             return shape.fit(value)
@@ -183,7 +183,7 @@ class BoundEndpoint:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Call[Any]:
         args, kwargs = self.endpoint.bind(args, kwargs)
-        return LocalCall(lambda: self.endpoint.function(self.instance, *args, **kwargs))
+        return LocalCall(lambda: self.endpoint.function(self.instance, *args, **kwargs), self.endpoint.receive)
 
     def __repr__(self) -> str:
         return f"<endpoint {self.endpoint.where}>"

@@ -54,9 +54,11 @@ def hooks_of(cls: type, kind: HookKind) -> list[str]:
 
 
 async def run_hooks(instance: object, kind: HookKind) -> list[Any]:
-    """Calls the hooks of one kind in order, awaiting those that are asynchronous; gives what they returned."""
-    results: list[Any] = []
-    for name in hooks_of(type(instance), kind):
-        result = getattr(instance, name)()
-        results.append(await result if inspect.isawaitable(result) else result)
-    return results
+    """Calls the hooks of one kind in order; gives what they returned."""
+    return [await run_hook(instance, name) for name in hooks_of(type(instance), kind)]
+
+
+async def run_hook(instance: object, name: str) -> Any:
+    """Calls one hook, and awaits it if it is asynchronous."""
+    result = getattr(instance, name)()
+    return await result if inspect.isawaitable(result) else result

@@ -21,6 +21,7 @@ C = TypeVar("C", bound=type)
 _MARK = "__dynamo_service__"
 SERVICE_ARGS = ("dynamo", "resources", "workers", "image", "envs", "traffic", "labels")
 """The parameters of the decorator that configuration can override, under `ServiceArgs`."""
+_MEMBERS = ("link", "unlink", "dynamo_address", "dependencies", "inner", "name", "config")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class ServiceDefinition:
 
     name: what links, configuration and addresses use.
     args: the decorator's parameters, keyed as in SERVICE_ARGS; those that were not given are absent.
-    app: the user's own FastAPI application, if any.
+    app: the user's own FastAPI application, if any. members: what the decorator gave to the class.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ServiceDefinition:
     args: Mapping[str, Any]
     origin: Origin
     app: Any = None
+    members: frozenset[str] = frozenset()
     _dynamo: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -180,38 +182,66 @@ def service(cls: Any = None, /, *, app: Any = None, **given: Any) -> Any:
 
 
 def _define(cls: type, args: dict[str, Any], app: Any, origin: Origin) -> type:
-    inherited = {n: e for base in cls.__mro__[1:] for n, e in vars(base).items() if isinstance(e, Endpoint)}
-    for attribute, value in list(vars(cls).items()):
-        if isinstance(value, FunctionType) and (over := inherited.get(attribute)) is not None:
-            # Overriding an endpoint with a plain method keeps it an endpoint.
-            name = over.name if over.name != over.attribute else None
-            again = Endpoint(value, name=name, transports=tuple(over.transports), http_method=over.http_method)
-            again.retry = over.retry
-            again.__set_name__(cls, attribute)
-            setattr(cls, attribute, again)
     from dynamo_nb.config.service_args import checked_args
 
     args = checked_args(args, f"@service of {cls.__name__}, {origin}")
     dynamo = args.get("dynamo") or {}
     name = str(dynamo.get("name") or cls.__name__)
-    definition = ServiceDefinition(name=name, cls=cls, args=args, origin=origin, app=app, _dynamo=dynamo)
+    members = frozenset(member for member in _MEMBERS if _is_free(cls, member))
+    definition = ServiceDefinition(
+        name=name, cls=cls, args=args, origin=origin, app=app, members=members, _dynamo=dynamo
+    )
+    _keep_endpoints(cls)
+    _check_endpoints(definition)
+    setattr(cls, _MARK, definition)
+    values = {
+        "link": classmethod(_link),
+        "unlink": classmethod(_unlink),
+        "dynamo_address": classmethod(_dynamo_address),
+        "dependencies": definition.dependencies,
+        "inner": cls,
+        "name": name,
+        "config": dict(args),
+    }
+    for member in members:
+        setattr(cls, member, values[member])
+    return cls
+
+
+def _is_free(cls: type, member: str) -> bool:
+    """Whether the class has no member of this name, but for what @service gave to it or to its base."""
+    owner = next((base for base in cls.__mro__ if member in vars(base)), None)
+    return owner is None or (is_service(owner) and member in definition_of(owner).members)
+
+
+def _keep_endpoints(cls: type) -> None:
+    """Overriding an endpoint with a plain method keeps it an endpoint."""
+    inherited = {n: e for base in reversed(cls.__mro__) for n, e in vars(base).items() if isinstance(e, Endpoint)}
+    for attribute, over in inherited.items():
+        value = inspect.getattr_static(cls, attribute)
+        if isinstance(value, FunctionType):
+            name = over.name if over.name != over.attribute else None
+            again = Endpoint(value, name=name, transports=tuple(over.transports), http_method=over.http_method)
+            again.retry = over.retry
+            again.__set_name__(cls, attribute)
+            setattr(cls, attribute, again)
+
+
+def _check_endpoints(definition: ServiceDefinition) -> None:
+    """Every endpoint of an interface is implemented, and no name is used twice."""
+    cls = definition.cls
     if missing := missing_endpoints(cls):
         raise DefinitionError(
             f"{cls.__name__} does not implement {', '.join(missing)} of its interface",
             where=definition.where,
             remedy="write them as methods with @dynamo_endpoint()",
         )
-    setattr(cls, _MARK, definition)
-    for attribute, value in {
-        "link": classmethod(_link),
-        "unlink": classmethod(_unlink),
-        "dynamo_address": classmethod(_dynamo_address),
-        "dependencies": definition.dependencies,
-        "inner": cls,
-        "name": definition.name,
-        "config": dict(args),
-    }.items():
-        owner = next((base for base in cls.__mro__ if attribute in vars(base)), None)
-        if owner is None or is_service(owner) and owner is not cls:  # noqa: RUF021
-            setattr(cls, attribute, value)
-    return cls
+    named: dict[str, str] = {}
+    for attribute in dict.fromkeys(attribute for base in reversed(cls.__mro__) for attribute in vars(base)):
+        endpoint = inspect.getattr_static(cls, attribute)
+        if isinstance(endpoint, Endpoint) and (other := named.setdefault(endpoint.name, attribute)) != attribute:
+            raise DefinitionError(
+                f"two endpoints of {cls.__name__} are named {endpoint.name!r}: {other} and {attribute}",
+                where=definition.where,
+                remedy="name one of them otherwise",
+            )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, is_typeddict
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, is_typeddict
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -40,11 +41,10 @@ class Shape:
 
     @cached_property
     def structured(self) -> bool:
-        """Whether values are objects with fields, so that a JSON text can stand for one."""
-        kind = self.annotation
-        return isinstance(kind, type) and (
-            hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind) or is_typeddict(kind)
-        )
+        """Whether values are objects with fields (or None), so that a JSON text can stand for one."""
+        kind = get_args(self.annotation)[0] if get_origin(self.annotation) is Annotated else self.annotation
+        kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        return all(_has_fields(kind) for kind in kinds if kind is not NoneType)
 
     def fit(self, value: Any) -> Any:
         """`value` as the annotation says; models may come as dicts or as JSON text.
@@ -58,9 +58,11 @@ class Shape:
         try:
             if self.structured and isinstance(value, str | bytes):
                 return self._adapter.validate_json(value)
-            kind = self.annotation
-            if isinstance(kind, type) and not isinstance(value, kind) and hasattr(value, "model_dump"):
-                value = value.model_dump()  # a model of an earlier run of its cell, or of the same name elsewhere
+            if self.structured and not self._holds(value):  # of an earlier run of its cell, or from elsewhere
+                if hasattr(value, "model_dump"):
+                    value = value.model_dump()
+                elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+                    value = dataclasses.asdict(value)
             return self._adapter.validate_python(value)
         except ValidationError as error:
             parts = []
@@ -68,6 +70,10 @@ class Shape:
                 path = ".".join(str(step) for step in fault["loc"])
                 parts.append(f"{fault['msg']}, not {fault['input']!r:.80}" + (f" @ {path}" if path else ""))
             raise ValueError("; ".join(parts)) from None
+
+    def _holds(self, value: Any) -> bool:
+        kinds = get_args(self.annotation) or (self.annotation,)
+        return isinstance(value, tuple(kind for kind in kinds if isinstance(kind, type) and not is_typeddict(kind)))
 
     def schema(self) -> dict[str, Any]:
         """JSON schema; empty where the annotation has none."""
@@ -77,3 +83,9 @@ class Shape:
             return self._adapter.json_schema()
         except Exception:  # a type without a JSON form is still a valid annotation
             return {}
+
+
+def _has_fields(kind: Any) -> bool:
+    return isinstance(kind, type) and (
+        hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind) or is_typeddict(kind)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -21,22 +21,69 @@ def slice_modules(targets: Mapping[str, str], root: Path) -> CodeTree:
     Raises TargetError when a target's module is nowhere, SourceError when a file cannot be read as Python.
     """
     project = _Project(root)
-    closures = {service: project.closure(target.partition(":")[0]) for service, target in targets.items()}
+    closures = {service: project.closure([target.partition(":")[0]]) for service, target in targets.items()}
     for service, target in targets.items():
         if not closures[service] and _installed(target.partition(":")[0]) is None:
             raise TargetError(f"there is no module {target.partition(':')[0]!r}", where=f"{service} = {target}, {root}")
-    if project.problems:
-        raise SourceError("files of the project cannot be read", project.problems)
+    project.check()
     digests = {}
     for service, modules in closures.items():
-        parts = [part for module in modules for part in (module.path, module.text)]
-        digests[service] = digest(parts or [targets[service], _installed(targets[service].partition(":")[0]) or ""])
+        parts = _parts(modules) or [_installed(targets[service].partition(":")[0]) or ""]
+        digests[service] = digest([targets[service], *parts])
     return CodeTree(
-        tuple(sorted({module for one in closures.values() for module in one}, key=lambda module: module.path)),
+        _sorted(module for modules in closures.values() for module in modules),
         dict(targets),
         {service: tuple(module.name for module in modules) for service, modules in closures.items()},
         digests,
     )
+
+
+def with_local_files(tree: CodeTree, imports: Mapping[str, Iterable[str]], root: Path) -> CodeTree:
+    """The tree with the files under `root` that its services import, by service; their digests cover those too.
+
+    Raises SourceError when a file cannot be read as Python.
+    """
+    project = _Project(root)
+    closures = {service: project.closure(names) for service, names in imports.items()}
+    project.check()
+    local = CodeTree(
+        _sorted(module for modules in closures.values() for module in modules),
+        closures={
+            service: (*tree.closures[service], *(module.name for module in modules))
+            for service, modules in closures.items()
+        },
+        digests={
+            service: digest([tree.digests[service], *_parts(modules)])
+            for service, modules in closures.items()
+            if modules
+        },
+    )
+    return tree | local
+
+
+def imported(tree: ast.AST, name: str = "", *, is_package: bool = False) -> Iterator[str]:
+    """The modules that code may import, anywhere in it; `from a import b` may mean the module a.b."""
+    package = name.split(".") if is_package else name.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+            yield base
+
+
+def _parts(modules: Iterable[Module]) -> list[str]:
+    return [part for module in modules for part in (module.path, module.text)]
+
+
+def _sorted(modules: Iterable[Module]) -> tuple[Module, ...]:
+    return tuple(sorted(set(modules), key=lambda module: module.path))
+
+
+# A worker has this package installed, also where the project is this package's own checkout.
+_OURS = {"dynamo_nb", "dynamo"}
 
 
 class _Project:
@@ -45,9 +92,13 @@ class _Project:
         self.problems: list[Problem] = []
         self._modules: dict[str, Module | None] = {}
 
-    def closure(self, name: str) -> list[Module]:
+    def check(self) -> None:
+        if self.problems:
+            raise SourceError("files of the project cannot be read", self.problems)
+
+    def closure(self, names: Iterable[str]) -> list[Module]:
         found: dict[str, Module] = {}
-        pending = [name]
+        pending = list(names)
         while pending:
             name = pending.pop()
             parts = name.split(".")
@@ -60,6 +111,8 @@ class _Project:
         return sorted(found.values(), key=lambda module: module.path)
 
     def _module(self, name: str) -> Module | None:
+        if name.partition(".")[0] in _OURS:
+            return None
         if name not in self._modules:
             base = name.replace(".", "/")
             paths = [path for path in (f"{base}/__init__.py", f"{base}.py") if (self.root / path).is_file()]
@@ -75,28 +128,15 @@ class _Project:
 
     def _imports(self, module: Module) -> list[str]:
         try:
-            return _imported(module.text, module.name, is_package=module.path.endswith("__init__.py"))
+            return _imports_of(module.text, module.name, is_package=module.path.endswith("__init__.py"))
         except SyntaxError as error:
             self.problems.append(Problem(f"syntax error: {error.msg}", module.path, f"line {error.lineno}"))
             return []
 
 
 @lru_cache(maxsize=512)
-def _imported(text: str, name: str, *, is_package: bool) -> list[str]:
-    return sorted(set(_walk(ast.parse(text), name, is_package=is_package)))
-
-
-def _walk(tree: ast.AST, name: str, *, is_package: bool) -> Iterator[str]:
-    package = name.split(".") if is_package else name.split(".")[:-1]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            # `from a import b`: b may be a name of a, or a module in it.
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-            yield base
+def _imports_of(text: str, name: str, *, is_package: bool) -> list[str]:
+    return sorted(set(imported(ast.parse(text), name, is_package=is_package)))
 
 
 def _installed(name: str) -> str | None:

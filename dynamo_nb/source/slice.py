@@ -11,11 +11,13 @@ import builtins
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dynamo_nb.errors import Problem, SourceError, nearest
 from dynamo_nb.source import live as memory
 from dynamo_nb.source.bindings import NOW, Bindings
 from dynamo_nb.source.cells import Cell
+from dynamo_nb.source.files import imported, with_local_files
 from dynamo_nb.source.interface import aliases, interface, is_service, needs_interface_only
 from dynamo_nb.source.layout import Closure, Edge, Layout
 from dynamo_nb.source.names import ANNOTATION, BASE, SOFT, Use
@@ -31,22 +33,28 @@ _MAKE_IT_LATER = "make it inside __init__ or a start hook (@async_on_start)"
 
 
 def slice_services(
-    cells: Sequence[Cell], services: Sequence[str], *, live: Mapping[str, object] | None = None
+    cells: Sequence[Cell],
+    services: Sequence[str],
+    *,
+    live: Mapping[str, object] | None = None,
+    root: Path | None = None,
 ) -> CodeTree:
     """The modules of `services`, classes that `cells` define.
 
     cells: in order of execution (`CellBook.cells`, `read_notebook`). live: the namespace in which they ran, if they
-    did; it tells state from values, and gives plain values that no cell defines.
+    did; it tells state from values, and gives plain values that no cell defines. root: the notebook's folder; files
+    under it that the cells import come along.
 
     Raises SourceError with every name that cannot be shipped.
     """
-    return _Slicer(cells, live).slice(services)
+    return _Slicer(cells, live, root).slice(services)
 
 
 @dataclass
 class _Slicer:
     cells: Sequence[Cell]
     live: Mapping[str, object] | None
+    root: Path | None
     problems: dict[Problem, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,7 +77,13 @@ class _Slicer:
             what = "code that a worker needs cannot be taken from the notebook"
             problems = sorted(self.problems, key=lambda one: (one.path, one.message))
             raise SourceError(what, problems, remedy="define it in a cell that runs to its end, or do without it")
-        return tree
+        if self.root is None:
+            return tree
+        imports = {
+            service: {name for unit in closure for name in imported(unit.statement.node)}
+            for service, closure in closures.items()
+        }
+        return with_local_files(tree, imports, self.root)
 
     def _root(self, name: str) -> Unit | None:
         if name in self.bindings and not (root := self.bindings.of(name)[-1]).statement.imports:

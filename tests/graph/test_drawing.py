@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (a multiplication sign is no x)
 """How a picture is drawn: as DOT, as SVG, as text."""
 
 import subprocess
@@ -92,13 +93,13 @@ def test_text_is_a_tree_from_the_entry_with_every_edge_on_a_line():
 
 def test_text_marks_cycles_shared_services_namespaces_and_unfilled_interfaces():
     assert text(NAMESPACES).splitlines() == [
-        "Gateway                     in edge",
-        "├─ tokenizer: Tokenizer     in-process",
-        "├─ backend: Backend         ×3  in hello",
+        "Gateway                    in edge",
+        "├─ tokenizer: Tokenizer    in-process",
+        "├─ backend: Backend        ×3  in hello",
         "│  └─ cache: Cache",
-        "│     └─ backend: Backend   ↺ cycle",
-        "├─ cache: Cache             ↑ above",
-        "└┄ store: Store             interface, nothing linked",
+        "│     └─ backend: Backend  ↺ cycle",
+        "├─ cache: Cache            ↑ above",
+        "└┄ store: Store            interface, nothing linked",
     ]
 
 

@@ -211,7 +211,7 @@ def test_a_link_to_what_is_no_dependency_lists_the_dependencies():
 
 
 def test_taking_back_a_link_that_was_not_made_is_an_error():
-    with pytest.raises(LinkError, match="A is not linked to C(.|\n)*links of A here: B"):
+    with pytest.raises(LinkError, match=r"A is not linked to C(.|\n)*links of A here: B"):
         run(CHAIN + "A.link(B); A.unlink(C)")
 
 

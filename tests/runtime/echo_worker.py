@@ -11,6 +11,12 @@ from dynamo_nb.runtime import DistributedRuntime
 async def main(url, sockets, namespace, lease):
     runtime = await DistributedRuntime.connect(url, socket_dir=Path(sockets), lease=float(lease))
 
+    served = asyncio.Event()
+
+    async def ready(args, kwargs, context):
+        """Answers when NATS has confirmed the registration."""
+        await served.wait()
+
     async def pid(args, kwargs, context):
         return os.getpid()
 
@@ -28,8 +34,9 @@ async def main(url, sockets, namespace, lease):
     async def die(args, kwargs, context):
         os.kill(os.getpid(), 9)
 
-    handlers = {"pid": pid, "endless": endless, "die_once": die_once, "die": die}
+    handlers = {"ready": ready, "pid": pid, "endless": endless, "die_once": die_once, "die": die}
     await runtime.namespace(namespace).component("Echo").serve(handlers)
+    served.set()
     await asyncio.Event().wait()
 
 

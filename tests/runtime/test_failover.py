@@ -138,6 +138,7 @@ async def test_requests_go_on_without_nats_and_workers_return_to_an_empty_one(ow
     process = start_worker(lease=0.6, url=own_nats.url)
     client = await client_of("pid", url=own_nats.url, lease=0.6)
     await client.wait_for_instances()
+    await (await client_of("ready", url=own_nats.url)).call()
     watch = client._watch
     own_nats.kill()
     # Several looks at the deadlines pass while NATS is away; nobody is taken out for its silence.

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dynamo_nb.errors import BundleError, SourceError, TargetError
-from dynamo_nb.source import CodeTree, Module, read_notebook, slice_modules, slice_services, verify
+from dynamo_nb.source import Cell, CodeTree, Module, read_notebook, slice_modules, slice_services, verify
 
 
 def project(root, files):
@@ -78,6 +78,20 @@ def test_a_service_has_the_digest_of_its_own_files(tmp_path):
     assert before.closures == {"A": ("a", "c"), "B": ("b",)}
     assert before.digests["A"] != after.digests["A"]
     assert before.digests["B"] == after.digests["B"]
+
+
+def test_files_beside_a_notebook_that_a_service_imports_come_along(tmp_path):
+    root = project(tmp_path, {"near.py": "import deep", "deep.py": "", "far.py": "", "dynamo_nb/__init__.py": ""})
+    texts = [
+        "from dynamo_nb import service\nimport near, far",
+        "@service\nclass A:\n    x = near",
+        "@service\nclass B:\n    pass",
+    ]
+    cells = [Cell(text, f"cell {number}") for number, text in enumerate(texts, start=1)]
+    tree, bare = slice_services(cells, ["A", "B"], root=root), slice_services(cells, ["A", "B"])
+    assert tree.closures == {"A": ("cells", "cells.A", "deep", "near"), "B": ("cells", "cells.B")}
+    assert paths(tree) == ["cells/A.py", "cells/B.py", "cells/__init__.py", "deep.py", "near.py"]
+    assert (tree.digests["A"] != bare.digests["A"], tree.digests["B"]) == (True, bare.digests["B"])
 
 
 def test_an_installed_target_needs_no_modules_and_a_missing_one_is_an_error(tmp_path):

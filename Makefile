@@ -1,0 +1,39 @@
+# make hello    sets everything up and runs notebooks/hello_world.ipynb
+# make test     sets everything up and runs every check
+# make check    the quick ones
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: hello test check lint bench clean
+
+hello: $(READY)
+	$(BIN)/papermill --cwd build --progress-bar notebooks/hello_world.ipynb build/hello_world.ipynb
+	@echo
+	@echo "It ran: the executed notebook is build/hello_world.ipynb, the bundle that it exported build/hello_bundle."
+	@echo "Open it: $(BIN)/pip install jupyterlab && $(BIN)/jupyter lab notebooks/hello_world.ipynb"
+
+test: $(READY)
+	PYTHON=$(PYTHON) sh tests/run.sh
+
+check: $(READY) lint
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# uv is some ten times faster than pip, and compiles what it installs, so that first starts are not slow.
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV) || $(PYTHON) -m pip install --quiet --target build/virtualenv virtualenv && \
+		test -x $(BIN)/python || PYTHONPATH=build/virtualenv $(PYTHON) -m virtualenv --quiet $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable . --group dev
+	mkdir -p build
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,159 @@
+"""GraphSpec to one DynamoGraphDeployment (`nvidia.com/v1beta1`), which the Dynamo operator makes into pods.
+
+A pod is one worker. It runs `dynamo serve` on the bundle in its image for its one service, registers under the
+namespace that the operator gives to the whole deployment, and is found by the others through the cluster's NATS.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dynamo_nb.bundle.container import object_name
+from dynamo_nb.config.yaml_layer import to_yaml
+from dynamo_nb.errors import BundleError, nearest
+from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
+
+TYPES = ("frontend", "worker", "prefill", "decode", "planner", "epp")
+TYPE_LABEL = "nvidia.com/dynamo-component-type"
+"""A label on a service that says which of TYPES it is, where its name and endpoints do not."""
+NATS = "nats://dynamo-platform-nats.dynamo-system.svc.cluster.local:4222"
+"""Where the platform's Helm chart puts NATS, installed under the names of its guide."""
+RUNTIME_VERSION = "1.0.0"
+"""For the operator, which must know a version and cannot read it from our tags. It chooses defaults by it, all of
+which the manifest overrides."""
+HTTP_PORT = 8000
+
+_MOST_COMPONENTS = 25
+_COMPONENT_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?")
+_SEMANTIC = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
+_START_PATIENCE = 7200
+"""Seconds for a worker to become ready, as the operator gives to its own: weights may have to be downloaded."""
+
+
+def manifest(spec: GraphSpec, image: str) -> str:
+    """The YAML. image: for services that name none.
+
+    Raises BundleError for more services than a DynamoGraphDeployment can have, for names that it cannot express, and
+    for an unknown type.
+    """
+    services = list(spec.started.values())
+    if len(services) > _MOST_COMPONENTS:
+        what = f"the graph starts {len(services)} services; a DynamoGraphDeployment has at most {_MOST_COMPONENTS}"
+        raise BundleError(what, remedy="split the graph into several deployments")
+    names = component_names(spec.started)
+    deployment = {
+        "apiVersion": "nvidia.com/v1beta1",
+        "kind": "DynamoGraphDeployment",
+        "metadata": {"name": object_name(spec.name)},
+        "spec": {
+            "env": [{"name": "NATS_SERVER", "value": NATS}],
+            "components": [_component(service, names[service.name], service.image or image) for service in services],
+        },
+    }
+    return "".join(f"# {line}\n" for line in _notes(services, image)) + to_yaml(deployment)
+
+
+def component_names(services: Iterable[str]) -> dict[str, str]:
+    """Service to the name of its component; BundleError for a name that has none of its own."""
+    names: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    remedy = 'give it another: @service(dynamo={"name": "…"})'
+    for service in services:
+        name = re.sub(r"[^A-Za-z0-9]+", "-", service).strip("-")
+        if not _COMPONENT_NAME.fullmatch(name):
+            raise BundleError(f"the name {service!r} has no form that Kubernetes allows", where=service, remedy=remedy)
+        if (other := taken.setdefault(name.lower(), service)) != service:
+            what = f"{other} and {service} would both be the component {name!r}: case and punctuation do not count"
+            raise BundleError(what, where=service, remedy=remedy)
+        names[service] = name
+    return names
+
+
+def _notes(services: Iterable[ServiceSpec], image: str) -> list[str]:
+    """What a person should read before `kubectl apply`."""
+    services = list(services)
+    notes = [f"NATS_SERVER is where the platform's chart puts it; the image is yours to build and push: {image}"]
+    notes += [
+        f"{s.name} asks for {s.gpu:g} GPU and gets a whole one in each pod: Kubernetes has no shares of a GPU."
+        for s in services
+        if not float(s.gpu).is_integer()
+    ]
+    return notes
+
+
+def _component(service: ServiceSpec, name: str, image: str) -> dict[str, Any]:
+    component: dict[str, Any] = {"name": name, "type": component_type(service), "replicas": service.workers}
+    tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2]
+    if not _SEMANTIC.fullmatch(tag):
+        component["runtimeVersionOverride"] = RUNTIME_VERSION
+    labels = {key: value for key, value in service.labels.items() if key != TYPE_LABEL}
+    template: dict[str, Any] = {"metadata": {"labels": labels}} if labels else {}
+    component["podTemplate"] = template | {"spec": {"containers": [_container(service, image)]}}
+    return component
+
+
+def component_type(service: ServiceSpec) -> str:
+    """What the label says; else by the service's name and endpoints. BundleError for a type that is none."""
+    if (given := service.labels.get(TYPE_LABEL)) is not None:
+        if given not in TYPES:
+            where = f"{service.name}.ServiceArgs.labels.{TYPE_LABEL}"
+            raise BundleError(f"there is no component type {given!r}", where=where, remedy=nearest(given, TYPES))
+        return given
+    for kind in ("planner", "prefill", "decode"):
+        if kind in service.name.lower():
+            return kind
+    return "frontend" if service.http else "worker"
+
+
+def _container(service: ServiceSpec, image: str) -> dict[str, Any]:
+    words = {
+        "--service-name": service.name,
+        "--namespace": "$(DYN_NAMESPACE)",  # the operator sets it; Kubernetes fills it in
+        "--worker-host": "0.0.0.0",  # noqa: S104
+        **({"--host": "0.0.0.0", "--port": str(HTTP_PORT)} if service.http else {}),  # noqa: S104
+        f"--{service.name}.ServiceArgs.workers": "1",  # the others are pods of their own
+    }
+    container: dict[str, Any] = {
+        "name": "main",
+        "image": image,
+        "command": ["dynamo", "serve", "/bundle"],
+        "args": ["--no-kernels", *(f"{option}={value}" for option, value in words.items())],
+    }
+    if service.envs:
+        container["env"] = [{"name": name, "value": value} for name, value in service.envs.items()]
+    if resources := _resources(service):
+        container["resources"] = resources
+    if service.http:
+        container["ports"] = [{"name": "http", "containerPort": HTTP_PORT}]
+    return container | _probes(service)
+
+
+def _resources(service: ServiceSpec) -> dict[str, Any]:
+    asked = {key: value for key, value in (("cpu", service.cpu), ("memory", service.memory)) if value is not None}
+    gpus = {"nvidia.com/gpu": str(math.ceil(service.gpu))} if service.gpu else {}
+    return {key: value for key, value in (("requests", asked), ("limits", asked | gpus)) if value}
+
+
+def _probes(service: ServiceSpec) -> dict[str, Any]:
+    """All three, since the operator fills in what is missing with probes of its own runtime, which kill our pods.
+
+    https://github.com/ai-dynamo/dynamo, deploy/operator/internal/dynamo/component_worker.go and component_frontend.go
+    """
+    period = 10 if service.http else 15  # a probe that starts a Python should not do so all the time
+
+    def probe(path: str, question: str, failures: int) -> Mapping[str, Any]:
+        asked: dict[str, Any] = (
+            {"httpGet": {"path": path, "port": HTTP_PORT}}
+            if service.http
+            else {"exec": {"command": ["python", "-m", "dynamo_nb.bundle.probe", question]}}
+        )
+        return asked | {"periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}
+
+    return {
+        "startupProbe": probe("/healthz", "ready", _START_PATIENCE // period),
+        "livenessProbe": probe("/healthz", "alive", 3),
+        "readinessProbe": probe("/readyz", "ready", 3),
+    }

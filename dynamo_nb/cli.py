@@ -1,0 +1,433 @@
+"""`dynamo`: one table of verbs, at a shell and, as `%dynamo VERB …`, in a notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import click
+import typer
+
+from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
+
+app = typer.Typer(
+    name="dynamo",
+    help="Serve, inspect and ship inference graphs. A TARGET is module:Service, path/file.py:Service, "
+    "notebook.ipynb:Service or a bundle's folder. Configuration is set with --Service.key=value.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Target = Annotated[str, typer.Argument(help="module:Service, file.py:Service, notebook.ipynb:Service, bundle folder")]
+Files = Annotated[
+    list[str] | None, typer.Option("-f", "--file", help="YAML configuration; may be repeated, later ones win")
+]
+WorkingDir = Annotated[Path | None, typer.Option("--working-dir", help="folder to find the target in")]
+NamespaceOption = Annotated[str | None, typer.Option("--namespace", help="move the whole graph to this namespace")]
+Which = Annotated[str | None, typer.Option("-d", "--deployment", help="id or name, if several run")]
+
+
+@dataclass
+class Console:
+    """Where a verb is used from. A notebook gives its own services, deployments and ways to show things.
+
+    words: the configuration given as --Service.key=value, kept apart from the options of the verb.
+    """
+
+    words: Sequence[str] = field(default=())
+
+    def recipe(self, target: str, files: Sequence[str], working_dir: Path | None, namespace: str | None) -> Any:
+        from dynamo_nb.deployment import Recipe, layers_of
+        from dynamo_nb.program import find
+
+        layers = layers_of(files, self.words)
+        program = find(target, working_dir)
+        return Recipe(lambda: program, lambda: layers, namespace)
+
+    def show(self, value: Any) -> None:
+        print(value, flush=True)
+
+    def serve(self, recipe: Any, options: dict[str, Any], detach: bool) -> Any:
+        return asyncio.run(_foreground(recipe, options, detach=detach))
+
+    def record(self, which: str | None) -> Any:
+        """The deployment that a verb is about."""
+        from dynamo_nb.deploy.home import records
+
+        alive = [record for record in records() if record.alive]
+        found = [r for r in alive if which is None or which in {r.id, r.name}]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(r.id for r in alive) or "none"
+        if not found:
+            what = "nothing is being served" if which is None else f"there is no deployment {which!r}"
+            raise DeploymentError(what, remedy=f"deployments of this user: {names}")
+        raise DeploymentError(f"several deployments run: {names}", remedy="name one with -d ID")
+
+    def export(self, target: str, recipe: Callable[[], Any], folder: Path) -> Path:  # noqa: ARG002
+        from dynamo_nb.bundle import export
+
+        plan = recipe().plan()
+        return export(plan.spec, plan.config, plan.code, folder)
+
+
+def _console(context: typer.Context) -> Console:
+    return context.find_root().obj  # type: ignore[no-any-return]
+
+
+# --- verbs -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    target: Target,
+    file: Files = None,
+    working_dir: WorkingDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would run, and start nothing")] = False,
+    service_name: Annotated[str, typer.Option("--service-name", help="start this one service only")] = "",
+    host: Annotated[str | None, typer.Option(help="address of HTTP endpoints [DYNAMO_HOST, 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="first HTTP port, 0 for a free one [DYNAMO_PORT, 8000]")] = None,
+    nats: Annotated[str | None, typer.Option(help="URL of a NATS server [NATS_SERVER, else one of its own]")] = None,
+    worker_host: Annotated[str | None, typer.Option(help="address on which other machines can call workers")] = None,
+    namespace: NamespaceOption = None,
+    detach: Annotated[bool, typer.Option("--detach", help="return, and leave it running")] = False,
+    kernels: Annotated[bool, typer.Option("--kernels/--no-kernels", help="workers are Jupyter kernels")] = True,
+) -> Any:
+    """Serve a graph; Ctrl-C drains and stops it."""
+    from dataclasses import replace
+
+    from dynamo_nb.deployment import serving_options
+
+    console = _console(context)
+    recipe = replace(console.recipe(target, file or [], working_dir, namespace), only=service_name)
+    if dry_run:
+        console.show(_dry_run(recipe.plan()))
+        return None
+    options = serving_options(nats=nats, host=worker_host, http_host=host, http_port=port, kernels=kernels)
+    return console.serve(recipe, options, detach)
+
+
+@app.command()
+def config(
+    context: typer.Context,
+    target: Target,
+    file: Files = None,
+    working_dir: WorkingDir = None,
+    namespace: NamespaceOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="values only, as JSON")] = False,
+) -> None:
+    """Show the effective configuration and where each value comes from."""
+    console = _console(context)
+    effective = console.recipe(target, file or [], working_dir, namespace).plan().config
+    console.show(json.dumps(effective.as_json(), indent=2, default=str) if as_json else effective.table())
+
+
+@app.command()
+def graph(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="what to draw")] = "",
+    working_dir: WorkingDir = None,
+    form: Annotated[Literal["text", "svg", "dot"], typer.Option("--format")] = "text",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="write to a file")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="the JSON schema of a GraphSpec")] = False,
+) -> Any:
+    """Draw a graph: as text, SVG or DOT."""
+    console = _console(context)
+    if schema:
+        from dynamo_nb.graph import GraphSpec
+
+        console.show(json.dumps(GraphSpec.model_json_schema(), indent=2))
+        return None
+    if not target:
+        raise TargetError("what should be drawn?", remedy="dynamo graph module:Service")
+    program = console.recipe(target, [], working_dir, None).program()
+    drawn = str(program.graph) if form == "text" else program.graph.svg if form == "svg" else program.graph.dot.source
+    if output is not None:
+        output.write_text(drawn)
+    elif form == "text" and hasattr(console, "view"):
+        return console.view(target)
+    else:
+        console.show(drawn)
+    return None
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="what to export; in a notebook the folder may stand alone")],
+    folder: Annotated[Path | None, typer.Argument(help="where to")] = None,
+    file: Files = None,
+    working_dir: WorkingDir = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="where to")] = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Write a bundle: code, configuration and manifests that run the same graph elsewhere."""
+    console = _console(context)
+    where = folder or output
+
+    def recipe() -> Any:
+        if where is None:
+            raise TargetError("where should the bundle go?", remedy="dynamo export module:Service bundle/")
+        return console.recipe(target, file or [], working_dir, namespace)
+
+    written = console.export(target, recipe, where or Path(target))
+    console.show(f"wrote {written}")
+
+
+@app.command()
+def ps(context: typer.Context) -> None:
+    """List the deployments of this user on this machine."""
+    from dynamo_nb.sdk.call import portal
+
+    _console(context).show(portal.run(_listing()))
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    which: Annotated[str | None, typer.Argument(help="id or name, if several run")] = None,
+) -> None:
+    """Drain and stop a deployment."""
+    console = _console(context)
+    record = console.record(which)
+    _ask(record, "stop", wait=True)
+    console.show(f"stopped {record.id}")
+
+
+@app.command()
+def scale(
+    context: typer.Context,
+    workers: Annotated[list[str], typer.Argument(help="Service=number, …")],
+    deployment: Which = None,
+) -> None:
+    """Change how many workers services have: dynamo scale Backend=4."""
+    console = _console(context)
+    counts = {}
+    for word in workers:
+        name, _, count = word.partition("=")
+        if not count.lstrip("-").isdigit():
+            raise DeploymentError(f"{word!r} is no Service=number", remedy="write it as Backend=4")
+        counts[name] = int(count)
+    record = console.record(deployment)
+    console.show(_summary(_ask(record, "scale", workers=counts)))
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    service: Annotated[str | None, typer.Argument(help="this service only")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="go on as lines come")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="how many of the last lines of each worker")] = 100,
+    deployment: Which = None,
+) -> None:
+    """Show what workers printed, each line with its worker."""
+    from dynamo_nb.deploy.logs import LogTail
+
+    console = _console(context)
+    record = console.record(deployment)
+    known = set(_ask(record, "status")["services"])
+    if service is not None and service not in known:
+        raise DeploymentError(f"{record.id} has no service {service!r}", remedy=nearest(service, known))
+    tail = LogTail(record.folder / "logs", service, lines)
+    for line in tail.read():
+        console.show(line)
+    while follow and record.alive:
+        for line in tail.read():
+            console.show(line)
+        time.sleep(LogTail.PAUSE)
+
+
+@app.command()
+def clean(context: typer.Context) -> None:
+    """Remove what a crash left behind: processes and folders of deployments whose supervisor is gone."""
+    from dynamo_nb.deploy.home import records, remove
+    from dynamo_nb.deploy.provisioner import kill_group
+
+    console = _console(context)
+    left = [record for record in records() if not record.alive]
+    for record in left:
+        for process in record.processes:
+            if process.alive:
+                kill_group(process.pid)
+        remove(record.folder)
+        console.show(f"removed {record.id}")
+    if not left:
+        console.show("nothing is left behind")
+
+
+# --- how they are done -------------------------------------------------------------------------------------------
+
+
+def _dry_run(plan: Any) -> str:
+    from dynamo_nb.deploy.gpus import inventory
+
+    need = sum(s.gpu * s.workers for s in plan.spec.started.values())
+    placement = [
+        f"  {name}: {s.workers} workers" + (f", {s.gpu:g} GPU each" if s.gpu else "")
+        for name, s in plan.spec.started.items()
+    ]
+    gpus = ", ".join(g.id + (f" (busy: {g.busy})" if g.busy else "") for g in inventory()) or "none"
+    return "\n".join(
+        [
+            "Service Configuration:",
+            json.dumps(plan.config.as_json(), indent=2, default=str),
+            "",
+            "Origins:",
+            plan.config.table(),
+            "",
+            "Graph:",
+            str(plan.program.graph),
+            "",
+            f"Placement: {need:g} GPU needed; on this machine: {gpus}",
+            *placement,
+        ]
+    )
+
+
+async def _foreground(recipe: Any, options: dict[str, Any], *, detach: bool) -> None:
+    from dynamo_nb.deploy.logs import LogTail
+    from dynamo_nb.deployment import on_portal, start
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop.set)
+    starting = asyncio.ensure_future(on_portal(lambda: start(recipe, options, detach=detach)))
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait([starting])
+        return
+    deployment = starting.result()
+    print(repr(deployment), flush=True)
+    if detach:
+        print(f"it goes on without this terminal; dynamo stop {deployment.id} ends it", flush=True)
+        stopping.cancel()
+        return
+    tail = LogTail(deployment.folder / "logs", None, None)
+    while not stop.is_set() and not deployment.ended:
+        for line in tail.read():
+            print(line, flush=True)
+        await asyncio.wait([stopping], timeout=LogTail.PAUSE)
+    if stop.is_set():
+        print("draining; once more Ctrl-C stops at once", flush=True)
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(signum)
+        await deployment.stop()
+        print("stopped", flush=True)
+        return
+    raise DeploymentError("the deployment was stopped from elsewhere", remedy="`dynamo ps` lists what runs")
+
+
+async def _listing() -> str:
+    from dynamo_nb.deploy.control import ControlClient
+    from dynamo_nb.deploy.home import records
+
+    rows = [("deployment", "owner", "age", "services")]
+    for record in records():
+        if not record.alive:
+            rows.append((record.id, "", "", "left by a crash; `dynamo clean` removes it"))
+            continue
+        try:
+            client = await ControlClient.connect(record.control)
+            status = await client.request("status")
+            await client.close()
+        except DynamoError as error:
+            rows.append((record.id, "", "", error.what))
+            continue
+        services = ", ".join(_service(name, s) for name, s in status["services"].items() if s["state"])
+        owner = f"process {record.owner.pid}" if record.owner is not None else "detached"
+        rows.append((record.id, owner, _age(time.time() - record.started), services))
+    if len(rows) == 1:
+        return "nothing is being served"
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join("  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3]]) for row in rows)
+
+
+def _service(name: str, service: dict[str, Any]) -> str:
+    ready = sum(w["state"] == "ready" for w in service["workers"])
+    gpus = sorted({gpu for w in service["workers"] for gpu in w["gpus"]})
+    return f"{name} {service['state']} {ready}/{service['wanted']}" + (f" GPU {','.join(gpus)}" if gpus else "")
+
+
+def _summary(status: dict[str, Any]) -> str:
+    return ", ".join(_service(name, s) for name, s in status["services"].items() if s["state"])
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
+    """One request to a supervisor. wait: until it has gone."""
+    from dynamo_nb.deploy.control import ControlClient
+    from dynamo_nb.sdk.call import portal
+
+    async def ask() -> Any:
+        client = await ControlClient.connect(record.control)
+        try:
+            result = await client.request(verb, **args)
+            if wait:
+                await client.wait_closed()
+            return result
+        finally:
+            await client.close()
+
+    return portal.run(ask())
+
+
+def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(arguments of the verb, words of configuration): `--Service.key value` and `--Service.key=value` are the latter."""
+    verb, words = [], []
+    rest = iter(argv)
+    for token in rest:
+        key = token.removeprefix("--").partition("=")[0]
+        if not token.startswith("--") or not ("." in key or key[:1].isupper()):
+            verb.append(token)
+            continue
+        words.append(token)
+        if "=" not in token:
+            words += [value] if (value := next(rest, None)) is not None else []
+    return verb, words
+
+
+def run(argv: Sequence[str], console: Console) -> Any:
+    """Runs one command line. Raises DynamoError, also for a command line that cannot be understood."""
+    verb, console.words = split_words(argv)
+    command = typer.main.get_command(app)
+    try:
+        return command.main(args=verb, prog_name="dynamo", standalone_mode=False, obj=console)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        usage = context.get_usage() if context is not None else ""
+        raise DynamoError(error.format_message(), remedy=usage or "dynamo --help") from None
+    except (click.exceptions.Exit, click.Abort):
+        return None
+    return None
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        run(sys.argv[1:], Console())
+    except DynamoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

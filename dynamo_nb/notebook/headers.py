@@ -1,0 +1,87 @@
+"""First lines of cells that are ours, and the configuration that they stand for; the same live and in a saved file."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from dynamo_nb.config.layers import Layer, mapping_layer
+from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.errors import DefinitionError
+from dynamo_nb.source import Cell, services_in
+
+SERVICE, CONFIG = "%%dynamo_service", "%%dynamo_config"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise DefinitionError(f"{SERVICE}: {message}", remedy=self.format_usage().strip())
+
+
+def service_parser() -> argparse.ArgumentParser:
+    """The flags of a `%%dynamo_service` line."""
+    parser = _Parser(prog=SERVICE, add_help=False, description="Defines services, and checks that they can be shipped.")
+    parser.add_argument("--workers", type=int, help="how many processes run each service of this cell")
+    parser.add_argument("--gpu", type=float, help="GPUs of each worker")
+    parser.add_argument("--cpu", help="cores of each worker, such as 500m")
+    parser.add_argument("--memory", help="memory of each worker, such as 20Gi")
+    parser.add_argument("--namespace", help="namespace of the services of this cell")
+    return parser
+
+
+def header_of(text: str, word: str) -> str | None:
+    """The rest of the first line that is not blank, if it begins with `word`; None if it does not."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    start, _, rest = first.strip().partition(" ")
+    return rest if start == word else None
+
+
+def body_of(text: str) -> str:
+    """The cell without its first line that is not blank."""
+    lines = text.splitlines(keepends=True)
+    while lines and not lines.pop(0).strip():
+        pass
+    return "".join(lines)
+
+
+def config_layers(cells: Iterable[Cell]) -> list[Layer]:
+    """What `%%dynamo_service` flags and `%%dynamo_config` cells configure, lowest first: flags, then YAML cells.
+
+    Raises ConfigError or DefinitionError with the cell and line of what cannot be read.
+    """
+    flags: list[Layer] = []
+    files: list[Layer] = []
+    for cell in cells:
+        if (words := header_of(cell.text, SERVICE)) is not None:
+            flags += flag_layers(cell, words)
+        elif header_of(cell.text, CONFIG) is not None:
+            # The header counts as a line, so that line numbers are those of the cell.
+            text = "#" + cell.text.lstrip()
+            files.append(yaml_layer(text + "\n", cell.label))
+    return [*flags, *files]
+
+
+def flag_layers(cell: Cell, words: str) -> list[Layer]:
+    """The configuration that the flags of one cell give to its services."""
+    given = vars(service_parser().parse_args(_split(words)))
+    resources = {key: given[key] for key in ("gpu", "cpu", "memory") if given[key] is not None}
+    args: dict[str, object] = {}
+    if given["workers"] is not None:
+        args["workers"] = given["workers"]
+    if resources:
+        args["resources"] = resources
+    if given["namespace"] is not None:
+        args["dynamo"] = {"namespace": given["namespace"]}
+    if not args:
+        return []
+    services: Sequence[str] = services_in([cell])
+    return [mapping_layer({name: {"ServiceArgs": args} for name in services}, f"{SERVICE}, {cell.label}")]
+
+
+def _split(words: str) -> list[str]:
+    try:
+        return shlex.split(words)
+    except ValueError as error:
+        raise DefinitionError(f"{SERVICE}: {error}", remedy="close the quotation") from None

@@ -1,0 +1,138 @@
+"""The magics: `%dynamo VERB …`, `%%dynamo_service`, `%%dynamo_config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
+
+from dynamo_nb.cli import Console, run
+from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.deployment import Recipe, layers_of, start
+from dynamo_nb.errors import DeploymentError, TargetError
+from dynamo_nb.notebook.headers import CONFIG, SERVICE, body_of, header_of, service_parser
+from dynamo_nb.notebook.session import NAME, Session
+from dynamo_nb.program import live
+from dynamo_nb.sdk.call import portal
+
+
+class NotebookConsole(Console):
+    """The verbs as a notebook uses them: targets are its own services, and its own deployments come first."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def recipe(self, target: str, files: Any, working_dir: Path | None, namespace: str | None) -> Recipe:
+        if ":" in target or "/" in target or target.endswith((".py", ".ipynb")):
+            return super().recipe(target, files, working_dir, namespace)  # type: ignore[no-any-return]
+        session, words = self.session, self.words
+        session.service(target)
+        space = session.shell.user_ns
+        where = f"%dynamo, cell {session.shell.execution_count}"
+        return Recipe(
+            lambda: live(session.service(target), space, session.cells()),
+            lambda: [*session.config_layers(), *layers_of(files, words, where)],
+            namespace,
+        )
+
+    def serve(self, recipe: Any, options: dict[str, Any], detach: bool) -> Any:
+        return portal.run(start(recipe, options, detach=detach, notebook=self.session))
+
+    def view(self, target: str) -> Any:
+        if ":" in target or "/" in target:
+            return super().recipe(target, [], None, None).program().graph
+        return self.session.view(target)
+
+    def _own(self) -> list[Any]:
+        return [d for d in self.session.deployments if not d.ended]
+
+    def record(self, which: str | None) -> Any:
+        own = self._own()
+        if which is None and len(own) == 1:
+            which = own[0].id
+        return super().record(which)
+
+    def export(self, target: str, recipe: Any, folder: Path) -> Path:
+        """`%dynamo export bundle/` writes what is served; with a service before the folder, what would be."""
+        own = self._own()
+        if folder == Path(target):
+            if len(own) != 1:
+                what = "nothing is being served here" if not own else "several deployments run here"
+                raise DeploymentError(what, remedy="%dynamo export Service folder/")
+            return own[0].export(folder)
+        return super().export(target, recipe, folder)
+
+
+@magics_class
+class DynamoMagics(Magics):  # type: ignore[misc]
+    """The magics of one shell."""
+
+    def __init__(self, shell: Any, session: Session) -> None:
+        super().__init__(shell)
+        self.session = session
+
+    @no_var_expand
+    @line_magic
+    def dynamo(self, line: str) -> Any:
+        """`%dynamo VERB …` is the command `dynamo VERB …`, with this notebook's services as targets.
+
+        %dynamo graph Frontend              draw the graph; it follows as cells run
+        %dynamo config Frontend             the effective configuration, with the origin of each value
+        %dynamo serve Frontend -f c.yaml    serve it (or: deployment = await serve(Frontend, "c.yaml"))
+        %dynamo ps / logs Backend / scale Backend=4 / export bundle/ / stop
+        """
+        import shlex
+
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise TargetError(f"%dynamo: {error}", remedy="close the quotation") from None
+        return run(words, NotebookConsole(self.session))
+
+    @cell_magic
+    def dynamo_service(self, line: str, cell: str) -> None:
+        """Defines the services of this cell, and checks at once that a worker could import them.
+
+        %%dynamo_service [--workers N] [--gpu N] [--cpu N] [--memory N] [--namespace NAME]
+
+        The rest is an ordinary cell: its classes are decorated with @service. An ordinary cell without this line does
+        the same; the flags stand over the decorator and under YAML. Such a cell declares: write `await` in others.
+        """
+        # Cells reach this only through `run_cell_magic`; typed ones are handled by `plain_first_line`.
+        self.shell.run_cell(f"{SERVICE} {line}\n{cell}").raise_error()
+
+    @cell_magic
+    def dynamo_config(self, line: str, cell: str) -> None:  # noqa: ARG002
+        """A YAML configuration file in a cell: what it says holds for every graph that this notebook serves.
+
+        %%dynamo_config
+        Backend:
+          ServiceArgs: {workers: 2}
+          suffix: "!"
+        """
+        yaml_layer(f"#{CONFIG}\n{cell}\n", f"cell {self.shell.execution_count}")
+
+
+def plain_first_line(lines: list[str]) -> list[str]:
+    """Turns a `%%dynamo_service` line into one plain line, so that the rest stays an ordinary cell.
+
+    Line numbers, tracebacks and editors' cells are then what they are everywhere.
+    """
+    text = "".join(lines)
+    flags = header_of(text, SERVICE)
+    if flags is None:
+        return lines
+    at = next(number for number, line in enumerate(lines) if line.strip())
+    return [*lines[:at], f"{NAME}.declare({flags.strip()!r})\n", *lines[at + 1 :]]
+
+
+def check_flags(flags: str) -> None:
+    """Raises DefinitionError for flags that `%%dynamo_service` does not have."""
+    import shlex
+
+    service_parser().parse_args(shlex.split(flags))
+
+
+__all__ = ["DynamoMagics", "NotebookConsole", "body_of", "check_flags", "plain_first_line"]

@@ -1,0 +1,208 @@
+"""One notebook's session: the cells it has run, its deployments, and the drawings on its page.
+
+After each cell the session redraws what is shown and brings its deployments to what the cells now say. That happens
+before the cell counts as done: an error stands under the cell that made it, and stops papermill.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from dynamo_nb.config.layers import Layer
+from dynamo_nb.deployment import Deployment, Notebook
+from dynamo_nb.errors import DynamoError
+from dynamo_nb.graph.graph import Graph
+from dynamo_nb.notebook.headers import config_layers
+from dynamo_nb.notebook.view import GraphView
+from dynamo_nb.sdk.links import links_in
+from dynamo_nb.sdk.origin import Origin, tell_cells_by
+from dynamo_nb.sdk.service import is_service
+from dynamo_nb.source import Cell, CellBook, services_in, slice_services
+
+NAME = "__dynamo_notebook__"
+"""Under which the session stands among the notebook's global names."""
+
+
+class Session(Notebook):
+    """Follows one IPython shell. `deployments`: those that began here and have not ended, oldest first."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.book = CellBook()
+        self.deployments: list[Deployment] = []
+        self._views: list[tuple[weakref.ref[GraphView], str | Deployment]] = []
+        self._running: Cell | None = None
+        self._checked = False
+        raw = shell.history_manager.input_hist_raw
+        for number, text in enumerate(raw[1 : shell.execution_count], start=1):
+            self.book.record(Cell(text, f"cell {number}", number))
+
+    # --- the shell's events ----------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        self.shell.user_ns[NAME] = self
+        self.shell.events.register("pre_run_cell", self._before)
+        self.shell.events.register("post_run_cell", self._after)
+        tell_cells_by(self._origin)
+
+    def end(self) -> None:
+        self.shell.events.unregister("pre_run_cell", self._before)
+        self.shell.events.unregister("post_run_cell", self._after)
+        tell_cells_by(None)
+        self.shell.user_ns.pop(NAME, None)
+
+    def _before(self, info: Any) -> None:
+        if not info.store_history:
+            return
+        number = self.shell.execution_count
+        self._running = Cell(info.raw_cell, f"cell {number}", number, getattr(info, "cell_id", None))
+        links_in(self.shell.user_ns).forget(self._running.key)
+
+    def _after(self, result: Any) -> None:
+        cell, self._running = self._running, None
+        if cell is None and result.info is not None and result.info.store_history:
+            # The extension was loaded by this very cell.
+            number = self.shell.execution_count - 1
+            cell = Cell(result.info.raw_cell, f"cell {number}", number, getattr(result.info, "cell_id", None))
+        if cell is None:
+            return
+        failed = self._failed_at(result)
+        self._checked, checked = False, self._checked
+        self.book.record(Cell(cell.text, cell.label, cell.number, cell.cell_id, failed))
+        if failed is None:
+            try:
+                if checked:
+                    slice_services(self.book.cells, services_in([cell]), live=self.shell.user_ns, root=Path.cwd())
+                self._follow()
+            except DynamoError as error:
+                # As if the cell itself had raised it: shown under the cell, and papermill stops here.
+                result.error_in_exec = error
+                self.shell.showtraceback((type(error), error, None))
+        self.redraw()
+
+    def _failed_at(self, result: Any) -> int | None:
+        if result.success:
+            return None
+        error = result.error_in_exec
+        if error is None:
+            return 0
+        files = getattr(self.shell.compile, "_filename_map", {})
+        lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename in files]
+        return lines[0] if lines else 0
+
+    def _origin(self, frame: FrameType) -> Origin | None:
+        """The cell that a frame runs in."""
+        files = getattr(self.shell.compile, "_filename_map", {})
+        number = files.get(frame.f_code.co_filename)
+        if number is None:
+            return None
+        cell = self._running
+        if cell is None or cell.number != number:
+            return Origin(frame.f_code.co_filename, f"cell {number}, line {frame.f_lineno}")
+        return Origin(cell.key, f"{cell.label}, line {frame.f_lineno}")
+
+    def declare(self, flags: str) -> None:
+        """What the first line of a `%%dynamo_service` cell runs: its flags are checked, and later its services."""
+        from dynamo_nb.notebook.magics import check_flags
+
+        check_flags(flags)
+        self._checked = True
+
+    # --- deployments -----------------------------------------------------------------------------------------------
+
+    def cells(self) -> Sequence[Cell]:
+        return self.book.cells
+
+    def config_layers(self) -> Sequence[Layer]:
+        return config_layers(cell for cell in self.book if cell.failed_at is None)
+
+    def started(self, deployment: Deployment) -> None:
+        self.deployments.append(deployment)
+        deployment.listeners.append(self._heard)
+
+    def _follow(self) -> None:
+        """Brings every deployment to what the cells say now."""
+        self.deployments = [deployment for deployment in self.deployments if not deployment.ended]
+        for deployment in self.deployments:
+            before = {name: _pids(deployment, name) for name in deployment.spec.started}
+            began = time.perf_counter()
+            if deployment.follow().result():
+                took = time.perf_counter() - began
+                changed = [n for n in deployment.spec.started if _pids(deployment, n) != before.get(n)]
+                gone = [n for n in before if n not in deployment.spec.started]
+                parts = [f"replaced {', '.join(changed)}"] * bool(changed) + [f"stopped {', '.join(gone)}"] * bool(gone)
+                print(f"{deployment.id}: {'; '.join(parts) or 'updated'} in {took:.1f} s")
+
+    def _heard(self, _: Deployment) -> None:
+        # Called on another thread; widgets belong to the kernel's own.
+        if (kernel := getattr(self.shell, "kernel", None)) is not None and (loop := kernel.io_loop) is not None:
+            loop.add_callback(self.redraw)
+
+    # --- drawings --------------------------------------------------------------------------------------------------
+
+    def view(self, of: str | Deployment) -> GraphView:
+        """A drawing that follows: a service's graph as cells run, or a deployment as it runs."""
+        view = GraphView(*self._drawing(of))
+        self._views.append((weakref.ref(view), of))
+        return view
+
+    def redraw(self) -> None:
+        """Brings every drawing on the page up to date."""
+        self._views = [(ref, of) for ref, of in self._views if ref() is not None]
+        for ref, of in self._views:
+            view = ref()
+            try:
+                drawing = self._drawing(of)
+            except DynamoError:
+                continue  # a graph that is half written is shown as it was; serving it says what is wrong
+            if view is not None:
+                view.show(*drawing)
+
+    def _drawing(self, of: str | Deployment) -> tuple[Any, Any]:
+        if isinstance(of, str):
+            served = [d for d in self.deployments if d.spec.entry == of and not d.ended]
+            if not served:
+                return Graph.of(self.service(of), self.shell.user_ns).picture(), None
+            of = served[-1]
+        return of.picture, _cards(of)
+
+    def service(self, name: str) -> type:
+        """A service among the notebook's names."""
+        from dynamo_nb.errors import TargetError, nearest
+
+        value = self.shell.user_ns.get(name)
+        if not is_service(value):
+            known = [n for n, v in self.shell.user_ns.items() if is_service(v)]
+            raise TargetError(f"this notebook has no service {name!r}", remedy=nearest(name, known))
+        return value  # type: ignore[no-any-return]
+
+
+def _pids(deployment: Deployment, service: str) -> list[int]:
+    return [w["pid"] for w in deployment.state["services"].get(service, {"workers": []})["workers"]]
+
+
+def _cards(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    """What a click on a service shows: its workers and its configuration."""
+    cards: dict[str, dict[str, Any]] = {}
+    for name, service in deployment.state.get("services", {}).items():
+        if not service["state"]:
+            continue
+        workers = {
+            f"worker {w['index']}": f"{w['state']}, pid {w['pid']}"
+            + (f", GPU {','.join(w['gpus'])}" if w["gpus"] else "")
+            for w in service["workers"]
+        }
+        rows = {
+            path.removeprefix(f"{name}."): f"{value}  ({origin})"
+            for path, value, origin in deployment.config.rows()
+            if path.startswith(f"{name}.")
+        }
+        url = {"url": deployment.urls[name]} if name in deployment.urls else {}
+        cards[name] = {**url, **workers, "configuration": rows}
+    return cards

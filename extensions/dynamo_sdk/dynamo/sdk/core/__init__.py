@@ -1,0 +1,1 @@
+"""Where upstream's later releases import from."""

@@ -1,0 +1,7 @@
+from dynamo_nb.sdk import AbstractService, DynamoTransport
+from dynamo_nb.sdk.links import LinkBook
+
+LinkedServices = LinkBook
+"""Upstream's was one for the whole process; here every module or notebook has its own."""
+
+__all__ = ["AbstractService", "DynamoTransport", "LinkedServices"]

@@ -1,0 +1,1 @@
+"""Where the SDK's document and upstream's first releases import from."""

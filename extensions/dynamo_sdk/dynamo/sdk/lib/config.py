@@ -1,0 +1,3 @@
+from dynamo_nb.config.service_config import ServiceConfig
+
+__all__ = ["ServiceConfig"]

@@ -1,0 +1,3 @@
+from dynamo_nb.sdk import depends
+
+__all__ = ["depends"]

@@ -1,0 +1,3 @@
+from dynamo_nb.sdk import service
+
+__all__ = ["service"]

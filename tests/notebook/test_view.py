@@ -1,0 +1,258 @@
+"""The graph widget: its traits in the kernel, and what it does in a browser."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import threading
+from html import unescape
+
+import pytest
+
+from dynamo_nb.graph.draw import svg, text
+from dynamo_nb.graph.picture import Arrow, Node, Picture
+from dynamo_nb.notebook.view import GraphView
+
+PICTURE = Picture(
+    (
+        Node("Frontend", "hello", entry=True, endpoints=("generate",), state="ready"),
+        Node("Backend", "hello", workers=4, resources={"gpu": 2, "cpu": None}, state="starting", note="1 of 4"),
+    ),
+    (Arrow("Frontend", "Backend", "backend"),),
+    "Frontend",
+)
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+in_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on the path")
+
+
+def changes(view):
+    """Names of the traits that change from now on."""
+    seen = []
+    view.observe(lambda change: seen.append(change["name"]))
+    return seen
+
+
+# --- in the kernel -----------------------------------------------------------------------------------------------
+
+
+def test_a_view_has_the_drawing_the_states_and_a_card_for_each_service():
+    view = GraphView(PICTURE, {"Backend": {"configuration": {"model": "tiny"}}})
+    assert view.svg == svg(PICTURE)
+    assert view.text == text(PICTURE)
+    assert view.states["Backend"] == {"state": "starting", "note": "1 of 4"}
+    assert view.cards == {
+        "Frontend": {"namespace": "hello", "workers": 1, "endpoints": ["generate"]},
+        "Backend": {"namespace": "hello", "workers": 4, "gpu": 2, "configuration": {"model": "tiny"}},
+    }
+
+
+def test_a_new_state_is_sent_without_a_new_drawing():
+    view = GraphView(PICTURE)
+    seen = changes(view)
+    view.show(PICTURE.with_states({"Backend": ("failed", "exit code 1")}))
+    assert sorted(seen) == ["states", "text"]
+    assert view.states["Backend"] == {"state": "failed", "note": "exit code 1"}
+
+
+def test_the_same_picture_again_sends_nothing():
+    view = GraphView(PICTURE)
+    seen = changes(view)
+    view.show(PICTURE)
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Picture(PICTURE.nodes, (), "Frontend"),
+        Picture((*PICTURE.nodes, Node("Cache", "hello")), PICTURE.arrows, "Frontend"),
+        PICTURE.with_states({"Backend": ("", "")}),
+    ],
+    ids=["an edge less", "a service more", "no line for a state"],
+)
+def test_another_shape_is_drawn_anew(picture):
+    view = GraphView(PICTURE)
+    view.show(picture)
+    assert view.svg == svg(picture)
+
+
+def test_the_selection_ends_when_its_service_is_gone():
+    view = GraphView(PICTURE)
+    view.selected = "Backend"
+    view.show(PICTURE)
+    assert view.selected == "Backend"
+    view.show(Picture(PICTURE.nodes[:1], (), "Frontend"))
+    assert view.selected == ""
+
+
+def test_a_view_is_also_shown_where_no_widget_lives():
+    view = GraphView(PICTURE)
+    picture = PICTURE.with_states({"Backend": ("ready", "")})
+    view.show(picture)
+    data, _ = view._repr_mimebundle_()
+    assert data["image/svg+xml"] == svg(picture)
+    assert data["text/plain"] == text(picture)
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == view.model_id
+
+
+def test_a_view_starts_no_thread():
+    before = threading.active_count()
+    GraphView(PICTURE)
+    assert threading.active_count() == before
+
+
+def test_what_the_notebook_saves_of_the_code_is_small():
+    view = GraphView(PICTURE)
+    assert len(view._esm) + len(view._css) < 20_000
+
+
+# --- in a browser ------------------------------------------------------------------------------------------------
+
+PAGE = """<!doctype html><meta charset="utf-8"><style>{css}</style><body><div id="el"></div>
+<script type="module">
+import widget from "data:text/javascript;base64,{esm}";
+const state = {state}, handlers = {{}};
+const model = {{
+  get: (key) => state[key],
+  set: (key, value) => {{ state[key] = value; handlers["change:" + key]?.forEach((act) => act()); }},
+  save_changes: () => {{}},
+  on: (event, act) => (handlers[event] ??= new Set()).add(act),
+  off: (event, act) => handlers[event].delete(act),
+}};
+const el = document.getElementById("el"), $ = (selector) => el.querySelector(selector);
+const node = (name) => $(`[data-service="${{name}}"]`), view = () => $("svg").getAttribute("viewBox");
+const click = (target) => target.dispatchEvent(new MouseEvent("click", {{ bubbles: true }}));
+const press = (target, key) => target.dispatchEvent(new KeyboardEvent("keydown", {{ key, bubbles: true, cancelable: true }}));
+const stop = widget.render({{ model, el }});
+const said = {{}};
+{script}
+const out = document.body.appendChild(document.createElement("pre"));
+out.id = "said";
+out.textContent = JSON.stringify(said);
+</script>"""
+
+
+def play(view, script, tmp_path):
+    """Shows the view in a browser, runs the script there, and gives what it put into `said`."""
+    state = {name: getattr(view, name) for name in ("svg", "text", "states", "cards", "selected")}
+    page = tmp_path / "page.html"
+    page.write_text(
+        PAGE.format(
+            css=view._css,
+            esm=base64.b64encode(view._esm.encode()).decode(),
+            state=json.dumps(state).replace("</", "<\\/"),
+            script=script,
+        )
+    )
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    done = subprocess.run(
+        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, check=True, timeout=90
+    )
+    found = re.search(r'<pre id="said">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found, done.stderr
+    return json.loads(unescape(found[1]))
+
+
+@in_browser
+def test_a_click_or_a_key_opens_a_card_and_escape_closes_it(tmp_path):
+    script = """
+    click(node("Backend").querySelector(".name"));
+    said.clicked = [state.selected, $("aside").hidden, $("aside").innerText.split(/\\s+/)];
+    said.pressed = node("Backend").getAttribute("aria-pressed");
+    press(node("Backend"), "Escape");
+    said.escaped = [state.selected, $("aside").hidden];
+    node("Frontend").focus();
+    press(document.activeElement, "Enter");
+    said.entered = state.selected;
+    click($("aside button"));
+    said.closed = [state.selected, document.activeElement.dataset.service];
+    """
+    said = play(GraphView(PICTURE, {"Backend": {"pids": [7, 8]}}), script, tmp_path)
+    words = "× Backend state starting note 1 of 4 namespace hello workers 4 gpu 2 pids 7, 8"  # noqa: RUF001
+    assert said == {
+        "clicked": ["Backend", False, words.split()],
+        "pressed": "true",
+        "escaped": ["", True],
+        "entered": "Frontend",
+        "closed": ["", "Frontend"],
+    }
+
+
+@in_browser
+def test_a_new_state_changes_colour_and_words_in_place(tmp_path):
+    script = """
+    const before = $("svg");
+    model.set("states", { ...state.states, Backend: { state: "failed", note: "exit code 1" } });
+    said.same = before === $("svg");
+    said.state = node("Backend").dataset.state;
+    said.label = node("Backend").getAttribute("aria-label");
+    said.words = node("Backend").querySelector("text.state").textContent;
+    said.news = $("[aria-live]").textContent;
+    const edge = (name) => getComputedStyle(node(name).querySelector(".state")).fill;
+    said.colours = edge("Backend") !== edge("Frontend");
+    """
+    said = play(GraphView(PICTURE), script, tmp_path)
+    assert said.pop("words").startswith("failed: e")
+    assert said == {
+        "same": True,
+        "state": "failed",
+        "label": "Backend, failed: exit code 1",
+        "news": "Backend failed: exit code 1",
+        "colours": True,
+    }
+
+
+@in_browser
+def test_zoom_and_pan_and_back(tmp_path):
+    script = """
+    const wheel = (more) => $("svg").dispatchEvent(
+      new WheelEvent("wheel", { deltaY: -1, clientX: 50, clientY: 50, bubbles: true, cancelable: true, ...more }));
+    const pointer = (type, x) => $(".dynamo-stage").dispatchEvent(
+      new PointerEvent(type, { clientX: x, clientY: 50, button: 0, bubbles: true }));
+    $(".dynamo-stage").setPointerCapture = () => {};  // made-up pointers cannot be captured
+    const home = view();
+    said.scrolls = wheel({}) && view() === home;
+    said.zooms = !wheel({ ctrlKey: true }) && view() !== home;
+    press($("svg"), "0");
+    said.back = view() === home;
+    press($("svg"), "+");
+    said.keys = view() !== home;
+    press($("svg"), "0");
+    pointer("pointerdown", 50); pointer("pointermove", 80); pointer("pointerup", 80);
+    said.pans = Number(view().split(" ")[0]) < Number(home.split(" ")[0]);
+    click(node("Backend"));
+    said.dragged = state.selected;
+    model.set("svg", state.svg + " ");
+    said.stays = view() !== home;
+    """
+    said = play(GraphView(PICTURE), script, tmp_path)
+    assert said.pop("dragged") == ""
+    assert all(said.values()), said
+
+
+@in_browser
+def test_a_view_that_is_closed_listens_no_more(tmp_path):
+    said = play(GraphView(PICTURE), "stop(); said.left = Object.values(handlers).map((h) => h.size);", tmp_path)
+    assert set(said["left"]) == {0}
+
+
+@in_browser
+def test_names_and_notes_are_words_and_no_markup(tmp_path):
+    name = '"]<img src=x onerror="window.hit=1">'
+    picture = Picture((Node(name, "<b>", entry=True, state="failed", note="<script>hit=1</script>"),), (), name)
+    script = """
+    const only = $("[data-service]");
+    click(only);
+    said.name = only.dataset.service;
+    said.found = [state.selected === said.name, el.querySelectorAll("img, script, b").length, window.hit ?? 0];
+    """
+    said = play(GraphView(picture, {name: {"<i>": "<b>x</b>"}}), script, tmp_path)
+    assert said == {"name": name, "found": [True, 0, 0]}
+
+
+@in_browser
+def test_the_text_stands_in_for_a_drawing_that_could_not_be_made(tmp_path):
+    view = GraphView(PICTURE)
+    view.svg = ""
+    assert play(view, 'said.text = $("pre").textContent;', tmp_path) == {"text": text(PICTURE)}

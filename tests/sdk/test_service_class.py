@@ -1,0 +1,242 @@
+import pytest
+
+from dynamo_nb import depends, dynamo_endpoint, service
+from dynamo_nb.errors import DefinitionError, DynamoError
+from dynamo_nb.sdk import definition_of, dynamo_context, is_service
+
+
+@service
+class Bare:
+    """Docs of Bare."""
+
+    def __init__(self, suffix="!"):
+        self.suffix = suffix
+
+    @dynamo_endpoint()
+    async def generate(self, text: str) -> str:
+        return text + self.suffix
+
+
+@service(
+    dynamo={"enabled": True, "namespace": "dynamo"},
+    resources={"gpu": 2, "cpu": "10", "memory": "20Gi"},
+    workers=1,
+)
+class Full: ...
+
+
+@service()
+class Empty: ...
+
+
+def test_without_parentheses_every_default_holds():
+    definition = definition_of(Bare)
+    assert (definition.name, definition.namespace, definition.enabled) == ("Bare", "default", True)
+    assert definition.args == {}
+    assert Bare.dynamo_address() == ("default", "Bare")
+    assert definition_of(Empty).args == {}
+
+
+def test_what_the_decorator_was_given():
+    assert Full.dynamo_address() == ("dynamo", "Full")
+    assert Full.config == {
+        "dynamo": {"enabled": True, "namespace": "dynamo"},
+        "resources": {"gpu": 2, "cpu": "10", "memory": "20Gi"},
+        "workers": 1,
+    }
+    assert (Full.name, Full.inner, Full.dependencies) == ("Full", Full, {})
+
+
+def test_a_service_can_have_a_name_of_its_own():
+    @service(dynamo={"name": "tokens", "namespace": "n"})
+    class Tokenizer: ...
+
+    assert Tokenizer.dynamo_address() == ("n", "tokens")
+    assert Tokenizer.name == "tokens"
+
+
+@pytest.mark.parametrize("gpu", [2, "2", 2.0])
+def test_gpu_as_number_or_text(gpu):
+    @service(resources={"gpu": gpu, "cpu": "500m", "memory": "20Gi"})
+    class Sized: ...
+
+    assert Sized.config["resources"] == {"gpu": 2, "cpu": "500m", "memory": "20Gi"}
+
+
+def test_a_list_of_envs_is_the_same_as_a_mapping():
+    @service(envs=[{"name": "A", "value": "1"}, {"name": "B", "value": 2}])
+    class WithEnvs: ...
+
+    assert WithEnvs.config["envs"] == {"A": "1", "B": "2"}
+
+
+async def test_a_decorated_class_stays_a_class():
+    assert isinstance(Bare, type)
+    assert Bare.__name__ == "Bare"
+    assert Bare.__doc__ == "Docs of Bare."
+    bare = Bare(suffix="?")
+    assert isinstance(bare, Bare)
+    assert await bare.generate("what") == "what?"
+
+
+async def test_a_service_can_be_subclassed_and_is_then_another_service():
+    @service(dynamo={"namespace": "sub"})
+    class Loud(Bare):
+        @dynamo_endpoint()
+        async def shout(self, text: str) -> str:
+            return (await self.generate(text)).upper()
+
+    assert isinstance(Loud(), Bare)
+    assert await Loud().shout("a") == "A!"
+    assert set(definition_of(Loud).endpoints) == {"generate", "shout"}
+    assert (Loud.name, Loud.dynamo_address(), Bare.name) == ("Loud", ("sub", "Loud"), "Bare")
+
+
+def test_an_undecorated_subclass_is_no_service():
+    class Plain(Bare): ...
+
+    assert is_service(Bare)
+    assert not is_service(Plain)
+    with pytest.raises(DefinitionError, match="Plain is no service"):
+        Plain.dynamo_address()
+
+
+async def test_a_mixin_brings_endpoints_and_dependencies():
+    class Mixin:
+        bare = depends(Bare)
+
+        @dynamo_endpoint()
+        async def mixed(self) -> int:
+            return 1
+
+    @service
+    class Mixed(Mixin): ...
+
+    assert list(Mixed.dependencies) == ["bare"]
+    assert await Mixed().mixed() == 1
+    assert set(definition_of(Mixed).endpoints) == {"mixed"}
+
+
+def test_members_of_the_author_win_over_those_of_the_decorator():
+    @service
+    class Own:
+        name = "mine"
+
+        @dynamo_endpoint()
+        async def config(self) -> int:
+            return 1
+
+    @service
+    class Child(Own): ...
+
+    assert (Own.name, Child.name) == ("mine", "mine")
+    assert set(definition_of(Child).endpoints) == {"config"}
+    assert definition_of(Child).name == "Child"
+
+
+def test_decorating_twice_takes_the_last():
+    twice = service(dynamo={"namespace": "b"})(service(dynamo={"namespace": "a", "name": "First"})(type("T", (), {})))
+    assert (twice.name, twice.dynamo_address()) == ("T", ("b", "T"))
+
+
+def test_the_constructors_parameters_are_known():
+    assert list(definition_of(Bare).parameters) == ["suffix"]
+    assert definition_of(Empty).parameters == {}
+
+
+def test_an_unknown_parameter_names_the_nearest():
+    with pytest.raises(DefinitionError, match=r"no parameter 'worker'[\s\S]*did you mean 'workers'\?"):
+        service(worker=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dynamo": {"namespce": "x"}}, "dynamo.namespce: unknown field 'namespce': did you mean 'namespace'"),
+        ({"resources": {"gpus": 1}}, "resources.gpus: unknown field 'gpus': did you mean 'gpu'"),
+        ({"resources": {"gpu": 1.5}}, "resources.gpu: .*whole number of GPUs"),
+        ({"resources": {"memory": "20 gigs"}}, "resources.memory: .*quantity"),
+        ({"workers": -1}, "workers: "),
+        ({"workers": "many"}, "workers: "),
+    ],
+)
+def test_a_wrong_parameter_is_told_with_its_path(given, message):
+    with pytest.raises(DefinitionError, match=message) as caught:
+
+        @service(**given)
+        class Wrong: ...
+
+    assert "Wrong" in caught.value.where
+    assert "test_service_class.py" in caught.value.where
+
+
+def test_only_classes_are_decorated():
+    with pytest.raises(DefinitionError, match="decorates a class"):
+        service(lambda: None)
+
+
+# --- dependencies ------------------------------------------------------------------------------------------------
+
+
+def test_depends_on_something_that_is_no_service():
+    class Plain: ...
+
+    with pytest.raises(DefinitionError, match=r"depends\(Plain\): that is no service[\s\S]*decorate Plain"):
+        depends(Plain)
+    with pytest.raises(DefinitionError, match="that is no service"):
+        depends(3)
+
+
+def test_a_dependency_can_name_a_service_that_comes_later():
+    @service
+    class Early:
+        late = depends("Late")
+
+    assert Early.dependencies["late"].on == "Late"
+
+
+def test_a_dependency_of_a_plain_instance_says_what_to_do():
+    @service
+    class Front:
+        bare = depends(Bare)
+
+    with pytest.raises(DynamoError, match=r"Front.bare is not connected[\s\S]*instance.bare = Bare\(\)"):
+        _ = Front().bare
+
+
+async def test_a_stand_in_makes_a_unit_test_of_two_services():
+    @service
+    class Front:
+        bare = depends(Bare)
+
+        @dynamo_endpoint()
+        async def generate(self, text: str) -> str:
+            return await self.bare.generate(text)
+
+    front = Front()
+    front.bare = Bare("?")
+    assert await front.generate("a") == "a?"
+
+
+def test_an_attribute_of_a_subclass_hides_a_dependency():
+    @service
+    class Base:
+        bare = depends(Bare)
+
+    @service
+    class Without(Base):
+        bare = None
+
+    assert Without.dependencies == {}
+
+
+# --- the worker's context ----------------------------------------------------------------------------------------
+
+
+def test_outside_a_worker_the_context_says_where_it_can_be_read():
+    with pytest.raises(DynamoError, match=r"dynamo_context\['runtime'\] is not set[\s\S]*being served"):
+        dynamo_context["runtime"]
+    assert "runtime" not in dynamo_context
+    assert dynamo_context.get("runtime") is None
+
+
