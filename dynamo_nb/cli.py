@@ -77,7 +77,7 @@ class Console:
         from dynamo_nb.bundle import export
 
         plan = recipe().plan()
-        return export(plan.spec, plan.config, plan.code, folder)
+        return export(plan.spec, plan.code, folder)
 
 
 def _console(context: typer.Context) -> Console:

@@ -368,7 +368,7 @@ class Deployment:
         from dynamo_nb.bundle import export
 
         assert self._plan is not None
-        return export(self.spec, self._plan.config, self._plan.code, Path(folder))
+        return export(self.spec, self._plan.code, Path(folder))
 
     def logs(self, service: str | type, lines: int = 100) -> str:
         """The last lines that each worker of a service printed."""

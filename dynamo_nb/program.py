@@ -16,30 +16,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dynamo_nb.bundle import CODE_FOLDER, CONFIG_FILE, GRAPH_FILE, read_code, read_spec
 from dynamo_nb.config.layers import Layer
+from dynamo_nb.config.service_config import COMMON
 from dynamo_nb.config.yaml_layer import yaml_layer
-from dynamo_nb.errors import BundleError, TargetError, nearest
+from dynamo_nb.errors import TargetError, nearest
 from dynamo_nb.graph.graph import Graph
-from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.notebook.headers import config_layers
 from dynamo_nb.sdk.links import LinkBook
 from dynamo_nb.sdk.origin import Origin
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
 from dynamo_nb.source import (
-    PACKAGE,
     Cell,
     CodeTree,
-    Module,
     read_notebook,
     services_in,
     slice_modules,
     slice_services,
-    verify,
 )
 
 NOTEBOOK = ".ipynb"
-GRAPH_FILE, CODE_FOLDER, CONFIG_FILE = "graph.yaml", "code", "config.yaml"
-"""What a bundle's folder holds, beside what is for others to read."""
 
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 """Folders of modules that this process has imported; tracebacks show their lines. Removed at exit."""
@@ -195,7 +191,7 @@ def notebook(path: Path, service: str) -> Program:
             tree = slice_services(cells, [name], root=path.parent)
             folder = tempfile.TemporaryDirectory(prefix="dynamo-")
             _KEPT.append(folder)
-            with _importing(tree.write(Path(folder.name, "code"))):
+            with _importing(tree.write(Path(folder.name, "code")), tree):
                 module, _, cls = tree.targets[name].partition(":")
                 loaded[name] = getattr(importlib.import_module(module), cls)
         return loaded[name]
@@ -260,16 +256,19 @@ def _root(cells: Sequence[Cell], defined: Sequence[str], place: str) -> str:
 
 
 @contextlib.contextmanager
-def _importing(folder: Path) -> Iterator[None]:
-    """Imports from `folder` alone: the package of a notebook's modules is not kept, since each slice has its own."""
+def _importing(folder: Path, tree: CodeTree) -> Iterator[None]:
+    """Imports the tree's modules from `folder`, whatever this process has under their names; it keeps what it had."""
+    names = {".".join(parts[: n + 1]) for m in tree.modules for parts in [m.name.split(".")] for n in range(len(parts))}
+    held = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a bundle is read, not written to
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in [n for n in sys.modules if n == PACKAGE or n.startswith(PACKAGE + ".")]:
-            del sys.modules[name]
+        sys.dont_write_bytecode = writes
+        sys.modules.update(held)
 
 
 # --- a bundle ----------------------------------------------------------------------------------------------------
@@ -280,50 +279,30 @@ def bundle(folder: Path) -> Program:
 
     Raises BundleError if a file was altered or is missing.
     """
+    folder = folder.resolve()
     spec = read_spec(folder)
-    code = folder / CODE_FOLDER
-    verify(code, spec.code)
-    if str(code) not in sys.path:
-        sys.path.insert(0, str(code))
+    tree = read_code(folder, spec)
 
     def load(name: str) -> type:
-        module, _, cls = spec.services[name].target.partition(":")
+        module, _, cls = tree.targets[name].partition(":")
         return getattr(importlib.import_module(module), cls)  # type: ignore[no-any-return]
 
-    # What was active is written as links: an edge is active without one only where there is no choice.
-    book = LinkBook()
-    place = Origin(str(folder / GRAPH_FILE), GRAPH_FILE)
-    for edge in spec.edges:
-        if edge.active and spec.services[edge.source].running:
-            book.add(edge.source, edge.target, place, load(edge.target))
-    graph = Graph.of(
-        load(spec.entry), {}, links=book, load=lambda d: load(d.name) if spec.services[d.name].target else None
+    with _importing(folder / CODE_FOLDER, tree):
+        # What was active is written as links: an edge is active without one only where there is no choice.
+        book = LinkBook()
+        place = Origin(str(folder / GRAPH_FILE), GRAPH_FILE)
+        for edge in spec.edges:
+            if edge.active:
+                book.add(edge.source, edge.target, place, load(edge.target))
+        graph = Graph.of(
+            load(spec.entry), {}, links=book, load=lambda d: load(d.name) if d.name in tree.targets else None
+        )
+    # Whole files came along with what runs, and may declare more than the bundle knows.
+    graph = replace(
+        graph,
+        services={name: definition for name, definition in graph.services.items() if name in spec.services},
+        edges=tuple(edge for edge in graph.edges if edge.source in graph.running),
+        known=graph.known | set(spec.services) | (set(spec.config) - {COMMON}),
     )
-    graph = replace(graph, known=graph.known | set(spec.services))
-    modules = tuple(Module(_module_name(path), path, (code / path).read_text()) for path in spec.code)
-    tree = CodeTree(
-        modules,
-        targets={n: s.target for n, s in spec.services.items() if s.target},
-        digests={n: s.digest for n, s in spec.services.items() if s.target},
-    )
-    return Program(spec.name, graph, lambda: tree, code, folder, layers=[yaml_layer(folder / CONFIG_FILE)])
-
-
-def _module_name(path: str) -> str:
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-def read_spec(folder: Path) -> GraphSpec:
-    """The GraphSpec of a bundle. Raises BundleError with the path of what is wrong in it."""
-    import yaml
-    from pydantic import ValidationError
-
-    path = folder / GRAPH_FILE
-    try:
-        return GraphSpec.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError) as error:
-        raise BundleError(f"the bundle cannot be read: {error}", where=str(path)) from None
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors(include_url=False))
-        remedy = "export it again with this version of dynamo_nb"
-        raise BundleError(f"{GRAPH_FILE} is no GraphSpec: {faults}", where=str(path), remedy=remedy) from None
+    # Workers import a copy, so that exporting anew cannot change what a deployment runs.
+    return Program(spec.name, graph, lambda: tree, None, folder, layers=[yaml_layer(folder / CONFIG_FILE)])

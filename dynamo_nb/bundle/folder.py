@@ -21,7 +21,7 @@ _GRAPH_HEAD = f"""\
 # A record, not a place for changes: configuration is read from {CONFIG_FILE}.
 """
 _CONFIG_HEAD = """\
-# The effective configuration. Change it here, or leave it and go over it: dynamo serve . -f other.yaml --Service.key=value
+# The effective configuration. Change it here, or go over it: dynamo serve . -f other.yaml --Service.key=value
 """
 
 

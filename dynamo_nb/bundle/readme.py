@@ -54,6 +54,4 @@ cluster, referred to in `env`. A pod is one worker; `replicas` scales. A graph o
 
 def readme(spec: GraphSpec, image: str) -> str:
     drawing = text(spec.picture()).rstrip()
-    return _TEXT.format(
-        name=spec.name, entry=spec.entry, drawing=drawing, image=image, object=object_name(spec.name)
-    )
+    return _TEXT.format(name=spec.name, entry=spec.entry, drawing=drawing, image=image, object=object_name(spec.name))

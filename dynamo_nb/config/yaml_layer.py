@@ -51,6 +51,11 @@ def to_yaml(data: Any) -> str:
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
+def from_yaml(text: str) -> Any:
+    """The plain data that `to_yaml` wrote. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+
+
 def yaml_layer(source: str | FilePath, name: str | None = None) -> Layer:
     """A layer from a YAML file, or from a text: a `str` is one if it has a line break or a `name` comes with it.
 

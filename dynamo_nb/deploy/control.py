@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dynamo_nb.errors import ConnectError, DynamoError, from_wire, to_wire
+from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, from_wire, to_wire
 
 MAX_LINE = 64 * 2**20
 """Bytes of one message; a GraphSpec with many schemas is the longest."""
@@ -63,12 +64,19 @@ async def listen(path: Path, accept: Callable[[Channel], Awaitable[None]]) -> as
     return await asyncio.start_unix_server(connected, path, limit=MAX_LINE)
 
 
-async def answer(channel: Channel, message: Message, verb: Callable[..., Awaitable[Any]]) -> None:
-    """Runs one request and sends its result or its error."""
+async def answer(
+    channel: Channel, message: Message, verb: Callable[..., Awaitable[None]], status: Callable[[], Message]
+) -> None:
+    """Runs one request and sends what is so after it, or its error."""
     try:
-        channel.send({"id": message["id"], "result": await verb(**message.get("args", {}))})
+        await verb(**message.get("args", {}))
+        channel.send({"id": message["id"], "result": status()})
     except DynamoError as error:
         channel.send({"id": message["id"], "error": to_wire(error)})
+    except Exception as error:
+        traceback.print_exc()
+        ours = DeploymentError(f"the supervisor failed at {message.get('verb')}: {type(error).__name__}: {error}")
+        channel.send({"id": message["id"], "error": to_wire(ours)})
 
 
 class ControlClient:

@@ -14,33 +14,18 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dynamo_nb.deploy import home
 from dynamo_nb.deploy.control import Channel, Message, answer, listen
+from dynamo_nb.deploy.fleet import DRAIN_GRACE, ORPHAN_GRACE, Fleet
 from dynamo_nb.deploy.gpus import Allocator
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT, Ports
-from dynamo_nb.deploy.process import Launch
 from dynamo_nb.deploy.provisioner import warm_up
-from dynamo_nb.deploy.reconcile import Change, Running, changes
-from dynamo_nb.deploy.workers import WorkerProcess
-from dynamo_nb.errors import DeploymentError, DynamoError, PlacementError, nearest, to_wire
-from dynamo_nb.graph.spec import GraphSpec
-from dynamo_nb.runtime.worker import Assignment
-
-DRAIN_GRACE = 30.0
-"""Seconds that a worker has to finish the requests it holds."""
-ORPHAN_GRACE = 1.5
-"""The same when the owner has died and nobody waits for the answers."""
-FIRST_BACKOFF, MAX_BACKOFF = 0.1, 30.0
-"""Seconds before a worker that ended by itself is started again; doubled each time."""
-HEALTHY_AFTER = 60.0
-"""Seconds of life after which an earlier end no longer counts."""
-
-_NOT_FOR_WORKERS = {"JPY_PARENT_PID", "JPY_SESSION_NAME", "DYNAMO_SERVICE_CONFIG", "CUDA_VISIBLE_DEVICES"}
+from dynamo_nb.errors import DeploymentError, DynamoError, to_wire
 
 
 @dataclass(frozen=True)
@@ -68,22 +53,20 @@ class Supervisor:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.folder = Path(options.folder)
-        self.spec: GraphSpec | None = None
-        self._asked = GraphSpec(name=options.name, entry="", services={}, edges=[])
-        self._scaled: dict[str, int] = {}
-        self.workers: list[WorkerProcess] = []
-        self._path: list[str] = []
-        self._cwd = "."
-        self._ports = Ports(options.http_host, options.http_port)
-        self._gpus = Allocator(home.home() / "gpus")
-        self._nats_url = options.nats_url or ""
-        self._applying = asyncio.Lock()
         self._watchers: set[Channel] = set()
-        self._generation = 0
         self._ended = asyncio.Event()
         self._grace = DRAIN_GRACE
-        self._restarts: set[asyncio.Task[None]] = set()
         self._started = time.time()
+        self._journaled: list[int] = []
+        self.fleet = Fleet(
+            folder=self.folder,
+            nats_url=options.nats_url or "",
+            host=options.host,
+            kernels=options.kernels,
+            ports=Ports(options.http_host, options.http_port),
+            gpus=Allocator(home.home() / "gpus"),
+            on_change=self._changed,
+        )
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -101,9 +84,9 @@ class Supervisor:
             try:
                 if nats is not None:
                     await nats.start(self.folder / "nats")
-                    self._nats_url = nats.url
+                    self.fleet.nats_url = nats.url
                 else:
-                    await _reach(self._nats_url)
+                    await _reach(self.fleet.nats_url)
             except DynamoError as error:
                 said({"error": to_wire(error)})
                 return
@@ -113,7 +96,7 @@ class Supervisor:
             owner = asyncio.create_task(self._follow_owner())
             await self._ended.wait()
             owner.cancel()
-            await self._stop_everything()
+            await self.fleet.stop(self._grace)
         finally:
             if server is not None:
                 server.close()
@@ -128,24 +111,10 @@ class Supervisor:
         self._grace = ORPHAN_GRACE
         self._ended.set()
 
-    async def _stop_everything(self) -> None:
-        for task in list(self._restarts):
-            task.cancel()
-        # Whatever is being applied may be stuck in a start that never ends.
-        for worker in self.workers:
-            if worker.state in {"starting", "prepared"}:
-                worker.kill()
-        async with asyncio.timeout(None), self._applying:
-            order = list(self.spec.started) if self.spec is not None else []
-            known = {name: [w for w in self.workers if w.service == name] for name in reversed(order)}
-            for group in known.values():  # dependants first, so that requests under way can still be answered
-                await asyncio.gather(*(worker.stop(self._grace) for worker in group))
-            await asyncio.gather(*(worker.stop(0) for worker in self.workers if worker.service not in known))
-
     def _journal(self) -> None:
         """Writes down every process, for `dynamo clean` after a crash."""
         processes = []
-        for pid in [w.pid for w in self.workers if w.pid]:
+        for pid in self._journaled:
             with contextlib.suppress(Exception):
                 processes.append(home.ProcessId.of(pid))
         owner = None
@@ -166,55 +135,49 @@ class Supervisor:
 
     async def _accept(self, channel: Channel) -> None:
         verbs: dict[str, Callable[..., Awaitable[Any]]] = {
-            "status": self.status,
-            "apply": self.apply,
-            "scale": self.scale,
-            "stop": self.stop,
-            "restart": self.restart,
+            "status": self._nothing,
+            "apply": self.fleet.apply,
+            "scale": self.fleet.scale,
+            "restart": self.fleet.restart,
+            "stop": self._stop,
         }
         tasks: dict[int, asyncio.Task[None]] = {}
         try:
             async for message in channel:
                 if "worker" in message:
-                    for worker in self.workers:
+                    for worker in self.fleet.workers:
                         if worker.id == message["worker"]:
                             await worker.follow(channel)
                 elif message.get("verb") == "watch":
                     self._watchers.add(channel)
-                    channel.send({"id": message["id"], "result": await self.status()})
+                    channel.send({"id": message["id"], "result": self._status()})
                 elif message.get("verb") == "cancel":
                     if (running := tasks.get(message["args"]["request"])) is not None:
                         running.cancel()
                 else:
                     verb = verbs.get(message.get("verb", ""), _unknown_verb)
-                    task = asyncio.create_task(answer(channel, message, verb))
+                    task = asyncio.create_task(answer(channel, message, verb, self._status))
                     tasks[message["id"]] = task
-                    task.add_done_callback(lambda _, number=message["id"]: tasks.pop(number, None))
+                    number: int = message["id"]
+                    task.add_done_callback(lambda _, number=number: tasks.pop(number, None))  # type: ignore[misc]
         finally:
             self._watchers.discard(channel)
             # A client that goes away in the middle of an apply takes its wish back.
             for task in tasks.values():
                 task.cancel()
 
-    def _publish(self) -> None:
+    def _changed(self) -> None:
+        pids = [worker.pid for worker in self.fleet.workers if worker.pid]
+        if pids != self._journaled:
+            self._journaled = pids
+            self._journal()
         if self._watchers:
             event = {"event": self._status()}
             for channel in self._watchers:
                 channel.send(event)
 
-    async def status(self) -> Message:
-        return self._status()
-
     def _status(self) -> Message:
-        services = {}
-        for name, service in (self.spec.services if self.spec else {}).items():
-            workers = [w for w in self.workers if w.service == name]
-            services[name] = {
-                "state": _state_of(workers) if service.running and service.enabled else "",
-                "wanted": service.workers,
-                "digest": service.digest,
-                "workers": [w.describe() for w in sorted(workers, key=lambda w: (w.index, w.started))],
-            }
+        spec = self.fleet.spec
         return {
             "id": self.folder.name,
             "name": self.options.name,
@@ -222,252 +185,17 @@ class Supervisor:
             "pid": os.getpid(),
             "owner": self.options.owner,
             "started": self._started,
-            "nats_url": self._nats_url,
-            "socket_dir": str(self.folder / "sockets"),
-            "entry": self.spec.entry if self.spec else "",
-            "services": services,
+            "nats_url": self.fleet.nats_url,
+            "entry": spec.entry if spec else "",
+            "services": self.fleet.status(),
         }
 
-    async def stop(self) -> None:
+    async def _nothing(self) -> None:
+        """Asks for the status only."""
+
+    async def _stop(self) -> None:
         """Ends the deployment; the answer comes before the end, the closed connection is the end."""
         self._ended.set()
-
-    async def restart(self, service: str) -> Message:
-        """Replaces the workers of one service by new ones of the same version."""
-        async with self._applying:
-            spec = self._current()
-            if service not in spec.started:
-                raise DeploymentError(f"{service} is not running here", remedy=nearest(service, spec.started))
-            old = tuple(w.index for w in self._live(service))
-            await self._reach(spec, [Change(service, start=old, stop=old)])
-        return self._status()
-
-    async def scale(self, workers: dict[str, int]) -> Message:
-        """Changes how many workers services have."""
-        spec = self._current()
-        for name, count in workers.items():
-            if name not in spec.started:
-                raise DeploymentError(f"{name} is not running here", remedy=nearest(name, spec.started))
-            if count < 0:
-                raise DeploymentError(f"{name} cannot have {count} workers", remedy="give 0 or more")
-        before, self._scaled = self._scaled, {**self._scaled, **workers}
-        try:
-            return await self.apply(self._asked.model_dump(), self._path, self._cwd)
-        except BaseException:
-            self._scaled = before
-            raise
-
-    def _current(self) -> GraphSpec:
-        if self.spec is None:
-            raise DeploymentError("nothing is being served yet", remedy="serve a graph first")
-        return self.spec
-
-    # --- reconciling ----------------------------------------------------------------------------------------------
-
-    async def apply(self, spec: Message, path: list[str], cwd: str) -> Message:
-        """Makes the deployment be `spec`, or leaves it as it was and raises why.
-
-        path: goes before `sys.path` in workers: where their modules are. cwd: their working directory.
-        """
-        asked = GraphSpec.model_validate(spec)
-        async with self._applying:
-            # A service stays as it was scaled until its own number of workers is changed.
-            kept = {
-                name: count
-                for name, count in self._scaled.items()
-                if name in asked.started and asked.services[name].workers == self._asked.services[name].workers
-            }
-            wanted = asked.with_workers(kept)
-            running = {}
-            for name in {w.service for w in self.workers}:
-                live = self._live(name)
-                if live:
-                    running[name] = Running(live[-1].fingerprint, tuple(w.index for w in live))
-            before = self._path, self._cwd
-            self._path, self._cwd = path, cwd
-            try:
-                await self._reach(wanted, changes(running, wanted))
-            except BaseException:
-                self._path, self._cwd = before
-                raise
-            self.spec, self._asked, self._scaled = wanted, asked, kept
-            for name in running:
-                if name not in wanted.started:
-                    self._ports.release(name)
-        self._publish()
-        return self._status()
-
-    def _live(self, service: str) -> list[WorkerProcess]:
-        return [w for w in self.workers if w.service == service and w.state in {"starting", "prepared", "ready"}]
-
-    async def _reach(self, spec: GraphSpec, todo: list[Change]) -> None:
-        """Starts what is new, moves traffic to it, and stops what is old. On an error only what was there before is."""
-        old = {change.service: [w for w in self._live(change.service) if w.index in change.stop] for change in todo}
-        new: dict[str, list[WorkerProcess]] = {}
-        try:
-            for change in todo:
-                if spec.services.get(change.service) is not None and spec.services[change.service].http:
-                    self._ports.of(change.service)
-            for change in todo:
-                new[change.service] = [await self._place(spec, change, index, old) for index in change.start]
-            await self._begin(spec, new, {change.service for change in todo if change.replaces})
-        except BaseException:
-            await asyncio.shield(self._take_back(new, spec))
-            raise
-        for change in reversed(todo):
-            await asyncio.gather(*(worker.stop(self._grace) for worker in old[change.service]))
-
-    async def _begin(self, spec: GraphSpec, new: dict[str, list[WorkerProcess]], replaced: set[str]) -> None:
-        """Builds the services, dependencies first. Those that replace others serve only when all are built."""
-        built = {name: asyncio.Event() for name in new}
-        order = list(new)
-
-        async def begin(name: str, worker: WorkerProcess) -> None:
-            earlier = order[: order.index(name)]
-            for dependency in spec.services[name].bindings.values():
-                if dependency in earlier:
-                    await built[dependency].wait()
-            await worker.begin()
-            if name not in replaced:
-                await worker.serve()
-
-        async def service(name: str) -> None:
-            await _all(begin(name, worker) for worker in new[name])
-            built[name].set()
-
-        await _all(service(name) for name in new)
-        await _all(worker.serve() for name in replaced for worker in new[name])
-
-    async def _take_back(self, new: dict[str, list[WorkerProcess]], spec: GraphSpec) -> None:
-        fresh = [worker for group in new.values() for worker in group]
-        await asyncio.gather(*(worker.stop(ORPHAN_GRACE) for worker in fresh))
-        for name in spec.services:
-            if self.spec is None or name not in self.spec.started:
-                self._ports.release(name)
-
-    async def _place(
-        self, spec: GraphSpec, change: Change, index: int, old: dict[str, list[WorkerProcess]]
-    ) -> WorkerProcess:
-        """Starts a new worker; when no GPU is spare, after stopping the one whose place it takes."""
-        try:
-            return await self._launch(spec, change.service, index)
-        except PlacementError:
-            mine = next((w for w in old[change.service] if w.index == index), None)
-            if mine is None or not mine.gpus:
-                raise
-            await mine.stop(self._grace)
-            return await self._launch(spec, change.service, index, prefer=mine.gpus)
-
-    async def _launch(
-        self, spec: GraphSpec, name: str, index: int, *, prefer: Iterable[str] = (), restarts: int = 0
-    ) -> WorkerProcess:
-        service = spec.services[name]
-        self._generation += 1
-        worker_id = f"{name}.{index}.{self._generation}"
-        gpus = self._gpus.take(worker_id, service.gpu, prefer)
-        environ = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_WORKERS}
-        environ["DYNAMO_SERVICE_CONFIG"] = json.dumps(spec.config)
-        # Hidden rather than left open: a service that asks for no GPU must not find one that is somebody else's.
-        environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        environ.update(service.envs)
-        short = f"{self._generation:x}"
-        launch = Launch(
-            assignment=Assignment(
-                service=name,
-                worker_id=worker_id,
-                targets={n: s.target for n, s in spec.services.items() if s.target},
-                bindings={n: s.bindings for n, s in spec.services.items()},
-                enabled={n: s.enabled for n, s in spec.services.items()},
-                nats_url=self._nats_url,
-                graph=self.folder.name,
-                version=spec.fingerprint(name)[:12],
-                socket_dir=str(self.folder / "sockets"),
-                host=self.options.host,
-                http=self._ports.of(name) if service.http else None,
-            ),
-            control=str(self.folder / "control.sock"),
-            log=str(self.folder / "logs" / f"{name}.{index}.log"),
-            environ=environ,
-            path=self._path,
-            cwd=self._cwd,
-            connection_file=str(self.folder / "kernels" / f"{short}.json") if self.options.kernels else "",
-        )
-        worker = WorkerProcess(
-            service=name,
-            index=index,
-            launch=launch,
-            fingerprint=spec.fingerprint(name),
-            gpus=gpus,
-            on_change=self._changed,
-            restarts=restarts,
-        )
-        self.workers.append(worker)
-        try:
-            await worker.start(self.options.kernels)
-        except BaseException:
-            self.workers.remove(worker)
-            self._gpus.free(worker_id)
-            raise
-        self._journal()
-        return worker
-
-    def _changed(self, worker: WorkerProcess) -> None:
-        if worker.gone.is_set() and worker in self.workers:
-            self.workers.remove(worker)
-            self._gpus.free(worker.id)
-            if worker.instance_id and worker.state == "failed" and not self._ended.is_set():
-                task = asyncio.create_task(self._restart(worker))
-                self._restarts.add(task)
-                task.add_done_callback(self._restarts.discard)
-        self._publish()
-
-    async def _restart(self, lost: WorkerProcess) -> None:
-        """Puts a new worker in the place of one that ended by itself, on the same GPU, after a while."""
-        restarts = lost.restarts + 1 if time.time() - lost.started < HEALTHY_AFTER else 1
-        print(f"{lost.error}\nrestarting worker {lost.index} of {lost.service}, time {restarts}", flush=True)
-        await asyncio.sleep(min(FIRST_BACKOFF * 2 ** (restarts - 1), MAX_BACKOFF))
-        async with self._applying:
-            spec = self.spec
-            if spec is None or lost.service not in spec.started or lost.index >= spec.services[lost.service].workers:
-                return
-            if any(w.index == lost.index for w in self._live(lost.service)):
-                return
-            try:
-                worker = await self._launch(spec, lost.service, lost.index, prefer=lost.gpus, restarts=restarts)
-            except DynamoError as error:
-                print(error, flush=True)
-                return
-        try:
-            await worker.begin()
-            await worker.serve()
-        except DynamoError:
-            await worker.stop(0)
-            worker.instance_id = worker.instance_id or lost.instance_id
-            task = asyncio.create_task(self._restart(worker))
-            self._restarts.add(task)
-            task.add_done_callback(self._restarts.discard)
-
-
-async def _all(steps: Iterable[Awaitable[None]]) -> None:
-    """Runs steps side by side; the first error ends the others and is raised by itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for step in steps:
-                group.create_task(step)  # type: ignore[arg-type]
-    except* DynamoError as errors:
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
-
-
-def _state_of(workers: list[WorkerProcess]) -> str:
-    """One word for a service: the worst that matters of its workers' states."""
-    states = {w.state for w in workers}
-    for state in ("failed", "starting", "prepared", "ready", "draining"):
-        if state in states:
-            return "starting" if state == "prepared" else state
-    return "stopped"
 
 
 async def _unknown_verb(**_: Any) -> None:

@@ -84,7 +84,7 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
                 async for item in items:
                     yield _chunk(item)
 
-            kinds = {str: "text/plain; charset=utf-8", bytes: "application/octet-stream"}
+            kinds: dict[type, str] = {str: "text/plain; charset=utf-8", bytes: "application/octet-stream"}
             kind = kinds.get(type(first[0]) if first else str, "application/x-ndjson")
             return StreamingResponse(chunks(), media_type=kind)
 

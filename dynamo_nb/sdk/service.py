@@ -239,7 +239,9 @@ def _check_endpoints(definition: ServiceDefinition) -> None:
     named: dict[str, str] = {}
     for attribute in dict.fromkeys(attribute for base in reversed(cls.__mro__) for attribute in vars(base)):
         endpoint = inspect.getattr_static(cls, attribute)
-        if isinstance(endpoint, Endpoint) and (other := named.setdefault(endpoint.name, attribute)) != attribute:
+        if not isinstance(endpoint, Endpoint) or endpoint.abstract:
+            continue
+        if (other := named.setdefault(endpoint.name, attribute)) != attribute:
             raise DefinitionError(
                 f"two endpoints of {cls.__name__} are named {endpoint.name!r}: {other} and {attribute}",
                 where=definition.where,

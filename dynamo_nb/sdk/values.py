@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from functools import cached_property
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, is_typeddict
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -21,30 +21,27 @@ class Shape:
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any] | None:
-        from pydantic import (
-            BaseModel,
-            ConfigDict,
-            PydanticSchemaGenerationError,
-            PydanticUndefinedAnnotation,
-            TypeAdapter,
-        )
+        from pydantic import ConfigDict, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 
-        kind = self.annotation
-        own_config = isinstance(kind, type) and (
-            issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind) or is_typeddict(kind)
-        )
+        config = None if _has_fields(self._bare) else ConfigDict(arbitrary_types_allowed=True)
         try:
-            config = None if own_config else ConfigDict(arbitrary_types_allowed=True)
-            return TypeAdapter(kind, config=config)
-        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeError):
+            return TypeAdapter(self.annotation, config=config)
+        except (PydanticUserError, PydanticUndefinedAnnotation, TypeError):
             return None
+
+    @cached_property
+    def _bare(self) -> Any:
+        return get_args(self.annotation)[0] if get_origin(self.annotation) is Annotated else self.annotation
+
+    @cached_property
+    def _kinds(self) -> tuple[Any, ...]:
+        """The alternatives of a union, or the one kind that there is."""
+        return get_args(self._bare) if get_origin(self._bare) in (Union, UnionType) else (self._bare,)
 
     @cached_property
     def structured(self) -> bool:
         """Whether values are objects with fields (or None), so that a JSON text can stand for one."""
-        kind = get_args(self.annotation)[0] if get_origin(self.annotation) is Annotated else self.annotation
-        kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-        return all(_has_fields(kind) for kind in kinds if kind is not NoneType)
+        return all(_has_fields(kind) for kind in self._kinds if kind is not NoneType)
 
     def fit(self, value: Any) -> Any:
         """`value` as the annotation says; models may come as dicts or as JSON text.
@@ -72,8 +69,7 @@ class Shape:
             raise ValueError("; ".join(parts)) from None
 
     def _holds(self, value: Any) -> bool:
-        kinds = get_args(self.annotation) or (self.annotation,)
-        return isinstance(value, tuple(kind for kind in kinds if isinstance(kind, type) and not is_typeddict(kind)))
+        return isinstance(value, tuple(kind for kind in self._kinds if not _is_typed_dict(kind)))
 
     def schema(self) -> dict[str, Any]:
         """JSON schema; empty where the annotation has none."""
@@ -87,5 +83,9 @@ class Shape:
 
 def _has_fields(kind: Any) -> bool:
     return isinstance(kind, type) and (
-        hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind) or is_typeddict(kind)
+        hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind) or _is_typed_dict(kind)
     )
+
+
+def _is_typed_dict(kind: Any) -> bool:
+    return hasattr(kind, "__required_keys__")  # `typing.is_typeddict` denies those of typing_extensions

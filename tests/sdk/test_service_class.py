@@ -238,5 +238,3 @@ def test_outside_a_worker_the_context_says_where_it_can_be_read():
         dynamo_context["runtime"]
     assert "runtime" not in dynamo_context
     assert dynamo_context.get("runtime") is None
-
-

@@ -1,0 +1,328 @@
+"""The workers of a deployment, and how they become what a GraphSpec asks for.
+
+New workers are built beside the old ones and take over together once all of them are ready; until then a failure
+leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dynamo_nb.deploy.gpus import Allocator
+from dynamo_nb.deploy.ports import Ports
+from dynamo_nb.deploy.process import Launch
+from dynamo_nb.deploy.reconcile import Change, Running, changes
+from dynamo_nb.deploy.workers import WorkerProcess
+from dynamo_nb.errors import DeploymentError, DynamoError, PlacementError, nearest
+from dynamo_nb.graph.spec import GraphSpec
+from dynamo_nb.runtime.worker import Assignment
+
+DRAIN_GRACE = 30.0
+"""Seconds that a worker has to finish the requests it holds."""
+ORPHAN_GRACE = 1.5
+"""The same when nobody waits for the answers: the owner has died, or the worker is taken back before it served."""
+FIRST_BACKOFF, MAX_BACKOFF = 0.1, 30.0
+"""Seconds before a worker that ended by itself is started again; doubled each time."""
+HEALTHY_AFTER = 60.0
+"""Seconds of life after which an earlier end no longer counts."""
+
+_NOT_FOR_WORKERS = {"JPY_PARENT_PID", "JPY_SESSION_NAME", "DYNAMO_SERVICE_CONFIG", "CUDA_VISIBLE_DEVICES"}
+
+
+@dataclass
+class Fleet:
+    """The only owner of the workers, their GPUs and ports. Changes are made one after the other.
+
+    nats_url, host: for the workers. kernels: whether they are Jupyter kernels. on_change: called after every change.
+    """
+
+    folder: Path
+    nats_url: str
+    host: str | None
+    kernels: bool
+    ports: Ports
+    gpus: Allocator
+    on_change: Callable[[], None]
+    spec: GraphSpec | None = None
+    workers: list[WorkerProcess] = field(default_factory=list)
+    _asked: GraphSpec | None = None
+    _scaled: dict[str, int] = field(default_factory=dict)
+    _path: list[str] = field(default_factory=list)
+    _cwd: str = "."
+    _generation: int = 0
+    _ending: bool = False
+    _applying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _restarts: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def stop(self, grace: float) -> None:
+        """Stops every worker, dependants first, so that requests under way can still be answered."""
+        self._ending = True
+        for task in list(self._restarts):
+            task.cancel()
+        # Whatever is being applied may be stuck in a start that never ends.
+        for worker in self.workers:
+            if worker.state in {"starting", "prepared"}:
+                worker.kill()
+        async with self._applying:
+            order = list(self.spec.started) if self.spec is not None else []
+            known = {name: [w for w in self.workers if w.service == name] for name in reversed(order)}
+            for group in known.values():
+                await asyncio.gather(*(worker.stop(grace) for worker in group))
+            await asyncio.gather(*(worker.stop(0) for worker in self.workers if worker.service not in known))
+
+    def status(self) -> dict[str, Any]:
+        """Every service of the spec: its state, how many workers it should have, and those it has."""
+        services = {}
+        for name, service in (self.spec.services if self.spec else {}).items():
+            workers = [w for w in self.workers if w.service == name]
+            services[name] = {
+                "state": _state_of(workers) if service.running and service.enabled else "",
+                "wanted": service.workers,
+                "digest": service.digest,
+                "workers": [w.describe() for w in sorted(workers, key=lambda w: (w.index, w.started))],
+            }
+        return services
+
+    async def restart(self, service: str) -> None:
+        """Replaces the workers of one service by new ones of the same version."""
+        async with self._applying:
+            spec = self._current()
+            if service not in spec.started:
+                raise DeploymentError(f"{service} is not running here", remedy=nearest(service, spec.started))
+            old = tuple(w.index for w in self._live(service))
+            await self._reach(spec, [Change(service, start=old, stop=old)])
+
+    async def scale(self, workers: dict[str, int]) -> None:
+        """Changes how many workers services have."""
+        spec = self._current()
+        for name, count in workers.items():
+            if name not in spec.started:
+                raise DeploymentError(f"{name} is not running here", remedy=nearest(name, spec.started))
+            if count < 0:
+                raise DeploymentError(f"{name} cannot have {count} workers", remedy="give 0 or more")
+        before, self._scaled = self._scaled, {**self._scaled, **workers}
+        try:
+            await self.apply((self._asked or spec).model_dump(), self._path, self._cwd)
+        except BaseException:
+            self._scaled = before
+            raise
+
+    def _current(self) -> GraphSpec:
+        if self.spec is None:
+            raise DeploymentError("nothing is being served yet", remedy="serve a graph first")
+        return self.spec
+
+    async def apply(self, spec: dict[str, Any], path: list[str], cwd: str) -> None:
+        """Makes the deployment be `spec`, or leaves it as it was and raises why.
+
+        path: goes before `sys.path` in workers: where their modules are. cwd: their working directory.
+        """
+        asked = GraphSpec.model_validate(spec)
+        async with self._applying:
+            # A service stays as it was scaled until its own number of workers is changed.
+            kept = {
+                name: count
+                for name, count in self._scaled.items()
+                if name in asked.started and asked.services[name].workers == self._asked_workers(name)
+            }
+            wanted = asked.with_workers(kept)
+            running = {}
+            for name in {w.service for w in self.workers}:
+                live = self._live(name)
+                if live:
+                    running[name] = Running(live[-1].fingerprint, tuple(w.index for w in live))
+            before = self._path, self._cwd
+            self._path, self._cwd = path, cwd
+            try:
+                await self._reach(wanted, changes(running, wanted))
+            except BaseException:
+                self._path, self._cwd = before
+                raise
+            self.spec, self._asked, self._scaled = wanted, asked, kept
+            for name in running:
+                if name not in wanted.started:
+                    self.ports.release(name)
+        self.on_change()
+
+    def _asked_workers(self, service: str) -> int | None:
+        before = self._asked.services.get(service) if self._asked is not None else None
+        return before.workers if before is not None else None
+
+    def _live(self, service: str) -> list[WorkerProcess]:
+        return [w for w in self.workers if w.service == service and w.state in {"starting", "prepared", "ready"}]
+
+    async def _reach(self, spec: GraphSpec, todo: list[Change]) -> None:
+        """Starts what is new, moves traffic to it, and stops what is old. On an error only what was there before is."""
+        old = {change.service: [w for w in self._live(change.service) if w.index in change.stop] for change in todo}
+        new: dict[str, list[WorkerProcess]] = {}
+        try:
+            for change in todo:
+                if spec.services.get(change.service) is not None and spec.services[change.service].http:
+                    self.ports.of(change.service)
+            for change in todo:
+                new[change.service] = [await self._place(spec, change, index, old) for index in change.start]
+            await self._begin(spec, new, {change.service for change in todo if change.replaces})
+        except BaseException:
+            await asyncio.shield(self._take_back(new, spec))
+            raise
+        for change in reversed(todo):
+            await asyncio.gather(*(worker.stop(DRAIN_GRACE) for worker in old[change.service]))
+
+    async def _begin(self, spec: GraphSpec, new: dict[str, list[WorkerProcess]], replaced: set[str]) -> None:
+        """Builds the services, dependencies first. Those that replace others serve only when all are built."""
+        built = {name: asyncio.Event() for name in new}
+        order = list(new)
+
+        async def begin(name: str, worker: WorkerProcess) -> None:
+            earlier = order[: order.index(name)]
+            for dependency in spec.services[name].bindings.values():
+                if dependency in earlier:
+                    await built[dependency].wait()
+            await worker.begin()
+            if name not in replaced:
+                await worker.serve()
+
+        async def service(name: str) -> None:
+            await _all(begin(name, worker) for worker in new[name])
+            built[name].set()
+
+        await _all(service(name) for name in new)
+        await _all(worker.serve() for name in replaced for worker in new[name])
+
+    async def _take_back(self, new: dict[str, list[WorkerProcess]], spec: GraphSpec) -> None:
+        fresh = [worker for group in new.values() for worker in group]
+        await asyncio.gather(*(worker.stop(ORPHAN_GRACE) for worker in fresh))
+        for name in spec.services:
+            if self.spec is None or name not in self.spec.started:
+                self.ports.release(name)
+
+    async def _place(
+        self, spec: GraphSpec, change: Change, index: int, old: dict[str, list[WorkerProcess]]
+    ) -> WorkerProcess:
+        """Starts a new worker; when no GPU is spare, after stopping the one whose place it takes."""
+        try:
+            return await self._launch(spec, change.service, index)
+        except PlacementError:
+            mine = next((w for w in old[change.service] if w.index == index), None)
+            if mine is None or not mine.gpus:
+                raise
+            await mine.stop(DRAIN_GRACE)
+            return await self._launch(spec, change.service, index, prefer=mine.gpus)
+
+    async def _launch(
+        self, spec: GraphSpec, name: str, index: int, *, prefer: Iterable[str] = (), restarts: int = 0
+    ) -> WorkerProcess:
+        service = spec.services[name]
+        self._generation += 1
+        worker_id = f"{name}.{index}.{self._generation}"
+        gpus = self.gpus.take(worker_id, service.gpu, prefer)
+        environ = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_WORKERS}
+        environ["DYNAMO_SERVICE_CONFIG"] = json.dumps(spec.config)
+        # Hidden rather than left open: a service that asks for no GPU must not find one that is somebody else's.
+        environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        environ.update(service.envs)
+        short = f"{self._generation:x}"
+        launch = Launch(
+            assignment=Assignment(
+                service=name,
+                worker_id=worker_id,
+                targets={n: s.target for n, s in spec.services.items() if s.target},
+                bindings={n: s.bindings for n, s in spec.services.items()},
+                enabled={n: s.enabled for n, s in spec.services.items()},
+                nats_url=self.nats_url,
+                graph=self.folder.name,
+                version=spec.fingerprint(name)[:12],
+                socket_dir=str(self.folder / "sockets"),
+                host=self.host,
+                http=self.ports.of(name) if service.http else None,
+            ),
+            control=str(self.folder / "control.sock"),
+            log=str(self.folder / "logs" / f"{name}.{index}.log"),
+            environ=environ,
+            path=self._path,
+            cwd=self._cwd,
+            connection_file=str(self.folder / "kernels" / f"{short}.json") if self.kernels else "",
+        )
+        worker = WorkerProcess(
+            service=name,
+            index=index,
+            launch=launch,
+            fingerprint=spec.fingerprint(name),
+            gpus=gpus,
+            on_change=self._changed,
+            restarts=restarts,
+        )
+        self.workers.append(worker)
+        try:
+            await worker.start(self.kernels)
+        except BaseException:
+            self.workers.remove(worker)
+            self.gpus.free(worker_id)
+            raise
+        self.on_change()
+        return worker
+
+    def _changed(self, worker: WorkerProcess) -> None:
+        if worker.gone.is_set() and worker in self.workers:
+            self.workers.remove(worker)
+            self.gpus.free(worker.id)
+            if worker.instance_id and worker.state == "failed" and not self._ending:
+                task = asyncio.create_task(self._restart(worker))
+                self._restarts.add(task)
+                task.add_done_callback(self._restarts.discard)
+        self.on_change()
+
+    async def _restart(self, lost: WorkerProcess) -> None:
+        """Puts a new worker in the place of one that ended by itself, on the same GPU, after a while."""
+        restarts = lost.restarts + 1 if time.time() - lost.started < HEALTHY_AFTER else 1
+        print(f"{lost.error}\nrestarting worker {lost.index} of {lost.service}, time {restarts}", flush=True)
+        await asyncio.sleep(min(FIRST_BACKOFF * 2 ** (restarts - 1), MAX_BACKOFF))
+        async with self._applying:
+            spec = self.spec
+            if spec is None or lost.service not in spec.started or lost.index >= spec.services[lost.service].workers:
+                return
+            if any(w.index == lost.index for w in self._live(lost.service)):
+                return
+            try:
+                worker = await self._launch(spec, lost.service, lost.index, prefer=lost.gpus, restarts=restarts)
+            except DynamoError as error:
+                print(error, flush=True)
+                return
+        try:
+            await worker.begin()
+            await worker.serve()
+        except DynamoError:
+            await worker.stop(0)
+            worker.instance_id = worker.instance_id or lost.instance_id
+            task = asyncio.create_task(self._restart(worker))
+            self._restarts.add(task)
+            task.add_done_callback(self._restarts.discard)
+
+
+async def _all(steps: Iterable[Awaitable[None]]) -> None:
+    """Runs steps side by side; the first error ends the others and is raised by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(step)  # type: ignore[arg-type]
+    except* DynamoError as errors:
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+def _state_of(workers: list[WorkerProcess]) -> str:
+    """One word for a service: the worst that matters of its workers' states."""
+    states = {w.state for w in workers}
+    for state in ("failed", "starting", "prepared", "ready", "draining"):
+        if state in states:
+            return "starting" if state == "prepared" else state
+    return "stopped"

@@ -1,0 +1,192 @@
+"""What an export writes, where it refuses to, and that reading it gives the same graph."""
+
+import hashlib
+import os
+
+import pytest
+from exported_programs import LINK, SERVICES, module, notebook
+
+from dynamo_nb.bundle import export, read_spec
+from dynamo_nb.bundle.folder import shipped
+from dynamo_nb.config.effective import resolve
+from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.deployment import Plan, layers_of
+from dynamo_nb.errors import BundleError, ConfigError
+from dynamo_nb.program import find
+
+
+def files_of(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def plan_of(folder, *words):
+    return Plan.of(find(str(folder)), layers_of([], list(words)))
+
+
+def without_origins(spec):
+    return spec.model_copy(update={"origins": {}})
+
+
+def test_a_bundle_read_back_is_the_spec_that_was_exported(hello, tmp_path):
+    spec = hello.plan("--Backend.suffix=!").spec
+    folder = hello.export(tmp_path / "bundle", "--Backend.suffix=!")
+    again = plan_of(folder).spec
+    assert without_origins(again) == shipped(spec) == read_spec(folder)
+    assert again.services["Spare"].running is False
+    assert again.origins["Backend.suffix"].startswith(str(folder / "config.yaml"))
+
+
+def test_exporting_a_bundle_gives_the_same_bytes(hello, tmp_path):
+    first = hello.export(tmp_path / "first")
+    plan = plan_of(first)
+    second = export(plan.spec, plan.code, tmp_path / "second")
+    assert files_of(first) == files_of(second)
+
+
+def test_the_code_in_a_bundle_is_what_the_workers_import(hello, tmp_path):
+    plan = hello.plan()
+    folder = hello.export(tmp_path / "bundle")
+    assert {f"code/{m.path}": m.text.encode() for m in plan.code.modules} == {
+        path: data for path, data in files_of(folder).items() if path.startswith("code/")
+    }
+
+
+def test_the_configuration_file_alone_gives_the_same_configuration(hello, tmp_path):
+    plan = hello.plan('--Backend.suffix="1e3"', "--Backend.ServiceArgs.envs.DAY=2024-01-01", "--Frontend.extra=[1, null]")
+    folder = export(plan.spec, plan.code, tmp_path / "bundle")
+    graph = plan.program.graph
+    definitions = [graph.services[name] for name in graph.running]
+    alone = resolve(definitions, [yaml_layer(folder / "config.yaml")], known=graph.services)
+    assert alone.as_json() == plan.config.as_json()
+
+
+def test_a_scaled_deployment_is_exported_with_the_workers_it_has(hello, tmp_path):
+    plan = hello.plan()
+    folder = export(plan.spec.with_workers({"Backend": 5}), plan.code, tmp_path / "bundle")
+    assert plan_of(folder).spec.services["Backend"].workers == 5
+
+
+def test_other_configuration_goes_over_that_of_the_bundle(hello, tmp_path):
+    folder = hello.export(tmp_path / "bundle", "--Backend.suffix=?")
+    (tmp_path / "other.yaml").write_text("Backend: {ServiceArgs: {workers: 7}}\n")
+    layers = layers_of([tmp_path / "other.yaml"], ["--Backend.suffix=!"])
+    config = Plan.of(find(str(folder)), layers).config.as_json()
+    assert config["Backend"]["suffix"] == "!"
+    assert config["Backend"]["ServiceArgs"]["workers"] == 7
+    assert config["Backend"]["ServiceArgs"]["dynamo"]["namespace"] == "hello"
+
+
+def test_a_misspelt_service_in_the_configuration_of_a_bundle_is_an_error(hello, tmp_path):
+    folder = hello.export(tmp_path / "bundle")
+    (folder / "config.yaml").write_text("Backand: {suffix: x}\n")
+    with pytest.raises(ConfigError, match="did you mean 'Backend'"):
+        plan_of(folder)
+
+
+@pytest.mark.parametrize("alter", ["append", "remove"])
+def test_altered_code_is_refused_by_name(hello, tmp_path, alter):
+    folder = hello.export(tmp_path / "bundle")
+    path = next(iter(read_spec(folder).code))
+    if alter == "append":
+        (folder / "code" / path).write_bytes((folder / "code" / path).read_bytes() + b"\n")
+    else:
+        (folder / "code" / path).unlink()
+    with pytest.raises(BundleError, match=f"{path} is (altered|missing)"):
+        find(str(folder))
+
+
+def test_a_graph_file_that_is_none_says_where(hello, tmp_path):
+    folder = hello.export(tmp_path / "bundle")
+    text = (folder / "graph.yaml").read_text()
+    (folder / "graph.yaml").write_text(text.replace("workers: 2", "workers: many"))
+    with pytest.raises(BundleError, match="services.Backend.workers"):
+        find(str(folder))
+
+
+def test_a_bundle_is_replaced_and_what_no_export_writes_stays(hello, tmp_path):
+    folder = hello.export(tmp_path / "bundle", "--Backend.suffix=a")
+    (folder / "code" / "stale.py").write_text("")
+    (folder / "values.yaml").write_text("mine")
+    hello.export(folder, "--Backend.suffix=b")
+    assert plan_of(folder).config.as_json()["Backend"]["suffix"] == "b"
+    assert not (folder / "code" / "stale.py").exists()
+    assert (folder / "values.yaml").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "source"]
+
+
+def test_an_empty_folder_is_filled(hello, tmp_path):
+    (tmp_path / "bundle").mkdir()
+    assert (hello.export(tmp_path / "bundle") / "graph.yaml").is_file()
+
+
+@pytest.mark.parametrize("name", ["file", "full"])
+def test_what_is_no_bundle_is_not_touched(hello, tmp_path, name):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    before = files_of(tmp_path)
+    with pytest.raises(BundleError, match=r"bundle") as raised:
+        hello.export(tmp_path / name)
+    assert raised.value.where == str(tmp_path / name)
+    assert {path: data for path, data in files_of(tmp_path).items() if "__pycache__" not in path} == {
+        path: data for path, data in before.items() if "__pycache__" not in path
+    }
+
+
+def test_a_graph_with_no_form_in_kubernetes_leaves_the_old_bundle(source, tmp_path):
+    folder = module(source, SERVICES + LINK).export(tmp_path / "bundle")
+    before = files_of(folder)
+    text = SERVICES.replace('"namespace": "hello"}, workers=2', '"name": "\u540e"}').replace("@dynamo_api()", "")
+    with pytest.raises(BundleError, match="\u540e"):
+        module(source, text + LINK).export(folder)
+    assert files_of(folder) == before
+
+
+def test_nothing_of_the_environment_is_written(hello, tmp_path, monkeypatch):
+    monkeypatch.setenv("NATS_SERVER", "nats://user:hidden-credential@example.com")
+    monkeypatch.setenv("HF_TOKEN", "hidden-credential")
+    written = b"".join(files_of(hello.export(tmp_path / "bundle")).values())
+    assert b"hidden-credential" not in written
+    assert os.fsencode(tmp_path) not in written
+
+
+def test_a_bundle_does_not_take_the_place_of_what_the_process_has_imported(source, tmp_path):
+    made = module(source, SERVICES + LINK)
+    mine = made.plan().program.graph.services["Backend"].cls
+    folder = made.export(tmp_path / "bundle")
+    theirs = find(str(folder)).graph.services["Backend"].cls
+    assert theirs is not mine
+    assert made.plan().program.graph.services["Backend"].cls is mine
+
+
+def test_two_bundles_with_modules_of_the_same_names_are_read_in_one_process(source, tmp_path):
+    cells = SERVICES.strip().split("\n\n\n")
+    first = notebook(source, *cells, LINK.strip()).export(tmp_path / "first")
+    shout = [cell.replace("word + self.suffix", "word.upper() + self.suffix") for cell in cells]
+    second = notebook(source, *shout, LINK.strip()).export(tmp_path / "second")
+    for folder, upper in ((first, False), (second, True), (first, False)):
+        backend = find(str(folder)).graph.services["Backend"]
+        assert ("upper" in backend.endpoints["generate"].function.__code__.co_names) is upper
+
+
+def test_carriage_returns_in_a_file_survive(source, tmp_path):
+    made = module(source, "")
+    path = source / (made.target.partition(":")[0] + ".py")
+    path.write_bytes((SERVICES + LINK).replace("\n", "\r\n").encode())
+    folder = made.export(tmp_path / "bundle")
+    digest = f"sha256:{hashlib.sha256((folder / 'code' / path.name).read_bytes()).hexdigest()}"
+    assert plan_of(folder).spec.code == {path.name: digest}
+
+
+def test_a_bundle_of_a_service_that_is_an_object_in_its_dependants_worker(source, tmp_path):
+    text = SERVICES.replace('"namespace": "hello"}, workers=2', '"enabled": False}')
+    folder = module(source, text + LINK).export(tmp_path / "bundle")
+    assert list(plan_of(folder).spec.started) == ["Frontend"]
+    assert "name: Backend" not in (folder / "kubernetes.yaml").read_text()
+
+
+def test_sections_for_services_outside_the_graph_survive(source, tmp_path):
+    other = '\n\n@service\nclass Elsewhere:\n    """Not reached."""\n'
+    made = module(source, SERVICES + other + LINK)
+    folder = made.export(tmp_path / "bundle", "--Elsewhere.ServiceArgs.dynamo.namespace=far")
+    assert plan_of(folder).spec.config["Elsewhere"] == {"ServiceArgs": {"dynamo": {"namespace": "far"}}}

@@ -1,0 +1,97 @@
+import pytest
+
+from dynamo_nb import AbstractService, Graph, abstract_endpoint, depends, dynamo_endpoint, service
+from dynamo_nb.errors import DefinitionError, LinkError
+from dynamo_nb.sdk import definition_of, is_service
+
+
+class Generator(AbstractService):
+    @abstract_endpoint
+    async def generate(self, text: str) -> str: ...
+
+    @abstract_endpoint
+    async def count(self) -> int: ...
+
+
+@service
+class Real(Generator):
+    @dynamo_endpoint()
+    async def generate(self, text: str) -> str:
+        return text
+
+    @dynamo_endpoint()
+    async def count(self) -> int:
+        return 1
+
+
+@service
+class Other:
+    @dynamo_endpoint()
+    async def generate(self, text: str) -> str:
+        return text
+
+
+@service
+class User:
+    generator = depends(Generator)
+
+
+async def test_an_implementation_has_the_endpoints_of_the_interface():
+    assert set(definition_of(Real).endpoints) == {"generate", "count"}
+    assert not any(e.abstract for e in definition_of(Real).endpoints.values())
+    assert await Real().generate("a") == "a"
+    assert not is_service(Generator)
+
+
+def test_a_missing_endpoint_is_an_error_when_the_class_is_made():
+    with pytest.raises(DefinitionError, match="Half does not implement count of its interface"):
+
+        @service
+        class Half(Generator):
+            @dynamo_endpoint()
+            async def generate(self, text: str) -> str:
+                return text
+
+
+def test_plain_methods_implement_an_interface_too():
+    @service
+    class Plain(Generator):
+        async def generate(self, text: str) -> str:
+            return text
+
+        async def count(self) -> int:
+            return 1
+
+    assert set(definition_of(Plain).endpoints) == {"generate", "count"}
+
+
+def test_a_method_of_another_name_can_implement_an_endpoint():
+    @service
+    class Renamed(Generator):
+        @dynamo_endpoint(name="generate")
+        async def make(self, text: str) -> str:
+            return text
+
+        @dynamo_endpoint()
+        async def count(self) -> int:
+            return 1
+
+    assert set(definition_of(Renamed).endpoints) == {"generate", "count"}
+
+
+def test_a_link_fills_an_interface():
+    namespace = {"User": User, "Real": Real}
+    exec("User.link(Real)", namespace)
+    graph = Graph.of(User, namespace)
+    assert graph.running == ("Real", "User")
+    assert graph.bindings("User") == {"generator": "Real"}
+
+
+def test_an_interface_that_nothing_fills_is_an_error_that_says_so():
+    with pytest.raises(LinkError, match=r"User.generator depends on the interface Generator[\s\S]*User.link\(…\)"):
+        Graph.of(User, {})
+
+
+def test_a_service_that_does_not_implement_the_interface_cannot_be_linked():
+    with pytest.raises(LinkError, match=r"User does not depend on Other; its dependencies: Generator \(as generator\)"):
+        exec("User.link(Other)", {"User": User, "Other": Other})

@@ -1,0 +1,133 @@
+import pytest
+
+from dynamo_nb import Graph, depends, service
+from dynamo_nb.errors import DefinitionError, LinkError
+from dynamo_nb.sdk.links import links_in
+
+
+@service
+class D: ...
+
+
+@service
+class C:
+    d = depends(D)
+
+
+@service
+class B:
+    c = depends(C)
+    d = depends(D)
+
+
+@service
+class A:
+    b = depends(B)
+    c = depends(C)
+
+
+def linked(text, entry=A, *, again=0):
+    """The graph of `entry` after `text` was run (and again) as the only code of a module."""
+    namespace = {"A": A, "B": B, "C": C, "D": D}
+    for _ in range(1 + again):
+        exec(compile(text, "links.py", "exec"), namespace)
+    return Graph.of(entry, namespace), links_in(namespace)
+
+
+def test_link_gives_what_it_links_to():
+    namespace = {"A": A, "B": B}
+    exec("result = A.link(B)", namespace)
+    assert namespace["result"] is B
+
+
+def test_without_links_every_dependency_is_active():
+    graph, _ = linked("")
+    assert set(graph.running) == {"A", "B", "C", "D"}
+    assert graph.bindings("A") == {"b": "B", "c": "C"}
+
+
+def test_a_chain_is_a_path():
+    graph, book = linked("A.link(B).link(C).link(D)")
+    assert list(book) == [("A", "B"), ("B", "C"), ("C", "D")]
+    assert graph.running == ("D", "C", "B", "A")
+    assert graph.bindings("A") == {"b": "B", "c": None}
+    assert graph.bindings("B") == {"c": "C", "d": None}
+
+
+def test_two_links_of_one_service_are_a_fan_out():
+    graph, _ = linked("A.link(B); A.link(C)")
+    assert graph.bindings("A") == {"b": "B", "c": "C"}
+
+
+def test_a_service_with_no_link_keeps_all_of_its_own():
+    graph, _ = linked("A.link(B)")
+    assert graph.bindings("A") == {"b": "B", "c": None}
+    assert graph.bindings("B") == {"c": "C", "d": "D"}
+
+
+def test_a_service_that_no_active_path_reaches_is_not_started():
+    graph, _ = linked("A.link(C)")
+    assert set(graph.running) == {"A", "C", "D"}
+
+
+def test_running_the_links_twice_adds_nothing():
+    once, _ = linked("A.link(B).link(C)")
+    twice, book = linked("A.link(B).link(C)", again=1)
+    assert (twice.edges, len(book)) == (once.edges, 2)
+
+
+def test_unlink_takes_a_link_back():
+    graph, book = linked("A.link(B); A.link(C); A.unlink(B)")
+    assert list(book) == [("A", "C")]
+    assert graph.bindings("A") == {"b": None, "c": "C"}
+
+
+def test_links_of_one_module_are_not_seen_by_another():
+    linked("A.link(B)")
+    graph, book = linked("")
+    assert len(book) == 0
+    assert graph.bindings("A") == {"b": "B", "c": "C"}
+
+
+def test_a_link_remembers_its_line():
+    _, book = linked("\nA.link(B)")
+    assert str(book.origin("A", "B")) == "links.py:2"
+
+
+def test_linking_to_what_is_no_dependency_lists_the_dependencies():
+    with pytest.raises(LinkError, match=r"A does not depend on D; its dependencies: B \(as b\), C \(as c\)") as caught:
+        linked("A.link(D)")
+    assert caught.value.where == "A.link(D), links.py:1"
+    assert "d = depends(D)" in caught.value.remedy
+
+
+def test_unlinking_what_was_not_linked_lists_the_links():
+    with pytest.raises(LinkError, match=r"A is not linked to C[\s\S]*links of A here: B"):
+        linked("A.link(B); A.unlink(C)")
+
+
+def test_linking_to_what_is_no_service():
+    with pytest.raises(DefinitionError, match="int is no service"):
+        linked("A.link(int)")
+
+
+def test_a_dependency_on_an_unknown_name_is_an_error_of_the_graph():
+    @service
+    class Lost:
+        far = depends("Dee")
+
+    with pytest.raises(DefinitionError, match="Lost depends on 'Dee', and no service has that name"):
+        Graph.of(Lost, {"D": D})
+
+
+def test_a_cycle_is_allowed():
+    @service
+    class Ping:
+        pong = depends("Pong")
+
+    @service
+    class Pong:
+        ping = depends(Ping)
+
+    graph = Graph.of(Ping, {"Ping": Ping, "Pong": Pong})
+    assert set(graph.running) == {"Ping", "Pong"}
