@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import click
 import typer
 
 from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
+
+# Newer versions of typer have a click of their own, older ones use the package: this is the class of either.
+_UsageError: Any = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="dynamo",
@@ -410,16 +412,14 @@ def run(argv: Sequence[str], console: Console) -> Any:
     verb, console.words = split_words(argv)
     command = typer.main.get_command(app)
     try:
-        return command.main(args=verb, prog_name="dynamo", standalone_mode=False, obj=console)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-    except click.ClickException as error:
+        shown = command.main(args=verb or ["--help"], prog_name="dynamo", standalone_mode=False, obj=console)
+    except _UsageError as error:
         context = getattr(error, "ctx", None)
-        usage = context.get_usage() if context is not None else ""
-        raise DynamoError(error.format_message(), remedy=usage or "dynamo --help") from None
-    except (click.exceptions.Exit, click.Abort):
+        usage = context.get_usage() if context is not None else "dynamo --help"
+        raise DynamoError(error.format_message(), remedy=usage) from None
+    except typer.Abort:
         return None
-    return None
+    return None if isinstance(shown, int) else shown  # `--help` gives its exit status
 
 
 def main() -> None:

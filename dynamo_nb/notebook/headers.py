@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dynamo_nb.config.layers import Layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
@@ -65,7 +65,7 @@ def config_layers(cells: Iterable[Cell]) -> list[Layer]:
 
 def flag_layers(cell: Cell, words: str) -> list[Layer]:
     """The configuration that the flags of one cell give to its services."""
-    given = vars(service_parser().parse_args(_split(words)))
+    given = flags_of(words)
     resources = {key: given[key] for key in ("gpu", "cpu", "memory") if given[key] is not None}
     args: dict[str, object] = {}
     if given["workers"] is not None:
@@ -80,8 +80,9 @@ def flag_layers(cell: Cell, words: str) -> list[Layer]:
     return [mapping_layer({name: {"ServiceArgs": args} for name in services}, f"{SERVICE}, {cell.label}")]
 
 
-def _split(words: str) -> list[str]:
+def flags_of(words: str) -> dict[str, Any]:
+    """The flags of a `%%dynamo_service` line. Raises DefinitionError for those that it does not have."""
     try:
-        return shlex.split(words)
+        return vars(service_parser().parse_args(shlex.split(words)))
     except ValueError as error:
         raise DefinitionError(f"{SERVICE}: {error}", remedy="close the quotation") from None

@@ -11,7 +11,7 @@ from dynamo_nb.cli import Console, run
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.deployment import Recipe, layers_of, start
 from dynamo_nb.errors import DeploymentError, TargetError
-from dynamo_nb.notebook.headers import CONFIG, SERVICE, body_of, header_of, service_parser
+from dynamo_nb.notebook.headers import CONFIG, SERVICE, header_of
 from dynamo_nb.notebook.session import NAME, Session
 from dynamo_nb.program import live
 from dynamo_nb.sdk.call import portal
@@ -126,13 +126,3 @@ def plain_first_line(lines: list[str]) -> list[str]:
         return lines
     at = next(number for number, line in enumerate(lines) if line.strip())
     return [*lines[:at], f"{NAME}.declare({flags.strip()!r})\n", *lines[at + 1 :]]
-
-
-def check_flags(flags: str) -> None:
-    """Raises DefinitionError for flags that `%%dynamo_service` does not have."""
-    import shlex
-
-    service_parser().parse_args(shlex.split(flags))
-
-
-__all__ = ["DynamoMagics", "NotebookConsole", "body_of", "check_flags", "plain_first_line"]

@@ -18,7 +18,7 @@ from dynamo_nb.config.layers import Layer
 from dynamo_nb.deployment import Deployment, Notebook
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.graph.graph import Graph
-from dynamo_nb.notebook.headers import config_layers
+from dynamo_nb.notebook.headers import config_layers, flags_of
 from dynamo_nb.notebook.view import GraphView
 from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
@@ -109,9 +109,7 @@ class Session(Notebook):
 
     def declare(self, flags: str) -> None:
         """What the first line of a `%%dynamo_service` cell runs: its flags are checked, and later its services."""
-        from dynamo_nb.notebook.magics import check_flags
-
-        check_flags(flags)
+        flags_of(flags)
         self._checked = True
 
     # --- deployments -----------------------------------------------------------------------------------------------

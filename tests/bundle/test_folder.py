@@ -52,7 +52,9 @@ def test_the_code_in_a_bundle_is_what_the_workers_import(hello, tmp_path):
 
 
 def test_the_configuration_file_alone_gives_the_same_configuration(hello, tmp_path):
-    plan = hello.plan('--Backend.suffix="1e3"', "--Backend.ServiceArgs.envs.DAY=2024-01-01", "--Frontend.extra=[1, null]")
+    plan = hello.plan(
+        '--Backend.suffix="1e3"', "--Backend.ServiceArgs.envs.DAY=2024-01-01", "--Frontend.extra=[1, null]"
+    )
     folder = export(plan.spec, plan.code, tmp_path / "bundle")
     graph = plan.program.graph
     definitions = [graph.services[name] for name in graph.running]

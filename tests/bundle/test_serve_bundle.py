@@ -1,0 +1,28 @@
+"""A bundle is served from anywhere, by what stands in it alone."""
+
+import shutil
+
+from dynamo_nb.bundle.probe import fault
+from dynamo_nb.deploy.home import records
+from dynamo_nb.deployment import Recipe, layers_of, on_portal, serving_options, start
+from dynamo_nb.program import find
+
+
+async def test_a_bundle_runs_in_another_folder_without_its_source(dynamo_home, hello, tmp_path, monkeypatch):
+    folder = hello.export(tmp_path / "bundle", "--Backend.suffix=?")
+    moved = tmp_path / "elsewhere" / "bundle"
+    shutil.copytree(folder, moved)
+    shutil.rmtree(folder)
+    shutil.rmtree(hello.folder)
+    monkeypatch.chdir(moved.parent)
+    assert await fault("alive") == "nothing is being served"
+    recipe = Recipe(lambda: find("bundle"), lambda: layers_of([], ["--Backend.ServiceArgs.workers=1"]))
+    options = serving_options(nats=None, host=None, http_host=None, http_port=0, kernels=False)
+    async with await on_portal(lambda: start(recipe, options)) as deployment:
+        assert await deployment.Frontend.generate("hello world") == ["hello?", "world?"]
+        assert await fault("alive") == await fault("ready") == ""
+        again = deployment.export(tmp_path / "again")
+    assert (again / "config.yaml").read_text() == (moved / "config.yaml").read_text().replace(
+        "workers: 2", "workers: 1"
+    )
+    assert list(records()) == []
