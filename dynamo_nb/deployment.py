@@ -238,6 +238,7 @@ class Deployment:
     async def _follow_end(self) -> None:
         assert self._control is not None
         await self._control.wait_closed()
+        await self._control.close()
         for service in self.state.get("services", {}).values():
             service.update(state="stopped" if service["state"] else "", workers=[])
         self._heard({**self.state, "ended": True})

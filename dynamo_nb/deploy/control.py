@@ -124,6 +124,7 @@ class ControlClient:
                     ConnectError("the supervisor went away before it answered", remedy="`dynamo ps` lists what runs")
                 )
         self._waiting.clear()
+        await self._channel.close()
 
     async def request(self, verb: str, **args: Any) -> Any:
         """Asks the supervisor; raises the error that it answers with, ConnectError if it goes away."""

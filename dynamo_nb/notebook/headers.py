@@ -38,14 +38,6 @@ def header_of(text: str, word: str) -> str | None:
     return rest if start == word else None
 
 
-def body_of(text: str) -> str:
-    """The cell without its first line that is not blank."""
-    lines = text.splitlines(keepends=True)
-    while lines and not lines.pop(0).strip():
-        pass
-    return "".join(lines)
-
-
 def config_layers(cells: Iterable[Cell]) -> list[Layer]:
     """What `%%dynamo_service` flags and `%%dynamo_config` cells configure, lowest first: flags, then YAML cells.
 

@@ -101,7 +101,7 @@ def test_a_graph_file_that_is_none_says_where(hello, tmp_path):
     folder = hello.export(tmp_path / "bundle")
     text = (folder / "graph.yaml").read_text()
     (folder / "graph.yaml").write_text(text.replace("workers: 2", "workers: many"))
-    with pytest.raises(BundleError, match="services.Backend.workers"):
+    with pytest.raises(BundleError, match=r"services\.Backend\.workers"):
         find(str(folder))
 
 

@@ -180,9 +180,7 @@ def test_the_command_of_a_pod_is_one_that_dynamo_serve_takes(source, tmp_path, c
     words = [*main_container["command"], *main_container["args"], "--dry-run"]
     words = [word.replace("/bundle", str(folder)).replace("$(DYN_NAMESPACE)", "team-hello") for word in words]
     monkeypatch.setattr("sys.argv", words)
-    with pytest.raises(SystemExit) as ended:
-        main()
+    main()
     shown = capsys.readouterr().out
-    assert ended.value.code in (0, None)
     assert '"namespace": "team-hello"' in shown
     assert '"workers": 1' in shown
