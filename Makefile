@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 .PHONY: hello test check lint bench clean
 
 hello: $(READY)
-	$(BIN)/papermill --cwd build --progress-bar notebooks/hello_world.ipynb build/hello_world.ipynb
+	$(BIN)/papermill --cwd build --log-output --no-progress-bar notebooks/hello_world.ipynb build/hello_world.ipynb
 	@echo
 	@echo "It ran: the executed notebook is build/hello_world.ipynb, the bundle that it exported build/hello_bundle."
 	@echo "Open it: $(BIN)/pip install jupyterlab && $(BIN)/jupyter lab notebooks/hello_world.ipynb"

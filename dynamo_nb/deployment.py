@@ -218,6 +218,7 @@ class Deployment:
         self.listeners: list[Callable[[Deployment], None]] = []
         self._recipe = recipe
         self._plan: Plan | None = None
+        self._refused: GraphSpec | str | None = None
         self._control: ControlClient | None = None
         self._runtimes: dict[asyncio.AbstractEventLoop, asyncio.Task[DistributedRuntime]] = {}
         self._clients: dict[tuple[DistributedRuntime, str, str, str], Client] = {}
@@ -327,17 +328,33 @@ class Deployment:
 
         return Pending(lambda: on_portal(run))
 
-    def follow(self) -> Pending[bool]:
-        """Does what `update` does if anything has changed; gives whether it had."""
+    def follow(self, *, again: bool = True) -> Pending[bool]:
+        """Does what `update` does if anything has changed; gives whether it had.
+
+        again: also what was tried last, and failed.
+        """
 
         async def run() -> bool:
             assert self._plan is not None
-            plan = self._recipe.plan()
-            if plan.spec.model_copy(update={"origins": self._plan.spec.origins}) == self._plan.spec:
+            before, self._refused = self._refused, None
+            try:
+                plan = self._recipe.plan()
+            except DynamoError as error:
+                self._refused = str(error)
+                if self._refused == before and not again:
+                    return False
+                raise
+            wanted = _apart_from_places(plan.spec)
+            if wanted == _apart_from_places(self._plan.spec):
                 self._plan = plan  # a cell that was run again unchanged: only its number is another
                 return False
-            await self._apply(plan)
-            return True
+            if wanted != before or again:
+                self._refused = wanted
+                await self._apply(plan)
+                self._refused = None
+                return True
+            self._refused = before
+            return False
 
         return Pending(lambda: on_portal(run))
 
@@ -444,6 +461,10 @@ class Deployment:
         from dynamo_nb.notebook.show import bundle_of
 
         return bundle_of(self, **kwargs)
+
+
+def _apart_from_places(spec: GraphSpec) -> GraphSpec:
+    return spec.model_copy(update={"origins": {}})
 
 
 def _note(service: Mapping[str, Any]) -> str:

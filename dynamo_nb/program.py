@@ -9,6 +9,7 @@ import ast
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,9 +102,9 @@ def _module(name: str, service: str, root: Path, cwd: Path, file: Path | None) -
 
 def _entry(namespace: Mapping[str, Any], service: str, place: str) -> type:
     """The class to begin at."""
-    found = {definition_of(v).name: v for v in namespace.values() if is_service(v)}
+    found: dict[str, type] = {definition_of(v).name: v for v in namespace.values() if is_service(v)}
     if service:
-        entry = namespace.get(service) if is_service(namespace.get(service)) else found.get(service)
+        entry: type | None = namespace.get(service) if is_service(namespace.get(service)) else found.get(service)
         if entry is None:
             remedy = nearest(service, found)
             raise TargetError(f"{place} has no service {service!r}", where=f"{place}:{service}", remedy=remedy)
@@ -180,9 +181,6 @@ def notebook(path: Path, service: str) -> Program:
     if service and service not in defined:
         remedy = nearest(service, defined)
         raise TargetError(f"{path.name} has no service {service!r}", where=f"{path}:{service}", remedy=remedy)
-    book = LinkBook()
-    for source, target, place in _links(cells):
-        book.add(source, target, Origin(place, place))
     # The classes are made from the very modules that workers will import.
     loaded: dict[str, type] = {}
 
@@ -192,13 +190,16 @@ def notebook(path: Path, service: str) -> Program:
             folder = tempfile.TemporaryDirectory(prefix="dynamo-")
             _KEPT.append(folder)
             with _importing(tree.write(Path(folder.name, "code")), tree):
-                module, _, cls = tree.targets[name].partition(":")
-                loaded[name] = getattr(importlib.import_module(module), cls)
+                loaded[name] = _class(tree.targets[name])
         return loaded[name]
 
     def whole(definition: ServiceDefinition) -> type | None:
         return load(definition.cls.__name__) if definition.cls.__name__ in defined else None
 
+    book = LinkBook()
+    for source, target, place in _links(cells):
+        # What fills an interface is named by nothing but the link.
+        book.add(source, target, Origin(place, place), load(target) if target in defined else None)
     entry = load(service or _root(cells, defined, path.name))
     graph = Graph.of(entry, {}, links=book, load=whole)
     graph = replace(graph, known=graph.known | set(defined))
@@ -268,7 +269,20 @@ def _importing(folder: Path, tree: CodeTree) -> Iterator[None]:
     finally:
         sys.path.remove(str(folder))
         sys.dont_write_bytecode = writes
+        for name in names:
+            sys.modules.pop(name, None)
         sys.modules.update(held)
+
+
+def _class(target: str) -> type:
+    """The class that `module:Class` names, with its text: `inspect` cannot find it once the module has gone."""
+    module, _, name = target.partition(":")
+    cls: type = getattr(importlib.import_module(module), name)
+    for kind in cls.__mro__:
+        if kind.__module__.partition(".")[0] == module.partition(".")[0]:
+            with contextlib.suppress(OSError, TypeError):
+                kind.__dynamo_source__ = inspect.getsource(kind)  # type: ignore[attr-defined]
+    return cls
 
 
 # --- a bundle ----------------------------------------------------------------------------------------------------
@@ -284,8 +298,7 @@ def bundle(folder: Path) -> Program:
     tree = read_code(folder, spec)
 
     def load(name: str) -> type:
-        module, _, cls = tree.targets[name].partition(":")
-        return getattr(importlib.import_module(module), cls)  # type: ignore[no-any-return]
+        return _class(tree.targets[name])
 
     with _importing(folder / CODE_FOLDER, tree):
         # What was active is written as links: an edge is active without one only where there is no choice.

@@ -1,11 +1,16 @@
 import os
 import shutil
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+
+from dynamo_nb.deployment import Recipe, layers_of, on_portal, serving_options, start
+from dynamo_nb.program import find
+from dynamo_nb.sdk.call import Pending
 
 
 def processes_of(home):
@@ -27,7 +32,7 @@ def short_home():
         patch.delenv("DYNAMO_SERVICE_CONFIG", raising=False)
         yield home
     _, left = psutil.wait_procs(list(processes_of(home)), timeout=5)
-    found = [f"{process.pid}: {' '.join(process.cmdline())}" for process in left]
+    found = [repr(process) for process in left]
     for process in left:
         process.kill()
     shutil.rmtree(home, ignore_errors=True)
@@ -45,3 +50,49 @@ def module_home():
     """The same for a deployment that the tests of one module share."""
     with short_home() as home:
         yield home
+
+
+class Project:
+    """A folder of modules and configuration, as a person has one, and the ways to serve it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, *parts: str) -> None:
+        (self.folder / name).write_text("\n\n".join(parts))
+
+    def recipe(self, target, *files, args=(), namespace=None):
+        layers = layers_of([self.folder / file for file in files], args)
+        return Recipe(lambda: find(target, self.folder), lambda: layers, namespace)
+
+    def config(self, target, *files, args=()):
+        return self.recipe(target, *files, args=args).plan().config
+
+    def serve(self, target, *files, args=(), namespace=None, http_port=0, kernels=False):
+        recipe = self.recipe(target, *files, args=args, namespace=namespace)
+        options = serving_options(nats=None, host=None, http_host=None, http_port=http_port, kernels=kernels)
+        return Pending(lambda: on_portal(lambda: start(recipe, options)))
+
+
+@contextmanager
+def project_in(folder):
+    """What the project imports into this process is forgotten afterwards."""
+    before, path = set(sys.modules), list(sys.path)
+    yield Project(folder)
+    sys.path[:] = path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def project(tmp_path, dynamo_home):
+    with project_in(tmp_path) as project:
+        yield project
+
+
+@pytest.fixture(scope="module")
+def module_project(tmp_path_factory, module_home):
+    """The same for a deployment that the tests of one module share."""
+    with project_in(tmp_path_factory.mktemp("project")) as project:
+        yield project

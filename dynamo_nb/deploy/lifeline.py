@@ -1,7 +1,7 @@
 """A worker's connection to its supervisor: commands in, states out, and death when it breaks.
 
 It is read by a thread, not by the event loop, because a worker must die with its supervisor even when its loop is busy
-or blocked. The whole process group is killed, so that no grandchild, such as an engine's own core process, stays.
+or blocked. Everything that it started is killed too, so that no engine's own core process stays.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import socket
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from dynamo_nb.deploy.orphans import kill_descendants
 
 
 class Lifeline:
@@ -63,4 +65,7 @@ class Lifeline:
 
 
 def _die() -> None:
-    os.killpg(0, signal.SIGKILL)
+    try:
+        kill_descendants()
+    finally:
+        os.killpg(0, signal.SIGKILL)

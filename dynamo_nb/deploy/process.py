@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamo_nb.deploy.lifeline import Lifeline
+from dynamo_nb.deploy.orphans import adopt_orphans
 from dynamo_nb.errors import DynamoError, to_wire
 from dynamo_nb.runtime.worker import Assignment, Worker
 
@@ -41,6 +42,7 @@ class Launch:
 def run(launch: Launch) -> None:
     """Runs a worker until it is told to stop; the target of the forked process."""
     os.setsid()
+    adopt_orphans()
     log = os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

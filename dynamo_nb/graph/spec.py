@@ -111,7 +111,7 @@ class GraphSpec(_Value):
             Node(
                 name=s.name,
                 namespace=s.namespace,
-                workers=s.workers,
+                workers=s.workers if s.running else 1,
                 resources={k: v for k, v in (("gpu", s.gpu), ("cpu", s.cpu), ("memory", s.memory)) if v},
                 endpoints=tuple(e.name for e in s.endpoints),
                 running=s.running,

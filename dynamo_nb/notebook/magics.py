@@ -43,7 +43,7 @@ class NotebookConsole(Console):
     def view(self, target: str) -> Any:
         if ":" in target or "/" in target:
             return super().recipe(target, [], None, None).program().graph
-        return self.session.view(target)
+        return self.session.display(target)
 
     def _own(self) -> list[Any]:
         return [d for d in self.session.deployments if not d.ended]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 import traceback
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +20,7 @@ from dynamo_nb.deployment import Deployment, Notebook
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook.headers import config_layers, flags_of
+from dynamo_nb.notebook.still import Still
 from dynamo_nb.notebook.view import GraphView
 from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
@@ -36,12 +38,15 @@ class Session(Notebook):
         self.shell = shell
         self.book = CellBook()
         self.deployments: list[Deployment] = []
-        self._views: list[tuple[weakref.ref[GraphView], str | Deployment]] = []
+        self._views: list[tuple[Callable[[], GraphView | Still | None], str | Deployment]] = []
         self._running: Cell | None = None
         self._checked = False
-        raw = shell.history_manager.input_hist_raw
-        for number, text in enumerate(raw[1 : shell.execution_count], start=1):
-            self.book.record(Cell(text, f"cell {number}", number))
+        self._blamed = ""
+        history = [Cell(text, f"cell {n}", n) for n, text in enumerate(shell.history_manager.input_hist_raw) if n]
+        for earlier in history[:-1]:
+            self.book.record(earlier)
+        if history:  # the last one is running: it loads the extension
+            self._running = replace(history[-1], cell_id=_asked_cell(shell))
 
     # --- the shell's events ----------------------------------------------------------------------------------------
 
@@ -60,27 +65,28 @@ class Session(Notebook):
     def _before(self, info: Any) -> None:
         if not info.store_history:
             return
-        number = self.shell.execution_count
+        if self._running is not None:  # it was over when the extension was loaded
+            self.book.record(self._running)
+        # The shell's own count is one higher here from IPython 9 on.
+        number = len(self.shell.history_manager.input_hist_raw)
         self._running = Cell(info.raw_cell, f"cell {number}", number, getattr(info, "cell_id", None))
         links_in(self.shell.user_ns).forget(self._running.key)
 
     def _after(self, result: Any) -> None:
-        cell, self._running = self._running, None
-        if cell is None and result.info is not None and result.info.store_history:
-            # The extension was loaded by this very cell.
-            number = self.shell.execution_count - 1
-            cell = Cell(result.info.raw_cell, f"cell {number}", number, getattr(result.info, "cell_id", None))
-        if cell is None:
+        cell = self._running
+        if cell is None or not result.info.store_history:
             return
+        self._running = None
         failed = self._failed_at(result)
         self._checked, checked = False, self._checked
-        self.book.record(Cell(cell.text, cell.label, cell.number, cell.cell_id, failed))
+        self.book.record(replace(cell, failed_at=failed))
         if failed is None:
             try:
                 if checked:
                     slice_services(self.book.cells, services_in([cell]), live=self.shell.user_ns, root=Path.cwd())
-                self._follow()
+                self._follow(again=cell.key == self._blamed)
             except DynamoError as error:
+                self._blamed = cell.key
                 # As if the cell itself had raised it: shown under the cell, and papermill stops here.
                 result.error_in_exec = error
                 self.shell.showtraceback((type(error), error, None))
@@ -115,22 +121,25 @@ class Session(Notebook):
     # --- deployments -----------------------------------------------------------------------------------------------
 
     def cells(self) -> Sequence[Cell]:
-        return self.book.cells
+        running = self._running
+        if running is None:
+            return self.book.cells
+        return [*(cell for cell in self.book if cell.key != running.key or cell.failed_at is not None), running]
 
     def config_layers(self) -> Sequence[Layer]:
-        return config_layers(cell for cell in self.book if cell.failed_at is None)
+        return config_layers(cell for cell in self.cells() if cell.failed_at is None)
 
     def started(self, deployment: Deployment) -> None:
         self.deployments.append(deployment)
         deployment.listeners.append(self._heard)
 
-    def _follow(self) -> None:
-        """Brings every deployment to what the cells say now."""
+    def _follow(self, *, again: bool) -> None:
+        """Brings every deployment to what the cells say now. again: also to what it could not become before."""
         self.deployments = [deployment for deployment in self.deployments if not deployment.ended]
         for deployment in self.deployments:
             before = {name: _pids(deployment, name) for name in deployment.spec.started}
             began = time.perf_counter()
-            if deployment.follow().result():
+            if deployment.follow(again=again).result():
                 took = time.perf_counter() - began
                 changed = [n for n in deployment.spec.started if _pids(deployment, n) != before.get(n)]
                 gone = [n for n in before if n not in deployment.spec.started]
@@ -140,26 +149,43 @@ class Session(Notebook):
     def _heard(self, _: Deployment) -> None:
         # Called on another thread; widgets belong to the kernel's own.
         if (kernel := getattr(self.shell, "kernel", None)) is not None and (loop := kernel.io_loop) is not None:
-            loop.add_callback(self.redraw)
+            loop.add_callback(self.redraw, between_cells=True)
 
     # --- drawings --------------------------------------------------------------------------------------------------
 
+    @property
+    def on_page(self) -> bool:
+        """Whether a page may be looking, rather than nbclient, papermill or a terminal, which name no cells.
+
+        Without one a widget would only hide its static forms: nbconvert shows the state that nbclient saves of it, and
+        needs the network for that.
+        """
+        return _asked_cell(self.shell) is not None
+
     def view(self, of: str | Deployment) -> GraphView:
-        """A drawing that follows: a service's graph as cells run, or a deployment as it runs."""
+        """A live drawing that follows: a service's graph as cells run, or a deployment as it runs."""
         view = GraphView(*self._drawing(of))
         self._views.append((weakref.ref(view), of))
         return view
 
-    def redraw(self) -> None:
-        """Brings every drawing on the page up to date."""
-        self._views = [(ref, of) for ref, of in self._views if ref() is not None]
-        for ref, of in self._views:
-            view = ref()
+    def display(self, of: str) -> GraphView | None:
+        """Shows the graph of a service: live on a page, else in its static forms, which follow as well."""
+        if self.on_page:
+            return self.view(of)
+        still = Still(self._drawing(of)[0])
+        self._views.append((lambda: still, of))
+        return None
+
+    def redraw(self, *, between_cells: bool = False) -> None:
+        """Brings every drawing up to date. Front ends take changes of outputs only from a running cell."""
+        self._views = [(get, of) for get, of in self._views if get() is not None]
+        for get, of in self._views:
             try:
                 drawing = self._drawing(of)
             except DynamoError:
                 continue  # a graph that is half written is shown as it was; serving it says what is wrong
-            if view is not None:
+            view = get()
+            if view is not None and not (between_cells and isinstance(view, Still)):
                 view.show(*drawing)
 
     def _drawing(self, of: str | Deployment) -> tuple[Any, Any]:
@@ -179,6 +205,12 @@ class Session(Notebook):
             known = [n for n, v in self.shell.user_ns.items() if is_service(v)]
             raise TargetError(f"this notebook has no service {name!r}", remedy=nearest(name, known))
         return value  # type: ignore[no-any-return]
+
+
+def _asked_cell(shell: Any) -> str | None:
+    """The id of the cell that a kernel was asked to run; None where front ends name none."""
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return parent.get("metadata", {}).get("cellId")  # type: ignore[no-any-return]
 
 
 def _pids(deployment: Deployment, service: str) -> list[int]:

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def bundle_of(deployment: Deployment, **kwargs: Any) -> Any:
-    """The MIME bundle; a widget only where a notebook's session follows the deployment."""
+    """The MIME bundle; a widget only where a page may be looking."""
     from dynamo_nb.notebook import current
 
     session = current()
-    if session is None:
+    if session is None or not session.on_page:
         return {**mimebundle(deployment.picture), "text/plain": repr(deployment)}
     data, metadata = session.view(deployment)._repr_mimebundle_(**kwargs)
     return {**data, "text/plain": repr(deployment)}, metadata

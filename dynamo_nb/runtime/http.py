@@ -103,6 +103,7 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
             return bound(**kwargs)
 
         route = threaded
+    del route.__wrapped__  # FastAPI would look through it and treat the route as the generator that it wraps
     route.__signature__ = _signature(endpoint)
     return route
 

@@ -192,3 +192,25 @@ def test_sections_for_services_outside_the_graph_survive(source, tmp_path):
     made = module(source, SERVICES + other + LINK)
     folder = made.export(tmp_path / "bundle", "--Elsewhere.ServiceArgs.dynamo.namespace=far")
     assert plan_of(folder).spec.config["Elsewhere"] == {"ServiceArgs": {"dynamo": {"namespace": "far"}}}
+
+
+def test_a_key_that_the_class_reads_itself_is_no_misspelling_in_a_bundle_either(hello, tmp_path):
+    path = next(p for p in hello.folder.iterdir() if p.is_file())
+    read = "self.suffix = suffix; self.more = ServiceConfig.get_instance().get('Backend', {}).get('suffixs')"
+    text = path.read_text().replace("self.suffix = suffix", read)
+    path.write_text(text.replace("dynamo_endpoint, service", "dynamo_endpoint, service, ServiceConfig"))
+    folder = hello.export(tmp_path / "bundle", "--Backend.suffixs=x")
+    assert plan_of(folder).config.as_json()["Backend"]["suffixs"] == "x"
+
+
+def test_an_interface_is_filled_in_a_bundle_as_it_was_linked(tmp_path, source):
+    cells = [
+        "from dynamo_nb import AbstractService, abstract_endpoint, depends, dynamo_endpoint, service",
+        "class Worker(AbstractService):\n    @abstract_endpoint\n    async def go(self, x: int) -> int: ...",
+        "@service\nclass Once(Worker):\n    @dynamo_endpoint()\n    async def go(self, x: int) -> int:\n        return x",
+        "@service\nclass Twice(Worker):\n    @dynamo_endpoint()\n    async def go(self, x: int) -> int:\n        return 2 * x",
+        "@service\nclass Frontend:\n    worker = depends(Worker)",
+        "Frontend.link(Twice)",
+    ]
+    folder = notebook(source, *cells).export(tmp_path / "bundle")
+    assert plan_of(folder).spec.services["Frontend"].bindings == {"worker": "Twice"}

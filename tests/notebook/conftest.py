@@ -77,10 +77,11 @@ class Shell:
 class Kernel:
     """A kernel in a process of its own, asked as a front end asks: with the ids of cells."""
 
-    def __init__(self, cwd):
+    def __init__(self, cwd, home):
         from jupyter_client.manager import KernelManager
 
-        self.manager = KernelManager(kernel_name="python3", transport="ipc")
+        # Sockets stand beside the connection file.
+        self.manager = KernelManager(transport="ipc", connection_file=str(home / "notebook.json"))
         self.manager.start_kernel(cwd=str(cwd))
         self.client = self.manager.blocking_client()
         self.client.start_channels()
@@ -131,7 +132,7 @@ def shell(dynamo_home, tmp_path, monkeypatch):
 
 @pytest.fixture
 def kernel(dynamo_home, tmp_path):
-    kernel = Kernel(tmp_path)
+    kernel = Kernel(tmp_path, dynamo_home)
     yield kernel
     kernel.close()
 
@@ -139,7 +140,7 @@ def kernel(dynamo_home, tmp_path):
 @pytest.fixture(scope="module")
 def shared_kernel(module_home, tmp_path_factory):
     """For tests that may see each other's cells."""
-    kernel = Kernel(tmp_path_factory.mktemp("notebook"))
+    kernel = Kernel(tmp_path_factory.mktemp("notebook"), module_home)
     yield kernel
     kernel.close()
 

@@ -213,7 +213,7 @@ def test_yaml_goes_over_the_decorator_and_the_constructor(my_service):
     settings = my_service.config("service:MyService", "config.yaml").services["MyService"]
     assert settings.args.workers == 4
     assert settings.args.resources.model_dump() == {"gpu": 4, "cpu": "4", "memory": "16Gi"}
-    assert settings.arguments == {"model_name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "temperature": 0.8}
+    assert settings.arguments() == {"model_name": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "temperature": 0.8}
 
 
 async def test_yaml_reaches_the_constructor_in_the_worker(my_service):
@@ -357,10 +357,11 @@ from typing import Optional
 MyService._get_service_args = _get_service_args
 """
     report = with_endpoint("MyService", "args", '[self._get_service_args("MyService"), MyService.dynamo_address()]')
-    my_service.write("reading.py", "from service import *", body, report)
+    module = my_service.folder / "service.py"
+    my_service.write("service.py", module.read_text(), body, report)
     my_service.write("staging.yaml", snippet("Overriding Service Decorator with ServiceArgs"))
     small = ["--MyService.ServiceArgs.workers=1", "--MyService.ServiceArgs.resources.gpu=0"]
-    async with await my_service.serve("reading:MyService", "staging.yaml", args=small) as deployment:
+    async with await my_service.serve("service:MyService", "staging.yaml", args=small) as deployment:
         args, address = await deployment.MyService.args()
     assert address == ["staging", "MyService"]
     assert args["dynamo"]["namespace"] == "staging"

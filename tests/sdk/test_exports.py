@@ -1,0 +1,115 @@
+import subprocess
+import sys
+
+import dynamo_nb
+import dynamo_nb.sdk
+
+
+def test_the_names_of_the_package():
+    assert dynamo_nb.__all__ == [
+        "AbstractService",
+        "Deployment",
+        "DynamoError",
+        "DynamoTransport",
+        "Graph",
+        "GraphSpec",
+        "ServiceConfig",
+        "abstract_endpoint",
+        "api",
+        "async_on_shutdown",
+        "async_on_start",
+        "depends",
+        "dynamo_api",
+        "dynamo_context",
+        "dynamo_endpoint",
+        "endpoint",
+        "liveness",
+        "on_shutdown",
+        "readiness",
+        "serve",
+        "service",
+    ]
+    assert all(getattr(dynamo_nb, name) is not None for name in dynamo_nb.__all__)
+    assert set(dynamo_nb.__all__) <= set(dir(dynamo_nb))
+    assert not hasattr(dynamo_nb, "no_such_name")
+
+
+def test_the_names_of_the_sdk():
+    assert dynamo_nb.sdk.__all__ == [
+        "AbstractService",
+        "Call",
+        "Dependency",
+        "DynamoTransport",
+        "Endpoint",
+        "Pending",
+        "ServiceDefinition",
+        "abstract_endpoint",
+        "api",
+        "async_on_shutdown",
+        "async_on_start",
+        "definition_of",
+        "depends",
+        "dynamo_api",
+        "dynamo_context",
+        "dynamo_endpoint",
+        "endpoint",
+        "is_service",
+        "liveness",
+        "on_shutdown",
+        "readiness",
+        "service",
+    ]
+
+
+HEAVY = {
+    "IPython",
+    "anywidget",
+    "fastapi",
+    "graphviz",
+    "ipykernel",
+    "ipywidgets",
+    "jupyter_client",
+    "nats",
+    "pandas",
+    "papermill",
+    "pydantic",
+    "pygraphviz",
+    "torch",
+    "uvicorn",
+}
+
+
+def loaded_by(code):
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert not loaded_by("import dynamo_nb") & HEAVY
+
+
+def test_importing_the_sdk_loads_nothing_heavy():
+    assert not loaded_by("from dynamo_nb import service, depends, dynamo_endpoint, ServiceConfig") & HEAVY
+    assert not loaded_by("import dynamo.sdk") & HEAVY
+
+
+LOADED = """
+import sys
+from dynamo.sdk import dynamo_endpoint, service
+
+@service
+class Worker:
+    @dynamo_endpoint()
+    async def loaded(self) -> list[str]:
+        return sorted({name.partition(".")[0] for name in sys.modules})
+"""
+
+
+async def test_a_worker_loads_only_what_it_runs_with(project):
+    project.write("loaded.py", LOADED)
+    async with await project.serve("loaded:Worker", kernels=True) as deployment:
+        loaded = set(await deployment.Worker.loaded())
+    assert "dynamo_nb" in loaded
+    assert not loaded & (HEAVY - {"IPython", "ipykernel", "jupyter_client", "nats", "pydantic", "fastapi", "uvicorn"})
