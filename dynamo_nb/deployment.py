@@ -158,6 +158,10 @@ class Notebook:
         """A deployment of this notebook's services began; it follows the cells from now on."""
         raise NotImplementedError
 
+    def mimebundle(self, deployment: Deployment, still: dict[str, str], **kwargs: Any) -> Any:
+        """How a deployment shows itself here. still: its forms for where nothing lives."""
+        raise NotImplementedError
+
 
 def notebook_state(space: Mapping[str, Any]) -> Notebook | None:
     """The notebook whose global names are `space`, if the extension is loaded there."""
@@ -192,7 +196,7 @@ async def start(
     plan = recipe.plan()
     chosen = new_options(plan.spec.name, detach=detach, **options)
     await start_supervisor(chosen)
-    deployment = Deployment(Path(chosen.folder), recipe)
+    deployment = Deployment(Path(chosen.folder), recipe, notebook)
     try:
         await deployment._open()
         await deployment._apply(plan)
@@ -211,12 +215,13 @@ class Deployment:
     takes time gives a Pending: await it, or call `.result()`. `state` is what was last heard from the supervisor.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, notebook: Notebook | None = None) -> None:
         self.id = folder.name
         self.folder = folder
         self.state: Message = {}
         self.listeners: list[Callable[[Deployment], None]] = []
         self._recipe = recipe
+        self._notebook = notebook
         self._plan: Plan | None = None
         self._refused: GraphSpec | str | None = None
         self._control: ControlClient | None = None
@@ -458,9 +463,10 @@ class Deployment:
         return "\n".join(lines)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        from dynamo_nb.notebook.show import bundle_of
+        from dynamo_nb.graph.draw import mimebundle
 
-        return bundle_of(self, **kwargs)
+        still = {**mimebundle(self.picture), "text/plain": repr(self)}
+        return still if self._notebook is None else self._notebook.mimebundle(self, still, **kwargs)
 
 
 def _apart_from_places(spec: GraphSpec) -> GraphSpec:

@@ -23,7 +23,6 @@ from dynamo_nb.config.service_config import COMMON
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.errors import TargetError, nearest
 from dynamo_nb.graph.graph import Graph
-from dynamo_nb.notebook.headers import config_layers
 from dynamo_nb.sdk.links import LinkBook
 from dynamo_nb.sdk.origin import Origin
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
@@ -35,6 +34,7 @@ from dynamo_nb.source import (
     slice_modules,
     slice_services,
 )
+from dynamo_nb.source.headers import config_layers
 
 NOTEBOOK = ".ipynb"
 

@@ -11,10 +11,10 @@ of labels. Edges climb only between columns, so none runs through a box or a lab
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from statistics import fmean
 
 from dynamo_nb.graph.layout import DENSE, Group, Layout, Point, Route, Size
@@ -57,24 +57,26 @@ class _Place:
 
 def lay_out(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], groups: Sequence[Group] = ()) -> Layout:
     """As `layout.lay_out`."""
-    order, turned = _acyclic(len(boxes), edges)
-    places = _boxes(boxes, edges, groups, _ranks(order, edges, turned))
-    ways = [_way(places, edge, i in turned, i + len(groups) + len(boxes), len(edges)) for i, edge in enumerate(edges)]
+    places = _boxes(boxes, edges, groups)
+    turned = {i for i, (source, target, _) in enumerate(edges) if places[source].column > places[target].column}
+    ways = [_way(places, edge, i in turned, len(places) + len(groups) + i, len(edges)) for i, edge in enumerate(edges)]
     everything = places + [place for way in ways for place in way[1:-1]]
     columns: list[list[_Place]] = [[] for _ in range(max((p.column + 1 for p in everything), default=0))]
     for place in everything:
         columns[place.column].append(place)
     _order(columns)
-    insides = _stand(everything, [group.label[1] for group in groups])
+    insides = [[p for p in everything if p.block == i] for i in range(len(groups))]
+    _stand(columns, [group.label[1] for group in groups])
 
     widths = [max(p.width for p in column) for column in columns]
     for group, inside in zip(groups, insides, strict=True):
         first = min(p.column for p in inside)
         widths[first] = max(widths[first], group.label[0])
-    climbs = [max(abs(p.y - q.y) for p in column for q in p.after or [p]) for column in columns[:-1]]
-    bends = [min(max(_BEND, climb / 3), _CLIMB) for climb in climbs]
-    lefts = list(accumulate((w + b for w, b in zip(widths, bends, strict=False)), initial=0.0))[: len(columns)]
-    spans = [(left, left + width) for left, width in zip(lefts, widths, strict=True)]
+    spans, x = [], _MARGIN if groups else 0.0
+    for column, width in zip(columns, widths, strict=True):
+        spans.append((x, x + width))
+        climb = max((abs(p.y - q.y) for p in column for q in p.after), default=0.0)
+        x += width + min(max(_BEND, climb / 3), _CLIMB)
     frames = [
         (
             min(spans[p.column][0] for p in inside) - _MARGIN,
@@ -84,3 +86,110 @@ def lay_out(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], group
         )
         for group, inside in zip(groups, insides, strict=True)
     ]
+    right = max([right for _, right in spans] + [right for _, _, right, _ in frames], default=0.0)
+    bottom = max([p.y + p.below for p in everything] + [bottom for *_, bottom in frames], default=0.0)
+    return Layout(
+        (right, bottom),
+        tuple((sum(spans[p.column]) / 2, p.y) for p in places),
+        tuple(
+            _route(way, spans, i in turned, label) if way else _loop(places[source], spans, boxes[source], label)
+            for i, (way, (source, _, label)) in enumerate(zip(ways, edges, strict=True))
+        ),
+        tuple(frames),
+    )
+
+
+def _boxes(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], groups: Sequence[Group]) -> list[_Place]:
+    group = {member: i for i, group in enumerate(groups) for member in group.members}
+    step = 1 if len(edges) > DENSE else 2
+    places = []
+    for i, (rank, (width, height)) in enumerate(zip(_ranks(len(boxes), edges), boxes, strict=True)):
+        loop = max((_LOOP + label[1] for source, target, label in edges if source == target == i), default=0.0)
+        callers = [group[source] for source, target, _ in edges if target == i and source in group]
+        level = group.get(i, fmean(callers or [0]) + 0.5 if groups else 0)
+        block = group.get(i, len(groups) + i if groups else 0)
+        places.append(_Place(rank * step, block, level, width, height / 2 + loop, height / 2, _BOX_ROOM))
+    return places
+
+
+def _ranks(count: int, edges: Sequence[tuple[int, int, Size]]) -> list[int]:
+    """A rank for every box: an edge leads to a higher one, unless a walk from the first boxes finds it to turn back."""
+    out: list[list[int]] = [[] for _ in range(count)]
+    for source, target, _ in edges:
+        out[source].append(target)
+    forward: list[list[int]] = [[] for _ in range(count)]
+    incoming = [0] * count
+    left: list[int] = []
+    entered: set[int] = set()
+    finished: set[int] = set()
+    for root in range(count):
+        walk = [] if root in entered else [(root, iter(out[root]))]
+        entered.add(root)
+        while walk:
+            box, targets = walk[-1]
+            if (target := next(targets, None)) is None:
+                walk.pop()
+                finished.add(box)
+                left.append(box)
+                continue
+            if target not in entered:
+                entered.add(target)
+                walk.append((target, iter(out[target])))
+            elif target not in finished:
+                continue
+            forward[box].append(target)
+            incoming[target] += 1
+    ranks = [0] * count
+    for box in reversed(left):
+        for target in forward[box]:
+            ranks[target] = max(ranks[target], ranks[box] + 1)
+    for box in left:  # shorter edges: who calls more than call it stands close to what it calls
+        if len(forward[box]) > incoming[box]:
+            ranks[box] = min(ranks[target] for target in forward[box]) - 1
+    return ranks
+
+
+def _way(places: list[_Place], edge: tuple[int, int, Size], turned: bool, block: int, edges: int) -> list[_Place]:
+    """The places of an edge from left to right with those of its ends; none for an edge from a box to itself."""
+    source, target, label = edge
+    if source == target:
+        return []
+    start, end = (places[target], places[source]) if turned else (places[source], places[target])
+    block = start.block if start.block == end.block else block
+    middle = None if edges > DENSE or not label[0] else (start.column + end.column) // 4 * 2 + 1
+    way = [start]
+    for column in range(start.column + 1, end.column):
+        width, above = (label[0], _LIFT + label[1] / 2) if column == middle else (0.0, 0.0)
+        way.append(_Place(column, block, (start.level + end.level) / 2, width, above, 0.0, _LINE_ROOM))
+    way.append(end)
+    for one, other in pairwise(way):
+        one.after.append(other)
+        other.before.append(one)
+    return way
+
+
+def _order(columns: list[list[_Place]]) -> None:
+    """Sort each column by where the neighbours stand, to and fro, and keep the order with the fewest crossings."""
+    for column in columns:
+        column.sort(key=lambda p: p.level)
+        _settle(column, [0.0] * len(column))
+    best, fewest = [list(column) for column in columns], _crossings(columns)
+    for sweep in range(_SWEEPS):
+        for column in columns if sweep % 2 == 0 else reversed(columns):
+            wanted = {p: _pull(p, p.before if sweep % 2 == 0 else p.after) for p in column}
+            column.sort(key=lambda p: (p.level, wanted[p]))  # noqa: B023
+            _settle(column, [wanted[p] for p in column])
+        if (crossings := _crossings(columns)) < fewest:
+            best, fewest = [list(column) for column in columns], crossings
+    columns[:] = best
+
+
+def _crossings(columns: list[list[_Place]]) -> int:
+    total = 0
+    for column in columns:
+        at = {p: i for i, p in enumerate(q for c in columns[p.column + 1 : p.column + 2] for q in c)}
+    return total
+
+
+def _stand(columns, labels):
+    ...

@@ -11,10 +11,10 @@ from dynamo_nb.cli import Console, run
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.deployment import Recipe, layers_of, start
 from dynamo_nb.errors import DeploymentError, TargetError
-from dynamo_nb.notebook.headers import CONFIG, SERVICE, header_of
 from dynamo_nb.notebook.session import NAME, Session
 from dynamo_nb.program import live
 from dynamo_nb.sdk.call import portal
+from dynamo_nb.source.headers import CONFIG, SERVICE, header_of
 
 
 class NotebookConsole(Console):

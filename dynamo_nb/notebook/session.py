@@ -19,13 +19,13 @@ from dynamo_nb.config.layers import Layer
 from dynamo_nb.deployment import Deployment, Notebook
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.graph.graph import Graph
-from dynamo_nb.notebook.headers import config_layers, flags_of
 from dynamo_nb.notebook.still import Still
 from dynamo_nb.notebook.view import GraphView
 from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
+from dynamo_nb.source.headers import config_layers, flags_of
 
 NAME = "__dynamo_notebook__"
 """Under which the session stands among the notebook's global names."""
@@ -150,6 +150,12 @@ class Session(Notebook):
         # Called on another thread; widgets belong to the kernel's own.
         if (kernel := getattr(self.shell, "kernel", None)) is not None and (loop := kernel.io_loop) is not None:
             loop.add_callback(self.redraw, between_cells=True)
+
+    def mimebundle(self, deployment: Deployment, still: dict[str, str], **kwargs: Any) -> Any:
+        if not self.on_page:
+            return still
+        data, metadata = self.view(deployment)._repr_mimebundle_(**kwargs)
+        return {**data, **still}, metadata
 
     # --- drawings --------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from dynamo_nb.config.layers import Layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.errors import DefinitionError
-from dynamo_nb.source import Cell, services_in
+from dynamo_nb.source.cells import Cell
+from dynamo_nb.source.services import services_in
 
 SERVICE, CONFIG = "%%dynamo_service", "%%dynamo_config"
 
