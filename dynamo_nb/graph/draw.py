@@ -18,6 +18,6 @@ def mimebundle(picture: Picture) -> dict[str, str]:
     bundle = {"text/plain": text(picture)}
     try:
         bundle["image/svg+xml"] = svg(picture)
-    except Exception:  # a Graphviz that cannot be loaded, say: its wheel needs a few libraries of the system
+    except Exception:  # a picture on which Graphviz fails, say
         return bundle
     return bundle

@@ -11,10 +11,11 @@ of labels. Edges climb only between columns, so none runs through a box or a lab
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
+from math import inf
 from statistics import fmean
 
 from dynamo_nb.graph.layout import DENSE, Group, Layout, Point, Route, Size
@@ -26,13 +27,13 @@ _LIFT = 9.0
 _LOOP = 22.0
 """How high an edge from a box to itself rises over it."""
 _ASIDE = 8.0
-"""How far below the middle of a box a turned edge starts and ends: its counterpart may be at the middle."""
+"""Between edges that leave a box and edges that arrive at the same side of it."""
 _TIP = 7.0
 _MARGIN, _APART = 14.0, 12.0
 """From a frame to what is in it, and to the next frame."""
 _BEND, _CLIMB = 24.0, 72.0
 """The room between columns: the least, and the most, for lines that climb far."""
-_SWEEPS = 12
+_SWEEPS = 8
 """To and fro; drawings of a dozen boxes stand still after four."""
 
 
@@ -50,9 +51,14 @@ class _Place:
     above: float
     below: float
     room: float
+    turned: bool = False
     y: float = 0.0
     before: list[_Place] = field(default_factory=list)
     after: list[_Place] = field(default_factory=list)
+
+    @property
+    def line(self) -> bool:
+        return self.room == _LINE_ROOM
 
 
 def lay_out(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], groups: Sequence[Group] = ()) -> Layout:
@@ -69,6 +75,9 @@ def lay_out(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], group
     _stand(columns, [group.label[1] for group in groups])
 
     widths = [max(p.width for p in column) for column in columns]
+    for source, target, label in edges:
+        if source == target and len(edges) <= DENSE:
+            widths[places[source].column] = max(widths[places[source].column], label[0])
     for group, inside in zip(groups, insides, strict=True):
         first = min(p.column for p in inside)
         widths[first] = max(widths[first], group.label[0])
@@ -92,7 +101,7 @@ def lay_out(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], group
         (right, bottom),
         tuple((sum(spans[p.column]) / 2, p.y) for p in places),
         tuple(
-            _route(way, spans, i in turned, label) if way else _loop(places[source], spans, boxes[source], label)
+            _route(way, spans, turned=i in turned) if way else _loop(places[source], spans, boxes[source][1], label)
             for i, (way, (source, _, label)) in enumerate(zip(ways, edges, strict=True))
         ),
         tuple(frames),
@@ -119,18 +128,17 @@ def _ranks(count: int, edges: Sequence[tuple[int, int, Size]]) -> list[int]:
         out[source].append(target)
     forward: list[list[int]] = [[] for _ in range(count)]
     incoming = [0] * count
-    left: list[int] = []
     entered: set[int] = set()
-    finished: set[int] = set()
+    finished: dict[int, None] = {}
     for root in range(count):
         walk = [] if root in entered else [(root, iter(out[root]))]
         entered.add(root)
         while walk:
             box, targets = walk[-1]
-            if (target := next(targets, None)) is None:
+            target = next(targets, -1)
+            if target < 0:
                 walk.pop()
-                finished.add(box)
-                left.append(box)
+                finished[box] = None
                 continue
             if target not in entered:
                 entered.add(target)
@@ -140,10 +148,10 @@ def _ranks(count: int, edges: Sequence[tuple[int, int, Size]]) -> list[int]:
             forward[box].append(target)
             incoming[target] += 1
     ranks = [0] * count
-    for box in reversed(left):
+    for box in reversed(finished):
         for target in forward[box]:
             ranks[target] = max(ranks[target], ranks[box] + 1)
-    for box in left:  # shorter edges: who calls more than call it stands close to what it calls
+    for box in finished:  # shorter edges: who calls more than call it stands close to what it calls
         if len(forward[box]) > incoming[box]:
             ranks[box] = min(ranks[target] for target in forward[box]) - 1
     return ranks
@@ -156,11 +164,11 @@ def _way(places: list[_Place], edge: tuple[int, int, Size], turned: bool, block:
         return []
     start, end = (places[target], places[source]) if turned else (places[source], places[target])
     block = start.block if start.block == end.block else block
-    middle = None if edges > DENSE or not label[0] else (start.column + end.column) // 4 * 2 + 1
+    middle = -1 if edges > DENSE else (start.column + end.column) // 4 * 2 + 1
     way = [start]
     for column in range(start.column + 1, end.column):
         width, above = (label[0], _LIFT + label[1] / 2) if column == middle else (0.0, 0.0)
-        way.append(_Place(column, block, (start.level + end.level) / 2, width, above, 0.0, _LINE_ROOM))
+        way.append(_Place(column, block, (start.level + end.level) / 2, width, above, 0.0, _LINE_ROOM, turned))
     way.append(end)
     for one, other in pairwise(way):
         one.after.append(other)
@@ -169,27 +177,146 @@ def _way(places: list[_Place], edge: tuple[int, int, Size], turned: bool, block:
 
 
 def _order(columns: list[list[_Place]]) -> None:
-    """Sort each column by where the neighbours stand, to and fro, and keep the order with the fewest crossings."""
+    """Sort the columns so that few edges cross: each by where the neighbours in the one before it stand, or after."""
     for column in columns:
-        column.sort(key=lambda p: p.level)
+        column.sort(key=lambda place: place.level)
         _settle(column, [0.0] * len(column))
-    best, fewest = [list(column) for column in columns], _crossings(columns)
-    for sweep in range(_SWEEPS):
-        for column in columns if sweep % 2 == 0 else reversed(columns):
-            wanted = {p: _pull(p, p.before if sweep % 2 == 0 else p.after) for p in column}
-            column.sort(key=lambda p: (p.level, wanted[p]))  # noqa: B023
-            _settle(column, [wanted[p] for p in column])
+    best, fewest = list(map(tuple, columns)), _crossings(columns)
+    for i in range(_SWEEPS):
+        _sweep(columns, back=i % 2 == 1, alone=False)
         if (crossings := _crossings(columns)) < fewest:
-            best, fewest = [list(column) for column in columns], crossings
-    columns[:] = best
+            best, fewest = list(map(tuple, columns)), crossings
+    columns[:] = map(list, best)
 
 
 def _crossings(columns: list[list[_Place]]) -> int:
     total = 0
-    for column in columns:
-        at = {p: i for i, p in enumerate(q for c in columns[p.column + 1 : p.column + 2] for q in c)}
+    for column, following in pairwise(columns):
+        at = {id(place): i for i, place in enumerate(following)}
+        seen: list[int] = []
+        for place in column:
+            ends = sorted(at[id(end)] for end in place.after)
+            total += sum(len(seen) - bisect_right(seen, end) for end in ends)
+            for end in ends:
+                insort(seen, end)
     return total
 
 
-def _stand(columns, labels):
-    ...
+def _stand(columns: list[list[_Place]], labels: Sequence[float]) -> None:
+    """Give every place its y: first within its block, then the blocks are put one below the other where they meet."""
+    blocks: dict[int, list[_Place]] = {}
+    for place in (place for column in columns for place in column):
+        blocks.setdefault(place.block, []).append(place)
+    order = sorted(blocks, key=lambda block: (blocks[block][0].level, fmean(place.y for place in blocks[block])))
+    floors = [-inf] * len(columns)
+    stand: set[int] = set()
+    top = inf
+    for block in order:
+        inside = blocks[block]
+        parts = [list(part) for _, part in groupby(inside, key=lambda place: place.column)]
+        _straighten(parts)
+        head, foot = (labels[block] + _MARGIN, _MARGIN) if block < len(labels) else (0.0, 0.0)
+        room = _APART / 2 if block < len(labels) else inside[0].room
+        upper = min(place.y - place.above for place in inside) - head
+        lower = max(place.y + place.below for place in inside) + foot
+        reach = slice(inside[0].column, inside[-1].column + 1)
+        pulls = [end.y - place.y for place in inside for end in place.before + place.after if end.block in stand]
+        shift = max([fmean(pulls or [0.0])] + [floor - (upper - room) for floor in floors[reach]])
+        for place in inside:
+            place.y += shift
+        floors[reach] = [lower + shift + room] * len(floors[reach])
+        top = min(top, upper + shift)
+        stand.add(block)
+    for place in (place for column in columns for place in column):
+        place.y -= top
+
+
+def _straighten(columns: list[list[_Place]]) -> None:
+    """Give the places of one block heights of their own."""
+    for column in columns:
+        _settle(column, [0.0] * len(column))
+    for i in range(_SWEEPS):
+        _sweep(columns, back=i % 2 == 1, alone=True)
+    above = {id(lower): upper for column in columns for upper, lower in pairwise(column)}
+    below = {id(upper): lower for column in columns for upper, lower in pairwise(column)}
+    lines = [place for column in columns for place in column if place.line and not place.before[0].line]
+    for start in lines * 2:  # the second time in the room that the others left
+        line = [start]
+        while line[-1].after[0].line:
+            line.append(line[-1].after[0])
+        least = max((above[id(p)].y + _apart(above[id(p)], p) for p in line if id(p) in above), default=-inf)
+        most = min((below[id(p)].y - _apart(p, below[id(p)]) for p in line if id(p) in below), default=inf)
+        if least <= most:
+            y = min(max(fmean(place.y for place in line), least), most)
+            for place in line:
+                place.y = y
+
+
+def _apart(upper: _Place, lower: _Place) -> float:
+    return upper.below + upper.room + lower.room + lower.above
+
+
+def _sweep(columns: list[list[_Place]], *, back: bool, alone: bool) -> None:
+    """Move each place towards its neighbours in the column before it (back: after it), and sort the columns by that.
+
+    alone: towards those of its block only, and in the order that they have.
+    """
+    for column in reversed(columns) if back else columns:
+        wanted: dict[int, float] = {}
+        for place in column:
+            near = [p.y for p in (place.after if back else place.before) if not alone or p.block == place.block]
+            wanted[id(place)] = fmean(near) if near else place.y
+        if not alone:
+            column.sort(key=lambda place: (place.level, wanted[id(place)]))
+        _settle(column, [wanted[id(place)] for place in column])
+
+
+def _settle(column: list[_Place], wanted: list[float]) -> None:
+    """Put each place as near to where it is wanted as the others let it, by least squares: pool adjacent violators."""
+    offset, offsets = 0.0, [0.0]
+    for upper, lower in pairwise(column):
+        offset += _apart(upper, lower)
+        offsets.append(offset)
+    pools: list[tuple[float, int]] = []
+    for want, offset in zip(wanted, offsets, strict=True):
+        total, count = want - offset, 1
+        while pools and pools[-1][0] / pools[-1][1] >= total / count:
+            total, count = total + pools[-1][0], count + pools[-1][1]
+            pools.pop()
+        pools.append((total, count))
+    starts = [total / count for total, count in pools for _ in range(count)]
+    for place, start, offset in zip(column, starts, offsets, strict=True):
+        place.y = start + offset
+
+
+def _route(way: list[_Place], spans: list[Point], *, turned: bool) -> Route:
+    """Level through the columns, climbing between them."""
+    start, end = way[0], way[-1]
+    left, right = sum(spans[start.column]) / 2 + start.width / 2, sum(spans[end.column]) / 2 - end.width / 2
+    up, down = _port(start, way[1], start.after), _port(end, way[-2], end.before)
+    knots = [(left, up), (max(left + _TIP, spans[start.column][1]), up)]
+    knots += [(x, place.y) for place in way[1:-1] for x in spans[place.column]]
+    knots += [(min(right - _TIP, spans[end.column][0]), down), (right, down)]
+    if turned:
+        knots.reverse()
+    x, y = tip = knots.pop()
+    knots.append((x + _TIP if turned else x - _TIP, y))
+    points = knots[:1]
+    for (x0, y0), (x1, y1) in pairwise(dict.fromkeys(knots)):
+        points += [((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1), (x1, y1)]
+    labels = [(sum(spans[place.column]) / 2, place.y - _LIFT) for place in way[1:-1] if place.width]
+    return Route(tuple(points), tip, labels[0] if labels else None)
+
+
+def _port(box: _Place, place: _Place, side: list[_Place]) -> float:
+    """Where an edge meets a box: in the middle, or beside each other where some edges leave and others arrive."""
+    if not any(other.turned for other in side):
+        return box.y
+    at = sorted(side, key=lambda other: other.y).index(place)
+    return box.y + (at - (len(side) - 1) / 2) * min(_ASIDE, (2 * box.below - _MARGIN) / len(side))
+
+
+def _loop(place: _Place, spans: list[Point], height: float, label: Size) -> Route:
+    x, top = sum(spans[place.column]) / 2, place.y - height / 2
+    points = (x + 10, top), (x + 26, top - 1.3 * _LOOP), (x - 10, top - 1.3 * _LOOP), (x - 10, top - _TIP)
+    return Route(points, (x - 10, top), (x, top - _LOOP - label[1] / 2))

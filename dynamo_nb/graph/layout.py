@@ -1,4 +1,4 @@
-"""Where things stand in a drawing: Graphviz lays boxes out, in this process.
+"""Where things stand in a drawing: Graphviz lays boxes out, in this process; where it cannot be loaded, `layers` does.
 
 Graphviz is given boxes of known size and no text at all. Measuring text would make it load the machine's fonts: a
 quarter of a second, warnings of fontconfig on stderr, and a drawing that differs from machine to machine.
@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 Point = tuple[float, float]
@@ -51,6 +52,10 @@ class Layout:
 
 def lay_out(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], groups: Sequence[Group] = ()) -> Layout:
     """A place for every box. edges: source and target as indices of boxes, and the size of the label."""
+    if not _has_graphviz():
+        from dynamo_nb.graph import layers
+
+        return layers.lay_out(boxes, edges, groups)
     with _lock:
         drawn = json.loads(_graphviz(boxes, edges, groups))
     _, _, width, height = _numbers(drawn["bb"])
@@ -78,6 +83,15 @@ def lay_out(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], group
         tuple(route(routes[i]) for i in range(len(edges))),
         tuple(frame(things[f"cluster_{i}"]["bb"]) for i in range(len(groups))),
     )
+
+
+@cache
+def _has_graphviz() -> bool:
+    try:
+        import pygraphviz  # noqa: F401
+    except ImportError:  # not installed, or a library of the system that its wheel is linked with
+        return False
+    return True
 
 
 def _graphviz(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], groups: Sequence[Group]) -> bytes:

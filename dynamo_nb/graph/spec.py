@@ -92,7 +92,10 @@ class GraphSpec(_Value):
         local = [self.fingerprint(t) for t in spec.bindings.values() if t and not self.services[t].enabled]
         own = spec.model_dump(exclude={"workers", "labels", "running"})
         config = _without_workers(self.config.get(service, {}))
-        namespaces = {name: s.namespace for name, s in self.services.items()}
+        # Also of those it is not linked to: code may call them by their address. Not of all, so that a service can be
+        # added to a graph without a new start of the others.
+        declared = [edge.target for edge in self.edges if edge.source == service and edge.target in self.services]
+        namespaces = {name: self.services[name].namespace for name in sorted(declared)}
         content = [own, config, self.config.get("Common", {}), namespaces, local]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 

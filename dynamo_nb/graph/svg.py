@@ -1,4 +1,4 @@
-"""A graph as SVG: Graphviz says where things stand, the shapes are drawn here.
+"""A graph as SVG: `layout` says where things stand, the shapes are drawn here.
 
 It stands in a page by itself (JupyterLab makes it an image, GitHub too) or inline (nbconvert, the graph widget), light
 or dark. So colours are attributes first, for renderers without CSS; a style sheet turns them dark; lines and words that
@@ -51,7 +51,7 @@ _STYLE = """\
 
 
 def svg(picture: Picture) -> str:
-    """The drawing as one `<svg>` element, the same bytes for the same picture on every machine.
+    """The drawing as one `<svg>` element, the same bytes for the same picture on every machine that has Graphviz.
 
     Nodes and edges are groups with the ids `service:A` and `edge:A->B`; nodes have `data-service` and `data-state`.
     """

@@ -273,8 +273,3 @@ assert bundle["image/svg+xml"].startswith("<svg")
     env = {"FONTCONFIG_FILE": "/nonexistent", "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_without_graphviz_the_text_remains(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pygraphviz", None)
-    assert mimebundle(DISAGG) == {"text/plain": text(DISAGG)}
