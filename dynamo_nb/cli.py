@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
 
 # Newer versions of typer have a click of their own, older ones use the package: this is the class of either.
 _UsageError: Any = typer.BadParameter.__bases__[0]
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="dynamo",
@@ -59,7 +61,9 @@ class Console:
         print(value, flush=True)
 
     def serve(self, recipe: Any, options: dict[str, Any], detach: bool) -> Any:
-        return asyncio.run(_foreground(recipe, options, detach=detach))
+        if not asyncio.run(_foreground(recipe, options, detach=detach)):
+            raise KeyboardInterrupt
+        return None
 
     def record(self, which: str | None) -> Any:
         """The deployment that a verb is about."""
@@ -104,6 +108,7 @@ def serve(
     namespace: NamespaceOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="return, and leave it running")] = False,
     kernels: Annotated[bool, typer.Option("--kernels/--no-kernels", help="workers are Jupyter kernels")] = True,
+    grace: Annotated[float, typer.Option(help="seconds for a worker to finish what it holds")] = 30.0,
 ) -> Any:
     """Serve a graph; Ctrl-C drains and stops it."""
     from dataclasses import replace
@@ -115,7 +120,7 @@ def serve(
     if dry_run:
         console.show(_dry_run(recipe.plan()))
         return None
-    options = serving_options(nats=nats, host=worker_host, http_host=host, http_port=port, kernels=kernels)
+    options = serving_options(nats=nats, host=worker_host, http_host=host, http_port=port, kernels=kernels, grace=grace)
     return console.serve(recipe, options, detach)
 
 
@@ -240,19 +245,20 @@ def logs(
     known = set(_ask(record, "status")["services"])
     if service is not None and service not in known:
         raise DeploymentError(f"{record.id} has no service {service!r}", remedy=nearest(service, known))
-    tail = LogTail(record.folder / "logs", service, lines)
-    for line in tail.read():
-        console.show(line)
-    while follow and record.alive:
+    with closing(LogTail(record.folder / "logs", service, lines)) as tail:
         for line in tail.read():
             console.show(line)
-        time.sleep(LogTail.PAUSE)
+        while follow and record.alive:
+            time.sleep(LogTail.PAUSE)
+            for line in tail.read():
+                console.show(line)
 
 
 @app.command()
 def clean(context: typer.Context) -> None:
     """Remove what a crash left behind: processes and folders of deployments whose supervisor is gone."""
     from dynamo_nb.deploy.home import records, remove
+    from dynamo_nb.deploy.orphans import kill_descendants
     from dynamo_nb.deploy.provisioner import kill_group
 
     console = _console(context)
@@ -260,6 +266,7 @@ def clean(context: typer.Context) -> None:
     for record in left:
         for process in record.processes:
             if process.alive:
+                kill_descendants(process.pid)
                 kill_group(process.pid)
         remove(record.folder)
         console.show(f"removed {record.id}")
@@ -296,40 +303,60 @@ def _dry_run(plan: Any) -> str:
     )
 
 
-async def _foreground(recipe: Any, options: dict[str, Any], *, detach: bool) -> None:
+async def _foreground(recipe: Any, options: dict[str, Any], *, detach: bool) -> bool:
+    """Serves until it is told to stop; gives False if it did not end in order."""
     from dynamo_nb.deploy.logs import LogTail
     from dynamo_nb.deployment import on_portal, start
 
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, at_once = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (at_once if stop.is_set() else stop).set()
+
     for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, stop.set)
+        loop.add_signal_handler(signum, signalled)
     starting = asyncio.ensure_future(on_portal(lambda: start(recipe, options, detach=detach)))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
         await asyncio.wait([starting])
-        return
+        print("stopped before it was ready", flush=True)
+        return False
     deployment = starting.result()
     print(repr(deployment), flush=True)
     if detach:
         print(f"it goes on without this terminal; dynamo stop {deployment.id} ends it", flush=True)
         stopping.cancel()
-        return
-    tail = LogTail(deployment.folder / "logs", None, None)
-    while not stop.is_set() and not deployment.ended:
-        for line in tail.read():
-            print(line, flush=True)
-        await asyncio.wait([stopping], timeout=LogTail.PAUSE)
-    if stop.is_set():
+        await on_portal(deployment._leave)
+        return True
+    with closing(LogTail(deployment.folder / "logs")) as tail:
+
+        async def show_until(done: Callable[[], bool], *events: asyncio.Future[Any]) -> None:
+            while not done():
+                for line in tail.read():
+                    print(line, flush=True)
+                await asyncio.wait(events, timeout=LogTail.PAUSE)
+            for line in tail.read():
+                print(line, flush=True)
+
+        await show_until(lambda: stop.is_set() or deployment.ended, stopping)
+        if not stop.is_set():
+            stopping.cancel()
+            raise DeploymentError("the deployment was stopped from elsewhere", remedy="`dynamo ps` lists what runs")
         print("draining; once more Ctrl-C stops at once", flush=True)
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(signum)
-        await deployment.stop()
+        drained, hurried = asyncio.ensure_future(deployment.stop()), asyncio.ensure_future(at_once.wait())
+        await show_until(lambda: drained.done() or at_once.is_set(), drained, hurried)
+        hurried.cancel()
+        if not drained.done():  # the supervisor does the rest, as its owner ends here
+            drained.cancel()
+            await asyncio.wait([drained])
+            await on_portal(deployment._leave)
+            return False
+        drained.result()
         print("stopped", flush=True)
-        return
-    raise DeploymentError("the deployment was stopped from elsewhere", remedy="`dynamo ps` lists what runs")
+    return True
 
 
 async def _listing() -> str:
@@ -384,7 +411,7 @@ def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
         try:
             result = await client.request(verb, **args)
             if wait:
-                await client.wait_closed()
+                await record.supervisor.ended()
             return result
         finally:
             await client.close()
@@ -393,7 +420,7 @@ def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
 
 
 def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(arguments of the verb, words of configuration): `--Service.key value` and `--Service.key=value` are the latter."""
+    """(arguments of the verb, words of configuration). The latter: `--Service.key value` or `--Service.key=value`."""
     verb, words = [], []
     rest = iter(argv)
     for token in rest:
@@ -418,7 +445,9 @@ def run(argv: Sequence[str], console: Console) -> Any:
         usage = context.get_usage() if context is not None else "dynamo --help"
         raise DynamoError(error.format_message(), remedy=usage) from None
     except typer.Abort:
-        return None
+        shown = _INTERRUPTED
+    if shown == _INTERRUPTED:  # what Ctrl-C becomes on its way
+        raise KeyboardInterrupt
     return None if isinstance(shown, int) else shown  # `--help` gives its exit status
 
 
@@ -430,4 +459,4 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)

@@ -6,18 +6,23 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+import psutil
 
 from dynamo_nb.config.arguments import arguments_layer
 from dynamo_nb.config.effective import EffectiveConfig, resolve
 from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.deploy.control import ControlClient, Message
+from dynamo_nb.deploy.fleet import DRAIN_GRACE
+from dynamo_nb.deploy.home import ProcessId
 from dynamo_nb.deploy.launch import new_options, start_supervisor
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
-from dynamo_nb.errors import DeploymentError, DynamoError, nearest
+from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoSuchService, nearest
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec
@@ -26,6 +31,7 @@ from dynamo_nb.runtime.client import Client
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
 from dynamo_nb.sdk.call import Call, Pending, portal
+from dynamo_nb.sdk.context import importing
 from dynamo_nb.sdk.origin import origin_of
 from dynamo_nb.sdk.service import definition_of
 from dynamo_nb.source import CodeTree
@@ -111,6 +117,7 @@ def serve(
     http_port: int | None = None,
     detach: bool = False,
     kernels: bool = True,
+    grace: float = DRAIN_GRACE,
 ) -> Pending[Deployment]:
     """Serves the graph of `entry`: `deployment = await serve(Frontend, "config.yaml", {"Backend.suffix": "!"})`.
 
@@ -121,6 +128,7 @@ def serve(
     host: address on which workers accept calls from other machines (default: this machine only).
     http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000; 0: a free port).
     detach: outlives this process. kernels: workers are Jupyter kernels that one can look into.
+    grace: seconds that a worker has to finish the requests it holds before it is stopped.
 
     Await it, or call `.result()` where nothing can be awaited. It returns when every worker is ready; on any error
     nothing is left running.
@@ -128,6 +136,9 @@ def serve(
     frame = sys._getframe(1)
     space = frame.f_globals
     where = f"serve(…), {origin_of(frame)}"
+    if module := importing.get():
+        remedy = 'put it under `if __name__ == "__main__":`'
+        raise DeploymentError(f"importing {module} would serve {entry.__name__} again", where=where, remedy=remedy)
     in_notebook = notebook_state(space)
 
     def program() -> Program:
@@ -138,7 +149,9 @@ def serve(
         cells = in_notebook.config_layers() if in_notebook is not None else []
         return layers_of([*cells, *configs], where=where)
 
-    options = serving_options(nats=nats, host=host, http_host=http_host, http_port=http_port, kernels=kernels)
+    options = serving_options(
+        nats=nats, host=host, http_host=http_host, http_port=http_port, kernels=kernels, grace=grace
+    )
     recipe = Recipe(program, layers, namespace)
     return Pending(lambda: on_portal(lambda: start(recipe, options, detach=detach, notebook=in_notebook)))
 
@@ -170,7 +183,13 @@ def notebook_state(space: Mapping[str, Any]) -> Notebook | None:
 
 
 def serving_options(
-    *, nats: str | None, host: str | None, http_host: str | None, http_port: int | None, kernels: bool
+    *,
+    nats: str | None,
+    host: str | None,
+    http_host: str | None,
+    http_port: int | None,
+    kernels: bool,
+    grace: float = DRAIN_GRACE,
 ) -> dict[str, Any]:
     """Options of the supervisor, from what was given or the environment."""
     return {
@@ -179,14 +198,36 @@ def serving_options(
         "http_host": http_host or os.environ.get("DYNAMO_HOST") or DEFAULT_HOST,
         "http_port": int(os.environ.get("DYNAMO_PORT") or DEFAULT_PORT) if http_port is None else http_port,
         "kernels": kernels,
+        "grace": grace,
     }
 
 
 async def on_portal(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs a coroutine on the portal's loop, from any loop: a deployment's own connections live there."""
-    if asyncio.get_running_loop() is portal.loop:
+    """Runs a coroutine on the portal's loop, from any loop: a deployment's own connections live there.
+
+    When it is cancelled it returns after the coroutine has undone what it began.
+    """
+    here = asyncio.get_running_loop()
+    if here is portal.loop:
         return await start()
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(start(), portal.loop))
+    ended = asyncio.Event()
+    tasks: list[asyncio.Task[T]] = []
+
+    def begin() -> None:
+        tasks.append(portal.loop.create_task(start()))
+        tasks[0].add_done_callback(lambda _: here.is_closed() or here.call_soon_threadsafe(ended.set))
+
+    def cancel() -> None:
+        tasks[0].cancel()
+
+    portal.loop.call_soon_threadsafe(begin)
+    try:
+        await ended.wait()
+    except asyncio.CancelledError:
+        portal.loop.call_soon_threadsafe(cancel)
+        await ended.wait()
+        raise
+    return tasks[0].result()
 
 
 async def start(
@@ -225,6 +266,7 @@ class Deployment:
         self._plan: Plan | None = None
         self._refused: GraphSpec | str | None = None
         self._control: ControlClient | None = None
+        self._supervisor: ProcessId | None = None
         self._runtimes: dict[asyncio.AbstractEventLoop, asyncio.Task[DistributedRuntime]] = {}
         self._clients: dict[tuple[DistributedRuntime, str, str, str], Client] = {}
         self._closing: asyncio.Task[None] | None = None
@@ -234,6 +276,8 @@ class Deployment:
     async def _open(self) -> None:
         self._control = await ControlClient.connect(self.folder / "control.sock", self._heard)
         self._heard(await self._control.request("watch"))
+        with suppress(psutil.NoSuchProcess):
+            self._supervisor = ProcessId.of(self.state["pid"])
         self._closing = asyncio.create_task(self._follow_end())
 
     def _heard(self, state: Message) -> None:
@@ -275,12 +319,25 @@ class Deployment:
         self._plan = plan
 
     async def _stop(self) -> None:
-        if self._control is None or self._control.closed:
-            return
-        await self._control.request("stop")
-        await self._control.wait_closed()
+        if self._control is None:
+            with suppress(ConnectError):
+                self._control = await ControlClient.connect(self.folder / "control.sock")
+        if self._control is not None and not self._control.closed:
+            with suppress(ConnectError):  # it may be about to go by itself
+                await self._control.request("stop")
+            await self._control.wait_closed()
         if self._closing is not None:
             await self._closing
+        if self._supervisor is not None:
+            await self._supervisor.ended()
+
+    async def _leave(self) -> None:
+        """Closes the connections; what runs goes on."""
+        if self._closing is not None:
+            self._closing.cancel()
+        if self._control is not None:
+            await self._control.close()
+        await self._close_runtimes()
 
     # --- what a person uses ---------------------------------------------------------------------------------------
 
@@ -409,7 +466,7 @@ class Deployment:
         plan = self.__dict__.get("_plan")
         if plan is None or name not in plan.spec.started:
             known = plan.spec.started if plan is not None else []
-            raise AttributeError(f"the deployment serves no {name!r}; {nearest(name, known)}")
+            raise NoSuchService(f"the deployment serves no {name!r}", where=self.id, remedy=nearest(name, known))
         definition = plan.program.graph.services[name]
         namespace = plan.spec.services[name].namespace
 

@@ -130,6 +130,12 @@ class PlacementError(DeploymentError):
     code = "placement"
 
 
+class NoSuchService(DeploymentError, AttributeError):
+    """The deployment serves no service of this name."""
+
+    code = "no_such_service"
+
+
 class StartError(DeploymentError):
     """A worker did not become ready. `traceback` has the user's lines, `log` the last lines of its log."""
 

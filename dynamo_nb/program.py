@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,8 +22,9 @@ from dynamo_nb.bundle import CODE_FOLDER, CONFIG_FILE, GRAPH_FILE, read_code, re
 from dynamo_nb.config.layers import Layer
 from dynamo_nb.config.service_config import COMMON
 from dynamo_nb.config.yaml_layer import yaml_layer
-from dynamo_nb.errors import TargetError, nearest
+from dynamo_nb.errors import DynamoError, TargetError, nearest
 from dynamo_nb.graph.graph import Graph
+from dynamo_nb.sdk.context import import_services
 from dynamo_nb.sdk.links import LinkBook
 from dynamo_nb.sdk.origin import Origin
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
@@ -85,12 +87,16 @@ def _module(name: str, service: str, root: Path, cwd: Path, file: Path | None) -
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     try:
-        module = importlib.import_module(name)
+        module = import_services(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             remedy = "write module:Service, path/file.py:Service or notebook.ipynb:Service, or set --working-dir"
             raise TargetError(f"there is no module {name!r}", where=str(root), remedy=remedy) from None
+        raise _cannot_be_imported(name, root, error) from error
+    except DynamoError:
         raise
+    except Exception as error:
+        raise _cannot_be_imported(name, root, error) from error
     if file is not None and Path(module.__file__ or "").resolve() != file:
         raise TargetError(
             f"another module is named {name!r}", where=f"{module.__file__} hides {file}", remedy="rename the file"
@@ -98,6 +104,19 @@ def _module(name: str, service: str, root: Path, cwd: Path, file: Path | None) -
     namespace = vars(module)
     graph = Graph.of(_entry(namespace, service, name), namespace)
     return Program(graph.entry, graph, lambda: _of_modules(graph, root), root, cwd)
+
+
+def _cannot_be_imported(name: str, root: Path, error: Exception) -> TargetError:
+    """The user's own line at which an import failed; the frames of the import machinery say nothing."""
+    where = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if Path(frame.filename).is_relative_to(root):
+            where = f"{frame.filename}, line {frame.lineno}: {frame.line}"
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}"
+    kind = type(error).__name__
+    message = error.msg if isinstance(error, SyntaxError) else error
+    return TargetError(f"{name} cannot be imported: {kind}: {message}", where=where)
 
 
 def _entry(namespace: Mapping[str, Any], service: str, place: str) -> type:

@@ -31,7 +31,7 @@ def short_home():
         patch.setenv("DYNAMO_HOME", str(home))
         patch.delenv("DYNAMO_SERVICE_CONFIG", raising=False)
         yield home
-    _, left = psutil.wait_procs(list(processes_of(home)), timeout=5)
+    _, left = psutil.wait_procs(list(processes_of(home)), timeout=20)
     found = [repr(process) for process in left]
     for process in left:
         process.kill()
@@ -68,9 +68,9 @@ class Project:
     def config(self, target, *files, args=()):
         return self.recipe(target, *files, args=args).plan().config
 
-    def serve(self, target, *files, args=(), namespace=None, http_port=0, kernels=False):
+    def serve(self, target, *files, args=(), namespace=None, nats=None, http_port=0, kernels=False, **options):
         recipe = self.recipe(target, *files, args=args, namespace=namespace)
-        options = serving_options(nats=None, host=None, http_host=None, http_port=http_port, kernels=kernels)
+        options = serving_options(nats=nats, host=None, http_host=None, http_port=http_port, kernels=kernels, **options)
         return Pending(lambda: on_portal(lambda: start(recipe, options)))
 
 

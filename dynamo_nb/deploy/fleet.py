@@ -10,12 +10,14 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dynamo_nb.deploy.gpus import Allocator
+from dynamo_nb.deploy.orphans import bury_orphans
 from dynamo_nb.deploy.ports import Ports
 from dynamo_nb.deploy.process import Launch
 from dynamo_nb.deploy.reconcile import Change, Running, changes
@@ -36,11 +38,22 @@ HEALTHY_AFTER = 60.0
 _NOT_FOR_WORKERS = {"JPY_PARENT_PID", "JPY_SESSION_NAME", "DYNAMO_SERVICE_CONFIG", "CUDA_VISIBLE_DEVICES"}
 
 
+@dataclass(frozen=True)
+class Version:
+    """A GraphSpec and where its code is. path: goes before `sys.path` in workers. cwd: their working directory."""
+
+    spec: GraphSpec
+    path: list[str]
+    cwd: str
+
+
 @dataclass
 class Fleet:
     """The only owner of the workers, their GPUs and ports. Changes are made one after the other.
 
     nats_url, host: for the workers. kernels: whether they are Jupyter kernels. on_change: called after every change.
+    grace: seconds that a worker has to finish the requests it holds. own_processes: pids of this process's children in
+    sessions of their own that belong to no worker.
     """
 
     folder: Path
@@ -50,16 +63,22 @@ class Fleet:
     ports: Ports
     gpus: Allocator
     on_change: Callable[[], None]
-    spec: GraphSpec | None = None
+    grace: float = DRAIN_GRACE
+    own_processes: set[int] = field(default_factory=set)
     workers: list[WorkerProcess] = field(default_factory=list)
+    _version: Version | None = None
     _asked: GraphSpec | None = None
     _scaled: dict[str, int] = field(default_factory=dict)
-    _path: list[str] = field(default_factory=list)
-    _cwd: str = "."
+    _lost: dict[tuple[str, int], WorkerProcess] = field(default_factory=dict)
     _generation: int = 0
     _ending: bool = False
     _applying: asyncio.Lock = field(default_factory=asyncio.Lock)
     _restarts: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def spec(self) -> GraphSpec | None:
+        """What is being served."""
+        return self._version.spec if self._version is not None else None
 
     async def stop(self, grace: float) -> None:
         """Stops every worker, dependants first, so that requests under way can still be answered."""
@@ -81,7 +100,7 @@ class Fleet:
         """Every service of the spec: its state, how many workers it should have, and those it has."""
         services = {}
         for name, service in (self.spec.services if self.spec else {}).items():
-            workers = [w for w in self.workers if w.service == name]
+            workers = [w for w in [*self.workers, *self._lost.values()] if w.service == name]
             services[name] = {
                 "state": _state_of(workers) if service.running and service.enabled else "",
                 "wanted": service.workers,
@@ -90,34 +109,36 @@ class Fleet:
             }
         return services
 
+    def kill(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
     async def restart(self, service: str) -> None:
         """Replaces the workers of one service by new ones of the same version."""
         async with self._applying:
-            spec = self._current()
-            if service not in spec.started:
-                raise DeploymentError(f"{service} is not running here", remedy=nearest(service, spec.started))
-            old = tuple(w.index for w in self._live(service))
-            await self._reach(spec, [Change(service, start=old, stop=old)])
+            version = self._current(service)
+            wanted = tuple(range(version.spec.services[service].workers))
+            running = tuple(w.index for w in self._live(service))
+            await self._retire(await self._bring_up(version, [Change(service, start=wanted, stop=running)]))
 
     async def scale(self, workers: dict[str, int]) -> None:
         """Changes how many workers services have."""
-        spec = self._current()
-        for name, count in workers.items():
-            if name not in spec.started:
-                raise DeploymentError(f"{name} is not running here", remedy=nearest(name, spec.started))
-            if count < 0:
-                raise DeploymentError(f"{name} cannot have {count} workers", remedy="give 0 or more")
-        before, self._scaled = self._scaled, {**self._scaled, **workers}
-        try:
-            await self.apply((self._asked or spec).model_dump(), self._path, self._cwd)
-        except BaseException:
-            self._scaled = before
-            raise
+        async with self._applying:
+            version = self._current(*workers)
+            for name, count in workers.items():
+                if count < 0:
+                    raise DeploymentError(f"{name} cannot have {count} workers", remedy="give 0 or more")
+            await self._become(self._asked or version.spec, version.path, version.cwd, {**self._scaled, **workers})
 
-    def _current(self) -> GraphSpec:
-        if self.spec is None:
+    def _current(self, *services: str) -> Version:
+        """What runs. Raises DeploymentError if that is nothing, or not these services."""
+        if self._version is None:
             raise DeploymentError("nothing is being served yet", remedy="serve a graph first")
-        return self.spec
+        started = self._version.spec.started
+        for name in services:
+            if name not in started:
+                raise DeploymentError(f"{name} is not running here", remedy=nearest(name, started))
+        return self._version
 
     async def apply(self, spec: dict[str, Any], path: list[str], cwd: str) -> None:
         """Makes the deployment be `spec`, or leaves it as it was and raises why.
@@ -126,30 +147,31 @@ class Fleet:
         """
         asked = GraphSpec.model_validate(spec)
         async with self._applying:
-            # A service stays as it was scaled until its own number of workers is changed.
-            kept = {
-                name: count
-                for name, count in self._scaled.items()
-                if name in asked.started and asked.services[name].workers == self._asked_workers(name)
-            }
-            wanted = asked.with_workers(kept)
-            running = {}
-            for name in {w.service for w in self.workers}:
-                live = self._live(name)
-                if live:
-                    running[name] = Running(live[-1].fingerprint, tuple(w.index for w in live))
-            before = self._path, self._cwd
-            self._path, self._cwd = path, cwd
-            try:
-                await self._reach(wanted, changes(running, wanted))
-            except BaseException:
-                self._path, self._cwd = before
-                raise
-            self.spec, self._asked, self._scaled = wanted, asked, kept
-            for name in running:
-                if name not in wanted.started:
-                    self.ports.release(name)
+            await self._become(asked, path, cwd, self._scaled)
         self.on_change()
+
+    async def _become(self, asked: GraphSpec, path: list[str], cwd: str, scaled: dict[str, int]) -> None:
+        # A service stays as it was scaled until its own number of workers is changed.
+        kept = {
+            name: count
+            for name, count in scaled.items()
+            if name in asked.started and asked.services[name].workers == self._asked_workers(name)
+        }
+        wanted = Version(asked.with_workers(kept), path, cwd)
+        running = {}
+        for name in {w.service for w in self.workers}:
+            live = self._live(name)
+            if live:
+                running[name] = Running(live[-1].fingerprint, tuple(w.index for w in live))
+        for (name, index), lost in self._lost.items():
+            if name not in wanted.spec.started or index >= wanted.spec.services[name].workers:
+                self.gpus.free(lost.id)
+        old = await self._bring_up(wanted, changes(running, wanted.spec))
+        self._version, self._asked, self._scaled = wanted, asked, kept
+        for name in running:
+            if name not in wanted.spec.started:
+                self.ports.release(name)
+        await _to_its_end(self._retire(old))
 
     def _asked_workers(self, service: str) -> int | None:
         before = self._asked.services.get(service) if self._asked is not None else None
@@ -158,22 +180,39 @@ class Fleet:
     def _live(self, service: str) -> list[WorkerProcess]:
         return [w for w in self.workers if w.service == service and w.state in {"starting", "prepared", "ready"}]
 
-    async def _reach(self, spec: GraphSpec, todo: list[Change]) -> None:
-        """Starts what is new, moves traffic to it, and stops what is old. On an error only what was there before is."""
+    async def _bring_up(self, version: Version, todo: list[Change]) -> list[list[WorkerProcess]]:
+        """Starts what is new and moves traffic to it; gives what is old. On an error only what was there before is."""
         old = {change.service: [w for w in self._live(change.service) if w.index in change.stop] for change in todo}
-        new: dict[str, list[WorkerProcess]] = {}
+        new: dict[str, list[WorkerProcess]] = {change.service: [] for change in todo}
+        crowded: list[WorkerProcess] = []
         try:
             for change in todo:
-                if spec.services.get(change.service) is not None and spec.services[change.service].http:
+                if change.start and version.spec.services[change.service].http:
                     self.ports.of(change.service)
             for change in todo:
-                new[change.service] = [await self._place(spec, change, index, old) for index in change.start]
-            await self._begin(spec, new, {change.service for change in todo if change.replaces})
+                for index in change.start:
+                    try:
+                        new[change.service].append(await self._launch(version, change.service, index))
+                    except PlacementError:
+                        holders = [w for w in old[change.service] if w.index == index and w.gpus]
+                        if not holders:
+                            raise
+                        crowded += holders
+            await self._begin(version.spec, new, {change.service for change in todo if change.replaces})
+            for holder in crowded:  # no GPU is spare for its successor: one by one, while the others go on serving
+                await holder.stop(self.grace)
+                worker = await self._launch(version, holder.service, holder.index, prefer=holder.gpus)
+                new[holder.service].append(worker)
+                await worker.begin()
+                await worker.serve()
         except BaseException:
-            await asyncio.shield(self._take_back(new, spec))
+            await _to_its_end(self._take_back(new, version.spec, [w for w in crowded if w.gone.is_set()]))
             raise
-        for change in reversed(todo):
-            await asyncio.gather(*(worker.stop(DRAIN_GRACE) for worker in old[change.service]))
+        return list(old.values())
+
+    async def _retire(self, old: list[list[WorkerProcess]]) -> None:
+        for group in reversed(old):
+            await asyncio.gather(*(worker.stop(self.grace) for worker in group))
 
     async def _begin(self, spec: GraphSpec, new: dict[str, list[WorkerProcess]], replaced: set[str]) -> None:
         """Builds the services, dependencies first. Those that replace others serve only when all are built."""
@@ -196,32 +235,32 @@ class Fleet:
         await _all(service(name) for name in new)
         await _all(worker.serve() for name in replaced for worker in new[name])
 
-    async def _take_back(self, new: dict[str, list[WorkerProcess]], spec: GraphSpec) -> None:
+    async def _take_back(
+        self, new: dict[str, list[WorkerProcess]], spec: GraphSpec, stopped: list[WorkerProcess]
+    ) -> None:
+        """Stops what is new. stopped: old workers that had to make room, and are started again."""
         fresh = [worker for group in new.values() for worker in group]
         await asyncio.gather(*(worker.stop(ORPHAN_GRACE) for worker in fresh))
         for name in spec.services:
             if self.spec is None or name not in self.spec.started:
                 self.ports.release(name)
-
-    async def _place(
-        self, spec: GraphSpec, change: Change, index: int, old: dict[str, list[WorkerProcess]]
-    ) -> WorkerProcess:
-        """Starts a new worker; when no GPU is spare, after stopping the one whose place it takes."""
-        try:
-            return await self._launch(spec, change.service, index)
-        except PlacementError:
-            mine = next((w for w in old[change.service] if w.index == index), None)
-            if mine is None or not mine.gpus:
-                raise
-            await mine.stop(DRAIN_GRACE)
-            return await self._launch(spec, change.service, index, prefer=mine.gpus)
+        for worker in stopped:
+            self._lost[worker.service, worker.index] = worker
+            self._begin_restarting(worker)
 
     async def _launch(
-        self, spec: GraphSpec, name: str, index: int, *, prefer: Iterable[str] = (), restarts: int = 0
+        self, version: Version, name: str, index: int, *, prefer: Iterable[str] = (), restarts: int = 0
     ) -> WorkerProcess:
+        if self._ending:
+            raise DeploymentError("the deployment is being stopped")
+        spec = version.spec
         service = spec.services[name]
         self._generation += 1
         worker_id = f"{name}.{index}.{self._generation}"
+        lost = self._lost.get((name, index))
+        if lost is not None:
+            self.gpus.free(lost.id)
+            prefer = lost.gpus
         gpus = self.gpus.take(worker_id, service.gpu, prefer)
         environ = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_WORKERS}
         environ["DYNAMO_SERVICE_CONFIG"] = json.dumps(spec.config)
@@ -246,8 +285,8 @@ class Fleet:
             control=str(self.folder / "control.sock"),
             log=str(self.folder / "logs" / f"{name}.{index}.log"),
             environ=environ,
-            path=self._path,
-            cwd=self._cwd,
+            path=version.path,
+            cwd=version.cwd,
             connection_file=str(self.folder / "kernels" / f"{short}.json") if self.kernels else "",
         )
         worker = WorkerProcess(
@@ -257,6 +296,7 @@ class Fleet:
             fingerprint=spec.fingerprint(name),
             gpus=gpus,
             on_change=self._changed,
+            on_end=self._bury,
             restarts=restarts,
         )
         self.workers.append(worker)
@@ -266,44 +306,75 @@ class Fleet:
             self.workers.remove(worker)
             self.gpus.free(worker_id)
             raise
+        self._lost.pop((name, index), None)
         self.on_change()
         return worker
+
+    async def _bury(self) -> None:
+        await bury_orphans(self.own_processes)
+
+    # --- workers that end by themselves -----------------------------------------------------------------------------
 
     def _changed(self, worker: WorkerProcess) -> None:
         if worker.gone.is_set() and worker in self.workers:
             self.workers.remove(worker)
-            self.gpus.free(worker.id)
-            if worker.instance_id and worker.state == "failed" and not self._ending:
-                task = asyncio.create_task(self._restart(worker))
-                self._restarts.add(task)
-                task.add_done_callback(self._restarts.discard)
+            if worker.state == "failed" and (worker.instance_id or worker.restarts) and self._vacant(worker):
+                self._lost[worker.service, worker.index] = worker  # keeps its GPU, which another deployment could take
+                if worker.instance_id:
+                    self._begin_restarting(worker)
+            else:
+                self.gpus.free(worker.id)
         self.on_change()
 
+    def _vacant(self, lost: WorkerProcess) -> bool:
+        """Whether a worker is wanted in the place of this one, and none is there."""
+        if self._ending or self.spec is None or lost.service not in self.spec.started:
+            return False
+        wanted = self.spec.services[lost.service].workers
+        return lost.index < wanted and all(w.index != lost.index for w in self._live(lost.service))
+
+    def _begin_restarting(self, lost: WorkerProcess) -> None:
+        task = asyncio.create_task(self._restart(lost))
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+
     async def _restart(self, lost: WorkerProcess) -> None:
-        """Puts a new worker in the place of one that ended by itself, on the same GPU, after a while."""
+        """Puts a new worker in the place of one that ended, on the same GPU, after a while; until one serves."""
         restarts = lost.restarts + 1 if time.time() - lost.started < HEALTHY_AFTER else 1
-        print(f"{lost.error}\nrestarting worker {lost.index} of {lost.service}, time {restarts}", flush=True)
-        await asyncio.sleep(min(FIRST_BACKOFF * 2 ** (restarts - 1), MAX_BACKOFF))
-        async with self._applying:
-            spec = self.spec
-            if spec is None or lost.service not in spec.started or lost.index >= spec.services[lost.service].workers:
-                return
-            if any(w.index == lost.index for w in self._live(lost.service)):
-                return
+        slot = lost.service, lost.index
+        while True:
+            if lost.error is not None:
+                print(f"{lost.error}\nrestarting worker {lost.index} of {lost.service}, time {restarts}", flush=True)
+            await asyncio.sleep(min(FIRST_BACKOFF * 2 ** min(restarts - 1, 10), MAX_BACKOFF))
+            async with self._applying:
+                if self._version is None or not self._vacant(lost):
+                    self._lost.pop(slot, None)
+                    self.gpus.free(lost.id)
+                    self.on_change()
+                    return
+                try:
+                    worker = await self._launch(self._version, *slot, prefer=lost.gpus, restarts=restarts)
+                except DynamoError as error:
+                    lost.error = error
+                    restarts += 1
+                    continue
             try:
-                worker = await self._launch(spec, lost.service, lost.index, prefer=lost.gpus, restarts=restarts)
-            except DynamoError as error:
-                print(error, flush=True)
+                await worker.begin()
+                await worker.serve()
                 return
-        try:
-            await worker.begin()
-            await worker.serve()
-        except DynamoError:
-            await worker.stop(0)
-            worker.instance_id = worker.instance_id or lost.instance_id
-            task = asyncio.create_task(self._restart(worker))
-            self._restarts.add(task)
-            task.add_done_callback(self._restarts.discard)
+            except DynamoError:
+                await worker.stop(0)
+            lost = worker
+            restarts += 1
+
+
+async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
+    """Does what must not be left half done, even if whoever asked for it goes away meanwhile."""
+    task = asyncio.create_task(step)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    task.result()
 
 
 async def _all(steps: Iterable[Awaitable[None]]) -> None:

@@ -6,6 +6,7 @@ else a folder in /tmp. A deployment's folder is removed when it stops; one that 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -21,6 +22,8 @@ import psutil
 from dynamo_nb.errors import DeploymentError
 
 RECORD = "deployment.json"
+_LOOK = 0.5
+"""Seconds between two looks at a process, where the system does not tell of its end."""
 _MAX_SOCKET_PATH = 107
 _LONGEST_NAME = len("/abcdefghijkl-12345678/kernels/12345678-ipc-5")
 
@@ -69,6 +72,25 @@ class ProcessId:
             return abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+
+    async def ended(self) -> None:
+        """Returns when the process has ended."""
+        loop, end = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        except (AttributeError, OSError):  # no pidfd on this system
+            while self.alive:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(_LOOK)
+            return
+        try:
+            if self.alive:
+                loop.add_reader(descriptor, end.set)
+                await end.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
 
 
 @dataclass(frozen=True)

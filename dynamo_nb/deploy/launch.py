@@ -37,9 +37,13 @@ async def start_supervisor(options: Options) -> None:
         process.stdin.write(json.dumps(asdict(options)).encode() + b"\n")
         async with asyncio.timeout(_PATIENCE):
             said = await process.stdout.readline()
-    except BaseException:
+    except BaseException as error:
         with suppress(ProcessLookupError):
-            process.terminate()
+            process.kill()  # what it had started dies with it
+        await process.wait()
+        home.remove(Path(options.folder))
+        if isinstance(error, TimeoutError):
+            raise DeploymentError(f"the supervisor was not ready within {_PATIENCE:g} s") from None
         raise
     if not said:
         code = await process.wait()

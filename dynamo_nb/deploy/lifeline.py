@@ -66,6 +66,6 @@ class Lifeline:
 
 def _die() -> None:
     try:
-        kill_descendants()
+        kill_descendants(os.getpid())
     finally:
         os.killpg(0, signal.SIGKILL)

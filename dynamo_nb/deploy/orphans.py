@@ -28,10 +28,10 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def kill_descendants() -> None:
-    """Kills everything below this process."""
+def kill_descendants(pid: int) -> None:
+    """Kills everything below a process."""
     for _ in range(_PASSES):
-        found = [p for p in psutil.Process().children(recursive=True) if _lives(p)]
+        found = [p for p in psutil.Process(pid).children(recursive=True) if _lives(p)]
         if not found:
             return
         _kill(found)

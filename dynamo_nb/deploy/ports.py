@@ -65,9 +65,12 @@ def _bind(host: str, port: int) -> socket.socket:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     held = socket.socket(family, socket.SOCK_STREAM)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    held.bind((host, port))
+    try:
+        held.bind((host, port))  # without SO_REUSEADDR, so that the probe of another deployment finds it taken
+    except OSError:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # another program's last connections linger here
+        held.bind((host, port))
     return held
 
 

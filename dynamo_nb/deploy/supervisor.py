@@ -19,10 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from dynamo_nb.deploy import home
 from dynamo_nb.deploy.control import Channel, Message, answer, listen
 from dynamo_nb.deploy.fleet import DRAIN_GRACE, ORPHAN_GRACE, Fleet
 from dynamo_nb.deploy.gpus import Allocator
+from dynamo_nb.deploy.orphans import adopt_orphans, kill_descendants
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT, Ports
 from dynamo_nb.deploy.provisioner import warm_up
 from dynamo_nb.errors import DeploymentError, DynamoError, to_wire
@@ -34,7 +37,7 @@ class Options:
 
     nats_url: a server of one's own; None for the embedded one. kernels: workers are kernels.
     owner: pid of the process whose life the deployment shares; None when detached. host: address on which workers
-    listen for other machines; None for this one only.
+    listen for other machines; None for this one only. grace: seconds that a worker has to finish what it holds.
     """
 
     folder: str
@@ -45,6 +48,7 @@ class Options:
     http_host: str = DEFAULT_HOST
     http_port: int = DEFAULT_PORT
     kernels: bool = True
+    grace: float = DRAIN_GRACE
 
 
 class Supervisor:
@@ -55,7 +59,7 @@ class Supervisor:
         self.folder = Path(options.folder)
         self._watchers: set[Channel] = set()
         self._ended = asyncio.Event()
-        self._grace = DRAIN_GRACE
+        self._grace = options.grace
         self._started = time.time()
         self._journaled: list[int] = []
         self.fleet = Fleet(
@@ -63,6 +67,7 @@ class Supervisor:
             nats_url=options.nats_url or "",
             host=options.host,
             kernels=options.kernels,
+            grace=options.grace,
             ports=Ports(options.http_host, options.http_port),
             gpus=Allocator(home.home() / "gpus"),
             on_change=self._changed,
@@ -77,6 +82,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self._ended.set)
+        adopt_orphans()
         warm_up()
         nats = None if self.options.nats_url else NatsServer()
         server = None
@@ -85,31 +91,37 @@ class Supervisor:
                 if nats is not None:
                     await nats.start(self.folder / "nats")
                     self.fleet.nats_url = nats.url
+                    self.fleet.own_processes.add(nats.pid or 0)
                 else:
                     await _reach(self.fleet.nats_url)
-            except DynamoError as error:
-                said({"error": to_wire(error)})
+            except Exception as error:
+                ours = DeploymentError(f"the supervisor could not start: {type(error).__name__}: {error}")
+                said({"error": to_wire(error if isinstance(error, DynamoError) else ours)})
                 return
             server = await listen(self.folder / "control.sock", self._accept)
             self._journal()
             said({"ready": True})
             owner = asyncio.create_task(self._follow_owner())
             await self._ended.wait()
-            owner.cancel()
             await self.fleet.stop(self._grace)
+            owner.cancel()
         finally:
             if server is not None:
                 server.close()
             if nats is not None:
                 await nats.stop()
+            kill_descendants(os.getpid())  # the process that workers were forked from
             home.remove(self.folder)
 
     async def _follow_owner(self) -> None:
         if self.options.owner is None:
             return
-        await _process_end(self.options.owner)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            await home.ProcessId.of(self.options.owner).ended()
         self._grace = ORPHAN_GRACE
         self._ended.set()
+        await asyncio.sleep(ORPHAN_GRACE)
+        self.fleet.kill()  # also what was already draining, for longer, when the owner died
 
     def _journal(self) -> None:
         """Writes down every process, for `dynamo clean` after a crash."""
@@ -208,26 +220,6 @@ async def _reach(url: str) -> None:
 
     runtime = await DistributedRuntime.connect(url)
     await runtime.close()
-
-
-async def _process_end(pid: int) -> None:
-    """Returns when the process ends."""
-    loop = asyncio.get_running_loop()
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    except (AttributeError, OSError):  # no pidfd on this system
-        while os.getppid() == pid:  # noqa: ASYNC110 (nobody tells)
-            await asyncio.sleep(0.5)
-        return
-    ended = asyncio.Event()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 def main() -> None:

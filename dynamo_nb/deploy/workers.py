@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -24,7 +24,8 @@ LOG_TAIL_LINES = 20
 class WorkerProcess:
     """Starts one worker and follows it until its process group is gone.
 
-    on_change: called after each change of state. gpus: ids it was given. restarts: how often its slot was restarted.
+    on_change: called after each change of state. on_end: ends what the process left behind outside of its group.
+    gpus: ids it was given. restarts: how often its slot was restarted.
     """
 
     service: str
@@ -33,6 +34,7 @@ class WorkerProcess:
     fingerprint: str
     gpus: list[str]
     on_change: Callable[[WorkerProcess], None]
+    on_end: Callable[[], Awaitable[None]]
     restarts: int = 0
     state: State = "starting"
     url: str = ""
@@ -47,6 +49,7 @@ class WorkerProcess:
     _broken: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     _watching: asyncio.Task[None] | None = None
+    _stopping: bool = False
 
     @property
     def id(self) -> str:
@@ -68,7 +71,8 @@ class WorkerProcess:
         assert self.process is not None
         code = await exited(self.process)
         kill_group(self.pid)  # what the worker itself started and left behind
-        if self.state not in {"draining", "failed", "stopped"}:
+        await self.on_end()
+        if self.state != "failed" and not self._stopping:
             self._fail(
                 StartError(
                     f"worker {self.index} of {self.service} ended by itself, "
@@ -77,7 +81,7 @@ class WorkerProcess:
                     log=self.log_tail(),
                 )
             )
-        elif self.state == "draining":
+        elif self.state != "failed":
             self._change("stopped")
         self._broken.set()
         self.gone.set()
@@ -154,7 +158,8 @@ class WorkerProcess:
         """Lets the worker finish what it holds, at most `grace` seconds; then its whole group is killed."""
         if self.process is None:
             return
-        if self.state != "failed":
+        self._stopping = True
+        if self.state not in {"failed", "stopped"}:
             self._change("draining")
         self._tell("stop")
         try:

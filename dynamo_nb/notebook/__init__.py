@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from dynamo_nb.notebook.session import Session
 
 _current: Session | None = None
+_latest: Session | None = None
 
 
 def current() -> Session | None:
@@ -16,12 +17,12 @@ def current() -> Session | None:
 
 
 def load(shell: Any) -> None:
-    """Begins a session in an IPython shell."""
+    """Begins a session in an IPython shell, or takes up the one that was ended there: it has deployments to follow."""
     from dynamo_nb.notebook.magics import DynamoMagics, plain_first_line
     from dynamo_nb.notebook.session import Session
 
-    global _current  # noqa: PLW0603
-    _current = Session(shell)
+    global _current, _latest  # noqa: PLW0603
+    _current = _latest = _latest if _latest is not None and _latest.shell is shell else Session(shell)
     _current.begin()
     shell.input_transformers_cleanup.append(plain_first_line)
     shell.register_magics(DynamoMagics(shell, _current))

@@ -8,13 +8,12 @@ from typing import Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from dynamo_nb.cli import Console, run
-from dynamo_nb.config.yaml_layer import yaml_layer
-from dynamo_nb.deployment import Recipe, layers_of, start
+from dynamo_nb.deployment import Deployment, Recipe, layers_of, start
 from dynamo_nb.errors import DeploymentError, TargetError
 from dynamo_nb.notebook.session import NAME, Session
 from dynamo_nb.program import live
 from dynamo_nb.sdk.call import portal
-from dynamo_nb.source.headers import CONFIG, SERVICE, header_of
+from dynamo_nb.source.headers import CONFIG, SERVICE, config_layer, header_of
 
 
 class NotebookConsole(Console):
@@ -30,7 +29,7 @@ class NotebookConsole(Console):
         session, words = self.session, self.words
         session.service(target)
         space = session.shell.user_ns
-        where = f"%dynamo, cell {session.shell.execution_count}"
+        where = f"%dynamo, {session.running}"
         return Recipe(
             lambda: live(session.service(target), space, session.cells()),
             lambda: [*session.config_layers(), *layers_of(files, words, where)],
@@ -45,7 +44,7 @@ class NotebookConsole(Console):
             return super().recipe(target, [], None, None).program().graph
         return self.session.display(target)
 
-    def _own(self) -> list[Any]:
+    def _own(self) -> list[Deployment]:
         return [d for d in self.session.deployments if not d.ended]
 
     def record(self, which: str | None) -> Any:
@@ -112,7 +111,7 @@ class DynamoMagics(Magics):  # type: ignore[misc]
           ServiceArgs: {workers: 2}
           suffix: "!"
         """
-        yaml_layer(f"#{CONFIG}\n{cell}\n", f"cell {self.shell.execution_count}")
+        config_layer(f"{CONFIG}\n{cell}", self.session.running)
 
 
 def plain_first_line(lines: list[str]) -> list[str]:

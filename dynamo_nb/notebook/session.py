@@ -42,15 +42,22 @@ class Session(Notebook):
         self._running: Cell | None = None
         self._checked = False
         self._blamed = ""
-        history = [Cell(text, f"cell {n}", n) for n, text in enumerate(shell.history_manager.input_hist_raw) if n]
-        for earlier in history[:-1]:
-            self.book.record(earlier)
-        if history:  # the last one is running: it loads the extension
-            self._running = replace(history[-1], cell_id=_asked_cell(shell))
 
     # --- the shell's events ----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
+        known = max((cell.number for cell in self.book), default=0)
+        past = self.shell.history_manager
+        failed = getattr(past, "exceptions", {})  # from IPython 9 on
+        history = [
+            Cell(text, f"cell {n}", n, failed_at=0 if n in failed else None)
+            for n, text in enumerate(past.input_hist_raw)
+            if n > known
+        ]
+        for earlier in history[:-1]:
+            self.book.record(earlier)
+        if history:  # the last one is running: it loads the extension
+            self._running = replace(history[-1], cell_id=_asked_cell(self.shell))
         self.shell.user_ns[NAME] = self
         self.shell.events.register("pre_run_cell", self._before)
         self.shell.events.register("post_run_cell", self._after)
@@ -113,6 +120,11 @@ class Session(Notebook):
             return Origin(frame.f_code.co_filename, f"cell {number}, line {frame.f_lineno}")
         return Origin(cell.key, f"{cell.label}, line {frame.f_lineno}")
 
+    @property
+    def running(self) -> str:
+        """What messages call the cell that is running."""
+        return self._running.label if self._running is not None else "a cell"
+
     def declare(self, flags: str) -> None:
         """What the first line of a `%%dynamo_service` cell runs: its flags are checked, and later its services."""
         flags_of(flags)
@@ -144,7 +156,8 @@ class Session(Notebook):
                 changed = [n for n in deployment.spec.started if _pids(deployment, n) != before.get(n)]
                 gone = [n for n in before if n not in deployment.spec.started]
                 parts = [f"replaced {', '.join(changed)}"] * bool(changed) + [f"stopped {', '.join(gone)}"] * bool(gone)
-                print(f"{deployment.id}: {'; '.join(parts) or 'updated'} in {took:.1f} s")
+                if parts:
+                    print(f"{deployment.id}: {'; '.join(parts)} in {took:.1f} s")
 
     def _heard(self, _: Deployment) -> None:
         # Called on another thread; widgets belong to the kernel's own.

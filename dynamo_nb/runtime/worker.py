@@ -7,7 +7,6 @@ registers its endpoints. The same worker runs inside a Jupyter kernel and in a p
 from __future__ import annotations
 
 import asyncio
-import importlib
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +20,7 @@ from dynamo_nb.errors import DynamoError
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
-from dynamo_nb.sdk.context import dynamo_context
+from dynamo_nb.sdk.context import dynamo_context, import_services
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of
@@ -53,7 +52,7 @@ class Assignment:
 def load(target: str) -> ServiceDefinition:
     """Imports `module:Class`."""
     module, _, name = target.partition(":")
-    return definition_of(getattr(importlib.import_module(module), name))
+    return definition_of(getattr(import_services(module), name))
 
 
 class Worker:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from contextvars import ContextVar
+from types import ModuleType
 from typing import Any
 
 from dynamo_nb.errors import DynamoError
@@ -22,3 +25,15 @@ dynamo_context: dict[str, Any] = _Context()
 
 Keys: `runtime` (DistributedRuntime), `component`, `endpoints` (names), `namespace`, `worker_id`, `instance_id`.
 """
+
+importing: ContextVar[str] = ContextVar("importing", default="")
+"""The module that is being imported for the services in it, else "": nothing may be served from there."""
+
+
+def import_services(module: str) -> ModuleType:
+    """Imports a module for the services in it."""
+    token = importing.set(module)
+    try:
+        return importlib.import_module(module)
+    finally:
+        importing.reset(token)

@@ -50,10 +50,13 @@ def config_layers(cells: Iterable[Cell]) -> list[Layer]:
         if (words := header_of(cell.text, SERVICE)) is not None:
             flags += flag_layers(cell, words)
         elif header_of(cell.text, CONFIG) is not None:
-            # The header counts as a line, so that line numbers are those of the cell.
-            text = "#" + cell.text.lstrip()
-            files.append(yaml_layer(text + "\n", cell.label))
+            files.append(config_layer(cell.text, cell.label))
     return [*flags, *files]
+
+
+def config_layer(text: str, label: str) -> Layer:
+    """What one `%%dynamo_config` cell configures. Raises ConfigError with the cell's own line."""
+    return yaml_layer(text.replace(CONFIG, "#", 1).rstrip(), label)
 
 
 def flag_layers(cell: Cell, words: str) -> list[Layer]:

@@ -76,7 +76,8 @@ class _Slicer:
         if self.problems:
             what = "code that a worker needs cannot be taken from the notebook"
             problems = sorted(self.problems, key=lambda one: (one.path, one.message))
-            raise SourceError(what, problems, remedy="define it in a cell that runs to its end, or do without it")
+            remedy = "workers run code of their own: define each name in a cell that runs to its end"
+            raise SourceError(what, problems, remedy=remedy)
         if self.root is None:
             return tree
         imports = {

@@ -36,7 +36,7 @@ class LLMService:
 
 @service
 class Typed:
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         key: str,
         level: Level = Level.LOW,

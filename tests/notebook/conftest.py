@@ -1,4 +1,4 @@
-import base64
+import atexit
 import re
 import sys
 from dataclasses import dataclass, field
@@ -18,17 +18,13 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass
 class Ran:
-    """What a cell showed. error: what stands under it in red, and only that."""
+    """What a cell showed. error: what stands under it in red. updates: of what earlier cells have shown."""
 
     ok: bool
     text: str = ""
     error: str = ""
     shown: list[dict] = field(default_factory=list)
     updates: list[dict] = field(default_factory=list)
-
-    @property
-    def value(self):
-        return self.shown[-1].get("text/plain", "") if self.shown else ""
 
 
 class Shell:
@@ -54,8 +50,9 @@ class Shell:
         raised = result.error_in_exec or result.error_before_exec
         if raised is not None and hasattr(raised, "_render_traceback_"):
             text, error = "", text + error
-        shown = [output.data for output in caught.outputs]
-        return Ran(result.success, _COLOUR.sub("", text), _COLOUR.sub("", error + caught.stderr), shown)
+        shown = [output.data for output in caught.outputs if not output.update]
+        updates = [output.data for output in caught.outputs if output.update]
+        return Ran(result.success, _COLOUR.sub("", text), _COLOUR.sub("", error + caught.stderr), shown, updates)
 
     def load(self):
         assert self.run(LOAD).ok
@@ -68,9 +65,11 @@ class Shell:
 
     def close(self):
         notebook.unload(self.ip)
+        database = self.ip.history_manager.db
+        atexit.unregister(self.ip.atexit_operations)
+        self.ip.atexit_operations()
+        database.close()
         self.ip.restore_sys_module_state()
-        self.ip.history_manager.end_session()
-        self.ip.history_manager.db.close()
         type(self.ip).clear_instance()
 
 
@@ -88,7 +87,7 @@ class Kernel:
         self.client.wait_for_ready(timeout=60)
 
     def run(self, code, cell_id=None):
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": False}
         request = self.client.session.msg("execute_request", content, metadata={"cellId": cell_id} if cell_id else {})
         self.client.shell_channel.send(request)
         ran = Ran(ok=True)
@@ -103,11 +102,17 @@ class Kernel:
                 ran.shown.append(content["data"])
             elif kind == "error":
                 ran.error += _COLOUR.sub("", "\n".join(content["traceback"]))
-            elif kind == "comm_msg":
+            elif kind == "update_display_data":
                 ran.updates.append(content["data"])
+            elif kind == "comm_msg" and content["data"].get("method") == "update":
+                ran.updates.append(content["data"]["state"])
             elif kind == "status" and content["execution_state"] == "idle":
                 break
-        ran.ok = self.client.get_shell_msg(timeout=60)["content"]["status"] == "ok"
+        while (reply := self.client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != request["header"][
+            "msg_id"
+        ]:
+            pass  # left over from `wait_for_ready`
+        ran.ok = reply["content"]["status"] == "ok"
         return ran
 
     def load(self):
@@ -143,9 +148,3 @@ def shared_kernel(module_home, tmp_path_factory):
     kernel = Kernel(tmp_path_factory.mktemp("notebook"), module_home)
     yield kernel
     kernel.close()
-
-
-def picture_in(data):
-    """The SVG of a MIME bundle, as text."""
-    svg = data["image/svg+xml"]
-    return svg if svg.lstrip().startswith("<") else base64.b64decode(svg).decode()

@@ -16,8 +16,8 @@ from pathlib import Path
 from textwrap import indent
 
 import pytest
-from dynamo.sdk.lib.config import ServiceConfig
 
+from dynamo.sdk.lib.config import ServiceConfig
 from dynamo_nb.errors import StartError
 from dynamo_nb.runtime import DistributedRuntime
 

@@ -4,9 +4,9 @@ import importlib
 import subprocess
 import sys
 
-import dynamo.sdk
 import pytest
 
+import dynamo.sdk
 import dynamo_nb
 
 NAMES = [

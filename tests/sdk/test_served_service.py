@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from dynamo_nb.errors import DynamoError, EndpointError, InvalidArgument, NoSuchEndpoint, StartError
+from dynamo_nb.sdk.call import portal
 
 GRAPH = """
 import os
@@ -152,20 +153,33 @@ def test_a_service_that_is_not_enabled_is_an_object_in_its_dependants_worker(dep
     assert score == 3
 
 
-async def test_the_deployments_clients_are_the_same_kind_of_object(deployment):
+def items_of(call):
+    """The items of a stream, read on the loop that the deployment itself runs on, and the error that ended it."""
+
+    async def read():
+        got = []
+        try:
+            async for item in call:
+                got.append(item)  # noqa: PERF401
+        except DynamoError as error:
+            return got, error
+        return got, None
+
+    return portal.run(read(), timeout=30)
+
+
+def test_the_deployments_clients_are_the_same_kind_of_object(deployment):
     backend = deployment.Backend
-    answer = await backend.model({"text": "a"})
+    answer = backend.model({"text": "a"}).result(timeout=30)
     assert (type(answer).__name__, answer.text) == ("Message", "a!")
-    assert [word async for word in backend.words("a b")] == ["a!", "b!"]
-    assert inspect.signature(backend.model) == inspect.signature(
-        type(deployment).__getattr__(deployment, "Backend").model
-    )
+    assert items_of(backend.words("a b")) == (["a!", "b!"], None)
+    assert list(inspect.signature(backend.model).parameters) == ["message"]
     assert backend.model.__doc__ == "Gives the message back, louder."
     assert {"model", "words", "split"} <= set(dir(backend))
 
 
-async def test_calls_take_turns_among_the_workers(deployment):
-    assert len({await deployment.Backend.pid() for _ in range(4)}) == 2
+def test_calls_take_turns_among_the_workers(deployment):
+    assert len({deployment.Backend.pid().result(timeout=30) for _ in range(4)}) == 2
 
 
 def test_a_wrong_argument_does_not_leave_the_caller(deployment):
@@ -188,12 +202,10 @@ def test_an_exception_arrives_with_its_kind_and_the_users_lines(deployment):
     assert "dynamo_nb" not in caught.value.traceback
 
 
-async def test_items_before_an_exception_arrive(deployment):
-    got = []
-    with pytest.raises(EndpointError):
-        async for number in deployment.Backend.fails(2):
-            got.append(number)  # noqa: PERF401
+def test_items_before_an_exception_arrive(deployment):
+    got, error = items_of(deployment.Backend.fails(2))
     assert got == [0, 1]
+    assert error.kind == "KeyError"
 
 
 def test_an_error_between_two_workers_reaches_the_caller_as_it_is(deployment):

@@ -4,7 +4,6 @@
 """
 
 from dynamo.sdk.lib.image import DYNAMO_IMAGE
-
 from dynamo_nb.config.service_config import ServiceConfig
 from dynamo_nb.sdk import (
     AbstractService,

@@ -1,0 +1,91 @@
+"""A deployment that cannot start: the user's own lines, at once, and nothing left running."""
+
+import asyncio
+import os
+import socket
+
+import pytest
+from deployed_program import alive, folders, until
+
+from dynamo_nb.errors import ConnectError, PlacementError, StartError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(program, dynamo_home):
+    yield
+    assert folders(dynamo_home) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "line"),
+    [
+        (["--Backend.fault=start"], "Backend did not start: RuntimeError: no weights here", "raise RuntimeError("),
+        (["--Backend.fault=init"], "Backend did not start: ValueError: no suffix will do", "raise ValueError("),
+        (
+            ["--Backend.ServiceArgs.envs.BROKEN_IMPORT=1"],
+            "Backend did not start: ModuleNotFoundError: No module named 'a_module_that_is_not_there'",
+            "import a_module_that_is_not_there",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kernels", [False, True])
+def test_what_the_service_raises_is_shown_with_its_lines(program, words, said, line, kernels):
+    with pytest.raises(StartError, match=said) as error:
+        program.serve("program:Frontend", args=words, kernels=kernels).result()
+
+    assert line in error.value.traceback
+    assert f'File "{program.folder / "program.py"}", line ' in error.value.traceback
+    assert "dynamo_nb/" not in error.value.traceback
+
+
+def test_a_worker_that_ends_in_its_start_is_shown_with_its_last_lines(program):
+    with pytest.raises(StartError, match="of Backend ended by itself, with exit code 3") as error:
+        program.serve("program:Frontend", args=["--Backend.fault=exit"]).result()
+
+    assert "weights loaded" in error.value.log
+
+
+def test_a_start_that_never_ends_can_be_interrupted(program, tmp_path):
+    notes = tmp_path / "notes"
+
+    async def interrupted():
+        words = ["--Backend.fault=never", f"--Backend.notes={notes}"]
+        serving = asyncio.ensure_future(program.serve("program:Frontend", args=words))
+        await asyncio.to_thread(until, lambda: notes.exists() and len(notes.read_text().splitlines()) == 2)
+        serving.cancel()
+        await asyncio.wait([serving])
+        return serving.cancelled()
+
+    assert asyncio.run(interrupted())
+    assert not any(alive(int(line.split()[1])) for line in notes.read_text().splitlines())
+
+
+def test_a_nats_server_that_nobody_answers_for_is_an_error_that_names_it(program):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ConnectError, match=address) as error:
+            program.serve("program:Frontend", nats=f"nats://secret@{address}").result()
+
+    assert "secret" not in str(error.value)
+
+
+def test_a_taken_port_names_its_owner(program):
+    program.write("with_http.py", HTTP)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PlacementError, match=f"port {port} is taken by process {os.getpid()} "):
+            program.serve("with_http:Page", http_port=port).result()
+
+
+HTTP = """
+from dynamo_nb import dynamo_api, service
+
+
+@service
+class Page:
+    @dynamo_api()
+    async def say(self, text: str) -> str:
+        return text
+"""

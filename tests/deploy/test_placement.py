@@ -1,0 +1,104 @@
+"""Workers on GPUs: who sees which, and what happens when there are too few."""
+
+import os
+import signal
+
+import pytest
+from deployed_program import alive, folders, pids, until, workers
+
+from dynamo_nb.errors import PlacementError, StartError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def three_gpus(monkeypatch):
+    monkeypatch.setenv("DYNAMO_GPUS", "0,1,2")
+
+
+def on_gpus(program, workers, gpu):
+    words = [f"--Backend.ServiceArgs.workers={workers}", f"--Backend.ServiceArgs.resources.gpu={gpu}"]
+    return program.serve("program:Frontend", args=words)
+
+
+def visible(deployment):
+    """What each worker of Backend says that it sees."""
+    asked = 2 * len(pids(deployment))
+    return sorted({deployment.Backend.visible().result() for _ in range(asked)})
+
+
+def given(deployment, service="Backend"):
+    return [worker["gpus"] for worker in workers(deployment, service).values()]
+
+
+def test_each_worker_sees_its_own_gpus_and_one_without_sees_none(program):
+    with on_gpus(program, 3, 1).result() as deployment:
+        assert visible(deployment) == ["0", "1", "2"]
+        assert given(deployment) == [["0"], ["1"], ["2"]]
+        assert given(deployment, "Frontend") == [[]]
+
+        with pytest.raises(PlacementError, match=r"Backend\.3\.\d+ needs 1 GPU and 0 can be had") as error:
+            deployment.scale(Backend=4).result()
+        assert "GPU 0: Backend.0." in error.value.where
+        assert len(pids(deployment)) == 3
+
+        deployment.update({"Backend.ServiceArgs.resources.gpu": 0}).result()
+        assert visible(deployment) == [""]
+
+
+def test_two_workers_share_a_gpu_of_which_each_asks_a_half(program):
+    with on_gpus(program, 3, 0.5).result() as deployment:
+        assert given(deployment) == [["0"], ["0"], ["1"]]
+
+
+def test_too_many_start_nothing(program, dynamo_home):
+    with pytest.raises(PlacementError, match="needs 2 GPU and 1 can be had"):
+        on_gpus(program, 2, 2).result()
+
+    assert folders(dynamo_home) == []
+
+
+def test_a_second_deployment_gets_what_the_first_has_not(program):
+    with on_gpus(program, 2, 1).result() as first:
+        with on_gpus(program, 1, 1).result() as second:
+            assert (given(first), given(second)) == ([["0"], ["1"]], [["2"]])
+        with pytest.raises(PlacementError, match="GPU 0: another deployment; GPU 1: another deployment; GPU 2: free"):
+            on_gpus(program, 1, 2).result()
+
+
+def test_a_worker_that_is_started_again_keeps_its_gpu(program):
+    with on_gpus(program, 2, 1).result() as deployment:
+        before = workers(deployment)
+        deployment.scale(Backend=3).result()
+
+        os.kill(before[1]["pid"], signal.SIGKILL)
+
+        until(lambda: 1 in workers(deployment) and workers(deployment)[1]["pid"] != before[1]["pid"])
+        assert given(deployment) == [["0"], ["1"], ["2"]]
+
+
+def test_without_a_spare_gpu_workers_are_replaced_one_by_one_while_the_others_serve(program, tmp_path):
+    with on_gpus(program, 3, 1).result() as deployment:
+        serving = []
+        deployment.listeners.append(lambda d: serving.append(len(workers(d))))
+
+        deployment.update({"Backend.suffix": "!"}).result()
+
+        assert min(serving) == 2
+        assert given(deployment) == [["0"], ["1"], ["2"]]
+        assert {deployment.Backend.say("x").result() for _ in range(6)} == {"x!"}
+
+
+def test_without_a_spare_gpu_a_version_that_does_not_start_gives_way_to_the_old_one(program):
+    with on_gpus(program, 3, 1).result() as deployment:
+        before, spec = workers(deployment), deployment.spec
+
+        with pytest.raises(StartError, match="no weights here"):
+            deployment.update({"Backend.fault": "start", "Backend.suffix": "!"}).result()
+
+        until(lambda: len(workers(deployment)) == 3)
+        assert [worker["pid"] for worker in workers(deployment).values()][1:] == [before[1]["pid"], before[2]["pid"]]
+        assert not alive(before[0]["pid"])
+        assert given(deployment) == [["0"], ["1"], ["2"]]
+        assert deployment.spec == spec
+        assert {deployment.Backend.say("x").result() for _ in range(6)} == {"x"}

@@ -1,0 +1,66 @@
+"""What has to change to get from what runs to what is asked for."""
+
+import pytest
+
+from dynamo_nb.deploy.reconcile import Change, Running, changes
+from dynamo_nb.graph.spec import EdgeSpec, GraphSpec, ServiceSpec
+
+
+def spec(namespace="x", **services):
+    """A GraphSpec; each service is given as its number of workers, or as (workers, suffix)."""
+    given = {name: s if isinstance(s, tuple) else (s, "") for name, s in services.items()}
+    spaces = {name: namespace if name == "Backend" else "x" for name in given}
+    return GraphSpec(
+        name="hello",
+        entry="Frontend",
+        services={
+            n: ServiceSpec(name=n, namespace=spaces[n], target=f"m:{n}", workers=w) for n, (w, _) in given.items()
+        },
+        edges=[EdgeSpec(source="Frontend", attribute="backend", target="Backend", active=False)],
+        config={name: {"suffix": suffix} for name, (_, suffix) in given.items()},
+    )
+
+
+SERVED = spec(Backend=2, Frontend=1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (SERVED, []),
+        (spec(Backend=3, Frontend=1), [Change("Backend", start=(2,))]),
+        (spec(Backend=1, Frontend=1), [Change("Backend", stop=(1,))]),
+        (spec(Backend=0, Frontend=1), [Change("Backend", stop=(0, 1))]),
+        (spec(Backend=(2, "!"), Frontend=1), [Change("Backend", start=(0, 1), stop=(0, 1))]),
+        (spec(Backend=(1, "!"), Frontend=1), [Change("Backend", start=(0,), stop=(0, 1))]),
+        (spec(Backend=2), [Change("Frontend", stop=(0,))]),
+        (
+            spec(namespace="y", Backend=2, Frontend=1),
+            [Change("Backend", start=(0, 1), stop=(0, 1)), Change("Frontend", start=(0,), stop=(0,))],
+        ),
+        (
+            spec(Tokeniser=1, Backend=(2, "!"), Frontend=1),
+            [Change("Tokeniser", start=(0,)), Change("Backend", start=(0, 1), stop=(0, 1))],
+        ),
+    ],
+)
+def test_only_what_differs_changes(wanted, expected):
+    running = {
+        "Backend": Running(SERVED.fingerprint("Backend"), (0, 1)),
+        "Frontend": Running(SERVED.fingerprint("Frontend"), (0,)),
+    }
+
+    assert changes(running, wanted) == expected
+
+
+def test_everything_starts_where_nothing_runs():
+    assert changes({}, SERVED) == [Change("Backend", start=(0, 1)), Change("Frontend", start=(0,))]
+
+
+def test_a_worker_that_is_missing_is_started():
+    running = {
+        "Backend": Running(SERVED.fingerprint("Backend"), (1,)),
+        "Frontend": Running(SERVED.fingerprint("Frontend"), (0,)),
+    }
+
+    assert changes(running, SERVED) == [Change("Backend", start=(0,))]

@@ -1,0 +1,116 @@
+"""How a deployment ends when somebody asks for it: what is under way is finished, each hook runs once."""
+
+import asyncio
+import os
+import signal
+
+import psutil
+import pytest
+from deployed_program import alive, folders, pids, until
+
+from dynamo_nb.errors import RequestError
+from dynamo_nb.sdk.call import portal
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """A file that ends the request which waits for it; `gate.held` is there once the request has begun."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def notes(tmp_path):
+    return tmp_path / "notes"
+
+
+@pytest.fixture
+def deployment(program, notes):
+    return program.serve("program:Frontend", args=[f"--Backend.notes={notes}"]).result()
+
+
+def shutdowns(notes):
+    return sorted(int(line.split()[1]) for line in notes.read_text().splitlines() if line.startswith("shutdown"))
+
+
+@pytest.mark.parametrize("way", ["stop", "SIGTERM"])
+def test_requests_under_way_are_finished_and_then_each_shutdown_hook_runs_once(
+    deployment, dynamo_home, notes, gate, way
+):
+    backend, supervisor = pids(deployment), deployment.state["pid"]
+
+    async def stop():
+        holding = asyncio.ensure_future(_wait(deployment.Frontend.hold(str(gate))))
+        await asyncio.to_thread(until, gate.with_suffix(".held").exists)
+        if way == "stop":
+            stopping = asyncio.ensure_future(deployment.stop())
+        else:
+            os.kill(supervisor, signal.SIGTERM)
+            stopping = None
+        await asyncio.to_thread(until, lambda: deployment.state["services"]["Frontend"]["state"] == "draining")
+        assert shutdowns(notes) == []
+        gate.touch()
+        if stopping is not None:
+            await stopping
+        return await holding
+
+    assert portal.run(stop()) == "finished"
+    until(lambda: deployment.ended and not alive(supervisor))
+    assert shutdowns(notes) == sorted(backend)
+    assert folders(dynamo_home) == []
+
+
+async def _wait(call):
+    return await call
+
+
+def test_a_worker_that_is_replaced_finishes_what_it_holds(deployment, notes, gate):
+    before = pids(deployment)
+
+    async def replace():
+        holding = asyncio.ensure_future(_wait(deployment.Backend.hold(str(gate))))
+        await asyncio.to_thread(until, gate.with_suffix(".held").exists)
+        update = asyncio.ensure_future(deployment.update({"Backend.suffix": "!"}))
+        await asyncio.to_thread(until, lambda: len(pids(deployment)) == 2 and not set(pids(deployment)) & set(before))
+        assert await deployment.Backend.say("new") == "new!"
+        gate.touch()
+        await update
+        return await holding
+
+    with deployment:
+        assert portal.run(replace()) == "finished"
+        assert shutdowns(notes) == sorted(before)
+
+
+def test_a_worker_that_does_not_stop_in_the_grace_is_killed(program, gate):
+    deployment = program.serve("program:Frontend", grace=0.5).result()
+    before = pids(deployment)
+
+    async def stop():
+        blocked = asyncio.ensure_future(_wait(deployment.Backend.block(str(gate))))
+        await asyncio.to_thread(until, gate.with_suffix(".held").exists)
+        await deployment.stop()
+        with pytest.raises(RequestError):
+            await blocked
+
+    portal.run(stop())
+    assert not any(map(alive, before))
+
+
+def test_what_a_worker_started_goes_with_it(deployment):
+    children = deployment.Backend.start_children().result()
+    assert all(map(alive, children))
+
+    deployment.stop().result()
+
+    assert not any(map(alive, children))
+
+
+def test_stopping_while_a_worker_is_being_restarted_leaves_nothing(deployment):
+    supervisor = psutil.Process(deployment.state["pid"])
+    with deployment:
+        for pid in pids(deployment):
+            os.kill(pid, signal.SIGKILL)
+
+    until(lambda: not supervisor.is_running())

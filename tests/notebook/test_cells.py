@@ -1,0 +1,311 @@
+"""Cells in a shell: the magics, what is known of the cells that ran, and what they show."""
+
+import re
+
+import pytest
+from conftest import LOAD, Shell
+
+from dynamo_nb import notebook
+from dynamo_nb.graph.graph import Graph
+from dynamo_nb.sdk.service import definition_of
+
+HELPER = "def shape(word):\n    return word.lower()"
+BACKEND = """\
+@service(dynamo={"namespace": "hello"})
+class Backend:
+    def __init__(self, suffix: str = "-back"):
+        self.suffix = suffix
+
+    @dynamo_endpoint()
+    async def generate(self, text: str) -> AsyncIterator[str]:
+        yield shape(text) + self.suffix
+"""
+TWO = """\
+@service
+class Backend2:
+    @dynamo_endpoint()
+    async def generate(self, text: str) -> AsyncIterator[str]:
+        yield text
+
+
+@service
+class Frontend:
+    backend = depends(Backend)
+    backend2 = depends(Backend2)
+"""
+
+
+@pytest.fixture
+def graph(shell):
+    """A notebook with Frontend, which depends on Backend and Backend2."""
+    shell.load()
+    for text in (HELPER, BACKEND, TWO):
+        assert shell.run(text).ok
+    return shell
+
+
+def active(shell):
+    space = shell.ip.user_ns
+    return [edge.target for edge in Graph.of(space["Frontend"], space).edges if edge.active]
+
+
+# --- service cells -----------------------------------------------------------------------------------------------
+
+
+def test_both_spellings_give_the_same_definition(dynamo_home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plans = []
+    for header in ("", "%%dynamo_service\n"):
+        shell = Shell().load()
+        try:
+            assert shell.run(HELPER).ok
+            assert shell.run(header + BACKEND).ok
+            plans.append(shell.plan("Backend"))
+        finally:
+            shell.close()
+    plain, magic = plans
+    assert magic.code.modules == plain.code.modules
+    assert magic.code.digests == plain.code.digests
+    origins = {"Backend.ServiceArgs.dynamo.namespace": "@service, cell 3, line 2"}  # the header is a line
+    assert magic.spec == plain.spec.model_copy(update={"origins": plain.spec.origins | origins})
+
+
+def test_flags_are_configuration_with_an_origin(shell):
+    shell.load()
+    shell.run(HELPER)
+    ran = shell.run(f"%%dynamo_service --workers 3 --gpu 0.5 --cpu 500m --memory 1Gi --namespace other\n{BACKEND}")
+    assert ran.ok, ran.error
+    plan = shell.plan("Backend")
+    spec = plan.spec.services["Backend"]
+    assert (spec.workers, spec.gpu, spec.cpu, spec.memory, spec.namespace) == (3, 0.5, "500m", "1Gi", "other")
+    assert plan.spec.origins["Backend.ServiceArgs.workers"] == "%%dynamo_service, cell 3"
+    shell.run("%%dynamo_config\nBackend:\n  ServiceArgs: {workers: 2}")
+    assert shell.plan("Backend").spec.services["Backend"].workers == 2, "YAML stands over flags"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--wrkers 2", "unrecognized arguments: --wrkers 2"),
+        ("--workers two", "argument --workers: invalid int value: 'two'"),
+        ("--namespace 'hello", "No closing quotation"),
+    ],
+)
+def test_a_wrong_flag_defines_nothing(shell, flags, message):
+    ran = shell.load().run(f"%%dynamo_service {flags}\n{BACKEND}")
+    assert not ran.ok
+    assert ran.error.startswith(f"DefinitionError: %%dynamo_service: {message}\n  to do: ")
+    assert "Backend" not in shell.ip.user_ns
+
+
+def test_an_error_in_a_service_cell_is_the_cells_own(shell):
+    shell.load()
+    shell.run(HELPER)
+    ran = shell.run(f"%%dynamo_service\n{BACKEND}\n\n1 / 0")
+    assert not ran.ok
+    assert ran.error.count("Traceback") == 1
+    assert "Cell In[3], line 12" in ran.error
+    assert "--> 12 1 / 0" in ran.error
+    assert "dynamo_nb/" not in ran.error
+
+
+def test_await_in_a_service_cell_works(shell):
+    shell.load()
+    shell.run(HELPER)
+    ran = shell.run(f'%%dynamo_service\n{BACKEND}\n\nawait Backend().generate("HI")')
+    assert ran.ok, ran.error
+    assert "['hi-back']" in ran.text
+
+
+def test_the_source_of_a_method_is_at_hand(shell):
+    shell.load()
+    shell.run(HELPER)
+    shell.run(f"%%dynamo_service\n{BACKEND}")
+    ran = shell.run("import inspect; print(inspect.getsource(Backend.generate))")
+    assert ran.text.strip().splitlines()[-1].strip() == "yield shape(text) + self.suffix"
+
+
+def test_a_service_cell_checks_at_once_that_it_can_be_shipped(shell):
+    ran = shell.load().run(f"%%dynamo_service\n{BACKEND}")
+    assert not ran.ok
+    assert "'shape' is defined nowhere @ Backend  (cell 2, line 9)" in ran.error
+    assert shell.run(BACKEND).ok, "an ordinary cell can come before its helpers"
+
+
+def test_names_in_messages_are_the_cells_own(shell):
+    """The number that Jupyter shows beside the cell."""
+    shell.load()
+    shell.run("1 + 1")
+    shell.run(HELPER)
+    shell.run(BACKEND)
+    assert definition_of(shell.ip.user_ns["Backend"]).where == "@service of Backend, cell 4, line 1"
+    module = next(m for m in shell.plan("Backend").code.modules if m.name == "cells.Backend")
+    assert re.findall(r"^# (cell \d+)$", module.text, re.MULTILINE) == ["cell 1", "cell 3", "cell 4"]
+
+
+# --- what is known -----------------------------------------------------------------------------------------------
+
+
+def test_cells_before_the_extension_are_known(shell):
+    header = LOAD.removeprefix("%load_ext dynamo_nb\n")
+    shell.run(header)
+    shell.run(HELPER)
+    shell.run(BACKEND)
+    assert not shell.run("shape = not_here()").ok
+    shell.run("%load_ext dynamo_nb")
+    module = next(m for m in shell.plan("Backend").code.modules if m.name == "cells.Backend")
+    assert HELPER in module.text
+    assert "not_here" not in module.text
+
+
+def test_everything_in_the_cell_that_loads_the_extension(shell):
+    ran = shell.run(f"{LOAD}\n{HELPER}\n\n{BACKEND}\n{TWO}\nFrontend.link(Backend)\n%dynamo config Frontend", "first")
+    assert ran.ok, ran.error
+    assert "-back" in ran.text
+    assert active(shell) == ["Backend"]
+    assert len(notebook.current().book) == 1
+    assert shell.plan("Frontend").spec.started
+
+
+def test_a_cell_that_failed_defines_what_stands_before_the_line(shell):
+    shell.load()
+    assert not shell.run(f"{HELPER}\n\n{BACKEND}\nraise ValueError\nlater = 1").ok
+    assert shell.plan("Backend").spec.started
+
+
+# --- links -------------------------------------------------------------------------------------------------------
+
+
+def test_running_a_link_again_adds_nothing_and_editing_it_does_what_it_says(graph):
+    graph.run("Frontend.link(Backend)", "link")
+    graph.run("Frontend.link(Backend)", "link")
+    assert active(graph) == ["Backend"]
+    graph.run("Frontend.link(Backend2)", "link")
+    assert active(graph) == ["Backend2"]
+    graph.run("Frontend.link(Backend)", "another")
+    assert active(graph) == ["Backend", "Backend2"]
+    graph.run("Frontend.unlink(Backend2)")
+    assert active(graph) == ["Backend"]
+    graph.run("# no link any more", "another")
+    assert active(graph) == ["Backend", "Backend2"], "without a link every dependency is active"
+
+
+def test_links_hold_when_a_service_is_run_again(graph):
+    graph.run("Frontend.link(Backend)")
+    graph.run(TWO.replace("yield text", "yield text + text"))
+    assert active(graph) == ["Backend"]
+
+
+# --- configuration -----------------------------------------------------------------------------------------------
+
+
+def test_configuration_cells_are_layers_with_places(graph):
+    assert graph.run("%%dynamo_config\nBackend:\n  suffix: one\n", "a").ok
+    assert graph.run("%%dynamo_config\nBackend:\n  suffix: two\n", "b").ok
+    origins = graph.plan("Frontend").spec.origins
+    assert origins["Backend.suffix"] == "cell 6:3"
+    assert graph.run("%%dynamo_config\nBackend:\n  ServiceArgs:\n    workers: 2\n", "b").ok
+    plan = graph.plan("Frontend")
+    assert plan.spec.config["Backend"]["suffix"] == "one", "running a cell again replaces what it said"
+    assert plan.spec.origins["Backend.suffix"] == "cell 5:3"
+    assert plan.spec.origins["Backend.ServiceArgs.workers"] == "cell 7:4"
+    table = graph.run("%dynamo config Frontend --Backend.suffix=three")
+    assert re.search(r'Backend\.suffix +"three" +--Backend\.suffix', table.text), table.text
+
+
+def test_bad_yaml_is_an_error_at_its_place_and_changes_nothing(graph):
+    graph.run("%%dynamo_config\nBackend:\n  suffix: one\n", "a")
+    ran = graph.run("%%dynamo_config\nBackend:\n  suffix: 'one\n", "a")
+    assert not ran.ok
+    assert ran.error.startswith("ConfigError: not valid YAML at line ")
+    assert "(cell 6:3)" in ran.error
+    assert graph.plan("Frontend").spec.config["Backend"]["suffix"] == "one"
+
+
+# --- drawings ----------------------------------------------------------------------------------------------------
+
+
+def test_a_drawing_is_svg_and_text_and_follows_the_cells(graph):
+    ran = graph.run("%dynamo graph Frontend")
+    assert ran.ok, ran.error
+    (data,) = ran.shown
+    assert data.keys() == {"image/svg+xml", "text/plain"}
+    assert "<svg" in data["image/svg+xml"]
+    assert "Backend2" in data["text/plain"]
+    assert not graph.run("elsewhere = 1").updates
+
+    (linked,) = graph.run("Frontend.link(Backend)").updates
+    assert linked["image/svg+xml"] != data["image/svg+xml"]
+    half = graph.run("class Backend2:\n    pass")
+    assert (half.ok, half.updates) == (True, [])
+    (grown,) = graph.run(
+        TWO.replace("Frontend:", "Frontend:\n    third = depends('Third')") + BACKEND.replace("Backend", "Third")
+    ).updates
+    assert "Third" in grown["text/plain"]
+
+
+def test_a_graph_in_code_is_drawn_too(graph):
+    ran = graph.run("from dynamo_nb.graph import Graph\ndisplay(Graph.of(Frontend))")
+    assert ran.ok, ran.error
+    assert "<svg" in ran.shown[0]["image/svg+xml"]
+
+
+# --- the magics themselves ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("fly", "No such command 'fly'"),
+        ("serve", "Missing argument"),
+        ("serve Fronten", "this notebook has no service 'Fronten'\n  to do: did you mean 'Frontend'?"),
+        ("serve Frontend --prt 1", "No such option"),
+        ("graph Frontend --format png", "png"),
+        ("graph 'Frontend", "No closing quotation"),
+        ("graph", "what should be drawn?"),
+        ("scale Backend=many", "'Backend=many' is no Service=number"),
+        ("scale Backend=2", "nothing is being served"),
+        ("export bundle/", "nothing is being served here\n  to do: %dynamo export Service folder/"),
+        ("stop", "nothing is being served"),
+        ("logs Backend", "nothing is being served"),
+        ("config Frontend --Bakend.suffix=1", "did you mean 'Backend'"),
+        ("config Frontend -f missing.yaml", "missing.yaml"),
+    ],
+)
+def test_a_wrong_line_is_a_short_block(graph, line, message):
+    ran = graph.run(f"%dynamo {line}")
+    assert not ran.ok
+    assert message in ran.error
+    assert "Traceback" not in ran.error
+    assert len(ran.error.splitlines()) < 8
+
+
+def test_help(graph):
+    for line in ("%dynamo", "%dynamo --help"):
+        ran = graph.run(line)
+        assert ran.ok, ran.error
+        assert "Commands:" in ran.text
+        assert not ran.shown
+    assert "--workers N" in graph.run("%%dynamo_service?").text
+    assert "%dynamo scale" in graph.run("%dynamo?").text or "scale Backend=4" in graph.run("%dynamo?").text
+    assert "YAML" in graph.run("%%dynamo_config?").text
+    assert graph.run("%dynamo ps").text.strip() == "nothing is being served"
+
+
+def test_reloading_and_unloading_are_clean(graph):
+    shell = graph.ip
+    graph.run("Frontend.link(Backend)", "link")
+    events = {name: list(found) for name, found in shell.events.callbacks.items()}
+    transformers = list(shell.input_transformers_cleanup)
+    assert graph.run("%reload_ext dynamo_nb").ok
+    assert {n: len(f) for n, f in shell.events.callbacks.items()} == {n: len(f) for n, f in events.items()}
+    assert len(shell.input_transformers_cleanup) == len(transformers)
+    assert graph.plan("Frontend").spec.started.keys() == {"Frontend", "Backend"}
+    graph.run("Frontend.link(Backend2)", "link")
+    assert active(graph) == ["Backend2"]
+
+    assert graph.run("%unload_ext dynamo_nb").ok
+    assert notebook.current() is None
+    assert not any(n.startswith("dynamo") for kind in ("line", "cell") for n in shell.magics_manager.magics[kind])
+    assert not any("dynamo_nb" in f.__module__ for found in shell.events.callbacks.values() for f in found)
+    assert graph.run("1 + 1").ok

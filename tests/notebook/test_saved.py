@@ -1,0 +1,141 @@
+"""Saved notebooks: as programs, as papermill runs them, and as pages that nothing runs behind."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from dynamo_nb.deployment import Plan
+from dynamo_nb.errors import TargetError
+from dynamo_nb.program import find
+from dynamo_nb.source.headers import CONFIG
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+CELLS = [
+    "%load_ext dynamo_nb\nfrom dynamo_nb import depends, dynamo_endpoint, serve, service",
+    "from pathlib import Path\nPath('ran.txt').write_text('a cell that no service needs')",
+    "def shape(word):\n    return word.lower()",
+    """\
+%%dynamo_service --workers 2
+@service
+class Backend:
+    def __init__(self, suffix="-back"):
+        self.suffix = suffix
+
+    @dynamo_endpoint()
+    async def generate(self, text: str) -> str:
+        return shape(text) + self.suffix""",
+    "raise RuntimeError('a cell that fails')",
+    """\
+import a_module_that_is_not_installed
+
+@service
+class Heavy:
+    model = a_module_that_is_not_installed.Model()
+
+    @dynamo_endpoint()
+    async def generate(self, text: str) -> str:
+        return self.model(text)""",
+    """\
+@service
+class Frontend:
+    backend = depends(Backend)
+    heavy = depends(Heavy)
+
+    @dynamo_endpoint()
+    async def generate(self, text: str) -> str:
+        return await self.backend.generate(text)""",
+    "Frontend.link(Backend)",
+    f"{CONFIG}\nBackend:\n  suffix: '!'",
+    "deployment = await serve(Frontend, http_port=0)\nprint(await deployment.Frontend.generate('HI'))",
+    "await deployment.stop()",
+]
+
+
+def save(path, cells):
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    nbformat.write(new_notebook(cells=[new_code_cell(text) for text in cells], metadata={"kernelspec": kernel}), path)
+    return path
+
+
+@pytest.fixture
+def notebook(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return save(tmp_path / "graph.ipynb", CELLS)
+
+
+def test_only_what_the_graph_needs_runs(notebook):
+    program = find("graph.ipynb:Frontend")
+    plan = Plan.of(program, program.layers)
+    assert set(plan.spec.started) == {"Frontend", "Backend"}
+    assert [(e.target, e.active) for e in plan.spec.edges] == [("Backend", True), ("Heavy", False)]
+    assert plan.spec.services["Backend"].workers == 2
+    assert plan.spec.origins["Backend.ServiceArgs.workers"] == "%%dynamo_service, cell 4"
+    assert plan.spec.config["Backend"]["suffix"] == "!"
+    assert plan.spec.origins["Backend.suffix"] == "cell 9:3"
+    assert not Path("ran.txt").exists()
+
+
+def test_the_entry_may_be_left_out_where_there_is_one(notebook):
+    assert find("graph.ipynb").graph.entry == "Frontend"
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("graph.ipynb:Fronted", "graph.ipynb has no service 'Fronted'\n.*\n  to do: did you mean 'Frontend'?"),
+        ("missing.ipynb:Frontend", "cannot be read"),
+        ("empty.ipynb", "empty.ipynb defines no service"),
+        ("broken.ipynb", "no Jupyter notebook of format 4"),
+        ("two.ipynb", "several services could be the entry: A, B\n.*\n  to do: name one: two.ipynb:A"),
+    ],
+)
+def test_what_is_no_program_is_told(notebook, target, message):
+    save("empty.ipynb", CELLS[:2])
+    save("two.ipynb", ["@service\nclass A: pass", "@service\nclass B: pass"])
+    Path("broken.ipynb").write_text("{}")
+    with pytest.raises(TargetError, match=message):
+        find(target)
+
+
+@pytest.mark.slow
+def test_papermill_stops_at_the_cell_whose_service_cannot_be_shipped(notebook, dynamo_home):
+    cells = [CELLS[0], CELLS[3], "open('later.txt', 'w').close()"]
+    with pytest.raises(papermill.PapermillExecutionError, match="'shape' is defined nowhere @ Backend") as raised:
+        papermill.execute_notebook(save("bad.ipynb", cells), "out.ipynb", progress_bar=False)
+    assert raised.value.exec_count == 2
+    assert not Path("later.txt").exists()
+
+
+@pytest.mark.slow
+def test_papermill_stops_at_an_edit_that_does_not_start(notebook, dynamo_home):
+    plain = CELLS[3].partition("\n")[2]
+    cells = [
+        *(CELLS[0], CELLS[2], plain, "deployment = await serve(Backend, http_port=0)"),
+        plain.replace("self.suffix = suffix", "raise OSError('no weights here')"),
+        "open('later.txt', 'w').close()",
+    ]
+    with pytest.raises(papermill.PapermillExecutionError, match=r"raise OSError\('no weights here'\)") as raised:
+        papermill.execute_notebook(save("bad.ipynb", cells), "out.ipynb", progress_bar=False)
+    assert raised.value.exec_count == 5
+    assert not Path("later.txt").exists()
+
+
+@pytest.mark.slow
+def test_hello_world_runs_and_is_a_page_without_a_kernel(tmp_path, monkeypatch, dynamo_home):
+    from nbconvert import HTMLExporter
+
+    monkeypatch.chdir(tmp_path)
+    done = papermill.execute_notebook(NOTEBOOKS / "hello_world.ipynb", "hello.ipynb", progress_bar=False)
+    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    drawings = [o.data["image/svg+xml"] for o in outputs if "image/svg+xml" in o.get("data", {})]
+    assert len(drawings) >= 2
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(done)
+    Path("hello.html").write_text(page)
+    shown = re.findall(r"<svg.*?</svg>|data:image/svg\+xml;base64,", page, re.DOTALL)
+    assert len(shown) >= len(drawings)
+    assert "application/vnd.jupyter.widget-view+json" not in page
