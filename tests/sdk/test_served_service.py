@@ -190,7 +190,7 @@ def test_a_wrong_argument_does_not_leave_the_caller(deployment):
 def test_an_unknown_endpoint_names_the_nearest(deployment):
     with pytest.raises(NoSuchEndpoint, match=r"Backend has no endpoint 'modle'[\s\S]*did you mean 'model'\?"):
         deployment.Backend.modle("a")
-    with pytest.raises(AttributeError, match=r"the deployment serves no 'Backed'; did you mean 'Backend'\?"):
+    with pytest.raises(AttributeError, match=r"(?s)the deployment serves no 'Backed'.*did you mean 'Backend'\?"):
         _ = deployment.Backed
 
 
