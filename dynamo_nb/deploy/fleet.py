@@ -119,7 +119,8 @@ class Fleet:
             version = self._current(service)
             wanted = tuple(range(version.spec.services[service].workers))
             running = tuple(w.index for w in self._live(service))
-            await self._retire(await self._bring_up(version, [Change(service, start=wanted, stop=running)]))
+            old = await self._bring_up(version, [Change(service, start=wanted, stop=running)])
+            await _to_its_end(self._retire(old))
 
     async def scale(self, workers: dict[str, int]) -> None:
         """Changes how many workers services have."""
@@ -206,7 +207,8 @@ class Fleet:
                 await worker.begin()
                 await worker.serve()
         except BaseException:
-            await _to_its_end(self._take_back(new, version.spec, [w for w in crowded if w.gone.is_set()]))
+            stopped = [holder for holder in crowded if holder not in self._live(holder.service)]
+            await _to_its_end(self._take_back(new, version.spec, stopped))
             raise
         return list(old.values())
 
@@ -241,6 +243,7 @@ class Fleet:
         """Stops what is new. stopped: old workers that had to make room, and are started again."""
         fresh = [worker for group in new.values() for worker in group]
         await asyncio.gather(*(worker.stop(ORPHAN_GRACE) for worker in fresh))
+        await asyncio.gather(*(worker.stop(self.grace) for worker in stopped))
         for name in spec.services:
             if self.spec is None or name not in self.spec.started:
                 self.ports.release(name)

@@ -110,6 +110,7 @@ class GraphSpec(_Value):
         return self.model_copy(update={"services": services, "config": config})
 
     def picture(self) -> Picture:
+        discovered = dict.fromkeys(n for n in (self.entry, *(e.target for e in self.edges)) if n in self.services)
         nodes = tuple(
             Node(
                 name=s.name,
@@ -121,7 +122,7 @@ class GraphSpec(_Value):
                 local=not s.enabled,
                 entry=s.name == self.entry,
             )
-            for s in reversed(self.services.values())
+            for s in map(self.services.__getitem__, discovered)
         )
         return Picture(nodes, tuple(Arrow(e.source, e.target, e.attribute, e.active) for e in self.edges), self.name)
 
