@@ -269,6 +269,7 @@ class Fleet:
         environ["DYNAMO_SERVICE_CONFIG"] = json.dumps(spec.config)
         # Hidden rather than left open: a service that asks for no GPU must not find one that is somebody else's.
         environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order in which NVML numbers them
         environ.update(service.envs)
         short = f"{self._generation:x}"
         launch = Launch(

@@ -43,9 +43,17 @@ def inventory() -> list[Gpu]:
     try:
         allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
         ids = [part.strip() for part in allowed.split(",")] if allowed is not None else None
-        return [gpu for gpu in map(_query, range(pynvml.nvmlDeviceGetCount())) if ids is None or gpu.id in ids]
+        return [_query(i) for i in range(pynvml.nvmlDeviceGetCount()) if ids is None or _named(i, ids)]
     finally:
         pynvml.nvmlShutdown()
+
+
+def _named(index: int, ids: Iterable[str]) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES names a GPU, by its number or by (the beginning of) its UUID."""
+    import pynvml
+
+    uuid = str(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
+    return any(part == str(index) or (part.startswith("GPU-") and uuid.startswith(part)) for part in ids)
 
 
 def _query(index: int) -> Gpu:

@@ -15,6 +15,9 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+UNDO_BOUND = 10.0
+"""Seconds that a cancelled coroutine may take to undo what it has begun, such as stopping workers that it started."""
+
 
 class Portal:
     """An event loop in a daemon thread, for callers that cannot await: scripts, magics, and cells without `await`."""
@@ -34,13 +37,23 @@ class Portal:
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Runs the coroutine on the portal's loop and waits for it.
 
-        Raises TimeoutError after `timeout` seconds. When the waiting thread is interrupted the coroutine is cancelled.
+        Raises TimeoutError after `timeout` seconds. When that happens, or the waiting thread is interrupted, the
+        coroutine is cancelled, and what it then undoes is waited for.
         """
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        ended = threading.Event()
+
+        async def whole() -> T:
+            try:
+                return await coroutine
+            finally:
+                ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(whole(), self.loop)
         try:
             return future.result(timeout)
         except BaseException:
-            future.cancel()
+            if future.cancel():
+                ended.wait(UNDO_BOUND)
             raise
 
 
