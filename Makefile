@@ -10,6 +10,7 @@ READY := $(VENV)/.ready
 .PHONY: hello test check lint bench clean
 
 hello: $(READY)
+	mkdir -p build
 	$(BIN)/papermill --cwd build --log-output --no-progress-bar notebooks/hello_world.ipynb build/hello_world.ipynb
 	@echo
 	@echo "It ran: the executed notebook is build/hello_world.ipynb, the bundle that it exported build/hello_bundle."
@@ -28,11 +29,10 @@ lint: $(READY)
 
 # uv is some ten times faster than pip, and compiles what it installs, so that first starts are not slow.
 $(READY): pyproject.toml
-	$(PYTHON) -m venv $(VENV) || $(PYTHON) -m pip install --quiet --target build/virtualenv virtualenv && \
-		test -x $(BIN)/python || PYTHONPATH=build/virtualenv $(PYTHON) -m virtualenv --quiet $(VENV)
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m pip install --quiet --target build/virtualenv virtualenv && \
+		PYTHONPATH=build/virtualenv $(PYTHON) -m virtualenv --quiet --clear $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable . --group dev
-	mkdir -p build
 	touch $(READY)
 
 clean:

@@ -60,6 +60,10 @@ class Console:
     def show(self, value: Any) -> None:
         print(value, flush=True)
 
+    def draw(self, target: str, graph: Any) -> Any:  # noqa: ARG002
+        """Shows the graph of a target as text."""
+        self.show(graph)
+
     def serve(self, recipe: Any, options: dict[str, Any], detach: bool) -> Any:
         if not asyncio.run(_foreground(recipe, options, detach=detach)):
             raise KeyboardInterrupt
@@ -160,9 +164,9 @@ def graph(
     program = console.recipe(target, [], working_dir, None).program()
     drawn = str(program.graph) if form == "text" else program.graph.svg if form == "svg" else program.graph.dot.source
     if output is not None:
-        output.write_text(drawn)
-    elif form == "text" and hasattr(console, "view"):
-        return console.view(target)
+        output.write_text(drawn, encoding="utf-8")
+    elif form == "text":
+        return console.draw(target, program.graph)
     else:
         console.show(drawn)
     return None
@@ -360,7 +364,7 @@ async def _foreground(recipe: Any, options: dict[str, Any], *, detach: bool) -> 
 
 
 async def _listing() -> str:
-    from dynamo_nb.deploy.control import ControlClient
+    from dynamo_nb.deploy.control import ask
     from dynamo_nb.deploy.home import records
 
     rows = [("deployment", "owner", "age", "services")]
@@ -369,9 +373,7 @@ async def _listing() -> str:
             rows.append((record.id, "", "", "left by a crash; `dynamo clean` removes it"))
             continue
         try:
-            client = await ControlClient.connect(record.control)
-            status = await client.request("status")
-            await client.close()
+            status = await ask(record.control, "status")
         except DynamoError as error:
             rows.append((record.id, "", "", error.what))
             continue
@@ -403,20 +405,16 @@ def _age(seconds: float) -> str:
 
 def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
     """One request to a supervisor. wait: until it has gone."""
-    from dynamo_nb.deploy.control import ControlClient
+    from dynamo_nb.deploy.control import ask
     from dynamo_nb.sdk.call import portal
 
-    async def ask() -> Any:
-        client = await ControlClient.connect(record.control)
-        try:
-            result = await client.request(verb, **args)
-            if wait:
-                await record.supervisor.ended()
-            return result
-        finally:
-            await client.close()
+    async def answer() -> Any:
+        result = await ask(record.control, verb, **args)
+        if wait:
+            await record.supervisor.ended()
+        return result
 
-    return portal.run(ask())
+    return portal.run(answer())
 
 
 def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,13 +19,14 @@ from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.deploy.control import ControlClient, Message
 from dynamo_nb.deploy.fleet import DRAIN_GRACE
-from dynamo_nb.deploy.home import ProcessId
+from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.launch import new_options, start_supervisor
+from dynamo_nb.deploy.logs import LogTail
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
 from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoSuchService, nearest
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.picture import Picture
-from dynamo_nb.graph.spec import GraphSpec
+from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
 from dynamo_nb.program import Program, live
 from dynamo_nb.runtime.client import Client
 from dynamo_nb.runtime.distributed import DistributedRuntime
@@ -38,6 +39,8 @@ from dynamo_nb.source import CodeTree
 
 T = TypeVar("T")
 Config = str | Path | Mapping[str, Any] | Layer
+NOTEBOOK = "__dynamo_notebook__"
+"""Under which the notebook extension stands among a notebook's global names."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,10 @@ class Plan:
 
     @classmethod
     def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:
-        """Raises ConfigError or SourceError with every fault that was found. only: start this one service alone."""
+        """only: start this one service alone.
+
+        Raises ConfigError or SourceError with every fault that was found, DeploymentError if `only` is not started.
+        """
         graph = program.graph
         definitions = [graph.services[name] for name in graph.running]
         known = set(graph.services) | graph.known
@@ -73,7 +79,7 @@ class Plan:
         return [str(written), str(self.program.cwd)]
 
 
-def _elsewhere(service: Any) -> Any:
+def _elsewhere(service: ServiceSpec) -> ServiceSpec:
     return service.model_copy(update={"running": False})
 
 
@@ -131,7 +137,8 @@ def serve(
     grace: seconds that a worker has to finish the requests it holds before it is stopped.
 
     Await it, or call `.result()` where nothing can be awaited. It returns when every worker is ready; on any error
-    nothing is left running.
+    nothing is left running. Raises ConfigError or SourceError with every fault, LinkError, PlacementError for too few
+    GPUs or a port that is taken, ConnectError if NATS does not answer, StartError if a worker does not become ready.
     """
     frame = sys._getframe(1)
     space = frame.f_globals
@@ -178,7 +185,7 @@ class Notebook:
 
 def notebook_state(space: Mapping[str, Any]) -> Notebook | None:
     """The notebook whose global names are `space`, if the extension is loaded there."""
-    state = space.get("__dynamo_notebook__")
+    state = space.get(NOTEBOOK)
     return state if isinstance(state, Notebook) else None
 
 
@@ -274,7 +281,7 @@ class Deployment:
     # --- on the portal's loop -------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        self._control = await ControlClient.connect(self.folder / "control.sock", self._heard)
+        self._control = await ControlClient.connect(self.folder / CONTROL, self._heard)
         self._heard(await self._control.request("watch"))
         with suppress(psutil.NoSuchProcess):
             self._supervisor = ProcessId.of(self.state["pid"])
@@ -321,7 +328,7 @@ class Deployment:
     async def _stop(self) -> None:
         if self._control is None:
             with suppress(ConnectError):
-                self._control = await ControlClient.connect(self.folder / "control.sock")
+                self._control = await ControlClient.connect(self.folder / CONTROL)
         if self._control is not None and not self._control.closed:
             with suppress(ConnectError):  # it may be about to go by itself
                 await self._control.request("stop")
@@ -345,8 +352,10 @@ class Deployment:
     def spec(self) -> GraphSpec:
         """What is being served, with the number of workers that services were scaled to."""
         assert self._plan is not None
-        wanted = {name: service["wanted"] for name, service in self.state.get("services", {}).items()}
-        return self._plan.spec.with_workers(wanted)
+        spec = self._plan.spec
+        # During a change the supervisor may already tell of services that the plan lacks.
+        wanted = {n: s["wanted"] for n, s in self.state.get("services", {}).items() if n in spec.services}
+        return spec.with_workers(wanted)
 
     @property
     def config(self) -> EffectiveConfig:
@@ -374,7 +383,8 @@ class Deployment:
     def update(self, *configs: Config) -> Pending[Deployment]:
         """Makes the deployment be what the code and the configuration say now, doing the least that reaches it.
 
-        configs: go over those it was served with, and stay. On an error the deployment is as it was before.
+        configs: go over those it was served with, and stay. Raises what `serve` does; the deployment is then as it was
+        before.
         """
         where = f"update(…), {origin_of(sys._getframe(1))}"
 
@@ -421,7 +431,11 @@ class Deployment:
         return Pending(lambda: on_portal(run))
 
     def scale(self, **workers: int) -> Pending[Deployment]:
-        """Changes how many workers services have: `await deployment.scale(Backend=4)`."""
+        """Changes how many workers services have: `await deployment.scale(Backend=4)`.
+
+        Raises DeploymentError for a service that is not running, PlacementError or StartError if more cannot be had;
+        the deployment is then as it was before.
+        """
 
         async def run() -> Deployment:
             self._heard(await self._request("scale", workers=workers))
@@ -430,7 +444,11 @@ class Deployment:
         return Pending(lambda: on_portal(run))
 
     def restart(self, service: str | type) -> Pending[Deployment]:
-        """Replaces a service's workers by new ones of the same version."""
+        """Replaces a service's workers by new ones of the same version.
+
+        Raises DeploymentError if it is not running, StartError if a new worker does not become ready; the old ones
+        then keep serving.
+        """
         name = service if isinstance(service, str) else definition_of(service).name
 
         async def run() -> Deployment:
@@ -444,21 +462,22 @@ class Deployment:
         return Pending(lambda: on_portal(self._stop))
 
     def export(self, folder: str | Path) -> Path:
-        """Writes the bundle: the code, the GraphSpec and the manifests of exactly what is served."""
+        """Writes the bundle: the code, the GraphSpec and the manifests of exactly what is served.
+
+        Raises BundleError when `folder` is something else than a bundle, or the graph has no form in Kubernetes.
+        """
         from dynamo_nb.bundle import export
 
         assert self._plan is not None
         return export(self.spec, self._plan.code, Path(folder))
 
     def logs(self, service: str | type, lines: int = 100) -> str:
-        """The last lines that each worker of a service printed."""
+        """The last lines that each worker of a service printed. Raises DeploymentError if it is not running."""
         name = service if isinstance(service, str) else definition_of(service).name
         if name not in self.spec.started:
             raise DeploymentError(f"{name} is not running here", remedy=nearest(name, self.spec.started))
-        parts = []
-        for log in sorted((self.folder / "logs").glob(f"{name}.*.log")):
-            parts += [f"[{log.stem}] {line}" for line in log.read_text(errors="replace").splitlines()[-lines:]]
-        return "\n".join(parts)
+        with closing(LogTail(self.folder / "logs", name, lines)) as tail:
+            return "\n".join(tail.read())
 
     def __getattr__(self, name: str) -> ServiceClient:
         if name.startswith("_"):
@@ -491,9 +510,16 @@ class Deployment:
         if self.ended:
             raise DeploymentError(f"the deployment {self.id} has stopped", remedy="serve the graph again")
         loop = asyncio.get_running_loop()
-        if loop not in self._runtimes:
-            self._runtimes[loop] = asyncio.create_task(DistributedRuntime.connect(self.state["nats_url"]))
-        return await asyncio.shield(self._runtimes[loop])
+        connecting = self._runtimes.get(loop)
+        if connecting is None:
+            connecting = asyncio.create_task(DistributedRuntime.connect(self.state["nats_url"]))
+            self._runtimes[loop] = connecting
+        try:
+            return await asyncio.shield(connecting)
+        except ConnectError:
+            if self._runtimes.get(loop) is connecting:
+                del self._runtimes[loop]  # the next call tries again
+            raise
 
     def __dir__(self) -> list[str]:
         return [*object.__dir__(self), *(self._plan.spec.started if self._plan is not None else [])]
@@ -561,4 +587,4 @@ class _Opening(Call[Any]):
         return self._items()
 
 
-__all__ = ["Deployment", "DynamoError", "Notebook", "Plan", "Recipe", "layers_of", "serve"]
+__all__ = ["Deployment", "Notebook", "Plan", "Recipe", "layers_of", "serve"]

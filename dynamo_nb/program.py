@@ -8,12 +8,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib
-import importlib.util
 import inspect
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,8 @@ def find(target: str, working_dir: Path | None = None) -> Program:
         return notebook(path, service)
     if place.endswith(".py"):
         if not path.is_file():
-            raise TargetError(f"there is no file {place}", where=str(cwd))
+            remedy = "correct the path, or set --working-dir"
+            raise TargetError(f"there is no file {place}", where=str(cwd), remedy=remedy)
         return _module(path.stem, service, path.parent, cwd, path)
     if path.is_dir():
         remedy = f"a bundle's folder has a {GRAPH_FILE}; `dynamo export` writes one"
@@ -129,11 +129,17 @@ def _entry(namespace: Mapping[str, Any], service: str, place: str) -> type:
             raise TargetError(f"{place} has no service {service!r}", where=f"{place}:{service}", remedy=remedy)
         return entry
     below = {d.on for cls in found.values() for d in definition_of(cls).dependencies.values()}
-    roots = [name for name in found if name not in below]
+    return found[_only_root(found, below, place)]
+
+
+def _only_root(names: Iterable[str], below: Container[str], place: str) -> str:
+    """The one service that no other depends on. Raises TargetError that says which there are."""
+    roots = [name for name in names if name not in below]
     if len(roots) != 1:
         what = f"several services could be the entry: {', '.join(roots)}" if roots else "it has no service to begin at"
-        raise TargetError(f"{place}: {what}", where=place, remedy=f"name one: {place}:{(roots or ['Service'])[0]}")
-    return found[roots[0]]
+        first = next(iter([*roots, *names]), "Service")
+        raise TargetError(f"{place}: {what}", where=place, remedy=f"name one: {place}:{first}")
+    return roots[0]
 
 
 def _of_modules(graph: Graph, root: Path) -> CodeTree:
@@ -268,11 +274,7 @@ def _root(cells: Sequence[Cell], defined: Sequence[str], place: str) -> str:
         and node.args
         and isinstance(node.args[0], ast.Name)
     }
-    roots = [name for name in defined if name not in below]
-    if len(roots) != 1:
-        what = f"several services could be the entry: {', '.join(roots)}"
-        raise TargetError(f"{place}: {what}", where=place, remedy=f"name one: {place}:{(roots or defined)[0]}")
-    return roots[0]
+    return _only_root(defined, below, place)
 
 
 @contextlib.contextmanager

@@ -2,23 +2,26 @@
 # Every check, on the environment's Python and on the newest one found.
 set -eu
 BIN=.venv/bin
+OWN=$($BIN/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 $BIN/ruff check .
 $BIN/ruff format --check .
 $BIN/mypy
 $BIN/python -m pytest
 
-for version in 3.14 3.13 3.12; do
-    newest=$(command -v "python$version" || ls "$HOME"/.pyenv/versions/"$version".*/bin/python3 2>/dev/null | tail -n 1 || true)
-    [ -n "$newest" ] && "$newest" -c '' 2>/dev/null && break
-    newest=
+newest=
+for candidate in python3.14 "$HOME"/.pyenv/versions/3.14.*/bin/python python3.13 "$HOME"/.pyenv/versions/3.13.*/bin/python \
+    python3.12 "$HOME"/.pyenv/versions/3.12.*/bin/python; do
+    if "$candidate" -c '' 2>/dev/null; then
+        newest=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        break
+    fi
 done
-if [ -z "$newest" ]; then
-    echo "no Python newer than $($BIN/python -V) here: tested on that one alone"
-elif ! "$newest" -c "import sys; sys.exit(sys.version_info[:2] <= tuple(map(int, '$($BIN/python -c 'import sys; print(*sys.version_info[:2])')'.split())))"; then
-    echo "$($BIN/python -V) is the newest Python here"
-else
-    $BIN/uv venv --quiet --allow-existing --python "$newest" .venv-newest
-    $BIN/uv pip install --quiet --compile-bytecode --python .venv-newest/bin/python --editable . --group test
-    .venv-newest/bin/python -m pytest -q
+if [ -z "$newest" ] || [ "${newest#3.}" -le "${OWN#3.}" ]; then
+    echo "Python $OWN is the newest one here"
+    exit
 fi
+echo "once more on Python $newest"
+$BIN/uv venv --quiet --allow-existing --python "$candidate" .venv-newest
+$BIN/uv pip install --quiet --compile-bytecode --python .venv-newest/bin/python --editable . --group test
+.venv-newest/bin/python -m pytest -q

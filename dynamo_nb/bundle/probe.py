@@ -9,7 +9,7 @@ import asyncio
 import sys
 
 from dynamo_nb.deploy import home
-from dynamo_nb.deploy.control import ControlClient
+from dynamo_nb.deploy.control import ask
 from dynamo_nb.errors import ConnectError
 
 PATIENCE = 4.0
@@ -24,9 +24,7 @@ async def fault(question: str) -> str:
     for record in records:
         try:
             async with asyncio.timeout(PATIENCE):
-                control = await ControlClient.connect(record.control)
-                status = await control.request("status")
-                await control.close()
+                status = await ask(record.control, "status")
         except (ConnectError, TimeoutError):
             return f"the supervisor of {record.id} does not answer"
         if question == "ready":

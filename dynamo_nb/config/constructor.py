@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from dynamo_nb.config.layers import Tree, Value, merged, origin_in, plain, tree_
 from dynamo_nb.config.service_config import SERVICE_ARGS, SUBSCRIPTIONS, VARIABLE, ServiceConfig, underscored
 from dynamo_nb.errors import ConfigError, Problem
 from dynamo_nb.sdk.service import ServiceDefinition
-from dynamo_nb.sdk.values import Shape
+from dynamo_nb.sdk.values import Shape, hints_of
 
 DEFAULT = "constructor default"
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -56,7 +55,7 @@ def deal(definition: ServiceDefinition, section: Tree) -> Constructor:
         else:
             dealt.written[parameter] = key
             dealt.trees[parameter] = _over_default(node, named.get(parameter))
-    annotations = _annotations(definition)
+    annotations = hints_of(getattr(definition.cls, "__init__"))  # noqa: B009
     rest = next((key for key, p in parameters.items() if p.kind is inspect.Parameter.VAR_KEYWORD), "")
     for parameter, node in dealt.trees.items():
         annotation = annotations.get(parameter if parameter in named else rest, _MISSING)
@@ -96,16 +95,6 @@ def _over_default(node: Value | Tree, parameter: inspect.Parameter | None) -> Va
         under = tree_of(default, DEFAULT)
         return merged(under, node) if isinstance(under, dict) else node
     return node
-
-
-def _annotations(definition: ServiceDefinition) -> dict[str, Any]:
-    """The constructor's annotations; one that cannot be evaluated is as good as none."""
-    constructor = getattr(definition.cls, "__init__")  # noqa: B009
-    try:
-        return typing.get_type_hints(constructor, include_extras=True)
-    except Exception:  # whatever a user's annotation raises
-        found = getattr(constructor, "__annotations__", {})
-        return {key: hint for key, hint in found.items() if not isinstance(hint, str)}
 
 
 def _fitted(value: Any, annotation: Any, default: Any) -> Any:

@@ -154,3 +154,12 @@ class ControlClient:
         with suppress(asyncio.CancelledError):
             await self._reading
         await self._channel.close()
+
+
+async def ask(path: Path, verb: str, **args: Any) -> Any:
+    """One request to the supervisor at `path`, on a connection of its own. Raises as `connect` and `request` do."""
+    client = await ControlClient.connect(path)
+    try:
+        return await client.request(verb, **args)
+    finally:
+        await client.close()

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dynamo_nb.config.service_config import VARIABLE
+from dynamo_nb.deploy import home
 from dynamo_nb.deploy.gpus import Allocator
 from dynamo_nb.deploy.orphans import bury_orphans
 from dynamo_nb.deploy.ports import Ports
@@ -35,7 +37,7 @@ FIRST_BACKOFF, MAX_BACKOFF = 0.1, 30.0
 HEALTHY_AFTER = 60.0
 """Seconds of life after which an earlier end no longer counts."""
 
-_NOT_FOR_WORKERS = {"JPY_PARENT_PID", "JPY_SESSION_NAME", "DYNAMO_SERVICE_CONFIG", "CUDA_VISIBLE_DEVICES"}
+_NOT_FOR_WORKERS = {"JPY_PARENT_PID", "JPY_SESSION_NAME"}
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,8 @@ class Fleet:
                 await worker.begin()
                 await worker.serve()
         except BaseException:
-            stopped = [holder for holder in crowded if holder not in self._live(holder.service)]
-            await _to_its_end(self._take_back(new, version.spec, stopped))
+            ended = [worker for group in old.values() for worker in group if worker not in self._live(worker.service)]
+            await _to_its_end(self._take_back(new, version.spec, ended))
             raise
         return list(old.values())
 
@@ -238,18 +240,19 @@ class Fleet:
         await _all(worker.serve() for name in replaced for worker in new[name])
 
     async def _take_back(
-        self, new: dict[str, list[WorkerProcess]], spec: GraphSpec, stopped: list[WorkerProcess]
+        self, new: dict[str, list[WorkerProcess]], spec: GraphSpec, ended: list[WorkerProcess]
     ) -> None:
-        """Stops what is new. stopped: old workers that had to make room, and are started again."""
+        """Stops what is new. ended: old workers that had to make room, or died meanwhile, and are started again."""
         fresh = [worker for group in new.values() for worker in group]
         await asyncio.gather(*(worker.stop(ORPHAN_GRACE) for worker in fresh))
-        await asyncio.gather(*(worker.stop(self.grace) for worker in stopped))
+        await asyncio.gather(*(worker.stop(self.grace) for worker in ended))
         for name in spec.services:
             if self.spec is None or name not in self.spec.started:
                 self.ports.release(name)
-        for worker in stopped:
-            self._lost[worker.service, worker.index] = worker
-            self._begin_restarting(worker)
+        for worker in ended:
+            if (worker.service, worker.index) not in self._lost:
+                self._lost[worker.service, worker.index] = worker
+                self._begin_restarting(worker)
 
     async def _launch(
         self, version: Version, name: str, index: int, *, prefer: Iterable[str] = (), restarts: int = 0
@@ -266,7 +269,7 @@ class Fleet:
             prefer = lost.gpus
         gpus = self.gpus.take(worker_id, service.gpu, prefer)
         environ = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_WORKERS}
-        environ["DYNAMO_SERVICE_CONFIG"] = json.dumps(spec.config)
+        environ[VARIABLE] = json.dumps(spec.config)
         # Hidden rather than left open: a service that asks for no GPU must not find one that is somebody else's.
         environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order in which NVML numbers them
@@ -286,7 +289,7 @@ class Fleet:
                 host=self.host,
                 http=self.ports.of(name) if service.http else None,
             ),
-            control=str(self.folder / "control.sock"),
+            control=str(self.folder / home.CONTROL),
             log=str(self.folder / "logs" / f"{name}.{index}.log"),
             environ=environ,
             path=version.path,
@@ -307,8 +310,11 @@ class Fleet:
         try:
             await worker.start(self.kernels)
         except BaseException:
-            self.workers.remove(worker)
-            self.gpus.free(worker_id)
+            if worker.process is None:
+                self.workers.remove(worker)
+                self.gpus.free(worker_id)
+            else:
+                await _to_its_end(worker.stop(0))
             raise
         self._lost.pop((name, index), None)
         self.on_change()
@@ -387,11 +393,8 @@ async def _all(steps: Iterable[Awaitable[None]]) -> None:
         async with asyncio.TaskGroup() as group:
             for step in steps:
                 group.create_task(step)  # type: ignore[arg-type]
-    except* DynamoError as errors:
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
+    except ExceptionGroup as errors:  # what `except*` raises is a group again on Python before 3.11.4
+        raise errors.exceptions[0] from None
 
 
 def _state_of(workers: list[WorkerProcess]) -> str:

@@ -21,7 +21,7 @@ import psutil
 
 from dynamo_nb.errors import DeploymentError
 
-RECORD = "deployment.json"
+RECORD, CONTROL = "deployment.json", "control.sock"
 _LOOK = 0.5
 """Seconds between two looks at a process, where the system does not tell of its end."""
 _MAX_SOCKET_PATH = 107
@@ -111,7 +111,7 @@ class Record:
 
     @property
     def control(self) -> Path:
-        return self.folder / "control.sock"
+        return self.folder / CONTROL
 
     def write(self) -> None:
         new = self.folder / (RECORD + ".new")

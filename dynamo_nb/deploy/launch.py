@@ -43,7 +43,8 @@ async def start_supervisor(options: Options) -> None:
         await process.wait()
         home.remove(Path(options.folder))
         if isinstance(error, TimeoutError):
-            raise DeploymentError(f"the supervisor was not ready within {_PATIENCE:g} s") from None
+            remedy = "the machine may be too busy: try again"
+            raise DeploymentError(f"the supervisor was not ready within {_PATIENCE:g} s", remedy=remedy) from None
         raise
     if not said:
         code = await process.wait()

@@ -37,7 +37,7 @@ class LogTail:
             file.seek(begin + len(whole))
             lines = whole.decode(errors="replace").splitlines()
             if log in new and self._lines is not None:
-                lines = lines[-self._lines :]
+                lines = lines[max(len(lines) - self._lines, 0) :]
             for line in lines:
                 yield f"[{log.stem}] {line}"
 

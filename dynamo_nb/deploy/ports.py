@@ -55,7 +55,11 @@ class Ports:
                         where=f"HTTP endpoints on {self.host}:{port}",
                         remedy="choose another with --port (0 takes a free one) or DYNAMO_PORT, or stop its owner",
                     ) from None
-        raise PlacementError(f"no free port between {self.first} and {self.first + _TRIES}")
+        raise PlacementError(
+            f"no port from {self.first} to {self.first + _TRIES - 1} is free",
+            where=f"HTTP endpoints on {self.host}",
+            remedy="choose another first one with --port (0 takes free ones) or DYNAMO_PORT",
+        )
 
 
 def _bind(host: str, port: int) -> socket.socket:

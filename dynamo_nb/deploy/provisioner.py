@@ -9,6 +9,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
@@ -56,7 +57,11 @@ def kill_group(pid: int, signum: int = signal.SIGKILL) -> None:
 
 
 class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]
-    """Starts a kernel as a worker. `start_kernel(launch=…)` carries what the worker is to run."""
+    """Starts a kernel as a worker.
+
+    `start_kernel(launch=…, forked=…)`: what the worker is to run, and who is given its process at once: `start_kernel`
+    sleeps before it returns, and meanwhile the worker may have to be killed.
+    """
 
     worker: ForkServerProcess | None = None
 
@@ -64,8 +69,16 @@ class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]
     def has_process(self) -> bool:
         return self.worker is not None
 
-    async def launch_kernel(self, cmd: list[str], *, launch: Launch, **_: Any) -> Any:  # noqa: ARG002
+    async def launch_kernel(
+        self,
+        cmd: list[str],  # noqa: ARG002
+        *,
+        launch: Launch,
+        forked: Callable[[ForkServerProcess], None],
+        **_: Any,
+    ) -> Any:
         self.worker = fork(replace(launch, connection_file=self.parent.connection_file))
+        forked(self.worker)
         self.pid = self.pgid = self.worker.pid
         return self.connection_info
 

@@ -94,12 +94,12 @@ class Supervisor:
                     self.fleet.own_processes.add(nats.pid or 0)
                 else:
                     await _reach(self.fleet.nats_url)
+                server = await listen(self.folder / home.CONTROL, self._accept)
+                self._journal()
             except Exception as error:
                 ours = DeploymentError(f"the supervisor could not start: {type(error).__name__}: {error}")
                 said({"error": to_wire(error if isinstance(error, DynamoError) else ours)})
                 return
-            server = await listen(self.folder / "control.sock", self._accept)
-            self._journal()
             said({"ready": True})
             owner = asyncio.create_task(self._follow_owner())
             await self._ended.wait()
@@ -157,9 +157,10 @@ class Supervisor:
         try:
             async for message in channel:
                 if "worker" in message:
-                    for worker in self.fleet.workers:
-                        if worker.id == message["worker"]:
-                            await worker.follow(channel)
+                    worker = next((w for w in self.fleet.workers if w.id == message["worker"]), None)
+                    if worker is None:
+                        return  # it was given up; the closed connection is its end
+                    await worker.follow(channel)
                 elif message.get("verb") == "watch":
                     self._watchers.add(channel)
                     channel.send({"id": message["id"], "result": self._status()})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
@@ -17,7 +17,8 @@ from dynamo_nb.deploy.provisioner import exited, fork, kill_group
 from dynamo_nb.errors import ConfigError, DynamoError, StartError, from_wire
 
 State = Literal["starting", "prepared", "ready", "draining", "failed", "stopped"]
-LOG_TAIL_LINES = 20
+LOG_TAIL_LINES, LOG_TAIL_BYTES = 20, 64 * 1024
+"""Shown of a log when its worker fails; the second bounds what is read of a long one."""
 
 
 @dataclass(eq=False)
@@ -62,9 +63,12 @@ class WorkerProcess:
     async def start(self, kernel: bool) -> None:
         """Starts the process, through jupyter_client if it is to be a kernel."""
         if kernel:
-            self.process = await _start_kernel(self.launch)
+            await _start_kernel(self.launch, self._forked)
         else:
-            self.process = fork(self.launch)
+            self._forked(fork(self.launch))
+
+    def _forked(self, process: ForkServerProcess) -> None:
+        self.process = process
         self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
@@ -169,14 +173,18 @@ class WorkerProcess:
             await self.gone.wait()
 
     def kill(self) -> None:
-        kill_group(self.pid)
+        if self.process is not None:  # group 0 would be the supervisor's own
+            kill_group(self.pid)
 
-    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
+    def log_tail(self) -> str:
+        """The last lines of its log."""
         try:
-            with Path(self.launch.log).open(errors="replace") as log:
-                return "".join(deque(log, lines))
+            with Path(self.launch.log).open("rb") as log:
+                log.seek(max(log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES, 0))
+                lines = log.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
+        return "\n".join(lines[-LOG_TAIL_LINES:])
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -195,7 +203,7 @@ class WorkerProcess:
         }
 
 
-async def _start_kernel(launch: Launch) -> ForkServerProcess:
+async def _start_kernel(launch: Launch, forked: Callable[[ForkServerProcess], None]) -> None:
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
@@ -206,8 +214,9 @@ async def _start_kernel(launch: Launch) -> ForkServerProcess:
         def kernel_spec(self) -> KernelSpec:
             return KernelSpec(argv=[""], metadata={"kernel_provisioner": {"provisioner_name": "dynamo-worker"}})
 
+        def cleanup_connection_file(self) -> None:
+            """Keeps the file, which a person connects by: jupyter_client removes it once a manager is collected."""
+
     manager = Manager(connection_file=launch.connection_file, transport="ipc", ip=f"{launch.connection_file[:-5]}-ipc")
     manager.transport_encryption = "disabled"  # the sockets are in a folder that only their user can enter
-    await manager.start_kernel(launch=launch, env=dict(launch.environ))
-    process: ForkServerProcess = manager.provisioner.worker
-    return process
+    await manager.start_kernel(launch=launch, forked=forked, env=dict(launch.environ))

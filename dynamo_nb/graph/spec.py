@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dynamo_nb.config.service_config import COMMON, SERVICE_ARGS
 from dynamo_nb.graph.picture import Arrow, Node, Picture
 
 
@@ -96,7 +97,7 @@ class GraphSpec(_Value):
         # added to a graph without a new start of the others.
         declared = [edge.target for edge in self.edges if edge.source == service and edge.target in self.services]
         namespaces = {name: self.services[name].namespace for name in sorted(declared)}
-        content = [own, config, self.config.get("Common", {}), namespaces, local]
+        content = [own, config, self.config.get(COMMON, {}), namespaces, local]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
     def with_workers(self, workers: Mapping[str, int]) -> GraphSpec:
@@ -106,7 +107,7 @@ class GraphSpec(_Value):
             if services[name].running and services[name].workers != count:
                 services[name] = services[name].model_copy(update={"workers": count})
                 own = dict(config.get(name, {}))
-                config[name] = {**own, "ServiceArgs": {**own.get("ServiceArgs", {}), "workers": count}}
+                config[name] = {**own, SERVICE_ARGS: {**own.get(SERVICE_ARGS, {}), "workers": count}}
         return self.model_copy(update={"services": services, "config": config})
 
     def picture(self) -> Picture:
@@ -128,5 +129,5 @@ class GraphSpec(_Value):
 
 
 def _without_workers(config: Mapping[str, Any]) -> dict[str, Any]:
-    args = {key: value for key, value in config.get("ServiceArgs", {}).items() if key not in {"workers", "labels"}}
-    return {**config, "ServiceArgs": args}
+    args = {key: value for key, value in config.get(SERVICE_ARGS, {}).items() if key not in {"workers", "labels"}}
+    return {**config, SERVICE_ARGS: args}

@@ -8,9 +8,10 @@ from typing import Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from dynamo_nb.cli import Console, run
-from dynamo_nb.deployment import Deployment, Recipe, layers_of, start
+from dynamo_nb.deployment import NOTEBOOK, Deployment, Recipe, layers_of, start
 from dynamo_nb.errors import DeploymentError, TargetError
-from dynamo_nb.notebook.session import NAME, Session
+from dynamo_nb.graph import Graph
+from dynamo_nb.notebook.session import Session
 from dynamo_nb.program import live
 from dynamo_nb.sdk.call import portal
 from dynamo_nb.source.headers import CONFIG, SERVICE, config_layer, header_of
@@ -24,7 +25,7 @@ class NotebookConsole(Console):
         self.session = session
 
     def recipe(self, target: str, files: Any, working_dir: Path | None, namespace: str | None) -> Recipe:
-        if ":" in target or "/" in target or target.endswith((".py", ".ipynb")):
+        if _elsewhere(target):
             return super().recipe(target, files, working_dir, namespace)  # type: ignore[no-any-return]
         session, words = self.session, self.words
         session.service(target)
@@ -39,10 +40,8 @@ class NotebookConsole(Console):
     def serve(self, recipe: Any, options: dict[str, Any], detach: bool) -> Any:
         return portal.run(start(recipe, options, detach=detach, notebook=self.session))
 
-    def view(self, target: str) -> Any:
-        if ":" in target or "/" in target:
-            return super().recipe(target, [], None, None).program().graph
-        return self.session.display(target)
+    def draw(self, target: str, graph: Graph) -> Any:
+        return graph if _elsewhere(target) else self.session.display(target)
 
     def _own(self) -> list[Deployment]:
         return [d for d in self.session.deployments if not d.ended]
@@ -62,6 +61,11 @@ class NotebookConsole(Console):
                 raise DeploymentError(what, remedy="%dynamo export Service folder/")
             return own[0].export(folder)
         return super().export(target, recipe, folder)
+
+
+def _elsewhere(target: str) -> bool:
+    """Whether a target is none of the notebook's own services: a module, a file, a saved notebook or a bundle."""
+    return ":" in target or "/" in target or target.endswith((".py", ".ipynb"))
 
 
 @magics_class
@@ -124,4 +128,4 @@ def plain_first_line(lines: list[str]) -> list[str]:
     if flags is None:
         return lines
     at = next(number for number, line in enumerate(lines) if line.strip())
-    return [*lines[:at], f"{NAME}.declare({flags.strip()!r})\n", *lines[at + 1 :]]
+    return [*lines[:at], f"{NOTEBOOK}.declare({flags.strip()!r})\n", *lines[at + 1 :]]

@@ -16,8 +16,8 @@ from types import FrameType
 from typing import Any
 
 from dynamo_nb.config.layers import Layer
-from dynamo_nb.deployment import Deployment, Notebook
-from dynamo_nb.errors import DynamoError
+from dynamo_nb.deployment import NOTEBOOK, Deployment, Notebook
+from dynamo_nb.errors import DynamoError, TargetError, nearest
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook.still import Still
 from dynamo_nb.notebook.view import GraphView
@@ -26,9 +26,6 @@ from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
 from dynamo_nb.source.headers import config_layers, flags_of
-
-NAME = "__dynamo_notebook__"
-"""Under which the session stands among the notebook's global names."""
 
 
 class Session(Notebook):
@@ -58,7 +55,7 @@ class Session(Notebook):
             self.book.record(earlier)
         if history:  # the last one is running: it loads the extension
             self._running = replace(history[-1], cell_id=_asked_cell(self.shell))
-        self.shell.user_ns[NAME] = self
+        self.shell.user_ns[NOTEBOOK] = self
         self.shell.events.register("pre_run_cell", self._before)
         self.shell.events.register("post_run_cell", self._after)
         tell_cells_by(self._origin)
@@ -67,7 +64,7 @@ class Session(Notebook):
         self.shell.events.unregister("pre_run_cell", self._before)
         self.shell.events.unregister("post_run_cell", self._after)
         tell_cells_by(None)
-        self.shell.user_ns.pop(NAME, None)
+        self.shell.user_ns.pop(NOTEBOOK, None)
 
     def _before(self, info: Any) -> None:
         if not info.store_history:
@@ -217,8 +214,6 @@ class Session(Notebook):
 
     def service(self, name: str) -> type:
         """A service among the notebook's names."""
-        from dynamo_nb.errors import TargetError, nearest
-
         value = self.shell.user_ns.get(name)
         if not is_service(value):
             known = [n for n, v in self.shell.user_ns.items() if is_service(v)]

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE: Final = (
-    3.0  # seconds that a call waits for an instance to come: a worker that is started again takes about one
-)
+PATIENCE: Final = 3.0  # seconds that a call waits for an instance: a worker that is started again takes about one
 MAX_TRIES: Final = 3  # instances that may get one request: one that kills its worker must not go round them all
 
 

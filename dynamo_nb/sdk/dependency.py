@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar, cast, overload
 
 from dynamo_nb.errors import DefinitionError, DynamoError
-from dynamo_nb.sdk.interface import is_interface
+from dynamo_nb.sdk.interface import MARK, is_interface
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Dependency:
         """The name of the service, or of the interface, that is depended on."""
         if isinstance(self.target, str):
             return self.target
-        definition = vars(self.target).get("__dynamo_service__")
+        definition = vars(self.target).get(MARK)
         return definition.name if definition else self.target.__name__
 
     @property
@@ -66,7 +66,7 @@ def depends(target: Any) -> Any:
     if isinstance(target, Dependency):
         return Dependency(target.target)
     if not isinstance(target, str) and not (
-        isinstance(target, type) and ("__dynamo_service__" in vars(target) or is_interface(target))
+        isinstance(target, type) and (MARK in vars(target) or is_interface(target))
     ):
         shown = target.__name__ if isinstance(target, type) else repr(target)
         remedy = f"decorate {shown} with @service" if isinstance(target, type) else "give it a class made by @service"

@@ -6,11 +6,11 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from enum import Enum
 from functools import cached_property, update_wrapper
-from typing import Any, get_args, get_origin, get_type_hints, overload
+from typing import Any, get_args, get_origin, overload
 
 from dynamo_nb.errors import DefinitionError, EndpointError, InvalidArgument
 from dynamo_nb.sdk.call import Call, LocalCall
-from dynamo_nb.sdk.values import Shape
+from dynamo_nb.sdk.values import Shape, hints_of
 
 
 class DynamoTransport(Enum):
@@ -88,12 +88,7 @@ class Endpoint:
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        try:
-            return get_type_hints(self.function, include_extras=True)
-        except (
-            Exception
-        ):  # a name that exists for type checkers only; what can be read is used, the rest is not checked
-            return {k: v for k, v in self.function.__annotations__.items() if not isinstance(v, str)}
+        return hints_of(self.function)
 
     @cached_property
     def inputs(self) -> dict[str, Shape]:

@@ -7,6 +7,9 @@ from typing import Any
 
 from dynamo_nb.sdk.endpoint import Endpoint, endpoints_of
 
+MARK = "__dynamo_service__"
+"""Under which a service class holds its definition."""
+
 
 class AbstractService:
     """Base of an interface. Its `abstract_endpoint` methods are what an implementing service must have.
@@ -22,7 +25,7 @@ def abstract_endpoint(function: Callable[..., Any]) -> Any:
 
 def is_interface(cls: object) -> bool:
     """Whether `cls` is an interface rather than a service."""
-    return isinstance(cls, type) and issubclass(cls, AbstractService) and "__dynamo_service__" not in vars(cls)
+    return isinstance(cls, type) and issubclass(cls, AbstractService) and MARK not in vars(cls)
 
 
 def missing_endpoints(cls: type) -> list[str]:

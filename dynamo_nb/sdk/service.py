@@ -12,13 +12,12 @@ from typing import Any, TypeVar, overload
 from dynamo_nb.errors import DefinitionError, LinkError, nearest
 from dynamo_nb.sdk.dependency import Dependency, dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint, endpoints_of
-from dynamo_nb.sdk.interface import is_interface, missing_endpoints
+from dynamo_nb.sdk.interface import MARK, is_interface, missing_endpoints
 from dynamo_nb.sdk.links import book_in
 from dynamo_nb.sdk.origin import Origin, origin_of
 
 C = TypeVar("C", bound=type)
 
-_MARK = "__dynamo_service__"
 SERVICE_ARGS = ("dynamo", "resources", "workers", "image", "envs", "traffic", "labels")
 """The parameters of the decorator that configuration can override, under `ServiceArgs`."""
 _MEMBERS = ("link", "unlink", "dynamo_address", "dependencies", "inner", "name", "config")
@@ -73,7 +72,7 @@ class ServiceDefinition:
 
 def definition_of(cls: object) -> ServiceDefinition:
     """The definition of a service; raises DefinitionError for anything else."""
-    found = vars(cls).get(_MARK) if isinstance(cls, type) else None
+    found = vars(cls).get(MARK) if isinstance(cls, type) else None
     if found is None:
         shown = cls.__name__ if isinstance(cls, type) else repr(cls)
         raise DefinitionError(f"{shown} is no service", remedy=f"decorate the class with @service: {shown}")
@@ -81,7 +80,7 @@ def definition_of(cls: object) -> ServiceDefinition:
 
 
 def is_service(value: object) -> bool:
-    return isinstance(value, type) and _MARK in vars(value)
+    return isinstance(value, type) and MARK in vars(value)
 
 
 def _link(cls: type, target: type) -> type:
@@ -94,11 +93,13 @@ def _link(cls: type, target: type) -> type:
     dependencies = definition.dependencies
     if not any(fills(dependency, other) for dependency in dependencies.values()):
         declared = ", ".join(f"{d.on} (as {a})" for a, d in dependencies.items()) or "none"
+        remedy = f"declare it in {definition.name}: {other.name.lower()} = depends({other.name})"
+        if dependencies:
+            remedy += f", or {nearest(other.name, [d.on for d in dependencies.values()])}"
         raise LinkError(
             f"{definition.name} does not depend on {other.name}; its dependencies: {declared}",
             where=f"{definition.name}.link({other.name}), {origin_of(frame)}",
-            remedy=f"declare it in {definition.name}: {other.name.lower()} = depends({other.name}), or "
-            + nearest(other.name, [d.on for d in dependencies.values()]),
+            remedy=remedy,
         )
     book_in(frame.f_globals).add(definition.name, other.name, origin_of(frame), target)
     return target
@@ -193,7 +194,7 @@ def _define(cls: type, args: dict[str, Any], app: Any, origin: Origin) -> type:
     )
     _keep_endpoints(cls)
     _check_endpoints(definition)
-    setattr(cls, _MARK, definition)
+    setattr(cls, MARK, definition)
     values = {
         "link": classmethod(_link),
         "unlink": classmethod(_unlink),
@@ -221,8 +222,8 @@ def _keep_endpoints(cls: type) -> None:
         value = inspect.getattr_static(cls, attribute)
         if isinstance(value, FunctionType):
             name = over.name if over.name != over.attribute else None
-            again = Endpoint(value, name=name, transports=tuple(over.transports), http_method=over.http_method)
-            again.retry = over.retry
+            transports = tuple(over.transports)
+            again = Endpoint(value, name=name, transports=transports, http_method=over.http_method, retry=over.retry)
             again.__set_name__(cls, attribute)
             setattr(cls, attribute, again)
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 from functools import cached_property
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Parameter name, or "return", to its annotation; those that cannot be evaluated are as good as none."""
+    try:
+        return get_type_hints(function, include_extras=True)
+    except Exception:  # whatever a user's annotation raises: a name for type checkers only, say
+        found = getattr(function, "__annotations__", {})
+        return {key: hint for key, hint in found.items() if not isinstance(hint, str)}
 
 
 class Shape:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from dynamo_nb.config.layers import Layer, mapping_layer
+from dynamo_nb.config.service_config import SERVICE_ARGS
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.errors import DefinitionError
 from dynamo_nb.source.cells import Cell
@@ -73,7 +74,7 @@ def flag_layers(cell: Cell, words: str) -> list[Layer]:
     if not args:
         return []
     services: Sequence[str] = services_in([cell])
-    return [mapping_layer({name: {"ServiceArgs": args} for name in services}, f"{SERVICE}, {cell.label}")]
+    return [mapping_layer({name: {SERVICE_ARGS: args} for name in services}, f"{SERVICE}, {cell.label}")]
 
 
 def flags_of(words: str) -> dict[str, Any]:
