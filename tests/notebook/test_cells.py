@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import LOAD, Shell
+from cell_runners import LOAD, Shell
 
 from dynamo_nb import notebook
 from dynamo_nb.graph.graph import Graph

@@ -1,0 +1,122 @@
+import atexit
+import re
+from dataclasses import dataclass, field
+
+from dynamo_nb import notebook
+
+LOAD = """\
+%load_ext dynamo_nb
+import os
+from collections.abc import AsyncIterator
+from dynamo_nb import async_on_start, depends, dynamo_api, dynamo_endpoint, serve, service
+"""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Ran:
+    """What a cell showed. error: what stands under it in red. updates: of what earlier cells have shown."""
+
+    ok: bool
+    text: str = ""
+    error: str = ""
+    shown: list[dict] = field(default_factory=list)
+    updates: list[dict] = field(default_factory=list)
+
+
+class Shell:
+    """An IPython shell in this process: as in a kernel, less the kernel."""
+
+    def __init__(self):
+        from IPython.core.interactiveshell import InteractiveShell
+        from traitlets.config import Config
+
+        config = Config()
+        config.HistoryManager.hist_file = ":memory:"
+        config.InteractiveShell.colors = "nocolor"
+        config.InteractiveShell.xmode = "Context"
+        self.ip = InteractiveShell.instance(config=config)
+        self.ip.show_banner = lambda: None
+
+    def run(self, code, cell_id=None):
+        from IPython.utils.capture import capture_output
+
+        with capture_output() as caught:
+            result = self.ip.run_cell(code, store_history=True, cell_id=cell_id)
+        text, _, error = caught.stdout.partition("-" * 75) if not result.success else (caught.stdout, "", "")
+        raised = result.error_in_exec or result.error_before_exec
+        if raised is not None and hasattr(raised, "_render_traceback_"):
+            text, error = "", text + error
+        shown = [output.data for output in caught.outputs if not output.update]
+        updates = [output.data for output in caught.outputs if output.update]
+        return Ran(result.success, _COLOUR.sub("", text), _COLOUR.sub("", error + caught.stderr), shown, updates)
+
+    def load(self):
+        assert self.run(LOAD).ok
+        return self
+
+    def plan(self, service):
+        from dynamo_nb.notebook.magics import NotebookConsole
+
+        return NotebookConsole(notebook.current()).recipe(service, [], None, None).plan()
+
+    def close(self):
+        notebook.unload(self.ip)
+        database = self.ip.history_manager.db
+        atexit.unregister(self.ip.atexit_operations)
+        self.ip.atexit_operations()
+        database.close()
+        self.ip.restore_sys_module_state()
+        type(self.ip).clear_instance()
+
+
+class Kernel:
+    """A kernel in a process of its own, asked as a front end asks: with the ids of cells."""
+
+    def __init__(self, cwd, home):
+        from jupyter_client.manager import KernelManager
+
+        # Sockets stand beside the connection file.
+        self.manager = KernelManager(transport="ipc", connection_file=str(home / "notebook.json"))
+        self.manager.start_kernel(cwd=str(cwd))
+        self.client = self.manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def run(self, code, cell_id=None):
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": False}
+        request = self.client.session.msg("execute_request", content, metadata={"cellId": cell_id} if cell_id else {})
+        self.client.shell_channel.send(request)
+        ran = Ran(ok=True)
+        while True:
+            message = self.client.get_iopub_msg(timeout=60)
+            kind, content = message["msg_type"], message["content"]
+            if message["parent_header"].get("msg_id") != request["header"]["msg_id"]:
+                continue
+            if kind == "stream":
+                ran.text += content["text"]
+            elif kind in ("execute_result", "display_data"):
+                ran.shown.append(content["data"])
+            elif kind == "error":
+                ran.error += _COLOUR.sub("", "\n".join(content["traceback"]))
+            elif kind == "update_display_data":
+                ran.updates.append(content["data"])
+            elif kind == "comm_msg" and content["data"].get("method") == "update":
+                ran.updates.append(content["data"]["state"])
+            elif kind == "status" and content["execution_state"] == "idle":
+                break
+        while (reply := self.client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != request["header"][
+            "msg_id"
+        ]:
+            pass  # left over from `wait_for_ready`
+        ran.ok = reply["content"]["status"] == "ok"
+        return ran
+
+    def load(self):
+        ran = self.run(LOAD)
+        assert ran.ok, ran.error
+        return self
+
+    def close(self):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel()
