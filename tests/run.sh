@@ -1,6 +1,7 @@
 #!/bin/sh
 # Every check, on the environment's Python and on the newest one found.
 set -eu
+unset PYTHONDONTWRITEBYTECODE  # every worker is a process that imports the package
 BIN=.venv/bin
 OWN=$($BIN/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 

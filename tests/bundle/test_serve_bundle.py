@@ -2,10 +2,14 @@
 
 import shutil
 
+import pytest
+
 from dynamo_nb.bundle.probe import fault
 from dynamo_nb.deploy.home import records
 from dynamo_nb.deployment import Recipe, layers_of, on_portal, serving_options, start
 from dynamo_nb.program import find
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_bundle_runs_in_another_folder_without_its_source(dynamo_home, hello, tmp_path, monkeypatch):

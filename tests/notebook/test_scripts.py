@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 
 from dynamo_nb import depends, dynamo_endpoint, serve, service
 
+pytestmark = pytest.mark.slow
+
 
 @service
 class Backend:

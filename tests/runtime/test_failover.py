@@ -10,6 +10,8 @@ import pytest
 from dynamo_nb.errors import NoInstances, WorkerLost
 from dynamo_nb.runtime.nats_server import find_binary
 
+pytestmark = pytest.mark.slow
+
 
 async def gather_until(client, condition):
     while not condition(client.instance_ids()):

@@ -9,6 +9,8 @@ import pytest
 
 from dynamo_nb.errors import PlacementError
 
+pytestmark = pytest.mark.slow
+
 SERVICES = """
 from typing import Annotated
 

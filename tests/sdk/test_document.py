@@ -21,6 +21,8 @@ from dynamo.sdk.lib.config import ServiceConfig
 from dynamo_nb.errors import StartError
 from dynamo_nb.runtime import DistributedRuntime
 
+pytestmark = pytest.mark.slow
+
 SNIPPETS = (Path(__file__).parent / "document" / "snippets.txt").read_text()
 SDK = "from dynamo.sdk import async_on_shutdown, async_on_start, depends, dynamo_context, dynamo_endpoint, service"
 CONFIG = "from dynamo.sdk.lib.config import ServiceConfig"

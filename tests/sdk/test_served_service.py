@@ -7,6 +7,8 @@ import pytest
 from dynamo_nb.errors import DynamoError, EndpointError, InvalidArgument, NoSuchEndpoint, StartError
 from dynamo_nb.sdk.call import portal
 
+pytestmark = pytest.mark.slow
+
 GRAPH = """
 import os
 
