@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from dynamo_nb.errors import NoInstances, RequestError
-from dynamo_nb.runtime.connection import Inbox
+from dynamo_nb.runtime.connection import Grant, Inbox
 from dynamo_nb.runtime.discovery import Instance, Watch
 from dynamo_nb.runtime.routing import Policy, Random, RoundRobin
 from dynamo_nb.runtime.server import no_such_endpoint
@@ -259,8 +259,11 @@ class Items(AsyncIterator[Any]):
                 if inbox is None:
                     inbox = self._inbox = await self._exchange.open()
                 if inbox.items:
-                    return inbox.items.popleft()
-                if not inbox.done:
+                    item = inbox.items.popleft()
+                    if item.__class__ is not Grant:
+                        return item
+                    inbox.allow(item)
+                elif not inbox.done:
                     await inbox.wait()
                 elif (error := inbox.error) is None:
                     raise StopAsyncIteration

@@ -11,37 +11,86 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dynamo_nb.errors import DynamoError, InvalidArgument, ProtocolError, WorkerLost, from_wire
 from dynamo_nb.runtime.discovery import HOST_ID, Instance
-from dynamo_nb.runtime.frames import CANCEL, END, ERROR, HELLO, ITEM, OPEN, VERSION, Frames, keep_alive, wait_closed
+from dynamo_nb.runtime.frames import (
+    CANCEL,
+    CREDIT,
+    END,
+    ERROR,
+    GRANT_BYTES,
+    GRANT_ITEMS,
+    HELLO,
+    ITEM,
+    OPEN,
+    VERSION,
+    Frames,
+    keep_alive,
+    wait_closed,
+)
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for a TCP connection; a host that is gone answers nothing
+
+
+class Grant(NamedTuple):
+    """Stands among the items of an inbox where the caller, having taken those before it, allows as much again."""
+
+    items: int
+    size: int
 
 
 class Inbox:
     """What has arrived for one request.
 
-    begun: an item has come. done: nothing more will come. error: why, when it ended badly. retry: the request may be
-    given to another instance. single: the one item is the answer.
+    items: what was not taken yet, with a Grant here and there (`answer` takes everything, and has none). begun: an item
+    has come. done: nothing more will come. error: why, when it ended badly. retry: the request may be given to another
+    instance. single: the one item is the answer.
     """
 
-    __slots__ = ("_connection", "_stream", "_waiter", "_whole", "begun", "done", "error", "items", "retry", "single")
+    __slots__ = (
+        "_connection",
+        "_count",
+        "_size",
+        "_stream",
+        "_waiter",
+        "_whole",
+        "begun",
+        "done",
+        "error",
+        "items",
+        "retry",
+        "single",
+    )
 
     def __init__(self, connection: Connection, stream: int) -> None:
         self._connection, self._stream = connection, stream
         self._waiter: asyncio.Future[None] | None = None
         self._whole = False
+        self._count = self._size = 0
         self.items: deque[Any] = deque()
         self.begun = self.done = self.single = self.retry = False
         self.error: DynamoError | None = None
 
-    def put(self, value: Any) -> None:
+    def put(self, value: Any, size: int) -> None:
         self.begun = True
         self.items.append(value)
+        self._count += 1
+        self._size += size
+        if self._count == GRANT_ITEMS or self._size >= GRANT_BYTES:
+            grant = Grant(self._count, self._size)
+            self._count = self._size = 0
+            if self._whole:
+                self.allow(grant)
+            else:
+                self.items.append(grant)
         if self._waiter is not None and not self._whole:
             self._wake()
+
+    def allow(self, grant: Grant) -> None:
+        if not self.done:
+            self._connection.send((CREDIT, self._stream, *grant))
 
     def end(self, error: DynamoError | None = None, *, retry: bool = False) -> None:
         self.done, self.error, self.retry = True, error, retry
@@ -118,7 +167,7 @@ class Connection(Frames):
         if self._streams.pop(stream, None) is not None:
             self.send((CANCEL, stream))
 
-    def frame(self, message: Any) -> None:
+    def frame(self, message: Any, length: int) -> None:
         kind, stream = message[0], message[1]
         inbox = self._streams.get(stream)
         if inbox is None:
@@ -128,7 +177,7 @@ class Connection(Frames):
                 raise ValueError(f"a frame of kind {kind!r}")
             return  # of a stream that was cancelled
         if kind == ITEM:
-            inbox.put(message[2])
+            inbox.put(message[2], length)
         elif kind == END:
             del self._streams[stream]
             if len(message) == 3:

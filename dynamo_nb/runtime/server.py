@@ -32,6 +32,8 @@ from dynamo_nb.runtime.frames import (
     MAX_HELLO,
     OPEN,
     VERSION,
+    WINDOW_BYTES,
+    WINDOW_ITEMS,
     Frames,
     keep_alive,
     wait_closed,
@@ -53,11 +55,13 @@ class RequestContext:
     headers: text that the caller sent beside the arguments. instance_id: the instance that serves it.
     """
 
-    __slots__ = ("_session", "_stopped", "_stream", "headers", "instance_id")
+    __slots__ = ("_credit", "_session", "_stopped", "_stream", "_waiter", "headers", "instance_id")
 
     def __init__(self, session: Session, stream: int, headers: dict[str, str]) -> None:
         self._session, self._stream = session, stream
         self._stopped = False
+        self._credit = 0, 0
+        self._waiter: asyncio.Future[None] | None = None
         self.headers = headers
         self.instance_id = session.server.instance_id
 
@@ -69,6 +73,19 @@ class RequestContext:
     def is_stopped(self) -> bool:
         """Whether nobody waits for the answer any more."""
         return self._stopped
+
+    def _allow(self, items: int, size: int) -> None:
+        self._credit = self._credit[0] + items, self._credit[1] + size
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _allowed(self) -> tuple[int, int]:
+        """The items and bytes that the caller has allowed since this was last asked; waits for some."""
+        while not self._credit[0]:
+            self._waiter = self._session.loop.create_future()
+            await self._waiter
+        credit, self._credit = self._credit, (0, 0)
+        return credit
 
 
 class Server:
@@ -154,7 +171,7 @@ class Session(Frames):
         for stream in list(self._open):
             self._stop(stream)
 
-    def frame(self, message: Any) -> None:
+    def frame(self, message: Any, length: int) -> None:  # noqa: ARG002
         kind = message[0]
         if not self._greeted:
             self._greet(kind, message)
@@ -165,7 +182,13 @@ class Session(Frames):
             self._begin(stream, path, args, kwargs, headers)
         elif kind == CANCEL:
             self._stop(message[1])
-        elif kind != CREDIT:
+        elif kind == CREDIT:
+            _, stream, items, size = message
+            if type(items) is not int or type(size) is not int or items < 1 or size < 0:
+                raise ValueError("a malformed credit")
+            if entry := self._open.get(stream):
+                entry[1]._allow(items, size)
+        else:
             raise ValueError(f"a frame of kind {kind!r}")
 
     def _greet(self, kind: Any, message: Any) -> None:
@@ -233,24 +256,30 @@ class Session(Frames):
             self._open.pop(stream, None)
 
     async def _stream(self, stream: int, items: AsyncIterator[Any], context: RequestContext, handler: Handler) -> None:
-        count = 0
+        count, left = 0, WINDOW_ITEMS
+        room = WINDOW_BYTES
         try:
             async for item in items:
                 if context._stopped:
                     return
-                self._send_value((ITEM, stream, item), handler)
+                room -= self._send_value((ITEM, stream, item), handler)
                 count += 1
+                left -= 1
                 if self.paused:
                     await self.writable()
                 elif count % FAIR_SHARE == 0:
                     await asyncio.sleep(0)
+                while left <= 0 or room <= 0:
+                    more = await context._allowed()
+                    left += more[0]
+                    room += more[1]
         finally:
             if close := getattr(items, "aclose", None):
                 await close()
 
-    def _send_value(self, message: tuple[Any, ...], handler: Handler) -> None:
+    def _send_value(self, message: tuple[Any, ...], handler: Handler) -> int:
         try:
-            self.send(message)
+            return self.send(message)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EndpointError(
                 f"the answer cannot be sent: {error}",

@@ -16,6 +16,7 @@ from dynamo_nb.errors import (
     Problem,
     WorkerLost,
 )
+from dynamo_nb.runtime.frames import MAX_FRAME
 from dynamo_nb.sdk.call import portal
 
 
@@ -164,7 +165,7 @@ async def test_what_cannot_be_sent_is_an_error_on_the_side_that_has_it(plane):
     with pytest.raises(InvalidArgument, match="object"):
         await client.call([object()])
     with pytest.raises(InvalidArgument, match="bytes, where at most"):
-        await client.call([b"x" * (64 * 1024 * 1024)])
+        await client.call([b"x" * MAX_FRAME])
     with pytest.raises(EndpointError, match="the answer cannot be sent"):
         await (await plane("unsendable")).call()
     assert await client.call([1]) == [1]
