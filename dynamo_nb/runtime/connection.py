@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from dynamo_nb.errors import DynamoError, InvalidArgument, ProtocolError, WorkerLost, from_wire
+from dynamo_nb.runtime.breaker import Breaker
 from dynamo_nb.runtime.discovery import HOST_ID, Instance
 from dynamo_nb.runtime.frames import (
     CANCEL,
@@ -54,6 +55,7 @@ class Inbox:
         "_count",
         "_size",
         "_stream",
+        "_timer",
         "_waiter",
         "_whole",
         "begun",
@@ -69,6 +71,7 @@ class Inbox:
         self._waiter: asyncio.Future[None] | None = None
         self._whole = False
         self._count = self._size = 0
+        self._timer: asyncio.TimerHandle | None = None
         self.items: deque[Any] = deque()
         self.begun = self.done = self.single = self.retry = False
         self.error: DynamoError | None = None
@@ -94,6 +97,8 @@ class Inbox:
 
     def end(self, error: DynamoError | None = None, *, retry: bool = False) -> None:
         self.done, self.error, self.retry = True, error, retry
+        if self._timer is not None:
+            self._timer.cancel()
         if self._waiter is not None:
             self._wake()
 
@@ -106,6 +111,15 @@ class Inbox:
         """Waits for the next thing to arrive."""
         waiter = self._waiter = self._connection.loop.create_future()
         await waiter
+
+    def end_in(self, seconds: float, error: Callable[[], DynamoError]) -> None:
+        """Ends the request with this error if nothing else has ended it in this time."""
+        self._timer = self._connection.loop.call_later(seconds, self._expire, error)
+
+    def _expire(self, error: Callable[[], DynamoError]) -> None:
+        if not self.done:
+            self._connection.cancel(self._stream)
+            self.end(error())
 
     async def answer(self) -> Any:
         """The one answer, or the list of a stream's items. Raises the error that ended the request."""
@@ -125,6 +139,8 @@ class Inbox:
         elif not self._connection.loop.is_closed():
             self._connection.loop.call_soon_threadsafe(self._connection.cancel, self._stream)
         self.done = True
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class Connection(Frames):
@@ -162,6 +178,11 @@ class Connection(Frames):
             del self._streams[stream]
             inbox.end(self._loss(), retry=True)
         return inbox
+
+    @property
+    def in_flight(self) -> int:
+        """The requests that the worker has not answered."""
+        return len(self._streams)
 
     def cancel(self, stream: int) -> None:
         if self._streams.pop(stream, None) is not None:
@@ -218,6 +239,7 @@ class Connections:
 
     def __init__(self, lost: Callable[[Instance], None]) -> None:
         self._lost = lost
+        self.breaker = Breaker()
         self._open: dict[int, Connection] = {}
         self._opening: dict[int, asyncio.Task[Connection]] = {}
         self._closed = False
@@ -239,6 +261,17 @@ class Connections:
         return await asyncio.shield(task)
 
     async def _connect(self, instance: Instance) -> Connection:
+        self.breaker.begins(instance)
+        try:
+            connection = await self._reach(instance)
+        except (OSError, TimeoutError):
+            self.breaker.failed(instance)
+            raise
+        self.breaker.succeeded(instance)
+        self._open[instance.instance_id] = connection
+        return connection
+
+    async def _reach(self, instance: Instance) -> Connection:
         loop = asyncio.get_running_loop()
 
         def make() -> Connection:
@@ -252,7 +285,6 @@ class Connections:
             keep_alive(transport)
         else:
             raise ConnectionRefusedError(f"worker {instance.worker_id} has no address that this host can reach")
-        self._open[instance.instance_id] = connection
         return connection
 
     def _ended(self, connection: Connection) -> None:

@@ -43,8 +43,9 @@ HOST_ID: Final = _host_id()
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's registration of one component's endpoints.
 
-    info: plain data for each endpoint, for whoever reads it. socket: path of its Unix socket, for clients with the
-    same host_id. lease: seconds of silence after which it counts as gone.
+    info: plain data for each endpoint, for whoever reads it. once: the endpoints that must not get one request twice.
+    socket: path of its Unix socket, for clients with the same host_id. lease: seconds of silence after which it counts
+    as gone.
     """
 
     instance_id: int
@@ -60,6 +61,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     graph: str = ""
     version: str = ""
     info: dict[str, Any] = {}
+    once: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:

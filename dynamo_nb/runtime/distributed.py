@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -175,7 +175,14 @@ class DistributedRuntime:
         await self.server.start(self._socket_dir, host)
         self._advertised = reachable_address(self._nats_url) if host in ANY_ADDRESS else host
 
-    def instance(self, namespace: str, component: str, endpoints: tuple[str, ...], info: dict[str, Any]) -> Instance:
+    def instance(
+        self,
+        namespace: str,
+        component: str,
+        endpoints: tuple[str, ...],
+        info: dict[str, Any],
+        once: tuple[str, ...] = (),
+    ) -> Instance:
         """What this process registers for a component."""
         return Instance(
             instance_id=self.instance_id,
@@ -184,6 +191,7 @@ class DistributedRuntime:
             component=component,
             endpoints=endpoints,
             info=info,
+            once=once,
             lease=self.lease,
             socket=self.server.socket,
             host=self._advertised,
@@ -256,10 +264,13 @@ class Component:
     def endpoint(self, name: str) -> Endpoint:
         return Endpoint(self, name)
 
-    async def serve(self, handlers: Mapping[str, Handler], info: Mapping[str, Any] | None = None) -> Registration:
+    async def serve(
+        self, handlers: Mapping[str, Handler], info: Mapping[str, Any] | None = None, *, once: Iterable[str] = ()
+    ) -> Registration:
         """Registers one instance of this component, with these endpoints; further calls add to it.
 
-        handlers: by name of the endpoint. info: plain data for each endpoint, readable in `Instance.info`.
+        handlers: by name of the endpoint. info: plain data for each endpoint, readable in `Instance.info`. once: the
+        endpoints that must not be given a request twice, so that their callers get WorkerLost when this worker dies.
         Requests may arrive before this returns. Raises ConnectError when NATS does not take the registration.
         """
         runtime = self.runtime
@@ -270,7 +281,8 @@ class Component:
             old = runtime.directory.registration(self.namespace, self.name)
             known, notes = (old.instance.endpoints, old.instance.info) if old else ((), {})
             endpoints = tuple(dict.fromkeys([*known, *handlers]))
-            instance = runtime.instance(self.namespace, self.name, endpoints, {**notes, **(info or {})})
+            only_once = tuple(dict.fromkeys([*(old.instance.once if old else ()), *once]))
+            instance = runtime.instance(self.namespace, self.name, endpoints, {**notes, **(info or {})}, only_once)
             if old is None:
                 return await runtime.directory.register(instance)
             await old.update(instance)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from dynamo_nb.errors import (
+    DeadlineExceeded,
     DynamoError,
     EndpointError,
     NoInstances,
@@ -38,6 +40,7 @@ from dynamo_nb.runtime.frames import (
     keep_alive,
     wait_closed,
 )
+from dynamo_nb.runtime.metadata import CURRENT, REQUEST_ID, TRACE, timeout_of
 
 Handler = Callable[[list[Any], dict[str, Any], "RequestContext"], Awaitable[Any] | AsyncIterator[Any]]
 
@@ -52,23 +55,48 @@ logger = logging.getLogger(__name__)
 class RequestContext:
     """What a handler may know about the request that it serves.
 
-    headers: text that the caller sent beside the arguments. instance_id: the instance that serves it.
+    headers: text that the caller sent beside the arguments. instance_id: the instance that serves it. deadline: when
+    it is stopped, in the time of `time.monotonic`; None if it may take for ever.
     """
 
-    __slots__ = ("_credit", "_session", "_stopped", "_stream", "_waiter", "headers", "instance_id")
+    __slots__ = (
+        "_credit",
+        "_session",
+        "_stopped",
+        "_stream",
+        "_task",
+        "_timer",
+        "_waiter",
+        "deadline",
+        "headers",
+        "instance_id",
+    )
 
     def __init__(self, session: Session, stream: int, headers: dict[str, str]) -> None:
         self._session, self._stream = session, stream
         self._stopped = False
         self._credit = 0, 0
         self._waiter: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None]
+        self._timer: asyncio.TimerHandle | None = None
+        self.deadline: float | None = None
         self.headers = headers
         self.instance_id = session.server.instance_id
 
     @property
     def request_id(self) -> str:
         """The caller's `request-id` header, or a name that is unique among this worker's requests."""
-        return self.headers.get("request-id") or f"{self.instance_id:x}-{self._session.number}-{self._stream}"
+        return self.headers.get(REQUEST_ID) or f"{self.instance_id:x}-{self._session.number}-{self._stream}"
+
+    @property
+    def carried(self) -> dict[str, str]:
+        """The headers that calls made for this request take along."""
+        headers = self.headers
+        return {REQUEST_ID: self.request_id, **{name: headers[name] for name in TRACE if name in headers}}
+
+    def remaining(self) -> float | None:
+        """The seconds that are left for the request; None if it may take for ever."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
 
     def is_stopped(self) -> bool:
         """Whether nobody waits for the answer any more."""
@@ -156,7 +184,7 @@ class Session(Frames):
         super().__init__()
         self.server, self.number = server, number
         self._greeted = False
-        self._open: dict[int, tuple[asyncio.Task[None], RequestContext]] = {}
+        self._open: dict[int, RequestContext] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -179,6 +207,8 @@ class Session(Frames):
             _, stream, path, args, kwargs, headers = message
             if type(stream) is not int or stream in self._open or list(map(type, message[3:])) != [list, dict, dict]:
                 raise ValueError("a malformed request")
+            if headers and not all(type(text) is str for item in headers.items() for text in item):
+                raise ValueError("headers that are no text")
             self._begin(stream, path, args, kwargs, headers)
         elif kind == CANCEL:
             self._stop(message[1])
@@ -186,8 +216,8 @@ class Session(Frames):
             _, stream, items, size = message
             if type(items) is not int or type(size) is not int or items < 1 or size < 0:
                 raise ValueError("a malformed credit")
-            if entry := self._open.get(stream):
-                entry[1]._allow(items, size)
+            if context := self._open.get(stream):
+                context._allow(items, size)
         else:
             raise ValueError(f"a frame of kind {kind!r}")
 
@@ -216,21 +246,28 @@ class Session(Frames):
             known = [other.removeprefix(component) for other in server.handlers if other.startswith(component)]
             self.send((ERROR, stream, to_wire(no_such_endpoint(path, known)), False))
         else:
-            context = RequestContext(self, stream, headers)
-            task = self.loop.create_task(self._answer(stream, handler, args, kwargs, context))
-            self._open[stream] = task, context
+            context = self._open[stream] = RequestContext(self, stream, headers)
+            if headers and (timeout := timeout_of(headers)) is not None:
+                context.deadline = time.monotonic() + timeout
+                context._timer = self.loop.call_later(timeout, self._expire, stream, path)
+            context._task = task = self.loop.create_task(self._answer(stream, handler, args, kwargs, context))
             server.tasks.add(task)
             task.add_done_callback(server.tasks.discard)
 
     def _stop(self, stream: int) -> None:
-        if entry := self._open.pop(stream, None):
-            task, context = entry
+        if context := self._open.pop(stream, None):
             context._stopped = True
-            task.cancel()
+            context._task.cancel()
+
+    def _expire(self, stream: int, path: str) -> None:
+        if stream in self._open:
+            self._stop(stream)
+            self.send((ERROR, stream, to_wire(too_late(path)), False))
 
     async def _answer(
         self, stream: int, handler: Handler, args: list[Any], kwargs: dict[str, Any], context: RequestContext
     ) -> None:
+        CURRENT.set(context)  # of this task alone
         try:
             result: Any = handler(args, kwargs, context)
             if not hasattr(result, "__aiter__"):
@@ -253,6 +290,8 @@ class Session(Frames):
                 if not isinstance(error, (Exception, asyncio.CancelledError)):
                     raise
         finally:
+            if context._timer is not None:
+                context._timer.cancel()
             self._open.pop(stream, None)
 
     async def _stream(self, stream: int, items: AsyncIterator[Any], context: RequestContext, handler: Handler) -> None:
@@ -300,6 +339,14 @@ def no_such_endpoint(path: str, known: Iterable[str]) -> NoSuchEndpoint:
         f"{component.rpartition('/')[2]} has no endpoint {name!r}: {nearest(name, known)}",
         where=f"dynamo://{path}",
         remedy="an endpoint is a method with @dynamo_endpoint()",
+    )
+
+
+def too_late(path: str) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"dynamo://{path} did not answer in the time that the request had",
+        where=f"dynamo://{path}",
+        remedy="allow more time, or see with `dynamo trace` where it went",
     )
 
 
