@@ -18,30 +18,27 @@ class Breaker:
     """Counts failures in a row. After a pause one attempt shows whether the instance can be reached again."""
 
     def __init__(self) -> None:
-        self._failures: dict[int, tuple[int, float, float]] = {}  # instance id: how many, the last one, paused until
-
-    def __bool__(self) -> bool:
-        return bool(self._failures)
+        self.failures: dict[int, tuple[int, float, float]] = {}  # instance id: how many, the last one, paused until
 
     def begins(self, instance: Instance) -> None:
         """An attempt is made; until its end is known, nobody else should try."""
-        if entry := self._failures.get(instance.instance_id):
+        if entry := self.failures.get(instance.instance_id):
             count, last, until = entry
             pause = FIRST_PAUSE if count >= FAILURES else 0
-            self._failures[instance.instance_id] = count, last, max(until, time.monotonic() + pause)
+            self.failures[instance.instance_id] = count, last, max(until, time.monotonic() + pause)
 
     def failed(self, instance: Instance) -> None:
         now = time.monotonic()
-        self._failures = {key: entry for key, entry in self._failures.items() if entry[1] > now - FORGOTTEN}
-        count = self._failures.get(instance.instance_id, (0, 0, 0))[0] + 1
+        self.failures = {key: entry for key, entry in self.failures.items() if entry[1] > now - FORGOTTEN}
+        count = self.failures.get(instance.instance_id, (0, 0, 0))[0] + 1
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (count - FAILURES)) if count >= FAILURES else 0
-        self._failures[instance.instance_id] = count, now, now + pause
+        self.failures[instance.instance_id] = count, now, now + pause
 
     def succeeded(self, instance: Instance) -> None:
-        self._failures.pop(instance.instance_id, None)
+        self.failures.pop(instance.instance_id, None)
 
     def admitted(self, instances: Sequence[Instance]) -> Sequence[Instance]:
         """Those that may be tried; all of them when none is left: a refusal costs less than giving up."""
         now = time.monotonic()
-        paused = {key for key, (_, _, until) in self._failures.items() if until > now}
+        paused = {key for key, (_, _, until) in self.failures.items() if until > now}
         return [instance for instance in instances if instance.instance_id not in paused] or instances

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from dynamo_nb.errors import NoInstances, RequestError
-from dynamo_nb.runtime.connection import Grant, Inbox
+from dynamo_nb.errors import NoInstances, ProtocolError, RequestError
+from dynamo_nb.runtime.connection import Grant, Inbox, Refused
 from dynamo_nb.runtime.discovery import Instance, Watch
 from dynamo_nb.runtime.metadata import CURRENT, TIMEOUT, earlier
 from dynamo_nb.runtime.routing import Affinity, Policy, Random, RoundRobin
@@ -115,7 +115,8 @@ class Client:
                     return instance
             raise self._none(f"instance {instance_id} is not there: ")
         if instances:
-            if breaker := self.runtime.connections.breaker:
+            breaker = self.runtime.connections.breaker
+            if breaker.failures:
                 instances = breaker.admitted(instances)
             return policy.pick(instances, request)
         known = {endpoint for instance in self._watch.instances for endpoint in instance.endpoints}
@@ -156,14 +157,15 @@ class Exchange:
     __slots__ = ("_call", "_client", "_deadline", "_error", "_failed", "_instance", "_patience", "_sent", "headers")
 
     def __init__(self, client: Client, call: RemoteCall[Any]) -> None:
-        self._client, self._call = client, call
+        self._client, self._call, self.headers = client, call, call.headers
         self._failed: list[Instance] = []
         self._sent = 0
         self._instance: Instance | None = None
         self._error: RequestError | None = None
         self._patience = 0.0
-        self.headers = call.headers
-        self._deadline = None if call.timeout is None else time.monotonic() + call.timeout
+        self._deadline: float | None = None
+        if call.timeout is not None:
+            self._deadline = time.monotonic() + call.timeout
         if (carried := CURRENT.get()) is not None:
             self.headers = {**carried.carried, **call.headers}
             self._deadline = earlier(self._deadline, carried.deadline)
@@ -188,18 +190,19 @@ class Exchange:
         connection = self._client.runtime.connections.get(instance)
         return connection.in_flight if connection is not None else 0
 
-    async def open(self) -> Inbox:
+    def open(self) -> Coroutine[Any, Any, Inbox]:
         """Sends the request to an instance that can be reached. Raises DeadlineExceeded when that takes too long."""
-        if self._deadline is None:
-            return await self._open(self.headers)
-        if self._deadline <= time.monotonic():
+        return self._open(self.headers) if self._deadline is None else self._open_in_time(self._deadline)
+
+    async def _open_in_time(self, deadline: float) -> Inbox:
+        if deadline <= time.monotonic():
             raise too_late(self.path)
         try:
-            async with asyncio.timeout(self._deadline - time.monotonic()):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 inbox = await self._open(self.headers)
         except TimeoutError:
             raise too_late(self.path) from None
-        inbox.end_in(self._deadline - time.monotonic(), lambda: too_late(self.path))
+        inbox.end_in(deadline - time.monotonic(), lambda: too_late(self.path))
         return inbox
 
     async def _open(self, headers: Mapping[str, str]) -> Inbox:
@@ -211,6 +214,8 @@ class Exchange:
             try:
                 instance = client.pick(self, call.policy, call.instance_id, self._failed)
             except NoInstances as none:
+                if isinstance(self._error, ProtocolError):
+                    raise self._error from None  # which waiting does not mend
                 # A worker that crashed is being started again, and one that is replaced has its successor.
                 self._patience = self._patience or asyncio.get_running_loop().time() + PATIENCE
                 if call.instance_id is None and await client.another(self._patience):
@@ -222,7 +227,9 @@ class Exchange:
             if connection is None or connection.closed:
                 try:
                     connection = await connections.connect(instance)
-                except (OSError, TimeoutError):
+                except (OSError, TimeoutError) as error:
+                    if isinstance(error, Refused) and isinstance(error.error, RequestError):
+                        self._error = error.error
                     client.runtime.directory.doubt(instance)
                     self._failed.append(instance)
                     continue

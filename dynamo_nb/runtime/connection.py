@@ -21,25 +21,44 @@ from dynamo_nb.runtime.frames import (
     CREDIT,
     END,
     ERROR,
-    GRANT_BYTES,
-    GRANT_ITEMS,
+    GRANT,
     HELLO,
     ITEM,
+    ITEM_COST,
+    MAX_FRAME,
+    MAX_HELLO,
     OPEN,
     VERSION,
     Frames,
     keep_alive,
     wait_closed,
 )
+from dynamo_nb.runtime.handshake import (
+    CALLER,
+    HANDSHAKE_TIMEOUT,
+    WORKER,
+    is_local,
+    is_own,
+    new_nonce,
+    proof,
+    proves,
+)
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for a TCP connection; a host that is gone answers nothing
+
+
+class Refused(ConnectionError):
+    """A worker was reached, and one end did not accept the other. `error`: what the caller gets."""
+
+    def __init__(self, error: DynamoError) -> None:
+        super().__init__(error.what)
+        self.error = error
 
 
 class Grant(NamedTuple):
     """Stands among the items of an inbox where the caller, having taken those before it, allows as much again."""
 
-    items: int
-    size: int
+    room: int
 
 
 class Inbox:
@@ -52,8 +71,7 @@ class Inbox:
 
     __slots__ = (
         "_connection",
-        "_count",
-        "_size",
+        "_owed",
         "_stream",
         "_timer",
         "_waiter",
@@ -69,31 +87,32 @@ class Inbox:
     def __init__(self, connection: Connection, stream: int) -> None:
         self._connection, self._stream = connection, stream
         self._waiter: asyncio.Future[None] | None = None
-        self._whole = False
-        self._count = self._size = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._whole = False
+        self._owed = 0
         self.items: deque[Any] = deque()
         self.begun = self.done = self.single = self.retry = False
         self.error: DynamoError | None = None
 
-    def put(self, value: Any, size: int) -> None:
+    def put(self, value: Any, cost: int) -> None:
         self.begun = True
         self.items.append(value)
-        self._count += 1
-        self._size += size
-        if self._count == GRANT_ITEMS or self._size >= GRANT_BYTES:
-            grant = Grant(self._count, self._size)
-            self._count = self._size = 0
-            if self._whole:
-                self.allow(grant)
-            else:
-                self.items.append(grant)
+        self._owed += cost
+        if self._owed >= GRANT:
+            self._grant()
         if self._waiter is not None and not self._whole:
             self._wake()
 
+    def _grant(self) -> None:
+        grant, self._owed = Grant(self._owed), 0
+        if self._whole:
+            self.allow(grant)
+        else:
+            self.items.append(grant)
+
     def allow(self, grant: Grant) -> None:
         if not self.done:
-            self._connection.send((CREDIT, self._stream, *grant))
+            self._connection.send((CREDIT, self._stream, grant.room))
 
     def end(self, error: DynamoError | None = None, *, retry: bool = False) -> None:
         self.done, self.error, self.retry = True, error, retry
@@ -149,18 +168,69 @@ class Connection(Frames):
     lost: called once when the connection has ended, whoever ended it.
     """
 
-    def __init__(self, instance: Instance, lost: Callable[[Connection], None]) -> None:
+    def __init__(self, instance: Instance, key: bytes | None, lost: Callable[[Connection], None]) -> None:
         super().__init__()
         self.instance = instance
         self.thread = threading.get_ident()
-        self._lost = lost
+        self.greeted: asyncio.Future[bool] = self.loop.create_future()
+        self._key, self._lost = key, lost
+        self._nonce: bytes | None = None
         self._streams: dict[int, Inbox] = {}
         self._last = 0
         self._refusal: DynamoError | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.send((HELLO, 0, VERSION, None))
+        if is_local(transport):
+            if not is_own(transport):
+                self._refusal = ProtocolError(
+                    f"the socket of {self._worker} is another user's", where=str(self.instance.socket)
+                )
+                self.abort()
+                return
+            self._key = None
+        if self._key is not None:
+            self._nonce = new_nonce()
+            self.limit = MAX_HELLO
+        self.send((HELLO, 0, VERSION, self._nonce))
+
+    async def accepted(self) -> None:
+        """Waits until the worker has shown that it knows the secret, where that is asked for. Raises OSError."""
+        if self._key is None and not self.closed:
+            return
+        try:
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+                if await asyncio.shield(self.greeted):
+                    return
+        except TimeoutError:
+            self._refusal = ProtocolError(f"{self._worker} did not say who it is", where=self.instance.address)
+        self.abort()
+        if self._refusal is None and not self.fault:
+            raise ConnectionResetError(f"{self._worker} closed the connection")
+        raise Refused(self._loss())
+
+    def _greet(self, kind: Any, message: Any) -> None:
+        """Takes a frame that is of no stream."""
+        if kind == ERROR:
+            self._refusal = from_wire(message[2])
+        elif kind != HELLO or self.greeted.done():
+            raise ValueError(f"a frame of kind {kind!r} of no stream")
+        elif self._key is None:
+            self.greeted.set_result(True)
+        else:
+            theirs: Any = message[3] if len(message) == 5 else b""
+            if not proves(message[-1], self._key, WORKER, self.instance.instance_id, self._nonce, theirs):
+                self._refusal = ProtocolError(
+                    f"{self._worker} does not know the secret of this deployment",
+                    where=self.instance.address,
+                    remedy="connect to the same NATS with the same `secret`",
+                )
+                self.abort()
+                return
+            assert self._nonce is not None
+            self.send((HELLO, 0, proof(self._key, CALLER, self.instance.instance_id, self._nonce, theirs)))
+            self.limit = MAX_FRAME
+            self.greeted.set_result(True)
 
     def open(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, str]) -> Inbox:
         """Sends a request. Raises InvalidArgument when an argument cannot travel."""
@@ -192,13 +262,13 @@ class Connection(Frames):
         kind, stream = message[0], message[1]
         inbox = self._streams.get(stream)
         if inbox is None:
-            if kind == ERROR and stream == 0:
-                self._refusal = from_wire(message[2])
+            if stream == 0:
+                self._greet(kind, message)
             elif kind not in (ITEM, END, ERROR):
                 raise ValueError(f"a frame of kind {kind!r}")
             return  # of a stream that was cancelled
         if kind == ITEM:
-            inbox.put(message[2], length)
+            inbox.put(message[2], length + ITEM_COST)
         elif kind == END:
             del self._streams[stream]
             if len(message) == 3:
@@ -213,13 +283,19 @@ class Connection(Frames):
             raise ValueError(f"a frame of kind {kind!r}")
 
     def ended(self) -> None:
+        if not self.greeted.done():
+            self.greeted.set_result(False)
         self._lost(self)
         streams, self._streams = self._streams, {}
         for inbox in streams.values():
             inbox.end(self._loss(), retry=not inbox.begun and not self.fault)
 
+    @property
+    def _worker(self) -> str:
+        return f"worker {self.instance.worker_id} of {self.instance.address}"
+
     def _loss(self) -> DynamoError:
-        worker = f"worker {self.instance.worker_id} of {self.instance.address}"
+        worker = self._worker
         if self._refusal is not None:
             return self._refusal
         if self.fault:
@@ -237,8 +313,8 @@ class Connections:
     lost: called with the instance whose connection has ended.
     """
 
-    def __init__(self, lost: Callable[[Instance], None]) -> None:
-        self._lost = lost
+    def __init__(self, key: bytes | None, lost: Callable[[Instance], None]) -> None:
+        self._key, self._lost = key, lost
         self.breaker = Breaker()
         self._open: dict[int, Connection] = {}
         self._opening: dict[int, asyncio.Task[Connection]] = {}
@@ -248,7 +324,7 @@ class Connections:
         return self._open.get(instance.instance_id)
 
     async def connect(self, instance: Instance) -> Connection:
-        """The connection to this instance's worker. Raises OSError when it cannot be reached."""
+        """The connection to this instance's worker. Raises OSError when it cannot be reached, or Refused."""
         key = instance.instance_id
         if connection := self._open.get(key):
             return connection
@@ -267,7 +343,10 @@ class Connections:
         except (OSError, TimeoutError):
             self.breaker.failed(instance)
             raise
-        self.breaker.succeeded(instance)
+        connection.greeted.add_done_callback(
+            lambda greeted: self.breaker.succeeded(instance) if greeted.result() else self.breaker.failed(instance)
+        )
+        await connection.accepted()
         self._open[instance.instance_id] = connection
         return connection
 
@@ -275,7 +354,7 @@ class Connections:
         loop = asyncio.get_running_loop()
 
         def make() -> Connection:
-            return Connection(instance, self._ended)
+            return Connection(instance, self._key, self._ended)
 
         if instance.socket and instance.host_id == HOST_ID and Path(instance.socket).exists():
             _, connection = await loop.create_unix_connection(make, instance.socket)

@@ -20,6 +20,7 @@ from dynamo_nb.errors import ConnectError, DefinitionError
 from dynamo_nb.runtime.client import Client
 from dynamo_nb.runtime.connection import Connections
 from dynamo_nb.runtime.discovery import RECONNECT_WAIT, Directory, Instance, Registration
+from dynamo_nb.runtime.handshake import key_of
 from dynamo_nb.runtime.routing import Policy
 from dynamo_nb.runtime.server import Handler, Server
 from dynamo_nb.sdk.call import portal
@@ -105,7 +106,15 @@ def reachable_address(nats_url: str) -> str:
 class DistributedRuntime:
     """One process's connections: to NATS, to the workers that it calls, and from those who call it."""
 
-    def __init__(self, nats_url: str, socket_dir: Path | None, host: str | None, lease: float, worker_id: str) -> None:
+    def __init__(
+        self,
+        nats_url: str,
+        socket_dir: Path | None,
+        host: str | None,
+        lease: float,
+        worker_id: str,
+        secret: str | bytes | None,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.instance_id = secrets.randbits(48)  # also a number in JSON readers that have only doubles
         self.worker_id = worker_id or f"{self.instance_id:x}"
@@ -114,9 +123,11 @@ class DistributedRuntime:
         self.nats: Any = None
         self.closed = asyncio.Event()
         self.registering = asyncio.Lock()
-        self.server = Server(self.instance_id, self.worker_id)
+        key = key_of(secret, nats_url)
+        self.server = Server(self.instance_id, self.worker_id, key)
         self.directory: Directory
-        self.connections = Connections(self._lost)
+        self.connections = Connections(key, self._lost)
+        self._secret = secret
         self._nats_url, self._socket_dir, self._host = nats_url, socket_dir, host
         self._advertised: str | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -133,14 +144,16 @@ class DistributedRuntime:
         graph: str = "",
         version: str = "",
         worker_id: str = "",
+        secret: str | bytes | None = None,
     ) -> DistributedRuntime:
         """Connects to NATS, with JetStream enabled.
 
         socket_dir: where this process, if it serves, makes its Unix socket. host: the address on which it listens for
         TCP; with neither it listens on the loopback. lease: seconds of silence after which its instances count as
-        gone. graph, version: written beside its instances. Raises ConnectError within 5 seconds.
+        gone. graph, version: written beside its instances. secret: what both ends of a TCP connection must know; the
+        token in the URL of NATS if not given, nothing if there is none. Raises ConnectError within 5 seconds.
         """
-        runtime = cls(nats_url, socket_dir, host, lease, worker_id)
+        runtime = cls(nats_url, socket_dir, host, lease, worker_id, secret)
         runtime.graph, runtime.version = graph, version
         runtime.nats = await connect_nats(nats_url, runtime._reconnected)
         runtime.directory = Directory(runtime.nats, lease)
@@ -205,7 +218,9 @@ class DistributedRuntime:
         if self.loop is portal.loop:
             return self
         if self._twin is None:
-            self._twin = asyncio.create_task(DistributedRuntime.connect(self._nats_url, lease=self.lease))
+            self._twin = asyncio.create_task(
+                DistributedRuntime.connect(self._nats_url, lease=self.lease, secret=self._secret)
+            )
         twin = self._twin
         try:
             return await asyncio.shield(twin)

@@ -2,18 +2,19 @@
 
 A frame is four bytes of length (little endian) and a msgpack array `[kind, stream, ...]`:
 
-    HELLO   0, version, authentication      the client's first frame; authentication is nil for now
+    HELLO   0, version [, ...]              the first frame of each end; see `handshake`
     OPEN    stream, path, args, kwargs, headers
     ITEM    stream, value
     END     stream [, value]                a single answer is one END with its value; a stream ends without one
     ERROR   stream, error, retry            error as `errors.to_wire` gives it; retry: nothing was done, ask another
     CANCEL  stream
-    CREDIT  stream, items, bytes            the caller has taken this much of the stream, and allows as much again
+    CREDIT  stream, credit                  the caller has taken items of this cost, and allows as many again
 
 Streams are numbered by the client. Frames written in one turn of the event loop leave in one write.
 
-A stream begins with credit for WINDOW_ITEMS and WINDOW_BYTES, and may overdraw the bytes by one item. So a caller that
-reads slowly holds one window of it and one item more, and every other stream on the connection goes on.
+A stream begins with credit for WINDOW. An item costs its frame's bytes and ITEM_COST, so that credit bounds the number
+of items too; the last item may overdraw it. So a caller that reads slowly holds one window of a stream and one item
+more, and every other stream on the connection goes on.
 
 A message with large arrays leaves them out: its length has the bit BUFFERS set, and what follows is four bytes of the
 message's length, the message, and its buffers, each at an offset that is a multiple of the codec's ALIGNMENT.
@@ -50,10 +51,11 @@ LENT: Final = 1024 * 1024  # bytes of an array from which the transport gets the
 LARGE: Final = 256 * 1024  # bytes of a frame from which the kernel writes it into its own memory: about one read
 MAPPED: Final = 4 * 1024 * 1024  # bytes from which memory is mapped, since a bytearray would first be filled with zeros
 
-WINDOW_ITEMS: Final = 2048
-WINDOW_BYTES: Final = 4 * 1024 * 1024
-GRANT_ITEMS: Final = WINDOW_ITEMS // 2  # credit is given back in steps this large, so that it costs next to nothing
-GRANT_BYTES: Final = WINDOW_BYTES // 2
+WINDOW: Final = 4 * 1024 * 1024  # of credit, see above
+ITEM_COST: Final = 1024  # bytes of credit that an item costs beside its own: what it may take in memory at the least
+GRANT: Final = WINDOW // 2  # credit is given back in steps this large, so that it costs next to nothing
+
+LONGEST_FAULT: Final = 200  # characters of what a peer sent that may get into a log
 
 CLOSE_TIMEOUT: Final = 2.0  # seconds that closing waits for a peer to take what was written
 KEEPALIVE: Final = 5  # seconds of silence, and between probes: a host that lost its power is noticed in about 20
@@ -86,6 +88,7 @@ class Frames(asyncio.Protocol):
         self._flush_asked = False
         self._packer, self._unpacker = Packer(), Unpacker()
         self._encode, self._decode = self._packer.encode, self._unpacker.decode
+        self._buffers = self._packer.buffers
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self._writers: list[asyncio.Future[None]] = []
 
@@ -132,18 +135,19 @@ class Frames(asyncio.Protocol):
                 return
             data = bytes(self._rest)
             self._rest.clear()
-        at, size, whole = 0, len(data), 0
+        at, size, length, with_buffers = 0, len(data), 0, False
         try:
             while size - at >= 4 and not self.closed:
-                length = whole = int.from_bytes(data[at : at + 4], "little")
+                length = int.from_bytes(data[at : at + 4], "little")
                 if length > self.limit:
-                    whole = self._without_flag(length)
-                end = at + 4 + whole
+                    length, with_buffers = self._without_flag(length), True
+                end = at + 4 + length
                 if end > size:
                     self._wanted = end - at
                     break
-                if whole != length:
-                    self.frame(self._with_buffers(memoryview(bytearray(data[at + 4 : end]))), whole)
+                if with_buffers:
+                    self.frame(self._with_buffers(memoryview(bytearray(data[at + 4 : end]))), length)
+                    with_buffers = False
                 else:
                     # A slice is the quicker one for small frames; a large one is not copied.
                     content = data[at + 4 : end] if length < SMALL else memoryview(data)[at + 4 : end]
@@ -155,7 +159,7 @@ class Frames(asyncio.Protocol):
             self._garbage(error)
             return
         if self._wanted >= LARGE and not self.closed:
-            self._receive(whole, length != whole, data[at + 4 :])
+            self._receive(length, with_buffers, data[at + 4 :])
         elif at < size:
             self._rest += data[at:]
 
@@ -197,7 +201,7 @@ class Frames(asyncio.Protocol):
 
     def _garbage(self, error: Exception) -> None:
         peer = self._transport.get_extra_info("peername") if self._transport else None
-        self.fault = f"{type(error).__name__}: {error}"
+        self.fault = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_FAULT]
         logger.warning("closing a connection (peer %s): not a frame of this protocol: %s", peer or "local", self.fault)
         self.abort()
 
@@ -214,17 +218,11 @@ class Frames(asyncio.Protocol):
         try:
             data = self._encode(message)
         except BaseException:
-            self._packer.buffers.clear()
+            self._buffers.clear()
             raise
         length = len(data)
-        if self._packer.buffers:
-            return self._send_with_buffers(data)
-        if length > MAX_FRAME:
-            raise FrameTooLarge(f"{length:,} bytes, where at most {MAX_FRAME:,} fit in one message")
-        if length > LENT:
-            self._out.append(length.to_bytes(4, "little"))
-            self._write([data])
-            return length
+        if length > LENT or self._buffers:
+            return self._send_large(data)
         self._out.append(length.to_bytes(4, "little") + data)
         self._gathered += length
         if self._gathered > FLUSH_AT:
@@ -234,18 +232,19 @@ class Frames(asyncio.Protocol):
             self.loop.call_soon(self._flush_at_end)
         return length
 
-    def _send_with_buffers(self, data: bytes) -> int:
-        buffers = self._packer.buffers[:]
-        self._packer.buffers.clear()
+    def _send_large(self, data: bytes) -> int:
         parts: list[bytes | memoryview] = [data]
-        length = 4 + len(data)
-        for buffer in buffers:
-            parts.append(bytes(aligned(length) - length))
-            parts.append(buffer)
-            length = aligned(length) + buffer.nbytes
+        length, head = len(data), len(data).to_bytes(4, "little")
+        if self._buffers:
+            length += 4
+            for buffer in self._buffers:
+                parts += bytes(aligned(length) - length), buffer
+                length = aligned(length) + buffer.nbytes
+            self._buffers.clear()
+            head = (length | BUFFERS).to_bytes(4, "little") + head
         if length > MAX_FRAME:
             raise FrameTooLarge(f"{length:,} bytes, where at most {MAX_FRAME:,} fit in one message")
-        self._out.append((length | BUFFERS).to_bytes(4, "little") + len(data).to_bytes(4, "little"))
+        self._out.append(head)
         self._write(parts)
         return length
 
@@ -336,7 +335,7 @@ async def wait_closed(connections: Iterable[Frames]) -> None:
 def keep_alive(transport: asyncio.BaseTransport) -> None:
     """Makes the kernel probe a silent TCP peer, so that a host that vanished ends its connections."""
     sock = transport.get_extra_info("socket")
-    if sock.family == socket.AF_UNIX:
+    if sock is None or sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", KEEPALIVE), ("TCP_KEEPINTVL", KEEPALIVE), ("TCP_KEEPCNT", 3)):

@@ -133,7 +133,7 @@ def test_an_instance_that_cannot_be_reached_is_left_alone_for_longer_and_longer(
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
     assert counted.admitted([bad]) == [bad]
     counted.succeeded(bad)
-    assert not counted
+    assert not counted.failures
     assert counted.admitted([bad, good]) == [bad, good]
 
 
@@ -157,6 +157,6 @@ async def test_calls_pass_by_an_instance_that_is_registered_but_cannot_be_reache
         while len(client.instances) < 2:
             registration.beat_now()
             await client.wait_for_change()
-    assert runtime.connections.breaker._failures[unreachable.instance_id][0] == FAILURES
+    assert runtime.connections.breaker.failures[unreachable.instance_id][0] == FAILURES
     assert [await client.call() for _ in range(10)] == ["done"] * 10
     assert len(client.instances) == 2
