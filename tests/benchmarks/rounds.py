@@ -65,7 +65,7 @@ def run(command: Sequence[str]) -> dict[str, float]:
         process = subprocess.Popen(
             [sys.executable, *command],
             cwd=PROGRAMS,
-            env={**os.environ, MARK: mark},
+            env=environment(mark),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
@@ -121,3 +121,9 @@ def end_all(mark: str) -> list[str]:
         except psutil.Error:
             continue
     return names
+
+
+def environment(mark: str) -> dict[str, str]:
+    """Ours, less what would keep a checkout from caching its bytecode: installed packages, the peers, have theirs."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, MARK: mark}

@@ -29,10 +29,11 @@ async def ours():
 
 
 async def kernels(folder):
+    """Over Unix sockets: over TCP they race for ports, and now and then one of sixteen dies of it."""
     from jupyter_client.manager import AsyncKernelManager
 
-    os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = str(folder)
-    managers = [AsyncKernelManager() for _ in range(COUNT)]
+    os.environ["IPYTHONDIR"] = str(folder)
+    managers = [AsyncKernelManager(transport="ipc", connection_file=str(folder / f"{n}.json")) for n in range(COUNT)]
 
     async def ready(manager):
         await manager.start_kernel()
@@ -45,7 +46,8 @@ async def kernels(folder):
 
     start = time.perf_counter()
     try:
-        await asyncio.gather(*(ready(manager) for manager in managers))
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(ready(manager) for manager in managers))
         return time.perf_counter() - start
     finally:
         await asyncio.gather(*(manager.shutdown_kernel(now=True) for manager in managers if manager.has_kernel))
