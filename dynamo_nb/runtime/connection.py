@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from dynamo_nb.errors import DynamoError, InvalidArgument, ProtocolError, WorkerLost, from_wire
 from dynamo_nb.runtime.breaker import Breaker
@@ -43,6 +43,8 @@ from dynamo_nb.runtime.handshake import (
     proof,
     proves,
 )
+
+Plane = Literal["direct", "nats"]
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for a TCP connection; a host that is gone answers nothing
 
@@ -310,11 +312,13 @@ class Connection(Frames):
 class Connections:
     """The connections of one process: at most one to each worker, made when first needed.
 
-    lost: called with the instance whose connection has ended.
+    lost: called with the instance whose connection has ended. plane: "direct" (a Unix socket or TCP, NATS where the
+    worker has neither) or "nats".
     """
 
-    def __init__(self, key: bytes | None, lost: Callable[[Instance], None]) -> None:
-        self._key, self._lost = key, lost
+    def __init__(self, key: bytes | None, plane: Plane, lost: Callable[[Instance], None]) -> None:
+        self._key, self._plane, self._lost = key, plane, lost
+        self.nats: Any = None
         self.breaker = Breaker()
         self._open: dict[int, Connection] = {}
         self._opening: dict[int, asyncio.Task[Connection]] = {}
@@ -356,14 +360,19 @@ class Connections:
         def make() -> Connection:
             return Connection(instance, self._key, self._ended)
 
-        if instance.socket and instance.host_id == HOST_ID and Path(instance.socket).exists():
+        direct = self._plane == "direct"
+        if direct and instance.socket and instance.host_id == HOST_ID and Path(instance.socket).exists():
             _, connection = await loop.create_unix_connection(make, instance.socket)
-        elif instance.host and instance.port:
+        elif direct and instance.host and instance.port:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 transport, connection = await loop.create_connection(make, instance.host, instance.port)
             keep_alive(transport)
+        elif instance.subject:
+            from dynamo_nb.runtime import nats_plane
+
+            connection = await nats_plane.connect(self.nats, instance.subject, make, instance.lease)
         else:
-            raise ConnectionRefusedError(f"worker {instance.worker_id} has no address that this host can reach")
+            raise ConnectionRefusedError(f"worker {instance.worker_id} has no address that this process can reach")
         return connection
 
     def _ended(self, connection: Connection) -> None:

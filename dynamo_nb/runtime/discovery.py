@@ -44,8 +44,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's registration of one component's endpoints.
 
     info: plain data for each endpoint, for whoever reads it. once: the endpoints that must not get one request twice.
-    socket: path of its Unix socket, for clients with the same host_id. lease: seconds of silence after which it counts
-    as gone.
+    socket: path of its Unix socket, for clients with the same host_id. subject: where it takes connections over NATS.
+    lease: seconds of silence after which it counts as gone.
     """
 
     instance_id: int
@@ -58,6 +58,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     socket: str | None = None
     host: str | None = None
     port: int | None = None
+    subject: str | None = None
     graph: str = ""
     version: str = ""
     info: dict[str, Any] = {}

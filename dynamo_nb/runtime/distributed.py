@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from dynamo_nb.errors import ConnectError, DefinitionError
 from dynamo_nb.runtime.client import Client
-from dynamo_nb.runtime.connection import Connections
+from dynamo_nb.runtime.connection import Connections, Plane
 from dynamo_nb.runtime.discovery import RECONNECT_WAIT, Directory, Instance, Registration
 from dynamo_nb.runtime.handshake import key_of
 from dynamo_nb.runtime.routing import Policy
@@ -114,6 +114,7 @@ class DistributedRuntime:
         lease: float,
         worker_id: str,
         secret: str | bytes | None,
+        plane: Plane,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.instance_id = secrets.randbits(48)  # also a number in JSON readers that have only doubles
@@ -126,8 +127,8 @@ class DistributedRuntime:
         key = key_of(secret, nats_url)
         self.server = Server(self.instance_id, self.worker_id, key)
         self.directory: Directory
-        self.connections = Connections(key, self._lost)
-        self._secret = secret
+        self.connections = Connections(key, plane, self._lost)
+        self._secret, self._plane = secret, plane
         self._nats_url, self._socket_dir, self._host = nats_url, socket_dir, host
         self._advertised: str | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -145,17 +146,20 @@ class DistributedRuntime:
         version: str = "",
         worker_id: str = "",
         secret: str | bytes | None = None,
+        plane: Plane = "direct",
     ) -> DistributedRuntime:
         """Connects to NATS, with JetStream enabled.
 
         socket_dir: where this process, if it serves, makes its Unix socket. host: the address on which it listens for
         TCP; with neither it listens on the loopback. lease: seconds of silence after which its instances count as
         gone. graph, version: written beside its instances. secret: what both ends of a TCP connection must know; the
-        token in the URL of NATS if not given, nothing if there is none. Raises ConnectError within 5 seconds.
+        token in the URL of NATS if not given, nothing if there is none. plane: "nats" carries requests
+        over NATS, to and from this process, where no direct connection can be made. Raises ConnectError within 5 s.
         """
-        runtime = cls(nats_url, socket_dir, host, lease, worker_id, secret)
+        runtime = cls(nats_url, socket_dir, host, lease, worker_id, secret, plane)
         runtime.graph, runtime.version = graph, version
         runtime.nats = await connect_nats(nats_url, runtime._reconnected)
+        runtime.connections.nats = runtime.nats
         runtime.directory = Directory(runtime.nats, lease)
         return runtime
 
@@ -184,6 +188,9 @@ class DistributedRuntime:
         await asyncio.shield(self._listening)
 
     async def _listen(self) -> None:
+        if self._plane == "nats":
+            await self.server.start_on_nats(self.nats, self.lease)
+            return
         host = self._host if self._host is not None or self._socket_dir is not None else "127.0.0.1"
         await self.server.start(self._socket_dir, host)
         self._advertised = reachable_address(self._nats_url) if host in ANY_ADDRESS else host
@@ -209,6 +216,7 @@ class DistributedRuntime:
             socket=self.server.socket,
             host=self._advertised,
             port=self.server.port,
+            subject=self.server.subject,
             graph=self.graph,
             version=self.version,
         )
@@ -219,7 +227,7 @@ class DistributedRuntime:
             return self
         if self._twin is None:
             self._twin = asyncio.create_task(
-                DistributedRuntime.connect(self._nats_url, lease=self.lease, secret=self._secret)
+                DistributedRuntime.connect(self._nats_url, lease=self.lease, secret=self._secret, plane=self._plane)
             )
         twin = self._twin
         try:

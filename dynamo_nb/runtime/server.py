@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dynamo_nb.errors import (
     DeadlineExceeded,
@@ -53,6 +53,9 @@ from dynamo_nb.runtime.handshake import (
     proves,
 )
 from dynamo_nb.runtime.metadata import CURRENT, REQUEST_ID, TRACE, timeout_of
+
+if TYPE_CHECKING:
+    from dynamo_nb.runtime.nats_plane import NatsListener
 
 Handler = Callable[[list[Any], dict[str, Any], "RequestContext"], Awaitable[Any] | AsyncIterator[Any]]
 
@@ -131,11 +134,21 @@ class Server:
         self.draining = False
         self.socket: str | None = None
         self.port: int | None = None
+        self.subject: str | None = None
+        self._on_nats: NatsListener | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self.sessions: set[Session] = set()
         self.half_open = 0
         self._listening: list[asyncio.AbstractServer] = []
         self._accepted = 0
+
+    async def start_on_nats(self, nats: Any, lease: float) -> None:
+        """Takes connections over NATS."""
+        from dynamo_nb.runtime.nats_plane import NatsListener
+
+        self._on_nats = NatsListener(nats, self.instance_id, self._session, lease)
+        await self._on_nats.start()
+        self.subject = self._on_nats.subject
 
     async def start(self, socket_dir: Path | None, host: str | None) -> None:
         """Listens on a Unix socket in `socket_dir` and on a free TCP port of `host`, each where given."""
@@ -171,6 +184,8 @@ class Server:
         self.draining = True
         for listening in self._listening:
             listening.close()
+        if self._on_nats is not None:
+            await self._on_nats.stop()
         if self.socket is not None:
             Path(self.socket).unlink(missing_ok=True)
         sessions = list(self.sessions)

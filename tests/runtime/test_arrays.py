@@ -24,8 +24,8 @@ async def refill(args, kwargs, context):
         yield {"array": array, "number": number}
 
 
-async def exchange(nats_url, space, folder):
-    server = await DistributedRuntime.connect(nats_url, socket_dir=folder)
+async def exchange(nats_url, space, options):
+    server = await DistributedRuntime.connect(nats_url, **options)
     runtime = await DistributedRuntime.connect(nats_url)
     try:
         await server.namespace(space).component("C").serve({"echo": echo, "refill": refill})
@@ -49,10 +49,9 @@ async def exchange(nats_url, space, folder):
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-@pytest.mark.parametrize("plane", ["unix", "tcp"])
-def test_arrays_of_any_size_arrive_whole(loop, plane, nats_url, space, tmp_path):
+def test_arrays_of_any_size_arrive_whole(loop, plane_options, nats_url, space):
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(exchange(nats_url, space, tmp_path if plane == "unix" else None))
+        runner.run(exchange(nats_url, space, plane_options))
 
 
 async def test_a_large_frame_cut_short_ends_the_request(connect, space, tmp_path):

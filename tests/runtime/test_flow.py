@@ -22,10 +22,10 @@ class Service:
             self.stopped.set()
 
 
-@pytest.fixture(params=["unix", "tcp"])
-async def served(request, connect, space, tmp_path):
+@pytest.fixture
+async def served(plane_options, connect, space):
     service = Service()
-    server, runtime = await connect(socket_dir=tmp_path if request.param == "unix" else None), await connect()
+    server, runtime = await connect(**plane_options), await connect()
     await server.namespace(space).component("C").serve({"stream": service.stream})
     service.client = await runtime.namespace(space).component("C").endpoint("stream").client()
     return service
