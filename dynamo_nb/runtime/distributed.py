@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import secrets
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +37,12 @@ def hide_credential(url: str) -> str:
     return ",".join(f"{p.scheme}://{p.netloc.rpartition('@')[2]}" for p in map(urlsplit, url.split(",")))
 
 
-async def connect_nats(url: str, reconnected: Callable[[], Awaitable[None]]) -> Any:
+async def connect_nats(
+    url: str,
+    reconnected: Callable[[], Awaitable[None]],
+    credentials: Path | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Any:
     """A client of NATS that reconnects for ever. Raises ConnectError when none of the servers answers in time."""
     from nats.aio.client import Client as Nats
 
@@ -69,6 +75,8 @@ async def connect_nats(url: str, reconnected: Callable[[], Awaitable[None]]) -> 
             reconnect_time_wait=RECONNECT_WAIT,
             connect_timeout=CONNECT_TIMEOUT,
             ping_interval=PING_INTERVAL,
+            user_credentials=str(credentials) if credentials is not None else None,
+            tls=tls,
         )
     )
     try:
@@ -130,6 +138,8 @@ class DistributedRuntime:
         self.connections = Connections(key, plane, self._lost)
         self._secret, self._plane = secret, plane
         self._nats_url, self._socket_dir, self._host = nats_url, socket_dir, host
+        self._credentials: Path | None = None
+        self._tls: ssl.SSLContext | None = None
         self._advertised: str | None = None
         self._listening: asyncio.Task[None] | None = None
         self._twin: asyncio.Task[DistributedRuntime] | None = None
@@ -147,18 +157,23 @@ class DistributedRuntime:
         worker_id: str = "",
         secret: str | bytes | None = None,
         plane: Plane = "direct",
+        credentials: Path | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> DistributedRuntime:
-        """Connects to NATS, with JetStream enabled.
+        """Connects to NATS, with JetStream enabled; of a cluster several servers, separated by commas.
 
         socket_dir: where this process, if it serves, makes its Unix socket. host: the address on which it listens for
         TCP; with neither it listens on the loopback. lease: seconds of silence after which its instances count as
         gone. graph, version: written beside its instances. secret: what both ends of a TCP connection must know; the
         token in the URL of NATS if not given, nothing if there is none. plane: "nats" carries requests
-        over NATS, to and from this process, where no direct connection can be made. Raises ConnectError within 5 s.
+        over NATS, to and from this process, where no direct connection can be made. credentials: a `.creds` file for
+        NATS. tls: for a NATS that shows a certificate the system does not know, or wants one. Raises ConnectError
+        within 5 s.
         """
         runtime = cls(nats_url, socket_dir, host, lease, worker_id, secret, plane)
         runtime.graph, runtime.version = graph, version
-        runtime.nats = await connect_nats(nats_url, runtime._reconnected)
+        runtime.nats = await connect_nats(nats_url, runtime._reconnected, credentials, tls)
+        runtime._credentials, runtime._tls = credentials, tls
         runtime.connections.nats = runtime.nats
         runtime.directory = Directory(runtime.nats, lease)
         return runtime
