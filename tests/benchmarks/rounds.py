@@ -17,15 +17,20 @@ PROGRAMS = Path(__file__).parent / "programs"
 PATIENCE = 180  # seconds for one program; the longest takes 20
 ENDING = 20  # seconds that an interrupted program has to stop what it started
 LEFT = 10  # seconds for processes that end after the program that started them
+LOOK = 0.5  # seconds that others are watched for before a program starts
 MARK = "DYNAMO_BENCHMARK"
 
 
 @dataclass
 class Measured:
-    """What the rounds of one program gave: one entry a round, None where it failed. skipped: why it was not run."""
+    """What the rounds of one program gave: one entry a round, None where it failed. skipped: why it was not run.
+
+    disturbed: cores that others kept busy just before each round.
+    """
 
     figures: list[dict[str, float] | None] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    disturbed: list[float] = field(default_factory=list)
     skipped: str = ""
 
     def of(self, figure: str) -> list[float]:
@@ -41,6 +46,7 @@ def alternate(programs: Mapping[str, Sequence[str]], rounds: int, say: Callable[
             if one.skipped:
                 continue
             say(f"round {number + 1} of {rounds}: {who}")
+            one.disturbed.append(busy_cores())
             try:
                 told = run(programs[who])
             except ProgramError as error:
@@ -52,6 +58,11 @@ def alternate(programs: Mapping[str, Sequence[str]], rounds: int, say: Callable[
             else:
                 one.figures.append(told)
     return measured
+
+
+def busy_cores() -> float:
+    """How many cores are in use now, when nothing of ours runs."""
+    return psutil.cpu_percent(LOOK) / 100 * psutil.cpu_count()
 
 
 class ProgramError(Exception):

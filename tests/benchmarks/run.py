@@ -5,6 +5,7 @@ Prints a table, and writes benchmarks.json and benchmarks.svg.
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from report import lines_of, machine, table
 from rounds import alternate
 
 ROUNDS = 5
+QUIET = 0.2  # cores that others may keep busy, in the median, for the figures to count
 FOLDER = Path(__file__).parents[2] / "build"
 
 
@@ -28,24 +30,30 @@ def main() -> int:
     options = parser.parse_args()
     environment = machine()
     began = time.time()
-    lines, raw, failed = [], {}, False
+    lines, raw, failed, disturbed = [], {}, False, []
     for benchmark in BENCHMARKS:
         if options.only and benchmark.name not in options.only:
             continue
         measured = alternate(benchmark.programs, options.rounds, lambda what, of=benchmark.name: say(f"{of}, {what}"))
         lines += lines_of(benchmark, measured)
-        raw[benchmark.name] = {who: {"rounds": m.figures, "skipped": m.skipped} for who, m in measured.items()}
+        raw[benchmark.name] = {
+            who: {"rounds": m.figures, "disturbed": m.disturbed, "skipped": m.skipped} for who, m in measured.items()
+        }
         for one in measured.values():
             failed = failed or bool(one.errors)
             for error in one.errors:
                 say(error)
+        disturbed += [cores for one in measured.values() for cores in one.disturbed]
     print(table(lines))
+    if disturbed and (others := statistics.median(disturbed)) > QUIET:
+        print(f"NOT QUIET: others kept {others:.1f} of {environment['cores']} cores busy; these figures prove nothing")
     options.to.mkdir(parents=True, exist_ok=True)
     result = {
         "began": began,
         "seconds": time.time() - began,
         "rounds": options.rounds,
         "machine": environment,
+        "disturbed": statistics.median(disturbed) if disturbed else None,
         "rows": [line.as_json() for line in lines],
         "measured": raw,
     }
