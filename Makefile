@@ -1,6 +1,7 @@
 # make hello    sets everything up and runs notebooks/hello_world.ipynb
 # make test     sets everything up and runs every check
 # make check    the quick ones
+# make bench    measures against the peers and the goals; ARGS="--only calls --rounds 3" for a part
 
 PYTHON ?= python3
 VENV := .venv
@@ -34,6 +35,22 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable . --group dev
 	touch $(READY)
+
+# The peers have an environment of their own: ray is large, and no test needs it.
+BENCH := .venv-bench
+BENCH_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BENCH)/bin/python
+TORCH := torch==2.13.0+cpu
+
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python tests/benchmarks/run.py $(ARGS)
+
+$(BENCH)/.ready: pyproject.toml $(READY)
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(BENCH)
+	$(BENCH_INSTALL) --editable . --group bench
+	$(BENCH_INSTALL) --group bench-ray || echo "ray cannot be installed here: measured without it"
+	links=$$($(BIN)/python -m pip config get global.find-links 2>/dev/null) && \
+		$(BENCH_INSTALL) --find-links "$$links" "$(TORCH)" || echo "$(TORCH) cannot be installed here: measured without it"
+	touch $@
 
 clean:
 	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache

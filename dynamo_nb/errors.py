@@ -206,6 +206,12 @@ class WorkerLost(RequestError, ConnectionError):
     code = "worker_lost"
 
 
+class DeadlineExceeded(RequestError, TimeoutError):
+    """The request was not answered in the time that it had; the worker was told to stop."""
+
+    code = "deadline"
+
+
 class ProtocolError(RequestError):
     """The peer sent something that is no frame of this protocol."""
 

@@ -8,36 +8,45 @@ if TYPE_CHECKING:
     from dynamo_nb.runtime.client import Client, RemoteCall
     from dynamo_nb.runtime.discovery import Instance
     from dynamo_nb.runtime.distributed import Component, DistributedRuntime, Endpoint, Namespace
+    from dynamo_nb.runtime.metadata import no_request, request_scope
     from dynamo_nb.runtime.nats_server import NatsServer
-    from dynamo_nb.runtime.routing import Policy
+    from dynamo_nb.runtime.routing import Affinity, LeastLoaded, Policy
     from dynamo_nb.runtime.server import Handler, RequestContext
 
 _HOMES = {
+    "Affinity": "routing",
     "Client": "client",
     "Component": "distributed",
     "DistributedRuntime": "distributed",
     "Endpoint": "distributed",
     "Handler": "server",
     "Instance": "discovery",
+    "LeastLoaded": "routing",
     "Namespace": "distributed",
     "NatsServer": "nats_server",
     "Policy": "routing",
     "RemoteCall": "client",
     "RequestContext": "server",
+    "no_request": "metadata",
+    "request_scope": "metadata",
 }
 
 __all__ = [
+    "Affinity",
     "Client",
     "Component",
     "DistributedRuntime",
     "Endpoint",
     "Handler",
     "Instance",
+    "LeastLoaded",
     "Namespace",
     "NatsServer",
     "Policy",
     "RemoteCall",
     "RequestContext",
+    "no_request",
+    "request_scope",
 ]
 
 

@@ -6,14 +6,16 @@ A request that was refused, or whose worker went away before anything was answer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Coroutine, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from dynamo_nb.errors import NoInstances, RequestError
-from dynamo_nb.runtime.connection import Inbox
+from dynamo_nb.errors import NoInstances, ProtocolError, RequestError
+from dynamo_nb.runtime.connection import Grant, Inbox, Refused
 from dynamo_nb.runtime.discovery import Instance, Watch
-from dynamo_nb.runtime.routing import Policy, Random, RoundRobin
-from dynamo_nb.runtime.server import no_such_endpoint
+from dynamo_nb.runtime.metadata import CURRENT, TIMEOUT, earlier
+from dynamo_nb.runtime.routing import Affinity, Policy, Random, RoundRobin
+from dynamo_nb.runtime.server import no_such_endpoint, too_late
 from dynamo_nb.sdk.call import Call, portal
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Client:
         self.path = f"{watch.namespace}/{watch.component}/{endpoint}"
         self._watch = watch
         self._turns = self.policy if isinstance(self.policy, RoundRobin) else RoundRobin()
-        self._random = Random()
+        self._random, self._affinity = Random(), policy if policy is not None else Affinity()
         self._version = -1
         self._instances: tuple[Instance, ...] = ()
 
@@ -71,9 +73,17 @@ class Client:
         instance_id: int | None = None,
         headers: Mapping[str, str] | None = None,
         policy: Policy | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
     ) -> RemoteCall[Any]:
-        """A call with these arguments, begun when it is awaited or iterated; `instance_id` allows no other."""
-        return RemoteCall(self, args, kwargs or {}, headers or {}, instance_id, policy or self.policy)
+        """A call with these arguments, begun when it is awaited or iterated.
+
+        instance_id: the instance that shall answer, and no other. headers: text that travels along. timeout: seconds
+        for all of the answer, which otherwise ends with DeadlineExceeded, at the worker too. key: what this call has
+        in common with others that shall go to the same instance.
+        """
+        policy = policy or (self._affinity if key is not None else self.policy)
+        return RemoteCall(self, args, kwargs or {}, headers or {}, instance_id, policy, timeout, key)
 
     async def generate(self, request: Any) -> Stream:
         """Sends the request to the instance that this client's policy picks."""
@@ -91,7 +101,7 @@ class Client:
         """Sends the request to this instance. Raises NoInstances when it is not there."""
         return await Stream(self.call([request], instance_id=instance_id)).begin()
 
-    def pick(self, policy: Policy, instance_id: int | None, failed: Sequence[Instance]) -> Instance:
+    def pick(self, request: Exchange, policy: Policy, instance_id: int | None, failed: Sequence[Instance]) -> Instance:
         """The instance for the next attempt. Raises NoInstances or NoSuchEndpoint."""
         instances: Sequence[Instance] = self.instances
         if failed:
@@ -103,7 +113,10 @@ class Client:
                     return instance
             raise self._none(f"instance {instance_id} is not there: ")
         if instances:
-            return policy.pick(instances)
+            breaker = self.runtime.connections.breaker
+            if breaker.failures:
+                instances = breaker.admitted(instances)
+            return policy.pick(instances, request)
         known = {endpoint for instance in self._watch.instances for endpoint in instance.endpoints}
         if known and self.endpoint not in known:
             raise no_such_endpoint(self.path, known)
@@ -137,55 +150,104 @@ class Client:
 
 
 class Exchange:
-    """The attempts of one request, until something is answered."""
+    """The attempts of one request, until something is answered. A policy sees it as its Request."""
 
-    __slots__ = ("_call", "_client", "_deadline", "_error", "_failed", "_instance", "_sent")
+    __slots__ = ("_call", "_client", "_deadline", "_error", "_failed", "_instance", "_patience", "_sent", "headers")
 
     def __init__(self, client: Client, call: RemoteCall[Any]) -> None:
-        self._client, self._call = client, call
+        self._client, self._call, self.headers = client, call, call.headers
         self._failed: list[Instance] = []
         self._sent = 0
         self._instance: Instance | None = None
         self._error: RequestError | None = None
-        self._deadline = 0.0
+        self._patience = 0.0
+        self._deadline: float | None = None
+        if call.timeout is not None:
+            self._deadline = time.monotonic() + call.timeout
+        if (carried := CURRENT.get()) is not None:
+            self.headers = {**carried.carried, **call.headers}
+            self._deadline = earlier(self._deadline, carried.deadline)
 
-    async def open(self) -> Inbox:
-        """Sends the request to an instance that can be reached."""
+    @property
+    def path(self) -> str:
+        return self._client.path
+
+    @property
+    def args(self) -> Sequence[Any]:
+        return self._call.args
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        return self._call.kwargs
+
+    @property
+    def key(self) -> str | None:
+        return self._call.key
+
+    def in_flight(self, instance: Instance) -> int:
+        connection = self._client.runtime.connections.get(instance)
+        return connection.in_flight if connection is not None else 0
+
+    def open(self) -> Coroutine[Any, Any, Inbox]:
+        """Sends the request to an instance that can be reached. Raises DeadlineExceeded when that takes too long."""
+        return self._open(self.headers) if self._deadline is None else self._open_in_time(self._deadline)
+
+    async def _open_in_time(self, deadline: float) -> Inbox:
+        if deadline <= time.monotonic():
+            raise too_late(self.path)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                inbox = await self._open(self.headers)
+        except TimeoutError:
+            raise too_late(self.path) from None
+        inbox.end_in(deadline - time.monotonic(), lambda: too_late(self.path))
+        return inbox
+
+    async def _open(self, headers: Mapping[str, str]) -> Inbox:
         if self._client.runtime.loop is not asyncio.get_running_loop():
             self._client = await self._client.on_portal()
         client, call = self._client, self._call
         connections = client.runtime.connections
         while True:
             try:
-                instance = client.pick(call.policy, call.instance_id, self._failed)
+                instance = client.pick(self, call.policy, call.instance_id, self._failed)
             except NoInstances as none:
+                if isinstance(self._error, ProtocolError):
+                    raise self._error from None  # which waiting does not mend
                 # A worker that crashed is being started again, and one that is replaced has its successor.
-                self._deadline = self._deadline or asyncio.get_running_loop().time() + PATIENCE
-                if call.instance_id is None and await client.another(self._deadline):
+                self._patience = self._patience or asyncio.get_running_loop().time() + PATIENCE
+                if call.instance_id is None and await client.another(self._patience):
                     continue
                 # Whoever sent it somewhere learns what became of it, not that nobody is left.
                 raise self._error or none from None
             self._instance = instance
             connection = connections.get(instance)
-            if connection is None:
+            if connection is None or connection.closed:
                 try:
                     connection = await connections.connect(instance)
-                except (OSError, TimeoutError):
+                except (OSError, TimeoutError) as error:
+                    if isinstance(error, Refused) and isinstance(error.error, RequestError):
+                        self._error = error.error
                     client.runtime.directory.doubt(instance)
                     self._failed.append(instance)
                     continue
             if connection.paused:
                 await connection.writable()
             self._sent += 1
-            return connection.open(client.path, call.args, call.kwargs, call.headers)
+            if self._deadline is not None:
+                headers = {**self.headers, TIMEOUT: f"{self._deadline - time.monotonic():.6f}"}
+            return connection.open(client.path, call.args, call.kwargs, headers)
 
     def again(self, inbox: Inbox) -> bool:
         """Whether a request that ended so may be given to another instance."""
         if not inbox.retry or self._call.instance_id is not None or self._instance is None:
             return False
+        turned_away = isinstance(inbox.error, NoInstances)
+        if self._client.endpoint in self._instance.once and not turned_away:
+            return False
         self._failed.append(self._instance)
-        if isinstance(inbox.error, NoInstances):
-            self._sent -= 1  # it was turned away by one that drains, and has done no harm
+        if turned_away:
+            self._sent -= 1  # by one that drains: it has done no harm
         elif isinstance(inbox.error, RequestError):
             self._error = inbox.error
         return self._sent < MAX_TRIES
@@ -213,10 +275,12 @@ class RemoteCall(Call[T], Generic[T]):
         headers: Mapping[str, str],
         instance_id: int | None,
         policy: Policy,
+        timeout: float | None,
+        key: str | None,
     ) -> None:
         self._client = client
         self.args, self.kwargs, self.headers = args, kwargs, headers
-        self.instance_id, self.policy = instance_id, policy
+        self.instance_id, self.policy, self.timeout, self.key = instance_id, policy, timeout, key
 
     def _at_home(self) -> bool:
         """Whether the running loop may do this itself: it is the runtime's, or the portal's, which has a runtime too.
@@ -257,8 +321,11 @@ class Items(AsyncIterator[Any]):
                 if inbox is None:
                     inbox = self._inbox = await self._exchange.open()
                 if inbox.items:
-                    return inbox.items.popleft()
-                if not inbox.done:
+                    item = inbox.items.popleft()
+                    if item.__class__ is not Grant:
+                        return item
+                    inbox.allow(item)
+                elif not inbox.done:
                     await inbox.wait()
                 elif (error := inbox.error) is None:
                     raise StopAsyncIteration

@@ -2,59 +2,175 @@
 
 Models and dataclasses travel as maps, sets as lists, enums by value, paths as text. The receiver gets plain data and
 gives it the endpoint's own types where it knows them. Nothing is ever pickled.
+
+A numpy array or torch tensor is a msgpack extension `(dtype, shape, data)`. The data of a small one stands there; that
+of a large one is left out, as `(offset, size)` into what follows the message, so that neither end copies it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ctypes
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-ARRAY = 1  # msgpack extension type: (dtype, shape, raw bytes in C order)
+ARRAY: Final = 1  # msgpack extension: a numpy array
+TENSOR: Final = 2  # msgpack extension: a torch tensor
 
-_array = msgspec.msgpack.Decoder(tuple[str, tuple[int, ...], memoryview])
+INLINE: Final = (
+    16 * 1024
+)  # bytes of an array up to which copying it with the message is cheaper than a buffer of its own
+ALIGNMENT: Final = 64  # bytes, of a buffer's place in its frame: what vector instructions like best
 
-
-def _plain(value: Any) -> Any:
-    """The plain form of what msgspec does not know. Raises TypeError where there is none."""
-    kind = type(value)
-    if dump := getattr(kind, "model_dump", None):  # a pydantic model, without importing pydantic in every worker
-        return dump(value)
-    if kind.__module__ == "numpy":
-        return _plain_numpy(value)
-    if isinstance(value, PathLike):
-        return fspath(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, BaseException):
-        return f"{kind.__name__}: {value}"
-    if isinstance(value, (range, type({}.keys()), type({}.values()), type({}.items()))):
-        return list(value)
-    raise TypeError(f"a value of type {kind.__module__}.{kind.__qualname__} cannot travel between processes")
+_content = msgspec.msgpack.Decoder(tuple[str, tuple[int, ...], bytearray | tuple[int, int]])
+_encode = msgspec.msgpack.Encoder().encode
 
 
-def _plain_numpy(value: Any) -> Any:
-    if not hasattr(value, "ndim") or value.ndim == 0:
-        return value.item()
-    if value.dtype.hasobject or value.dtype.names:
-        raise TypeError(f"an array of dtype {value.dtype} cannot travel between processes")
-    raw = (value.dtype.str, value.shape, value.tobytes())
-    return msgspec.msgpack.Ext(ARRAY, msgspec.msgpack.encode(raw))
+class RawArray:
+    """An array in a process without the library that it is of. dtype: as numpy or torch names it. data: in C order."""
+
+    __slots__ = ("code", "data", "dtype", "shape")
+
+    def __init__(self, code: int, dtype: str, shape: tuple[int, ...], data: memoryview) -> None:
+        self.code, self.dtype, self.shape, self.data = code, dtype, shape, data
 
 
-def _extension(code: int, data: memoryview) -> Any:
-    if code != ARRAY:
-        raise ValueError(f"unknown msgpack extension {code}")
+def aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+class Packer:
+    """Encodes messages. Not to be shared by threads.
+
+    buffers: what the last message left out, to be sent after it, each at the next aligned offset. They are views of
+    the caller's arrays. Whoever takes them clears the list, also when `encode` raised.
+    """
+
+    def __init__(self) -> None:
+        self.buffers: list[memoryview] = []
+        self.encode = msgspec.msgpack.Encoder(enc_hook=_hook(self._place)).encode
+
+    def _place(self, data: memoryview) -> Any:
+        if data.nbytes < INLINE:
+            return data
+        offset = sum(aligned(buffer.nbytes) for buffer in self.buffers)
+        self.buffers.append(data)
+        return offset, data.nbytes
+
+
+class Unpacker:
+    """Decodes messages. Not to be shared by threads."""
+
+    def __init__(self) -> None:
+        self._buffers = memoryview(b"")
+        self.decode = msgspec.msgpack.Decoder(ext_hook=self._extension).decode
+
+    def decode_with(self, message: memoryview, buffers: memoryview) -> Any:
+        """Decodes a message that left `buffers` out. Its arrays are views of them, and keep them alive."""
+        self._buffers = buffers
+        try:
+            return self.decode(message)
+        finally:
+            self._buffers = memoryview(b"")
+
+    def _extension(self, code: int, content: memoryview) -> Any:
+        if code not in {ARRAY, TENSOR}:
+            raise ValueError(f"unknown msgpack extension {code}")
+        dtype, shape, where = _content.decode(content)
+        if isinstance(where, bytearray):
+            data = memoryview(where)
+        else:
+            offset, size = where
+            data = self._buffers[offset : offset + size]
+            if offset < 0 or size < 0 or data.nbytes != size:
+                raise ValueError(f"an array at bytes {offset} to {offset + size} of {self._buffers.nbytes}")
+        if min(shape, default=0) < 0:
+            raise ValueError(f"an array of shape {shape}")
+        try:
+            return _tensor(dtype, shape, data) if code == TENSOR else _array(dtype, shape, data)
+        except ImportError:
+            return RawArray(code, dtype, shape, data)
+
+
+def _array(dtype: str, shape: tuple[int, ...], data: memoryview) -> Any:
     numpy = import_module("numpy")
-    dtype, shape, raw = _array.decode(data)
-    return numpy.frombuffer(raw, dtype=dtype).reshape(shape)
+    kind = numpy.dtype(dtype if dtype[:1] in "<>|=" else getattr(import_module("ml_dtypes"), dtype))
+    if kind.hasobject or not kind.itemsize:
+        raise ValueError(f"an array of dtype {dtype}")
+    return numpy.ndarray(shape, kind, data)
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
-_decoder = msgspec.msgpack.Decoder(ext_hook=_extension)
+def _tensor(dtype: str, shape: tuple[int, ...], data: memoryview) -> Any:
+    torch = import_module("torch")
+    kind = getattr(torch, dtype, None)
+    if not isinstance(kind, torch.dtype):
+        raise ValueError(f"a tensor of dtype {dtype}")  # noqa: TRY004 - of bytes that a peer sent
+    if not data.nbytes:
+        if 0 not in shape:
+            raise ValueError(f"a tensor of shape {shape} without data")
+        return torch.empty(shape, dtype=kind)
+    return torch.frombuffer(data, dtype=kind).reshape(shape)
 
-encode = _encoder.encode
-decode = _decoder.decode
+
+def _hook(place: Callable[[memoryview], Any]) -> Callable[[Any], Any]:
+    """What gives msgspec the plain form of what it does not know. Raises TypeError where there is none.
+
+    place: what stands for the data of an array.
+    """
+
+    def plain(value: Any) -> Any:
+        kind = type(value)
+        if dump := getattr(kind, "model_dump", None):  # a pydantic model, without importing pydantic in every worker
+            return dump(value)
+        if (torch := sys.modules.get("torch")) and isinstance(value, torch.Tensor):
+            return extension(TENSOR, *_of_tensor(value, torch))
+        if (numpy := sys.modules.get("numpy")) and isinstance(value, (numpy.ndarray, numpy.generic)):
+            return extension(ARRAY, *_of_array(value, numpy)) if value.ndim else value.item()
+        if kind is RawArray:
+            return extension(value.code, value.dtype, value.shape, value.data)
+        if isinstance(value, PathLike):
+            return fspath(value)
+        if isinstance(value, Mapping):
+            return dict(value)
+        if isinstance(value, BaseException):
+            return f"{kind.__name__}: {value}"
+        if isinstance(value, (range, type({}.keys()), type({}.values()), type({}.items()))):
+            return list(value)
+        raise TypeError(f"a value of type {kind.__module__}.{kind.__qualname__} cannot travel between processes")
+
+    def extension(code: int, dtype: str, shape: tuple[int, ...], data: memoryview) -> msgspec.msgpack.Ext:
+        return msgspec.msgpack.Ext(code, _encode((dtype, shape, place(data))))
+
+    return plain
+
+
+def _of_array(value: Any, numpy: Any) -> tuple[str, tuple[int, ...], memoryview]:
+    kind = value.dtype
+    foreign = (
+        kind.type.__module__.partition(".")[0] == "ml_dtypes"
+    )  # bfloat16 and its like: to numpy itself plain bytes
+    if kind.hasobject or kind.names or (kind.kind == "V" and not foreign):
+        raise TypeError(f"an array of dtype {kind} cannot travel between processes")
+    flat = numpy.ascontiguousarray(value).reshape(-1).view("u1")
+    return kind.name if foreign else kind.str, value.shape, memoryview(flat)
+
+
+def _of_tensor(value: Any, torch: Any) -> tuple[str, tuple[int, ...], memoryview]:
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        raise TypeError(f"a tensor that is {value.layout}, quantized or without data cannot travel between processes")
+    flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    kind, shape = str(flat.dtype).removeprefix("torch."), tuple(flat.shape)
+    if not flat.numel():
+        return kind, shape, memoryview(b"")
+    # By its address, since torch gives no buffer, and numpy knows neither bfloat16 nor the 8-bit floats.
+    data = (ctypes.c_char * (flat.numel() * flat.element_size())).from_address(flat.data_ptr())
+    data.tensor = flat  # which owns the memory
+    return kind, shape, memoryview(data).cast("B")
+
+
+encode = msgspec.msgpack.Encoder(enc_hook=_hook(lambda data: data)).encode
+decode = Unpacker().decode

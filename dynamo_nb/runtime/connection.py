@@ -11,40 +11,115 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from dynamo_nb.errors import DynamoError, InvalidArgument, ProtocolError, WorkerLost, from_wire
+from dynamo_nb.runtime.breaker import Breaker
 from dynamo_nb.runtime.discovery import HOST_ID, Instance
-from dynamo_nb.runtime.frames import CANCEL, END, ERROR, HELLO, ITEM, OPEN, VERSION, Frames, keep_alive, wait_closed
+from dynamo_nb.runtime.frames import (
+    CANCEL,
+    CREDIT,
+    END,
+    ERROR,
+    GRANT,
+    HELLO,
+    ITEM,
+    ITEM_COST,
+    MAX_FRAME,
+    MAX_HELLO,
+    OPEN,
+    VERSION,
+    Frames,
+    keep_alive,
+    wait_closed,
+)
+from dynamo_nb.runtime.handshake import (
+    CALLER,
+    HANDSHAKE_TIMEOUT,
+    WORKER,
+    is_local,
+    is_own,
+    new_nonce,
+    proof,
+    proves,
+)
+
+Plane = Literal["direct", "nats"]
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for a TCP connection; a host that is gone answers nothing
+
+
+class Refused(ConnectionError):
+    """A worker was reached, and one end did not accept the other. `error`: what the caller gets."""
+
+    def __init__(self, error: DynamoError) -> None:
+        super().__init__(error.what)
+        self.error = error
+
+
+class Grant(NamedTuple):
+    """Stands among the items of an inbox where the caller, having taken those before it, allows as much again."""
+
+    room: int
 
 
 class Inbox:
     """What has arrived for one request.
 
-    begun: an item has come. done: nothing more will come. error: why, when it ended badly. retry: the request may be
-    given to another instance. single: the one item is the answer.
+    items: what was not taken yet, with a Grant here and there (`answer` takes everything, and has none). begun: an item
+    has come. done: nothing more will come. error: why, when it ended badly. retry: the request may be given to another
+    instance. single: the one item is the answer.
     """
 
-    __slots__ = ("_connection", "_stream", "_waiter", "_whole", "begun", "done", "error", "items", "retry", "single")
+    __slots__ = (
+        "_connection",
+        "_owed",
+        "_stream",
+        "_timer",
+        "_waiter",
+        "_whole",
+        "begun",
+        "done",
+        "error",
+        "items",
+        "retry",
+        "single",
+    )
 
     def __init__(self, connection: Connection, stream: int) -> None:
         self._connection, self._stream = connection, stream
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._whole = False
+        self._owed = 0
         self.items: deque[Any] = deque()
         self.begun = self.done = self.single = self.retry = False
         self.error: DynamoError | None = None
 
-    def put(self, value: Any) -> None:
+    def put(self, value: Any, cost: int) -> None:
         self.begun = True
         self.items.append(value)
+        self._owed += cost
+        if self._owed >= GRANT:
+            self._grant()
         if self._waiter is not None and not self._whole:
             self._wake()
 
+    def _grant(self) -> None:
+        grant, self._owed = Grant(self._owed), 0
+        if self._whole:
+            self.allow(grant)
+        else:
+            self.items.append(grant)
+
+    def allow(self, grant: Grant) -> None:
+        if not self.done:
+            self._connection.send((CREDIT, self._stream, grant.room))
+
     def end(self, error: DynamoError | None = None, *, retry: bool = False) -> None:
         self.done, self.error, self.retry = True, error, retry
+        if self._timer is not None:
+            self._timer.cancel()
         if self._waiter is not None:
             self._wake()
 
@@ -57,6 +132,15 @@ class Inbox:
         """Waits for the next thing to arrive."""
         waiter = self._waiter = self._connection.loop.create_future()
         await waiter
+
+    def end_in(self, seconds: float, error: Callable[[], DynamoError]) -> None:
+        """Ends the request with this error if nothing else has ended it in this time."""
+        self._timer = self._connection.loop.call_later(seconds, self._expire, error)
+
+    def _expire(self, error: Callable[[], DynamoError]) -> None:
+        if not self.done:
+            self._connection.cancel(self._stream)
+            self.end(error())
 
     async def answer(self) -> Any:
         """The one answer, or the list of a stream's items. Raises the error that ended the request."""
@@ -76,6 +160,8 @@ class Inbox:
         elif not self._connection.loop.is_closed():
             self._connection.loop.call_soon_threadsafe(self._connection.cancel, self._stream)
         self.done = True
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class Connection(Frames):
@@ -84,18 +170,69 @@ class Connection(Frames):
     lost: called once when the connection has ended, whoever ended it.
     """
 
-    def __init__(self, instance: Instance, lost: Callable[[Connection], None]) -> None:
+    def __init__(self, instance: Instance, key: bytes | None, lost: Callable[[Connection], None]) -> None:
         super().__init__()
         self.instance = instance
         self.thread = threading.get_ident()
-        self._lost = lost
+        self.greeted: asyncio.Future[bool] = self.loop.create_future()
+        self._key, self._lost = key, lost
+        self._nonce: bytes | None = None
         self._streams: dict[int, Inbox] = {}
         self._last = 0
         self._refusal: DynamoError | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.send((HELLO, 0, VERSION, None))
+        if is_local(transport):
+            if not is_own(transport):
+                self._refusal = ProtocolError(
+                    f"the socket of {self._worker} is another user's", where=str(self.instance.socket)
+                )
+                self.abort()
+                return
+            self._key = None
+        if self._key is not None:
+            self._nonce = new_nonce()
+            self.limit = MAX_HELLO
+        self.send((HELLO, 0, VERSION, self._nonce))
+
+    async def accepted(self) -> None:
+        """Waits until the worker has shown that it knows the secret, where that is asked for. Raises OSError."""
+        if self._key is None and not self.closed:
+            return
+        try:
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+                if await asyncio.shield(self.greeted):
+                    return
+        except TimeoutError:
+            self._refusal = ProtocolError(f"{self._worker} did not say who it is", where=self.instance.address)
+        self.abort()
+        if self._refusal is None and not self.fault:
+            raise ConnectionResetError(f"{self._worker} closed the connection")
+        raise Refused(self._loss())
+
+    def _greet(self, kind: Any, message: Any) -> None:
+        """Takes a frame that is of no stream."""
+        if kind == ERROR:
+            self._refusal = from_wire(message[2])
+        elif kind != HELLO or self.greeted.done():
+            raise ValueError(f"a frame of kind {kind!r} of no stream")
+        elif self._key is None:
+            self.greeted.set_result(True)
+        else:
+            theirs: Any = message[3] if len(message) == 5 else b""
+            if not proves(message[-1], self._key, WORKER, self.instance.instance_id, self._nonce, theirs):
+                self._refusal = ProtocolError(
+                    f"{self._worker} does not know the secret of this deployment",
+                    where=self.instance.address,
+                    remedy="connect to the same NATS with the same `secret`",
+                )
+                self.abort()
+                return
+            assert self._nonce is not None
+            self.send((HELLO, 0, proof(self._key, CALLER, self.instance.instance_id, self._nonce, theirs)))
+            self.limit = MAX_FRAME
+            self.greeted.set_result(True)
 
     def open(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, str]) -> Inbox:
         """Sends a request. Raises InvalidArgument when an argument cannot travel."""
@@ -114,21 +251,26 @@ class Connection(Frames):
             inbox.end(self._loss(), retry=True)
         return inbox
 
+    @property
+    def in_flight(self) -> int:
+        """The requests that the worker has not answered."""
+        return len(self._streams)
+
     def cancel(self, stream: int) -> None:
         if self._streams.pop(stream, None) is not None:
             self.send((CANCEL, stream))
 
-    def frame(self, message: Any) -> None:
+    def frame(self, message: Any, length: int) -> None:
         kind, stream = message[0], message[1]
         inbox = self._streams.get(stream)
         if inbox is None:
-            if kind == ERROR and stream == 0:
-                self._refusal = from_wire(message[2])
+            if stream == 0:
+                self._greet(kind, message)
             elif kind not in (ITEM, END, ERROR):
                 raise ValueError(f"a frame of kind {kind!r}")
             return  # of a stream that was cancelled
         if kind == ITEM:
-            inbox.put(message[2])
+            inbox.put(message[2], length + ITEM_COST)
         elif kind == END:
             del self._streams[stream]
             if len(message) == 3:
@@ -143,13 +285,19 @@ class Connection(Frames):
             raise ValueError(f"a frame of kind {kind!r}")
 
     def ended(self) -> None:
+        if not self.greeted.done():
+            self.greeted.set_result(False)
         self._lost(self)
         streams, self._streams = self._streams, {}
         for inbox in streams.values():
             inbox.end(self._loss(), retry=not inbox.begun and not self.fault)
 
+    @property
+    def _worker(self) -> str:
+        return f"worker {self.instance.worker_id} of {self.instance.address}"
+
     def _loss(self) -> DynamoError:
-        worker = f"worker {self.instance.worker_id} of {self.instance.address}"
+        worker = self._worker
         if self._refusal is not None:
             return self._refusal
         if self.fault:
@@ -164,11 +312,14 @@ class Connection(Frames):
 class Connections:
     """The connections of one process: at most one to each worker, made when first needed.
 
-    lost: called with the instance whose connection has ended.
+    lost: called with the instance whose connection has ended. plane: "direct" (a Unix socket or TCP, NATS where the
+    worker has neither) or "nats".
     """
 
-    def __init__(self, lost: Callable[[Instance], None]) -> None:
-        self._lost = lost
+    def __init__(self, key: bytes | None, plane: Plane, lost: Callable[[Instance], None]) -> None:
+        self._key, self._plane, self._lost = key, plane, lost
+        self.nats: Any = None
+        self.breaker = Breaker()
         self._open: dict[int, Connection] = {}
         self._opening: dict[int, asyncio.Task[Connection]] = {}
         self._closed = False
@@ -177,7 +328,7 @@ class Connections:
         return self._open.get(instance.instance_id)
 
     async def connect(self, instance: Instance) -> Connection:
-        """The connection to this instance's worker. Raises OSError when it cannot be reached."""
+        """The connection to this instance's worker. Raises OSError when it cannot be reached, or Refused."""
         key = instance.instance_id
         if connection := self._open.get(key):
             return connection
@@ -190,20 +341,38 @@ class Connections:
         return await asyncio.shield(task)
 
     async def _connect(self, instance: Instance) -> Connection:
+        self.breaker.begins(instance)
+        try:
+            connection = await self._reach(instance)
+        except (OSError, TimeoutError):
+            self.breaker.failed(instance)
+            raise
+        connection.greeted.add_done_callback(
+            lambda greeted: self.breaker.succeeded(instance) if greeted.result() else self.breaker.failed(instance)
+        )
+        await connection.accepted()
+        self._open[instance.instance_id] = connection
+        return connection
+
+    async def _reach(self, instance: Instance) -> Connection:
         loop = asyncio.get_running_loop()
 
         def make() -> Connection:
-            return Connection(instance, self._ended)
+            return Connection(instance, self._key, self._ended)
 
-        if instance.socket and instance.host_id == HOST_ID and Path(instance.socket).exists():
+        direct = self._plane == "direct"
+        if direct and instance.socket and instance.host_id == HOST_ID and Path(instance.socket).exists():
             _, connection = await loop.create_unix_connection(make, instance.socket)
-        elif instance.host and instance.port:
+        elif direct and instance.host and instance.port:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 transport, connection = await loop.create_connection(make, instance.host, instance.port)
             keep_alive(transport)
+        elif instance.subject:
+            from dynamo_nb.runtime import nats_plane
+
+            connection = await nats_plane.connect(self.nats, instance.subject, make, instance.lease)
         else:
-            raise ConnectionRefusedError(f"worker {instance.worker_id} has no address that this host can reach")
-        self._open[instance.instance_id] = connection
+            raise ConnectionRefusedError(f"worker {instance.worker_id} has no address that this process can reach")
         return connection
 
     def _ended(self, connection: Connection) -> None:

@@ -28,6 +28,8 @@ BUCKET: Final = "dynamo_instances"
 BEATS: Final = 3  # heartbeats in one lease: two may be lost
 SWEEPS: Final = 4  # looks at the deadlines in one lease
 RECONNECT_WAIT: Final = 0.25  # seconds between attempts to reach NATS again, which workers and watchers make apart
+REPLICAS: Final = 3  # servers of a cluster that hold the bucket
+ELECTION: Final = 10.0  # seconds that a cluster may need to agree on a leader; it mostly takes less than 5
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +45,9 @@ HOST_ID: Final = _host_id()
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's registration of one component's endpoints.
 
-    info: plain data for each endpoint, for whoever reads it. socket: path of its Unix socket, for clients with the
-    same host_id. lease: seconds of silence after which it counts as gone.
+    info: plain data for each endpoint, for whoever reads it. once: the endpoints that must not get one request twice.
+    socket: path of its Unix socket, for clients with the same host_id. subject: where it takes connections over NATS.
+    lease: seconds of silence after which it counts as gone.
     """
 
     instance_id: int
@@ -57,9 +60,11 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     socket: str | None = None
     host: str | None = None
     port: int | None = None
+    subject: str | None = None
     graph: str = ""
     version: str = ""
     info: dict[str, Any] = {}
+    once: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
@@ -83,20 +88,41 @@ class Bucket:
         self._js = nats.jetstream(timeout=max(lease, 1.0))
         self._kv: Any = None
 
-    async def open(self) -> Any:
-        """The bucket; its entries outlive the longest lease of those who use it."""
-        from nats.js.api import StorageType
-        from nats.js.errors import APIError
+    @property
+    def clustered(self) -> bool:
+        return bool(self.nats._server_info.get("cluster"))
 
-        if self._kv is None:
+    async def open(self) -> Any:
+        """The bucket; its entries outlive the longest lease of those who use it, and any one server of a cluster."""
+        from nats.js.api import StorageType
+        from nats.js.errors import APIError, NotFoundError
+
+        if self._kv is not None:
+            return self._kv
+        replicas = REPLICAS if self.clustered else 1
+        options = {"bucket": BUCKET, "ttl": self.lease, "storage": StorageType.MEMORY}
+        try:
+            self._kv = await self._js.create_key_value(**options, replicas=replicas)
+        except APIError:
             try:
-                self._kv = await self._js.create_key_value(bucket=BUCKET, ttl=self.lease, storage=StorageType.MEMORY)
-            except APIError:  # it exists, with another lease
                 config = (await self._js.stream_info(f"KV_{BUCKET}")).config
-                if config.max_age < self.lease:
-                    config.max_age = self.lease
+            except NotFoundError:
+                if replicas == 1:
+                    raise
+                self._kv = await self._js.create_key_value(**options)  # the cluster has fewer servers
+                return self._kv
+            # It exists, with another lease, or from when the cluster had fewer servers.
+            if config.max_age < self.lease or config.num_replicas < replicas:
+                config.max_age, config.num_replicas = (
+                    max(config.max_age, self.lease),
+                    max(config.num_replicas, replicas),
+                )
+                try:
                     await self._js.update_stream(config)
-                self._kv = await self._js.key_value(BUCKET)
+                except APIError:
+                    config.num_replicas = 1
+                    await self._js.update_stream(config)
+            self._kv = await self._js.key_value(BUCKET)
         return self._kv
 
     async def put(self, key: str, value: bytes) -> None:
@@ -112,7 +138,21 @@ class Bucket:
         await (await self.open()).delete(key)
 
     async def read(self, keys: str) -> dict[str, bytes]:
-        """What the bucket holds under a pattern of keys.
+        """What the bucket holds under a pattern of keys. Waits while a cluster elects who leads it."""
+        from nats.errors import Error
+
+        give_up = asyncio.get_running_loop().time() + ELECTION
+        while True:
+            try:
+                return await self._read(keys)
+            except (Error, TimeoutError):
+                if not self.clustered or asyncio.get_running_loop().time() > give_up:
+                    raise
+                self._kv = None
+                await asyncio.sleep(RECONNECT_WAIT)
+
+    async def _read(self, keys: str) -> dict[str, bytes]:
+        """What the bucket holds now.
 
         It is asked for key by key: the first look of nats-py's `watch` (2.16) now and then ends before the entries
         have come, since the answer about its consumer may overtake them.

@@ -11,15 +11,17 @@ import asyncio
 import inspect
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from dynamo_nb.errors import ConnectError, DefinitionError
 from dynamo_nb.runtime.client import Client
-from dynamo_nb.runtime.connection import Connections
+from dynamo_nb.runtime.connection import Connections, Plane
 from dynamo_nb.runtime.discovery import RECONNECT_WAIT, Directory, Instance, Registration
+from dynamo_nb.runtime.handshake import key_of
 from dynamo_nb.runtime.routing import Policy
 from dynamo_nb.runtime.server import Handler, Server
 from dynamo_nb.sdk.call import portal
@@ -35,7 +37,12 @@ def hide_credential(url: str) -> str:
     return ",".join(f"{p.scheme}://{p.netloc.rpartition('@')[2]}" for p in map(urlsplit, url.split(",")))
 
 
-async def connect_nats(url: str, reconnected: Callable[[], Awaitable[None]]) -> Any:
+async def connect_nats(
+    url: str,
+    reconnected: Callable[[], Awaitable[None]],
+    credentials: Path | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Any:
     """A client of NATS that reconnects for ever. Raises ConnectError when none of the servers answers in time."""
     from nats.aio.client import Client as Nats
 
@@ -68,6 +75,8 @@ async def connect_nats(url: str, reconnected: Callable[[], Awaitable[None]]) -> 
             reconnect_time_wait=RECONNECT_WAIT,
             connect_timeout=CONNECT_TIMEOUT,
             ping_interval=PING_INTERVAL,
+            user_credentials=str(credentials) if credentials is not None else None,
+            tls=tls,
         )
     )
     try:
@@ -105,7 +114,16 @@ def reachable_address(nats_url: str) -> str:
 class DistributedRuntime:
     """One process's connections: to NATS, to the workers that it calls, and from those who call it."""
 
-    def __init__(self, nats_url: str, socket_dir: Path | None, host: str | None, lease: float, worker_id: str) -> None:
+    def __init__(
+        self,
+        nats_url: str,
+        socket_dir: Path | None,
+        host: str | None,
+        lease: float,
+        worker_id: str,
+        secret: str | bytes | None,
+        plane: Plane,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.instance_id = secrets.randbits(48)  # also a number in JSON readers that have only doubles
         self.worker_id = worker_id or f"{self.instance_id:x}"
@@ -114,10 +132,14 @@ class DistributedRuntime:
         self.nats: Any = None
         self.closed = asyncio.Event()
         self.registering = asyncio.Lock()
-        self.server = Server(self.instance_id, self.worker_id)
+        key = key_of(secret, nats_url)
+        self.server = Server(self.instance_id, self.worker_id, key)
         self.directory: Directory
-        self.connections = Connections(self._lost)
+        self.connections = Connections(key, plane, self._lost)
+        self._secret, self._plane = secret, plane
         self._nats_url, self._socket_dir, self._host = nats_url, socket_dir, host
+        self._credentials: Path | None = None
+        self._tls: ssl.SSLContext | None = None
         self._advertised: str | None = None
         self._listening: asyncio.Task[None] | None = None
         self._twin: asyncio.Task[DistributedRuntime] | None = None
@@ -133,16 +155,26 @@ class DistributedRuntime:
         graph: str = "",
         version: str = "",
         worker_id: str = "",
+        secret: str | bytes | None = None,
+        plane: Plane = "direct",
+        credentials: Path | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> DistributedRuntime:
-        """Connects to NATS, with JetStream enabled.
+        """Connects to NATS, with JetStream enabled; of a cluster several servers, separated by commas.
 
         socket_dir: where this process, if it serves, makes its Unix socket. host: the address on which it listens for
         TCP; with neither it listens on the loopback. lease: seconds of silence after which its instances count as
-        gone. graph, version: written beside its instances. Raises ConnectError within 5 seconds.
+        gone. graph, version: written beside its instances. secret: what both ends of a TCP connection must know; the
+        token in the URL of NATS if not given, nothing if there is none. plane: "nats" carries requests
+        over NATS, to and from this process, where no direct connection can be made. credentials: a `.creds` file for
+        NATS. tls: for a NATS that shows a certificate the system does not know, or wants one. Raises ConnectError
+        within 5 s.
         """
-        runtime = cls(nats_url, socket_dir, host, lease, worker_id)
+        runtime = cls(nats_url, socket_dir, host, lease, worker_id, secret, plane)
         runtime.graph, runtime.version = graph, version
-        runtime.nats = await connect_nats(nats_url, runtime._reconnected)
+        runtime.nats = await connect_nats(nats_url, runtime._reconnected, credentials, tls)
+        runtime._credentials, runtime._tls = credentials, tls
+        runtime.connections.nats = runtime.nats
         runtime.directory = Directory(runtime.nats, lease)
         return runtime
 
@@ -171,11 +203,21 @@ class DistributedRuntime:
         await asyncio.shield(self._listening)
 
     async def _listen(self) -> None:
+        if self._plane == "nats":
+            await self.server.start_on_nats(self.nats, self.lease)
+            return
         host = self._host if self._host is not None or self._socket_dir is not None else "127.0.0.1"
         await self.server.start(self._socket_dir, host)
         self._advertised = reachable_address(self._nats_url) if host in ANY_ADDRESS else host
 
-    def instance(self, namespace: str, component: str, endpoints: tuple[str, ...], info: dict[str, Any]) -> Instance:
+    def instance(
+        self,
+        namespace: str,
+        component: str,
+        endpoints: tuple[str, ...],
+        info: dict[str, Any],
+        once: tuple[str, ...] = (),
+    ) -> Instance:
         """What this process registers for a component."""
         return Instance(
             instance_id=self.instance_id,
@@ -184,10 +226,12 @@ class DistributedRuntime:
             component=component,
             endpoints=endpoints,
             info=info,
+            once=once,
             lease=self.lease,
             socket=self.server.socket,
             host=self._advertised,
             port=self.server.port,
+            subject=self.server.subject,
             graph=self.graph,
             version=self.version,
         )
@@ -197,7 +241,9 @@ class DistributedRuntime:
         if self.loop is portal.loop:
             return self
         if self._twin is None:
-            self._twin = asyncio.create_task(DistributedRuntime.connect(self._nats_url, lease=self.lease))
+            self._twin = asyncio.create_task(
+                DistributedRuntime.connect(self._nats_url, lease=self.lease, secret=self._secret, plane=self._plane)
+            )
         twin = self._twin
         try:
             return await asyncio.shield(twin)
@@ -256,10 +302,13 @@ class Component:
     def endpoint(self, name: str) -> Endpoint:
         return Endpoint(self, name)
 
-    async def serve(self, handlers: Mapping[str, Handler], info: Mapping[str, Any] | None = None) -> Registration:
+    async def serve(
+        self, handlers: Mapping[str, Handler], info: Mapping[str, Any] | None = None, *, once: Iterable[str] = ()
+    ) -> Registration:
         """Registers one instance of this component, with these endpoints; further calls add to it.
 
-        handlers: by name of the endpoint. info: plain data for each endpoint, readable in `Instance.info`.
+        handlers: by name of the endpoint. info: plain data for each endpoint, readable in `Instance.info`. once: the
+        endpoints that must not be given a request twice, so that their callers get WorkerLost when this worker dies.
         Requests may arrive before this returns. Raises ConnectError when NATS does not take the registration.
         """
         runtime = self.runtime
@@ -270,7 +319,8 @@ class Component:
             old = runtime.directory.registration(self.namespace, self.name)
             known, notes = (old.instance.endpoints, old.instance.info) if old else ((), {})
             endpoints = tuple(dict.fromkeys([*known, *handlers]))
-            instance = runtime.instance(self.namespace, self.name, endpoints, {**notes, **(info or {})})
+            only_once = tuple(dict.fromkeys([*(old.instance.once if old else ()), *once]))
+            instance = runtime.instance(self.namespace, self.name, endpoints, {**notes, **(info or {})}, only_once)
             if old is None:
                 return await runtime.directory.register(instance)
             await old.update(instance)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dynamo_nb.errors import (
+    DeadlineExceeded,
     DynamoError,
     EndpointError,
     NoInstances,
@@ -28,19 +30,41 @@ from dynamo_nb.runtime.frames import (
     ERROR,
     HELLO,
     ITEM,
+    ITEM_COST,
     MAX_FRAME,
     MAX_HELLO,
     OPEN,
     VERSION,
+    WINDOW,
     Frames,
     keep_alive,
     wait_closed,
 )
+from dynamo_nb.runtime.handshake import (
+    CALLER,
+    HANDSHAKE_TIMEOUT,
+    NONCE,
+    WORKER,
+    is_local,
+    is_own,
+    new_nonce,
+    private_folder,
+    proof,
+    proves,
+)
+from dynamo_nb.runtime.metadata import CURRENT, REQUEST_ID, TRACE, timeout_of
+
+if TYPE_CHECKING:
+    from dynamo_nb.runtime.nats_plane import NatsListener
 
 Handler = Callable[[list[Any], dict[str, Any], "RequestContext"], Awaitable[Any] | AsyncIterator[Any]]
 
 FAIR_SHARE: Final = 64  # items one stream may write before the loop attends to others
+LONGEST_PATH: Final = 1024  # characters of `namespace/component/endpoint`
 LONGEST_SOCKET_PATH: Final = 107  # bytes, of Linux's sockaddr_un
+MAX_CONNECTIONS: Final = 4096
+MAX_HALF_OPEN: Final = 256  # connections whose peer has not said who it is
+MAX_REQUESTS: Final = 65_536  # that one caller may have open
 
 _RUNTIME = str(Path(__file__).parent) + os.sep
 
@@ -50,46 +74,87 @@ logger = logging.getLogger(__name__)
 class RequestContext:
     """What a handler may know about the request that it serves.
 
-    headers: text that the caller sent beside the arguments. instance_id: the instance that serves it.
+    headers: text that the caller sent beside the arguments. instance_id: the instance that serves it. deadline: when
+    it is stopped, in the time of `time.monotonic`; None if it may take for ever.
     """
 
-    __slots__ = ("_session", "_stopped", "_stream", "headers", "instance_id")
+    __slots__ = ("_room", "_session", "_stopped", "_stream", "_timer", "_waiter", "deadline", "headers")
 
     def __init__(self, session: Session, stream: int, headers: dict[str, str]) -> None:
-        self._session, self._stream = session, stream
+        self._session, self._stream, self.headers = session, stream, headers
         self._stopped = False
-        self.headers = headers
-        self.instance_id = session.server.instance_id
+        self._room = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.deadline: float | None = None
+
+    @property
+    def instance_id(self) -> int:
+        return self._session.server.instance_id
 
     @property
     def request_id(self) -> str:
         """The caller's `request-id` header, or a name that is unique among this worker's requests."""
-        return self.headers.get("request-id") or f"{self.instance_id:x}-{self._session.number}-{self._stream}"
+        return self.headers.get(REQUEST_ID) or f"{self.instance_id:x}-{self._session.number}-{self._stream}"
+
+    @property
+    def carried(self) -> dict[str, str]:
+        """The headers that calls made for this request take along."""
+        headers = self.headers
+        return {REQUEST_ID: self.request_id, **{name: headers[name] for name in TRACE if name in headers}}
+
+    def remaining(self) -> float | None:
+        """The seconds that are left for the request; None if it may take for ever."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
 
     def is_stopped(self) -> bool:
         """Whether nobody waits for the answer any more."""
         return self._stopped
 
+    def _allow(self, room: int) -> None:
+        self._room += room
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _allowed(self) -> int:
+        """What the caller has allowed since this was last asked; waits for some."""
+        while not self._room:
+            self._waiter = self._session.loop.create_future()
+            await self._waiter
+        room, self._room = self._room, 0
+        return room
+
 
 class Server:
     """Where a worker listens, and the handlers that it has, by path `namespace/component/endpoint`."""
 
-    def __init__(self, instance_id: int, worker_id: str) -> None:
-        self.instance_id, self.worker_id = instance_id, worker_id
+    def __init__(self, instance_id: int, worker_id: str, key: bytes | None) -> None:
+        self.instance_id, self.worker_id, self.key = instance_id, worker_id, key
         self.handlers: dict[str, Handler] = {}
         self.draining = False
         self.socket: str | None = None
         self.port: int | None = None
+        self.subject: str | None = None
+        self._on_nats: NatsListener | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self.sessions: set[Session] = set()
+        self.half_open = 0
         self._listening: list[asyncio.AbstractServer] = []
         self._accepted = 0
+
+    async def start_on_nats(self, nats: Any, lease: float) -> None:
+        """Takes connections over NATS."""
+        from dynamo_nb.runtime.nats_plane import NatsListener
+
+        self._on_nats = NatsListener(nats, self.instance_id, self._session, lease)
+        await self._on_nats.start()
+        self.subject = self._on_nats.subject
 
     async def start(self, socket_dir: Path | None, host: str | None) -> None:
         """Listens on a Unix socket in `socket_dir` and on a free TCP port of `host`, each where given."""
         loop = asyncio.get_running_loop()
         if socket_dir is not None:
-            socket_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(socket_dir)
             path = str(socket_dir / f"{self.instance_id:x}.sock")
             if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
                 raise StartError(
@@ -119,6 +184,8 @@ class Server:
         self.draining = True
         for listening in self._listening:
             listening.close()
+        if self._on_nats is not None:
+            await self._on_nats.stop()
         if self.socket is not None:
             Path(self.socket).unlink(missing_ok=True)
         sessions = list(self.sessions)
@@ -138,54 +205,139 @@ class Session(Frames):
     def __init__(self, server: Server, number: int) -> None:
         super().__init__()
         self.server, self.number = server, number
-        self._greeted = False
+        self._greeted = self._counted = False
+        self._local = False
+        self._nonces = b"", b""  # the caller's and ours, once they are drawn
+        self._timer: asyncio.TimerHandle | None = None
+        # The context does not know its task, which knows the context: such a ring would be left to the collector.
         self._open: dict[int, tuple[asyncio.Task[None], RequestContext]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.server.sessions.add(self)
+        server = self.server
+        if len(server.sessions) >= MAX_CONNECTIONS or server.half_open >= MAX_HALF_OPEN:
+            self._refuse("there are as many connections as one worker may have")
+            return
+        server.sessions.add(self)
+        server.half_open += 1
+        self._counted = True
+        self._local = is_local(transport)
+        if self._local and not is_own(transport):
+            self._refuse("its process is another user's")
+            return
+        self._timer = self.loop.call_later(
+            HANDSHAKE_TIMEOUT, self._refuse, f"it did not say who it is within {HANDSHAKE_TIMEOUT:g} s"
+        )
         keep_alive(transport)
 
+    def _refuse(self, why: str) -> None:
+        peer = self._transport.get_extra_info("peername") if self._transport else None
+        logger.warning("closing a connection (peer %s): %s", peer or "local", why)
+        self.abort()
+
+    def _no_longer_half_open(self) -> None:
+        if self._counted:
+            self.server.half_open -= 1
+            self._counted = False
+        if self._timer is not None:
+            self._timer.cancel()
+
     def ended(self) -> None:
+        self._no_longer_half_open()
         self.server.sessions.discard(self)
         self.stop_all()
+
+    def pause_writing(self) -> None:
+        # Who does not read its answers is not asked for more.
+        super().pause_writing()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._transport is not None and not self.closed and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def stop_all(self) -> None:
         for stream in list(self._open):
             self._stop(stream)
 
-    def frame(self, message: Any) -> None:
+    def frame(self, message: Any, length: int) -> None:  # noqa: ARG002
         kind = message[0]
         if not self._greeted:
             self._greet(kind, message)
         elif kind == OPEN:
             _, stream, path, args, kwargs, headers = message
-            if type(stream) is not int or stream in self._open or list(map(type, message[3:])) != [list, dict, dict]:
+            if (
+                type(stream) is not int
+                or stream < 1
+                or stream in self._open
+                or list(map(type, message[3:])) != [list, dict, dict]
+            ):
                 raise ValueError("a malformed request")
+            if headers and not all(type(text) is str for item in headers.items() for text in item):
+                raise ValueError("headers that are no text")
             self._begin(stream, path, args, kwargs, headers)
         elif kind == CANCEL:
             self._stop(message[1])
-        elif kind != CREDIT:
+        elif kind == CREDIT:
+            _, stream, room = message
+            if type(room) is not int or room < 1:
+                raise ValueError("a malformed credit")
+            if entry := self._open.get(stream):
+                entry[1]._allow(room)
+        else:
             raise ValueError(f"a frame of kind {kind!r}")
 
     def _greet(self, kind: Any, message: Any) -> None:
         if kind != HELLO:
             raise ValueError("the first frame is no hello")
-        version = message[2]
-        if version != VERSION:
+        key, instance_id = self.server.key, self.server.instance_id
+        if self._nonces[0]:
+            assert key is not None
+            if not proves(message[2], key, CALLER, instance_id, *self._nonces):
+                self._refuse("it does not know this deployment's secret")
+                return
+        elif (version := message[2]) != VERSION:
             error = ProtocolError(
-                f"the worker speaks version {VERSION} of the protocol, the caller {version}",
+                f"the worker speaks version {VERSION} of the protocol, the caller {str(version)[:20]}",
                 remedy="run both ends with the same version of dynamo_nb",
             )
-            self.send((ERROR, 0, to_wire(error), False))
-            self.close()
+            self._turn_away(error)
+            return
+        elif self._local or key is None:
+            self.send((HELLO, 0, VERSION))
+        else:
+            nonce = message[3]
+            if type(nonce) is not bytes or len(nonce) != NONCE:
+                self._turn_away(
+                    ProtocolError(
+                        "the worker wants to know that its caller has the deployment's secret",
+                        remedy="connect to the same NATS with the same `secret`",
+                    )
+                )
+                return
+            self._nonces = nonce, new_nonce()
+            self.send((HELLO, 0, VERSION, self._nonces[1], proof(key, WORKER, instance_id, *self._nonces)))
+            return
+        self._no_longer_half_open()
         self._greeted = True
         self.limit = MAX_FRAME
 
+    def _turn_away(self, error: ProtocolError) -> None:
+        logger.warning("turning a caller away: %s", error.what)
+        self.send((ERROR, 0, to_wire(error), False))
+        self.close()
+
     def _begin(self, stream: int, path: str, args: list[Any], kwargs: dict[str, Any], headers: dict[str, str]) -> None:
         server = self.server
+        if len(path) > LONGEST_PATH:
+            raise ValueError("a path that is too long")
         handler = server.handlers.get(path)
-        if server.draining:
+        if len(self._open) >= MAX_REQUESTS:
+            full = NoInstances(f"worker {server.worker_id} has as many requests of this caller as it may hold")
+            self.send((ERROR, stream, to_wire(full), True))
+        elif server.draining:
             gone = NoInstances(f"worker {server.worker_id} is stopping", where=f"dynamo://{path}", remedy="ask again")
             self.send((ERROR, stream, to_wire(gone), True))
         elif handler is None:
@@ -194,6 +346,9 @@ class Session(Frames):
             self.send((ERROR, stream, to_wire(no_such_endpoint(path, known)), False))
         else:
             context = RequestContext(self, stream, headers)
+            if headers and (timeout := timeout_of(headers)) is not None:
+                context.deadline = time.monotonic() + timeout
+                context._timer = self.loop.call_later(timeout, self._expire, stream, path)
             task = self.loop.create_task(self._answer(stream, handler, args, kwargs, context))
             self._open[stream] = task, context
             server.tasks.add(task)
@@ -205,9 +360,15 @@ class Session(Frames):
             context._stopped = True
             task.cancel()
 
+    def _expire(self, stream: int, path: str) -> None:
+        if stream in self._open:
+            self._stop(stream)
+            self.send((ERROR, stream, to_wire(too_late(path)), False))
+
     async def _answer(
         self, stream: int, handler: Handler, args: list[Any], kwargs: dict[str, Any], context: RequestContext
     ) -> None:
+        CURRENT.set(context)  # of this task alone
         try:
             result: Any = handler(args, kwargs, context)
             if not hasattr(result, "__aiter__"):
@@ -230,27 +391,31 @@ class Session(Frames):
                 if not isinstance(error, (Exception, asyncio.CancelledError)):
                     raise
         finally:
+            if context._timer is not None:
+                context._timer.cancel()
             self._open.pop(stream, None)
 
     async def _stream(self, stream: int, items: AsyncIterator[Any], context: RequestContext, handler: Handler) -> None:
-        count = 0
+        count, room = 0, WINDOW
         try:
             async for item in items:
                 if context._stopped:
                     return
-                self._send_value((ITEM, stream, item), handler)
+                room -= self._send_value((ITEM, stream, item), handler) + ITEM_COST
                 count += 1
                 if self.paused:
                     await self.writable()
                 elif count % FAIR_SHARE == 0:
                     await asyncio.sleep(0)
+                while room <= 0:
+                    room += await context._allowed()
         finally:
             if close := getattr(items, "aclose", None):
                 await close()
 
-    def _send_value(self, message: tuple[Any, ...], handler: Handler) -> None:
+    def _send_value(self, message: tuple[Any, ...], handler: Handler) -> int:
         try:
-            self.send(message)
+            return self.send(message)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EndpointError(
                 f"the answer cannot be sent: {error}",
@@ -271,6 +436,14 @@ def no_such_endpoint(path: str, known: Iterable[str]) -> NoSuchEndpoint:
         f"{component.rpartition('/')[2]} has no endpoint {name!r}: {nearest(name, known)}",
         where=f"dynamo://{path}",
         remedy="an endpoint is a method with @dynamo_endpoint()",
+    )
+
+
+def too_late(path: str) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"dynamo://{path} did not answer in the time that the request had",
+        where=f"dynamo://{path}",
+        remedy="allow more time, or see with `dynamo trace` where it went",
     )
 
 

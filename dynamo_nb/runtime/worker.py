@@ -122,7 +122,8 @@ class Worker:
         namespace, name = self._definition.cls.dynamo_address()  # type: ignore[attr-defined]
         handlers = {e.name: self._handler(e) for e in endpoints.values() if e.served}
         if handlers:
-            await self.runtime.namespace(namespace).component(name).serve(handlers)
+            once = [e.name for e in endpoints.values() if e.served and not e.retry]
+            await self.runtime.namespace(namespace).component(name).serve(handlers, once=once)
         return url
 
     def _handler(self, endpoint: Endpoint) -> Any:

@@ -40,6 +40,12 @@ async def connect(nats_url):
         await runtime.close()
 
 
+@pytest.fixture(params=["unix", "tcp", "nats"])
+def plane_options(request, tmp_path):
+    """What makes a runtime serve, and call, over one of the planes."""
+    return {"unix": {"socket_dir": tmp_path}, "tcp": {"host": "127.0.0.1"}, "nats": {"plane": "nats"}}[request.param]
+
+
 @pytest.fixture
 def start_worker(nats_url, space, tmp_path):
     """Starts worker processes that serve `Echo`; see echo_worker.py."""

@@ -2,13 +2,16 @@ import collections
 import dataclasses
 import datetime as dt
 import enum
+import subprocess
+import sys
 import types
 from pathlib import Path
 
+import msgspec
 import pydantic
 import pytest
 
-from dynamo_nb.runtime.codec import decode, encode
+from dynamo_nb.runtime.codec import ARRAY, TENSOR, decode, encode
 
 
 class Model(pydantic.BaseModel):
@@ -64,3 +67,69 @@ def test_an_array_travels_as_its_buffer():
     assert (received["array"] == array).all()
     with pytest.raises(TypeError, match="cannot travel"):
         encode(numpy.array([object()]))
+
+
+def test_arrays_keep_their_type_and_shape_and_are_the_receivers_own():
+    numpy = pytest.importorskip("numpy")
+    values = [
+        numpy.zeros((0, 3), "<i4"),
+        numpy.array(["a", "bc"]),
+        numpy.array(["2026-01-02"], "datetime64[D]"),
+        numpy.arange(10, dtype=">f8")[::2],
+        numpy.ones((2, 1, 2), "complex64"),
+    ]
+    for value, received in zip(values, decode(encode(values)), strict=True):
+        assert (received.dtype, received.shape) == (value.dtype, value.shape)
+        assert (received == value).all()
+        received[...] = value
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn", "float16", "float64", "int8", "bool", "complex64"])
+def test_a_tensor_keeps_its_type(kind):
+    torch = pytest.importorskip("torch")
+    tensor = torch.arange(6).reshape(2, 3).to(getattr(torch, kind)).T
+    received, empty, scalar = decode(encode([tensor, tensor[:0], tensor[0, 0]]))
+    assert (received.dtype, received.shape, empty.shape, scalar.shape) == (tensor.dtype, (3, 2), (0, 2), ())
+    assert torch.equal(received.to(torch.complex64), tensor.to(torch.complex64))
+    received.zero_()
+
+
+def test_numpy_with_bfloat16():
+    numpy, ml_dtypes = pytest.importorskip("numpy"), pytest.importorskip("ml_dtypes")
+    array = numpy.ones(3, ml_dtypes.bfloat16)
+    received = decode(encode(array))
+    assert (received.dtype, list(received)) == (array.dtype, [1, 1, 1])
+
+
+def test_what_cannot_be_an_array_is_refused():
+    content = msgspec.msgpack.encode
+    wrong = [
+        (ARRAY, ("<f4", (2,), b"1234")),
+        (ARRAY, ("<f4", (-1,), b"1234")),
+        (ARRAY, ("|O", (1,), b"12345678")),
+        (ARRAY, ("<f4", (1,), (0, 4))),
+        (ARRAY, ("nonsense", (1,), b"1234")),
+        (ARRAY, ("|V0", (2**40,), b"")),
+        (TENSOR, ("nn", (1,), b"1234")),
+        (TENSOR, ("float32", (2**40,), b"")),
+        (77, ("<f4", (1,), b"1234")),
+    ]
+    for code, value in wrong:
+        if code == TENSOR:
+            pytest.importorskip("torch")
+        with pytest.raises((ValueError, TypeError, AttributeError)):
+            decode(msgspec.msgpack.encode(msgspec.msgpack.Ext(code, content(value))))
+
+
+def test_without_its_library_an_array_is_its_bytes(monkeypatch):
+    numpy = pytest.importorskip("numpy")
+    data = encode(numpy.array([1, 2], "<i2"))
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    received = decode(data)
+    assert (received.dtype, received.shape, bytes(received.data)) == ("<i2", (2,), b"\x01\x00\x02\x00")
+    assert encode(received) == data
+
+
+def test_a_worker_does_not_import_array_libraries_by_itself():
+    code = "import sys; from dynamo_nb.runtime import codec; codec.encode([set()]); print({'numpy', 'torch'} & {*sys.modules})"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -85,6 +85,7 @@ async def test_a_silent_worker_leaves_when_its_lease_ends_and_comes_back(start_w
     process, client = start_worker(lease=0.6), await client_of("pid", lease=0.6)
     await client.wait_for_instances()
     assert await client.call() == process.pid
+    registered, changes = client.instance_ids(), client._watch.version
     os.kill(process.pid, signal.SIGSTOP)
     await gather_until(client, lambda ids: not ids)
     with pytest.raises(NoInstances):
@@ -92,6 +93,8 @@ async def test_a_silent_worker_leaves_when_its_lease_ends_and_comes_back(start_w
     os.kill(process.pid, signal.SIGCONT)
     await client.wait_for_instances()
     assert await client.call() == process.pid
+    assert client.instance_ids() == registered
+    assert client._watch.version == changes + 2  # it went once, and came back once
 
 
 async def test_round_robin_takes_turns_and_random_takes_any(start_worker, client_of):

@@ -20,7 +20,7 @@ class Collected(Frames):
         super().__init__()
         self.messages = []
 
-    def frame(self, message):
+    def frame(self, message, length):
         self.messages.append(message)
 
 

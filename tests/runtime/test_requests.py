@@ -16,6 +16,7 @@ from dynamo_nb.errors import (
     Problem,
     WorkerLost,
 )
+from dynamo_nb.runtime.frames import MAX_FRAME
 from dynamo_nb.sdk.call import portal
 
 
@@ -74,17 +75,17 @@ HANDLERS = {
 } | {"leak": leak_cancellation}
 
 
-@pytest.fixture(params=["unix", "tcp"])
-async def plane(request, connect, space, tmp_path):
+@pytest.fixture
+async def plane(plane_options, connect, space):
     """A runtime that serves HANDLERS, and a function that gives another runtime's client of one of them."""
-    server = await connect(socket_dir=tmp_path if request.param == "unix" else None)
+    server = await connect(**plane_options)
     await server.namespace(space).component("C").serve(HANDLERS, {"add": {"doc": "adds"}})
-    runtime = await connect()
+    runtime = await connect(plane=plane_options.get("plane", "direct"))
 
     async def client(name):
         return await runtime.namespace(space).component("C").endpoint(name).client()
 
-    client.server, client.runtime, client.kind = server, runtime, request.param
+    client.server, client.runtime, client.kind = server, runtime, next(iter(plane_options))
     return client
 
 
@@ -93,7 +94,9 @@ async def test_a_call_gives_the_answer(plane):
     assert await client.call([1], {"more": 2}) == 3
     [instance] = client.instances
     assert instance.info == {"add": {"doc": "adds"}}
-    assert bool(instance.socket) == (plane.kind == "unix")
+    assert bool(instance.socket) == (plane.kind == "socket_dir")
+    assert bool(instance.port) == (plane.kind == "host")
+    assert bool(instance.subject) == (plane.kind == "plane")
 
 
 async def test_a_stream_is_iterated_or_awaited_as_a_list(plane):
@@ -164,7 +167,7 @@ async def test_what_cannot_be_sent_is_an_error_on_the_side_that_has_it(plane):
     with pytest.raises(InvalidArgument, match="object"):
         await client.call([object()])
     with pytest.raises(InvalidArgument, match="bytes, where at most"):
-        await client.call([b"x" * (64 * 1024 * 1024)])
+        await client.call([b"x" * MAX_FRAME])
     with pytest.raises(EndpointError, match="the answer cannot be sent"):
         await (await plane("unsendable")).call()
     assert await client.call([1]) == [1]
@@ -243,7 +246,7 @@ async def test_result_works_while_its_own_loop_is_blocked(plane):
         # The server's loop is this test's, so the call needs a worker on another one.
         from dynamo_nb.runtime import DistributedRuntime
 
-        runtime = await DistributedRuntime.connect(plane.server._nats_url)
+        runtime = await DistributedRuntime.connect(plane.server._nats_url, plane=plane.server._plane)
         await runtime.namespace("blocked").component(plane.server.worker_id).serve({"add": add})
         ready.set()
         await asyncio.to_thread(release.wait)

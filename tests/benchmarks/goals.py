@@ -1,0 +1,138 @@
+"""What is measured, against whom, and how good it has to be."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+OURS = "dynamo_nb"
+DYNAMO = "ai-dynamo-runtime"
+RAW = "raw socket"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of ours, with that of a peer if it has one.
+
+    figure: its key in what the programs tell. scale: what it is multiplied with to be in `unit`.
+    how: what the goal is about: ours divided by the peer's, ours less the peer's, or ours alone.
+    better: whether the goal is an upper or a lower bound.
+    """
+
+    title: str
+    figure: str
+    unit: str
+    goal: float
+    peer: str = ""
+    how: Literal["ratio", "difference", "alone"] = "ratio"
+    better: Literal["lower", "higher"] = "lower"
+    ours: str = OURS
+    scale: float = 1.0
+
+    def met(self, value: float) -> bool:
+        return value <= self.goal if self.better == "lower" else value >= self.goal
+
+    def compare(self, ours: float, peer: float | None) -> float:
+        if self.how == "alone" or peer is None:
+            return ours
+        return ours / peer if self.how == "ratio" else ours - peer
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Programs that are run in turns, and the rows that come of them. programs: who to file and arguments."""
+
+    name: str
+    programs: Mapping[str, Sequence[str]]
+    rows: Sequence[Row]
+
+
+BENCHMARKS = (
+    Benchmark(
+        "calls",
+        {OURS: ["calls.py"], DYNAMO: ["peer_dynamo.py", "tcp"], RAW: ["raw_limit.py", "unix"]},
+        [
+            Row("one call, dict in and out", "call_us", "µs", 0.22, DYNAMO),
+            Row("one call, pydantic model in and out", "model_us", "µs", 0.30, DYNAMO),
+            Row("64 calls at once", "calls_per_s", "calls/s", 8, DYNAMO, better="higher"),
+            Row("one stream", "items_per_s", "items/s", 12, DYNAMO, better="higher"),
+            Row("32 streams", "items_per_s_of_32", "items/s", 6, DYNAMO, better="higher"),
+            Row("one call, dict in and out", "call_us", "µs", 1.5, RAW),
+            Row("64 calls at once", "calls_per_s", "calls/s", 0.6, RAW, better="higher"),
+            Row("one stream", "items_per_s", "items/s", 0.5, RAW, better="higher"),
+        ],
+    ),
+    Benchmark(
+        "tensors",
+        {"numpy": ["tensors.py", "numpy"], "torch": ["tensors.py", "torch"], RAW: ["raw_tensor.py"]},
+        [
+            Row(f"64 MB {kind} tensor as {what}", figure, "MB/s", 0.7, RAW, better="higher", ours=kind, scale=1e-6)
+            for kind in ("numpy", "torch")
+            for figure, what in (("take", "an argument"), ("give", "an answer"))
+        ],
+    ),
+    Benchmark(
+        "notebook",
+        {"cell": ["awaited_call.py", "cell"], "script": ["awaited_call.py", "script"]},
+        [Row("one call awaited in a cell", "call_us", "µs", 1.3, "script", ours="cell")],
+    ),
+    Benchmark(
+        "instances",
+        {"128 instances": ["many_instances.py", "128"], "1 instance": ["many_instances.py", "1"]},
+        [Row("one call with 128 instances", "call_us", "µs", 1.1, "1 instance", ours="128 instances")],
+    ),
+    Benchmark(
+        "view",
+        {OURS: ["first_view.py"]},
+        [Row("a client's first view of 1,000 instances", "seconds", "s", 1.0, how="alone")],
+    ),
+    Benchmark(
+        "graph",
+        {
+            OURS: ["start_graph.py", "ours"],
+            "ray serve": ["start_graph.py", "ray"],
+            "ipyparallel": ["start_graph.py", "ipyparallel"],
+        },
+        [
+            Row("three services, serve to first answer", "seconds", "s", 0.3, "ray serve"),
+            Row("three services, serve to first answer", "seconds", "s", 0.3, "ipyparallel"),
+        ],
+    ),
+    Benchmark(
+        "workers",
+        {OURS: ["start_workers.py", "ours"], "jupyter_client": ["start_workers.py", "kernels"]},
+        [Row("16 workers ready", "seconds", "s", 0.4, "jupyter_client")],
+    ),
+    Benchmark(
+        "replace",
+        {OURS: ["replace_service.py"]},
+        [
+            Row("a service replaced under 500 calls/s: failed", "failed", "calls", 0, how="alone"),
+            Row("a service replaced under 500 calls/s: first new answer", "seconds", "s", 1.0, how="alone"),
+        ],
+    ),
+    Benchmark(
+        "memory",
+        {"worker": ["idle_memory.py", "worker"], "bare ipykernel": ["idle_memory.py", "kernel"]},
+        [
+            Row(
+                "an idle worker's memory (PSS)",
+                "megabytes",
+                "MB",
+                25,
+                "bare ipykernel",
+                how="difference",
+                ours="worker",
+            )
+        ],
+    ),
+    Benchmark(
+        "cold",
+        {OURS: ["cold_serve.py"]},
+        [Row("`dynamo serve` in a terminal to the first answer", "seconds", "s", 4.0, how="alone")],
+    ),
+    Benchmark(
+        "edit",
+        {OURS: ["edit_cell.py"]},
+        [Row("an edited cell run again, to the new answer", "seconds", "s", 2.0, how="alone")],
+    ),
+)

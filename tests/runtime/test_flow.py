@@ -1,0 +1,66 @@
+import asyncio
+
+import pytest
+
+from dynamo_nb.runtime.frames import ITEM_COST, WINDOW
+
+
+class Service:
+    """Endless streams that count what they have produced."""
+
+    def __init__(self):
+        self.produced, self.stopped = {}, asyncio.Event()
+
+    async def stream(self, args, kwargs, context):
+        name, size = args
+        self.produced[name] = 0
+        try:
+            while True:
+                self.produced[name] += 1
+                yield self.produced[name], "x" * size
+        finally:
+            self.stopped.set()
+
+
+@pytest.fixture
+async def served(plane_options, connect, space):
+    service = Service()
+    server, runtime = await connect(**plane_options), await connect()
+    await server.namespace(space).component("C").serve({"stream": service.stream})
+    service.client = await runtime.namespace(space).component("C").endpoint("stream").client()
+    return service
+
+
+async def take(items, count):
+    return [(await anext(items))[0] for _ in range(count)]
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_a_slow_reader_holds_one_window_and_stalls_nobody(served, size):
+    window = WINDOW // (size + ITEM_COST) + 1
+    slow, quick = aiter(served.client.call(["slow", size])), aiter(served.client.call(["quick", size]))
+    await take(slow, 1)
+    await take(quick, 5 * window)
+    # In these turns the slow one's worker has come to the end of its credit, of which one item was taken.
+    assert served.produced["slow"] == pytest.approx(window, rel=0.03, abs=2)
+    assert await take(slow, 5 * window) == list(range(2, 5 * window + 2))
+    await slow.aclose()
+    await quick.aclose()
+
+
+async def test_an_item_larger_than_the_window_passes(served):
+    items = aiter(served.client.call(["large", 2 * WINDOW]))
+    assert await take(items, 4) == [1, 2, 3, 4]
+    await items.aclose()
+    assert served.produced["large"] <= 6
+
+
+async def test_a_stream_that_waits_for_credit_can_be_cancelled(served):
+    items = aiter(served.client.call(["a", 10]))
+    await take(items, 1)
+    other = aiter(served.client.call(["b", 10]))
+    await take(other, 2 * WINDOW // ITEM_COST)
+    await items.aclose()
+    await served.stopped.wait()
+    assert served.produced["a"] <= WINDOW // ITEM_COST
+    await other.aclose()

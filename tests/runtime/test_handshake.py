@@ -1,0 +1,185 @@
+import asyncio
+import os
+
+import msgspec
+import pytest
+
+from dynamo_nb.errors import NoInstances, ProtocolError, StartError
+from dynamo_nb.runtime import server as server_module
+from dynamo_nb.runtime.frames import CANCEL, HELLO, OPEN, VERSION
+from dynamo_nb.runtime.handshake import CALLER, NONCE, WORKER, key_of, proof
+
+
+def pack(*messages):
+    encoded = [msgspec.msgpack.encode(message) for message in messages]
+    return b"".join(len(data).to_bytes(4, "little") + data for data in encoded)
+
+
+async def answer(args, kwargs, context):
+    return "answered"
+
+
+@pytest.fixture
+def serve(connect, space):
+    async def make(**options):
+        runtime = await connect(**options)
+        await runtime.namespace(space).component("C").serve({"e": answer})
+        return runtime
+
+    return make
+
+
+@pytest.fixture
+def call(connect, space):
+    async def make(**options):
+        client = await (await connect(**options)).namespace(space).component("C").endpoint("e").client()
+        return await client.call()
+
+    return make
+
+
+async def unpack(reader):
+    return msgspec.msgpack.decode(await reader.readexactly(int.from_bytes(await reader.readexactly(4), "little")))
+
+
+async def ended(reader):
+    try:
+        return await reader.read() == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("secret", ["of this deployment", b"\x00\xff", None])
+async def test_both_ends_with_the_secret_talk(serve, call, secret):
+    await serve(secret=secret)
+    assert await call(secret=secret) == "answered"
+
+
+async def test_a_call_of_one_with_another_secret_is_not_answered(serve, call, caplog):
+    await serve(secret="one")
+    with pytest.raises(ProtocolError, match="does not know the secret"):
+        await call(secret="another")
+    await serve(secret="another")
+    assert await call(secret="another") == "answered"  # the other instance is passed by
+
+
+async def test_one_without_a_secret_is_told_that_there_is_one(serve, call):
+    await serve(secret="one")
+    with pytest.raises(ProtocolError, match="wants to know"):
+        await call(secret="")
+
+
+async def test_a_worker_without_the_secret_gets_no_request(serve, call):
+    worker = await serve(secret="")
+    with pytest.raises(ProtocolError, match="does not know the secret"):
+        await call(secret="one")
+    assert not worker.server.tasks
+
+
+def test_the_key_is_the_secrets_or_that_of_the_token_of_nats():
+    assert key_of(None, "nats://token@host:1") == key_of("token", "nats://host:1") == key_of(b"token", "")
+    assert key_of(None, "nats://host:1") is key_of(None, "nats://user:password@host:1") is key_of("", "") is None
+    assert key_of("other", "nats://token@host:1") == key_of("other", "")
+
+
+async def hello(runtime):
+    reader, writer = await asyncio.open_connection("127.0.0.1", runtime.server.port)
+    nonce = os.urandom(NONCE)
+    writer.write(pack((HELLO, 0, VERSION, nonce)))
+    _, _, _, theirs, shown = await unpack(reader)
+    assert shown == proof(key_of("one", ""), WORKER, runtime.instance_id, nonce, theirs)
+    return reader, writer, nonce, theirs, shown
+
+
+@pytest.mark.parametrize("kind", ["nothing", "random", "the worker's", "an older one", "another role's"])
+async def test_without_the_right_proof_nothing_is_done(serve, kind, caplog):
+    runtime, key = await serve(secret="one"), key_of("one", "")
+    reader, writer, nonce, theirs, shown = await hello(runtime)
+    wrong = {
+        "nothing": None,
+        "random": os.urandom(32),
+        "the worker's": shown,
+        "an older one": proof(key, CALLER, runtime.instance_id, nonce, os.urandom(NONCE)),
+        "another role's": proof(key, WORKER, runtime.instance_id, nonce, theirs),
+    }[kind]
+    writer.write(pack((HELLO, 0, wrong), (OPEN, 1, next(iter(runtime.server.handlers)), [], {}, {})))
+    assert await ended(reader)
+    writer.close()
+    assert [r.message for r in caplog.records if "does not know this deployment's secret" in r.message]
+    assert len(caplog.records) == 1
+    assert not runtime.server.half_open
+
+
+async def test_no_frame_is_read_before_the_proof(serve, caplog):
+    runtime = await serve(secret="one")
+    reader, writer, *_ = await hello(runtime)
+    writer.write(pack((CANCEL, 1)))
+    assert await ended(reader)
+    writer.close()
+    reader, writer, *_ = await hello(runtime)
+    writer.write((100_000).to_bytes(4, "little"))
+    assert await ended(reader)
+    writer.close()
+    assert len(caplog.records) == 2
+
+
+async def test_who_does_not_say_who_it_is_is_sent_away(serve, monkeypatch, caplog):
+    monkeypatch.setattr(server_module, "HANDSHAKE_TIMEOUT", 0.05)
+    runtime = await serve(secret="one")
+    reader, writer = await asyncio.open_connection("127.0.0.1", runtime.server.port)
+    writer.write(b"\x20")
+    assert await ended(reader)
+    writer.close()
+    reader, writer, *_ = await hello(runtime)
+    assert await ended(reader)
+    writer.close()
+    assert [record.message.count("did not say who it is") for record in caplog.records] == [1, 1]
+
+
+async def test_connections_are_counted(serve, call, monkeypatch, caplog):
+    monkeypatch.setattr(server_module, "MAX_HALF_OPEN", 2)
+    runtime = await serve(secret="one")
+    held = [await hello(runtime) for _ in range(2)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", runtime.server.port)
+    assert await ended(reader)
+    writer.close()
+    assert len(caplog.records) == 1
+    for reader, writer, nonce, theirs, _ in held:
+        writer.write(pack((HELLO, 0, proof(key_of("one", ""), CALLER, runtime.instance_id, nonce, theirs))))
+        writer.write(pack((OPEN, 1, next(iter(runtime.server.handlers)), [], {}, {})))
+        assert (await unpack(reader))[2] == "answered"
+    assert await call(secret="one") == "answered"
+    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 3)
+    with pytest.raises(NoInstances):
+        await call(secret="one")
+    for _, writer, *_ in held:
+        writer.close()
+
+
+async def test_sockets_stand_where_only_their_owner_can_enter(connect, space, tmp_path):
+    runtime = await connect(socket_dir=tmp_path / "new")
+    await runtime.listen()
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "open").mkdir(mode=0o755)
+    with pytest.raises(StartError, match="others than its owner"):
+        await (await connect(socket_dir=tmp_path / "open")).listen()
+
+
+async def test_a_caller_that_does_not_read_is_not_asked_for_more(serve, tmp_path):
+    runtime = await serve(socket_dir=tmp_path)
+    path = next(iter(runtime.server.handlers)) + "x"  # whose answer is a long one
+    reader, writer = await asyncio.open_unix_connection(runtime.server.socket)
+    writer.write(pack((HELLO, 0, VERSION, None)))
+    await unpack(reader)
+    [session] = runtime.server.sessions
+    reader._transport.pause_reading()
+    paused, pause = asyncio.Event(), session.pause_writing
+    session.pause_writing = lambda: (pause(), paused.set())
+    stream = 0
+    while not paused.is_set():
+        stream += 1
+        writer.write(pack((OPEN, stream, path, [], {}, {})))
+        await writer.drain() if writer.transport.get_write_buffer_size() < 100_000 else await asyncio.sleep(0)
+    assert not session._transport.is_reading()
+    writer.transport.abort()
+    await session.gone

@@ -1,0 +1,189 @@
+"""NATS of somebody else's: three servers, credentials, TLS."""
+
+import asyncio
+import json
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from dynamo_nb.errors import ConnectError
+from dynamo_nb.runtime import DistributedRuntime
+from dynamo_nb.runtime.nats_server import find_binary
+
+
+def free_ports(count):
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+class Server:
+    """One NATS server, with a configuration of the test's."""
+
+    def __init__(self, folder, name, port, more=""):
+        self.config, self.url, self.name = folder / f"{name}.conf", f"nats://127.0.0.1:{port}", name
+        self.config.write_text(
+            f'server_name: {name}\nlisten: "127.0.0.1:{port}"\njetstream {{ store_dir: {json.dumps(str(folder / name))} }}\n{more}'
+        )
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen([find_binary(), "-c", self.config], stderr=subprocess.PIPE)
+        while b"Listening for client" not in self.process.stderr.readline():
+            assert self.process.poll() is None
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process.stderr.close()
+            self.process = None
+
+
+@pytest.fixture
+def servers():
+    """Starts servers, and ends them after the test."""
+    started = []
+
+    def start(*made):
+        for server in made:
+            server.start()
+            started.append(server)
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+async def connected(url, **options):
+    """A runtime, once the server is up."""
+    for _ in range(40):
+        try:
+            return await DistributedRuntime.connect(url, **options)
+        except ConnectError as error:
+            last = error
+    raise last
+
+
+async def registered(runtime, space, handlers):
+    """Serves, once the cluster has a leader."""
+    for _ in range(20):
+        try:
+            return await runtime.namespace(space).component("C").serve(handlers)
+        except ConnectError as error:
+            last = error
+    raise last
+
+
+async def heartbeats(runtime, worker, count):
+    """Waits for the next ones of this worker."""
+    heard, left = asyncio.Event(), [count]
+
+    async def beat(_message):
+        left[0] -= 1
+        if not left[0]:
+            heard.set()
+
+    [registration] = worker.directory._registrations
+    await runtime.nats.subscribe(f"$KV.dynamo_instances.{registration.instance.key}", cb=beat)
+    await heard.wait()
+
+
+async def answer(args, kwargs, context):
+    return "answered"
+
+
+@pytest.mark.parametrize("which", ["leader", "follower", "the worker's own"])
+async def test_one_of_three_servers_may_go(servers, which, tmp_path, space):
+    clients, routes = free_ports(3), free_ports(3)
+    urls = ", ".join(f"nats://127.0.0.1:{port}" for port in routes)
+    cluster = [
+        Server(
+            tmp_path, f"s{i}", clients[i], f'cluster {{ name: c, listen: "127.0.0.1:{routes[i]}", routes: [{urls}] }}\n'
+        )
+        for i in range(3)
+    ]
+    servers(*cluster)
+    url = ",".join(server.url for server in cluster)
+    worker = await connected(url, socket_dir=tmp_path / "sockets", lease=1.0)
+    await registered(worker, space, {"answer": answer})
+    runtime = await connected(url, lease=1.0)
+    client = await runtime.namespace(space).component("C").endpoint("answer").client()
+    assert await client.call() == "answered"
+    leader = (await runtime.nats.jetstream().stream_info("KV_dynamo_instances")).cluster.leader
+    own = next(
+        server.name for server in cluster if server.url.rpartition(":")[2] == str(worker.nats.connected_url.port)
+    )
+    gone = {"leader": leader, "the worker's own": own, "follower": next(s.name for s in cluster if s.name != leader)}[
+        which
+    ]
+    calling, failed = True, []
+
+    async def load():
+        while calling:
+            try:
+                await client.call()
+            except Exception as error:
+                failed.append(error)
+            await asyncio.sleep(0.001)
+
+    task = asyncio.create_task(load())
+    next(server for server in cluster if server.name == gone).kill()
+    newcomer = await connected(url, lease=1.0)
+    theirs = await newcomer.namespace(space).component("C").endpoint("answer").client()
+    await theirs.wait_for_instances(timeout=30)
+    assert await theirs.call() == "answered"
+    # The worker's entry lives on by heartbeats that were written after the loss.
+    await heartbeats(newcomer, worker, 3)
+    calling = False
+    await task
+    assert failed == []
+    assert client.instance_ids() == theirs.instance_ids() == [worker.instance_id]
+    for each in (newcomer, runtime, worker):
+        await each.close()
+
+
+async def test_credentials_open_a_server_that_asks_for_them(servers, tmp_path, space):
+    [port] = free_ports(1)
+    servers(Server(tmp_path, "s", port, "authorization { users: [ { user: a, password: b } ] }\n"))
+    runtime = await connected(f"nats://a:b@127.0.0.1:{port}")
+    await registered(runtime, space, {"answer": answer})
+    await runtime.close()
+    with pytest.raises(ConnectError) as caught:
+        await DistributedRuntime.connect(f"nats://a:wrong@127.0.0.1:{port}")
+    assert "wrong" not in str(caught.value)
+
+
+async def test_tls(servers, tmp_path, space):
+    [port] = free_ports(1)
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(  # noqa: ASYNC221
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    servers(
+        Server(
+            tmp_path,
+            "s",
+            port,
+            f"tls {{ cert_file: {json.dumps(str(certificate))}, key_file: {json.dumps(str(key))} }}\n",
+        )
+    )
+    context = ssl.create_default_context(cafile=certificate)
+    runtime = await connected(f"tls://127.0.0.1:{port}", tls=context)
+    await registered(runtime, space, {"answer": answer})
+    client = await runtime.namespace(space).component("C").endpoint("answer").client()
+    assert await client.call() == "answered"
+    await runtime.close()
+    with pytest.raises(ConnectError):
+        await DistributedRuntime.connect(f"tls://127.0.0.1:{port}")
