@@ -277,6 +277,7 @@ class Deployment:
         self._runtimes: dict[asyncio.AbstractEventLoop, asyncio.Task[DistributedRuntime]] = {}
         self._clients: dict[tuple[DistributedRuntime, str, str, str], Client] = {}
         self._closing: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
 
     # --- on the portal's loop -------------------------------------------------------------------------------------
 
@@ -324,6 +325,28 @@ class Deployment:
         spec = plan.spec.model_dump()
         self._heard(await self._request("apply", spec=spec, path=path, cwd=str(plan.program.cwd)))
         self._plan = plan
+
+    async def _follow(self, *, again: bool) -> bool:
+        assert self._plan is not None
+        before, self._refused = self._refused, None
+        try:
+            plan = self._recipe.plan()
+        except DynamoError as error:
+            self._refused = str(error)
+            if self._refused == before and not again:
+                return False
+            raise
+        wanted = _apart_from_places(plan.spec)
+        if wanted == _apart_from_places(self._plan.spec):
+            self._plan = plan  # a cell that was run again unchanged: only its number is another
+            return False
+        if wanted != before or again:
+            self._refused = wanted
+            await self._apply(plan)
+            self._refused = None
+            return True
+        self._refused = before
+        return False
 
     async def _stop(self) -> None:
         if self._control is None:
@@ -389,13 +412,12 @@ class Deployment:
         where = f"update(…), {origin_of(sys._getframe(1))}"
 
         async def run() -> Deployment:
-            recipe = self._recipe
-            if configs:
-                added = layers_of(configs, where=where)
+            added = layers_of(configs, where=where)
+            async with self._changing:
                 kept = self._recipe.layers
-                recipe = replace(recipe, layers=lambda: [*kept(), *added])
-            await self._apply(recipe.plan())
-            self._recipe = recipe
+                recipe = replace(self._recipe, layers=lambda: [*kept(), *added]) if configs else self._recipe
+                await self._apply(recipe.plan())
+                self._recipe = recipe
             return self
 
         return Pending(lambda: on_portal(run))
@@ -407,26 +429,8 @@ class Deployment:
         """
 
         async def run() -> bool:
-            assert self._plan is not None
-            before, self._refused = self._refused, None
-            try:
-                plan = self._recipe.plan()
-            except DynamoError as error:
-                self._refused = str(error)
-                if self._refused == before and not again:
-                    return False
-                raise
-            wanted = _apart_from_places(plan.spec)
-            if wanted == _apart_from_places(self._plan.spec):
-                self._plan = plan  # a cell that was run again unchanged: only its number is another
-                return False
-            if wanted != before or again:
-                self._refused = wanted
-                await self._apply(plan)
-                self._refused = None
-                return True
-            self._refused = before
-            return False
+            async with self._changing:
+                return await self._follow(again=again)
 
         return Pending(lambda: on_portal(run))
 

@@ -75,7 +75,12 @@ class WorkerProcess:
         assert self.process is not None
         code = await exited(self.process)
         kill_group(self.pid)  # what the worker itself started and left behind
-        await self.on_end()
+        try:
+            await self.on_end()
+        finally:
+            self._end(code)
+
+    def _end(self, code: int) -> None:
         if self.state != "failed" and not self._stopping:
             self._fail(
                 StartError(

@@ -89,7 +89,7 @@ class Session(Notebook):
                 if checked:
                     slice_services(self.book.cells, services_in([cell]), live=self.shell.user_ns, root=Path.cwd())
                 self._follow(again=cell.key == self._blamed)
-            except DynamoError as error:
+            except (DynamoError, KeyboardInterrupt) as error:
                 self._blamed = cell.key
                 # As if the cell itself had raised it: shown under the cell, and papermill stops here.
                 result.error_in_exec = error
@@ -143,18 +143,29 @@ class Session(Notebook):
         deployment.listeners.append(self._heard)
 
     def _follow(self, *, again: bool) -> None:
-        """Brings every deployment to what the cells say now. again: also to what it could not become before."""
+        """Brings every deployment to what the cells say now. again: also to what it could not become before.
+
+        One that refuses does not keep the others from following; the first error is raised in the end.
+        """
         self.deployments = [deployment for deployment in self.deployments if not deployment.ended]
+        errors = []
         for deployment in self.deployments:
             before = {name: _pids(deployment, name) for name in deployment.spec.started}
             began = time.perf_counter()
-            if deployment.follow(again=again).result():
+            try:
+                followed = deployment.follow(again=again).result()
+            except DynamoError as error:
+                errors.append(error)
+                continue
+            if followed:
                 took = time.perf_counter() - began
                 changed = [n for n in deployment.spec.started if _pids(deployment, n) != before.get(n)]
                 gone = [n for n in before if n not in deployment.spec.started]
                 parts = [f"replaced {', '.join(changed)}"] * bool(changed) + [f"stopped {', '.join(gone)}"] * bool(gone)
                 if parts:
                     print(f"{deployment.id}: {'; '.join(parts)} in {took:.1f} s")
+        if errors:
+            raise errors[0]
 
     def _heard(self, _: Deployment) -> None:
         # Called on another thread; widgets belong to the kernel's own.
