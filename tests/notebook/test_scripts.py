@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SERVICES = """\
 import asyncio
 from collections.abc import AsyncIterator
 
 from dynamo_nb import depends, dynamo_endpoint, serve, service
-
-pytestmark = pytest.mark.slow
 
 
 @service

@@ -5,6 +5,7 @@ import enum
 import subprocess
 import sys
 import types
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -115,8 +116,9 @@ def test_what_cannot_be_an_array_is_refused():
         (77, ("<f4", (1,), b"1234")),
     ]
     for code, value in wrong:
-        if code == TENSOR:
-            pytest.importorskip("torch")
+        needed = "torch" if code == TENSOR else "ml_dtypes" if value[0] == "nonsense" else "numpy"
+        if find_spec(needed) is None:
+            continue  # then nothing is made of the bytes
         with pytest.raises((ValueError, TypeError, AttributeError)):
             decode(msgspec.msgpack.encode(msgspec.msgpack.Ext(code, content(value))))
 
