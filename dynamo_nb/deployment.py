@@ -209,6 +209,10 @@ def serving_options(
     }
 
 
+INTERRUPTIBLE = 0.2
+"""Seconds after which a cell that waits for a deployment notices that it was interrupted."""
+
+
 async def on_portal(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Runs a coroutine on the portal's loop, from any loop: a deployment's own connections live there.
 
@@ -229,7 +233,9 @@ async def on_portal(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     portal.loop.call_soon_threadsafe(begin)
     try:
-        await ended.wait()
+        # A signal does not wake the loop of an ipykernel: one that only waits would notice an interrupt at the end.
+        while not ended.is_set():
+            await asyncio.wait([asyncio.ensure_future(ended.wait())], timeout=INTERRUPTIBLE)
     except asyncio.CancelledError:
         portal.loop.call_soon_threadsafe(cancel)
         await ended.wait()

@@ -162,6 +162,11 @@ def live(entry: type, namespace: Mapping[str, Any], cells: Sequence[Cell] | None
     graph = Graph.of(entry, namespace)
     main = getattr(sys.modules["__main__"], "__file__", None)
     if cells is None:
+        if main is None and any(graph.services[n].cls.__module__ == "__main__" for n in graph.running):
+            remedy = "in a notebook run %load_ext dynamo_nb first; elsewhere put the services into a file"
+            raise TargetError(
+                "the services stand in no file that workers could import", where=entry.__name__, remedy=remedy
+            )
         root = Path(main).resolve().parent if main and entry.__module__ == "__main__" else _root_of(entry)
         return Program(name or graph.entry, graph, lambda: _of_modules(graph, root), root, Path.cwd())
 

@@ -28,6 +28,9 @@ A bundle of dynamo_nb: the graph `{entry}` with its code and configuration, as i
     pip install -r requirements.txt
     dynamo serve .
 
+`requirements.txt` names this version of `dynamo-nb`. Where no index has it, install it from its checkout first, and for
+an image put its wheel beside the `Dockerfile`.
+
 Other configuration goes over `config.yaml`: `dynamo serve . -f other.yaml --{entry}.ServiceArgs.workers=2`.
 `dynamo config .` shows every value and where it comes from.
 

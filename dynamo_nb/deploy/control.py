@@ -58,6 +58,8 @@ async def listen(path: Path, accept: Callable[[Channel], Awaitable[None]]) -> as
         channel = Channel(reader, writer)
         try:
             await accept(channel)
+        except asyncio.CancelledError:
+            pass  # the supervisor ends; asyncio would print the traceback of a handler that was cancelled
         finally:
             await channel.close()
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -227,7 +227,8 @@ def main() -> None:
     """Entry of the supervisor's process: a line of JSON (Options) comes in, a line goes out, then it is on its own."""
     options = Options(**json.loads(sys.stdin.readline()))
     folder = Path(options.folder)
-    tempfile.tempdir = str(folder)  # sockets of the process that workers are forked from
+    # Where multiprocessing puts its socket; given so, it is not removed at exit, when the folder has gone already.
+    multiprocessing.current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]
     answer_to = os.dup(1)
     log = os.open(folder / "logs" / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)

@@ -25,7 +25,7 @@ from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
-from dynamo_nb.source.headers import config_layers, flags_of
+from dynamo_nb.source.headers import CONFIG, config_layers, flags_of, header_of
 
 
 class Session(Notebook):
@@ -75,6 +75,10 @@ class Session(Notebook):
         number = len(self.shell.history_manager.input_hist_raw)
         self._running = Cell(info.raw_cell, f"cell {number}", number, getattr(info, "cell_id", None))
         links_in(self.shell.user_ns).forget(self._running.key)
+        # What a deleted cell defined still stands in the kernel; what it configured stands nowhere else.
+        deleted = _metadata(self.shell).get("deletedCells", ())
+        configs = (c.cell_id for c in self.book if c.cell_id in deleted and header_of(c.text, CONFIG) is not None)
+        self.book.forget({cell_id for cell_id in configs if cell_id is not None})
 
     def _after(self, result: Any) -> None:
         cell = self._running
@@ -234,8 +238,13 @@ class Session(Notebook):
 
 def _asked_cell(shell: Any) -> str | None:
     """The id of the cell that a kernel was asked to run; None where front ends name none."""
+    return _metadata(shell).get("cellId")
+
+
+def _metadata(shell: Any) -> dict[str, Any]:
+    """What the front end says with the request that runs now."""
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
-    return parent.get("metadata", {}).get("cellId")  # type: ignore[no-any-return]
+    return parent.get("metadata", {})  # type: ignore[no-any-return]
 
 
 def _pids(deployment: Deployment, service: str) -> list[int]:

@@ -53,6 +53,7 @@ from dynamo_nb.runtime.handshake import (
     proves,
 )
 from dynamo_nb.runtime.metadata import CURRENT, REQUEST_ID, TRACE, timeout_of
+from dynamo_nb.sdk.call import Call
 
 if TYPE_CHECKING:
     from dynamo_nb.runtime.nats_plane import NatsListener
@@ -373,6 +374,8 @@ class Session(Frames):
             result: Any = handler(args, kwargs, context)
             if not hasattr(result, "__aiter__"):
                 result = await result
+                if isinstance(result, Call):  # `return self.backend.ask(…)`: as if it had been awaited there
+                    result = await result
             if hasattr(result, "__aiter__"):
                 await self._stream(stream, result, context, handler)
                 end: tuple[Any, ...] = (END, stream)
@@ -455,4 +458,8 @@ def as_error(error: BaseException, handler: Handler) -> DynamoError:
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_RUNTIME):
         frames = frames.tb_next
     text = "".join(traceback.TracebackException(type(error), error, frames).format())
-    return EndpointError(f"{kind}: {error}", where=name_of(handler), kind=kind, traceback=text)
+    try:
+        said = str(error)
+    except Exception:  # an exception of a person's own making, whose text cannot be made
+        said = "(without a text)"
+    return EndpointError(f"{kind}: {said}", where=name_of(handler), kind=kind, traceback=text)

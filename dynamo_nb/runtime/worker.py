@@ -130,6 +130,7 @@ class Worker:
         def handle(args: Sequence[Any], kwargs: dict[str, Any], _context: Any) -> Any:
             return endpoint.start(self.instance, args, kwargs)
 
+        handle.__qualname__ = f"{self.assignment.service}.{endpoint.attribute}"  # what errors name
         return handle
 
     async def stop(self) -> None:

@@ -73,6 +73,14 @@ class Pending(Awaitable[T]):
         """Does the work on a background loop and waits at most `timeout` seconds for it."""
         return portal.run(self._start(), timeout)
 
+    def __repr__(self) -> str:
+        return "<not begun: write `await` before it, or `.result()` after it>"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"this has not begun, and has no {name!r} yet: write `await` before it, or `.result()` after it"
+        )
+
 
 class Call(ABC, Generic[T]):
     """A call of an endpoint.
@@ -87,6 +95,12 @@ class Call(ABC, Generic[T]):
 
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[Any]: ...
+
+    def __iter__(self) -> Any:
+        raise TypeError("a call is iterated with `async for`, or awaited; `.result()` needs neither")
+
+    def __repr__(self) -> str:
+        return "<a call, not begun: await it, iterate it with `async for`, or take its `.result()`>"
 
     def result(self, timeout: float | None = None) -> T:
         async def wait() -> T:

@@ -237,11 +237,23 @@ def _check_endpoints(definition: ServiceDefinition) -> None:
             where=definition.where,
             remedy="write them as methods with @dynamo_endpoint()",
         )
+    if inspect.iscoroutinefunction(inspect.getattr_static(cls, "__init__")):
+        raise DefinitionError(
+            f"{cls.__name__}.__init__ is asynchronous, and would never be awaited",
+            where=definition.where,
+            remedy="make it a plain method, and await in one with @async_on_start",
+        )
     named: dict[str, str] = {}
     for attribute in dict.fromkeys(attribute for base in reversed(cls.__mro__) for attribute in vars(base)):
         endpoint = inspect.getattr_static(cls, attribute)
         if not isinstance(endpoint, Endpoint) or endpoint.abstract:
             continue
+        if attribute in {"link", "unlink"}:
+            raise DefinitionError(
+                f"{cls.__name__} has an endpoint that is called {attribute}, which is how services are linked",
+                where=definition.where,
+                remedy=f'call the method otherwise, and name it: @dynamo_endpoint("{attribute}")',
+            )
         if (other := named.setdefault(endpoint.name, attribute)) != attribute:
             raise DefinitionError(
                 f"two endpoints of {cls.__name__} are named {endpoint.name!r}: {other} and {attribute}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,10 @@ class CellBook:
         if cell.failed_at is None:
             self._cells = [known for known in self._cells if known.key != cell.key]
         self._cells.append(cell)
+
+    def forget(self, cell_ids: Collection[str]) -> None:
+        """Drops cells that were deleted from the page."""
+        self._cells = [known for known in self._cells if known.cell_id not in cell_ids]
 
     @property
     def cells(self) -> tuple[Cell, ...]:

@@ -17,6 +17,7 @@ from dynamo_nb.errors import (
     WorkerLost,
 )
 from dynamo_nb.runtime.frames import MAX_FRAME
+from dynamo_nb.runtime.server import as_error
 from dynamo_nb.sdk.call import portal
 
 
@@ -273,3 +274,17 @@ async def test_a_call_can_be_awaited_and_iterated_on_another_loop(plane):
     assert await asyncio.to_thread(asyncio.run, elsewhere()) == (5, [0, 1, 2])
     on_portal = asyncio.run_coroutine_threadsafe(elsewhere(), portal.loop)
     assert await asyncio.wrap_future(on_portal) == (5, [0, 1, 2])
+
+
+class NoText(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+
+def test_an_exception_whose_text_cannot_be_made_is_still_an_answer():
+    def handler():
+        """Whose error it is."""
+
+    error = as_error(NoText(), handler)
+    assert error.what == "NoText: (without a text)"
+    assert "exception str() failed" in error.traceback

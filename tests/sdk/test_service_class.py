@@ -238,3 +238,22 @@ def test_outside_a_worker_the_context_says_where_it_can_be_read():
         dynamo_context["runtime"]
     assert "runtime" not in dynamo_context
     assert dynamo_context.get("runtime") is None
+
+
+def test_a_constructor_cannot_be_asynchronous():
+    with pytest.raises(DefinitionError, match="__init__ is asynchronous"):
+
+        @service
+        class Backend:
+            async def __init__(self):
+                pass
+
+
+def test_an_endpoint_cannot_take_the_place_of_link():
+    with pytest.raises(DefinitionError, match="how services are linked"):
+
+        @service
+        class Backend:
+            @dynamo_endpoint()
+            async def link(self):
+                return 1
