@@ -96,10 +96,17 @@ def run(command: Sequence[str]) -> dict[str, float]:
     if code is None:
         raise ProgramError(f"{name} was not done within {PATIENCE} s")
     if code:
-        raise ProgramError(f"{name} failed: {(complaint or said or f'exit status {code}').splitlines()[-1]}")
+        raise ProgramError(f"{name} failed: {error_in(complaint or said) or f'exit status {code}'}")
     if left:
         raise ProgramError(f"{name} left processes behind: {', '.join(left)}")
     return json.loads(said.splitlines()[-1])
+
+
+def error_in(output: str) -> str:
+    """The error at the end of a traceback: its last line that is not indented, and what follows."""
+    lines = output.splitlines()
+    starts = [number for number, line in enumerate(lines) if line and not line[0].isspace()]
+    return " ".join(line.strip() for line in lines[starts[-1] :]) if starts else output
 
 
 def interrupt(process: subprocess.Popen) -> None:
