@@ -24,5 +24,5 @@ if [ -z "$newest" ] || [ "${newest#3.}" -le "${OWN#3.}" ]; then
 fi
 echo "once more on Python $newest"
 $BIN/uv venv --quiet --allow-existing --python "$candidate" .venv-newest
-$BIN/uv pip install --quiet --compile-bytecode --python .venv-newest/bin/python --editable . --group test
+$BIN/uv pip install --quiet --compile-bytecode --python .venv-newest/bin/python --editable . --group dev
 .venv-newest/bin/python -m pytest -q
