@@ -234,8 +234,9 @@ async def on_portal(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     portal.loop.call_soon_threadsafe(begin)
     try:
         # A signal does not wake the loop of an ipykernel: one that only waits would notice an interrupt at the end.
-        while not ended.is_set():
-            await asyncio.wait([asyncio.ensure_future(ended.wait())], timeout=INTERRUPTIBLE)
+        waiting = asyncio.ensure_future(ended.wait())
+        while not waiting.done():
+            await asyncio.wait([waiting], timeout=INTERRUPTIBLE)
     except asyncio.CancelledError:
         portal.loop.call_soon_threadsafe(cancel)
         await ended.wait()
