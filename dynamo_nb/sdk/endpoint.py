@@ -13,6 +13,9 @@ from dynamo_nb.sdk.call import Call, LocalCall
 from dynamo_nb.sdk.values import Shape, hints_of
 
 
+_POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+
+
 class DynamoTransport(Enum):
     """How an endpoint is reached."""
 
@@ -47,6 +50,7 @@ class Endpoint:
         self.abstract = abstract
         self.attribute = function.__name__
         self.owner = ""
+        self.stream = inspect.isasyncgenfunction(function)
         update_wrapper(self, function)
         asynchronous = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         if DynamoTransport.DEFAULT in self.transports and not asynchronous:
@@ -72,10 +76,6 @@ class Endpoint:
         return BoundEndpoint(self, instance)(*args, **kwargs)
 
     @property
-    def stream(self) -> bool:
-        return inspect.isasyncgenfunction(self.function)
-
-    @property
     def served(self) -> bool:
         """Whether other services can call it, as opposed to HTTP clients only."""
         return DynamoTransport.DEFAULT in self.transports
@@ -96,6 +96,17 @@ class Endpoint:
         return {name: Shape(self._hints.get(name, Any)) for name in self.signature.parameters}
 
     @cached_property
+    def _by_position(self) -> tuple[int, tuple[Shape, ...]]:
+        """How many arguments are needed, and the shapes of those that can be given by position alone.
+
+        More are needed than there are shapes where a call must name one.
+        """
+        kinds = [p for p in self.signature.parameters.values() if p.kind in _POSITIONAL]
+        named = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in self.signature.parameters.values())
+        least = len(kinds) + 1 if named else sum(p.default is p.empty for p in kinds)
+        return least, tuple(self.inputs[p.name] for p in kinds)
+
+    @cached_property
     def output(self) -> Shape:
         """The shape of the answer, or of one item of a stream."""
         hint = self._hints.get("return", Any)
@@ -112,6 +123,14 @@ class Endpoint:
 
         Raises InvalidArgument that names the parameter.
         """
+        least, shapes = self._by_position
+        if not kwargs and least <= len(args) <= len(shapes):
+            # `Signature.bind` costs several microseconds at both ends, and what most calls pass needs nothing of it.
+            for shape, value in zip(shapes, args, strict=False):
+                if not shape.free and type(value) is not shape.annotation:
+                    break
+            else:
+                return tuple(args), kwargs
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
