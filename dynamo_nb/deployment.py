@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
 from dynamo_nb.program import Program, live
-from dynamo_nb.runtime.client import Client
+from dynamo_nb.runtime.client import Client, RemoteCall
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
 from dynamo_nb.sdk.call import Call, Pending, portal
@@ -509,8 +509,8 @@ class Deployment:
                     self._clients.setdefault(key, opened)
                 return self._clients[key]
 
-            def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call[Any]:
-                return _Opening(client, args, kwargs)
+            def call(args: tuple[Any, ...], kwargs: dict[str, Any], *, receive: Any = None) -> Call[Any]:
+                return _Opening(client, args, kwargs, receive)
 
             return call
 
@@ -578,16 +578,20 @@ class _Opening(Call[Any]):
 
     client: Callable[[], Awaitable[Client]]
     args: tuple[Any, ...]
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    kwargs: dict[str, Any]
+    receive: Callable[[Any], Any] | None
+
+    async def _call(self) -> RemoteCall[Any]:
+        return RemoteCall(await self.client(), self.args, self.kwargs, self.options, self.receive)
 
     async def _answer(self) -> Any:
-        return await (await self.client()).call(self.args, self.kwargs)
+        return await (await self._call())
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._answer().__await__()
 
     async def _items(self) -> AsyncIterator[Any]:
-        items = aiter((await self.client()).call(self.args, self.kwargs))
+        items = aiter(await self._call())
         try:
             async for item in items:
                 yield item

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from dynamo_nb.errors import NoInstances, ProtocolError, RequestError
@@ -16,7 +16,7 @@ from dynamo_nb.runtime.discovery import Instance, Watch
 from dynamo_nb.runtime.metadata import CURRENT, TIMEOUT, earlier
 from dynamo_nb.runtime.routing import Affinity, Policy, Random, RoundRobin
 from dynamo_nb.runtime.server import no_such_endpoint, too_late
-from dynamo_nb.sdk.call import Call, portal
+from dynamo_nb.sdk.call import PLAIN, Call, CallOptions, portal
 
 if TYPE_CHECKING:
     from dynamo_nb.runtime.distributed import DistributedRuntime
@@ -75,15 +75,19 @@ class Client:
         policy: Policy | None = None,
         timeout: float | None = None,
         key: str | None = None,
+        receive: Callable[[Any], Any] | None = None,
     ) -> RemoteCall[Any]:
         """A call with these arguments, begun when it is awaited or iterated.
 
-        instance_id: the instance that shall answer, and no other. headers: text that travels along. timeout: seconds
-        for all of the answer, which otherwise ends with DeadlineExceeded, at the worker too. key: what this call has
-        in common with others that shall go to the same instance.
+        See `Call.using` for the options. receive: makes the answer, or each item of a stream, what the caller gets.
         """
-        policy = policy or (self._affinity if key is not None else self.policy)
-        return RemoteCall(self, args, kwargs or {}, headers or {}, instance_id, policy, timeout, key)
+        plain = instance_id is None and headers is None and policy is None and timeout is None and key is None
+        options = PLAIN if plain else CallOptions(timeout, key, instance_id, headers, policy)
+        return RemoteCall(self, args, kwargs or {}, options, receive)
+
+    def policy_of(self, options: CallOptions) -> Policy:
+        """What chooses the instance of a call with these options."""
+        return options.policy or (self._affinity if options.key is not None else self.policy)
 
     async def generate(self, request: Any) -> Stream:
         """Sends the request to the instance that this client's policy picks."""
@@ -152,20 +156,37 @@ class Client:
 class Exchange:
     """The attempts of one request, until something is answered. A policy sees it as its Request."""
 
-    __slots__ = ("_call", "_client", "_deadline", "_error", "_failed", "_instance", "_patience", "_sent", "headers")
+    __slots__ = (
+        "_call",
+        "_client",
+        "_deadline",
+        "_error",
+        "_failed",
+        "_instance",
+        "_patience",
+        "_policy",
+        "_sent",
+        "headers",
+        "receive",
+    )
 
     def __init__(self, client: Client, call: RemoteCall[Any]) -> None:
-        self._client, self._call, self.headers = client, call, call.headers
-        self._failed: list[Instance] = []
+        self._client, self._call, self.receive = client, call, call.receive
+        self._failed: tuple[Instance, ...] = ()
         self._sent = 0
         self._instance: Instance | None = None
         self._error: RequestError | None = None
         self._patience = 0.0
         self._deadline: float | None = None
-        if call.timeout is not None:
-            self._deadline = time.monotonic() + call.timeout
+        self.headers: Mapping[str, str] = {}
+        self._policy = client.policy
+        options = call.options
+        if options is not PLAIN:
+            self.headers, self._policy = options.headers or {}, client.policy_of(options)
+            if options.timeout is not None:
+                self._deadline = time.monotonic() + options.timeout
         if (carried := CURRENT.get()) is not None:
-            self.headers = {**carried.carried, **call.headers}
+            self.headers = {**carried.carried, **self.headers} if self.headers else carried.carried
             self._deadline = earlier(self._deadline, carried.deadline)
 
     @property
@@ -182,7 +203,7 @@ class Exchange:
 
     @property
     def key(self) -> str | None:
-        return self._call.key
+        return self._call.options.key
 
     def in_flight(self, instance: Instance) -> int:
         connection = self._client.runtime.connections.get(instance)
@@ -207,16 +228,16 @@ class Exchange:
         if self._client.runtime.loop is not asyncio.get_running_loop():
             self._client = await self._client.on_portal()
         client, call = self._client, self._call
-        connections = client.runtime.connections
+        connections, chosen = client.runtime.connections, call.options.instance_id
         while True:
             try:
-                instance = client.pick(self, call.policy, call.instance_id, self._failed)
+                instance = client.pick(self, self._policy, chosen, self._failed)
             except NoInstances as none:
                 if isinstance(self._error, ProtocolError):
                     raise self._error from None  # which waiting does not mend
                 # A worker that crashed is being started again, and one that is replaced has its successor.
                 self._patience = self._patience or asyncio.get_running_loop().time() + PATIENCE
-                if call.instance_id is None and await client.another(self._patience):
+                if chosen is None and await client.another(self._patience):
                     continue
                 # Whoever sent it somewhere learns what became of it, not that nobody is left.
                 raise self._error or none from None
@@ -229,7 +250,7 @@ class Exchange:
                     if isinstance(error, Refused) and isinstance(error.error, RequestError):
                         self._error = error.error
                     client.runtime.directory.doubt(instance)
-                    self._failed.append(instance)
+                    self._failed += (instance,)
                     continue
             if connection.paused:
                 await connection.writable()
@@ -240,12 +261,12 @@ class Exchange:
 
     def again(self, inbox: Inbox) -> bool:
         """Whether a request that ended so may be given to another instance."""
-        if not inbox.retry or self._call.instance_id is not None or self._instance is None:
+        if not inbox.retry or self._call.options.instance_id is not None or self._instance is None:
             return False
         turned_away = isinstance(inbox.error, NoInstances)
         if self._client.endpoint in self._instance.once and not turned_away:
             return False
-        self._failed.append(self._instance)
+        self._failed += (self._instance,)
         if turned_away:
             self._sent -= 1  # by one that drains: it has done no harm
         elif isinstance(inbox.error, RequestError):
@@ -256,12 +277,16 @@ class Exchange:
         while True:
             inbox = await self.open()
             try:
-                return await inbox.answer()
+                answer = await inbox.answer()
             except RequestError:
                 if not self.again(inbox):
                     raise
+                continue
             finally:
                 inbox.close()
+            if (receive := self.receive) is None:
+                return answer
+            return receive(answer) if inbox.single else [receive(item) for item in answer]
 
 
 class RemoteCall(Call[T], Generic[T]):
@@ -272,15 +297,10 @@ class RemoteCall(Call[T], Generic[T]):
         client: Client,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-        headers: Mapping[str, str],
-        instance_id: int | None,
-        policy: Policy,
-        timeout: float | None,
-        key: str | None,
+        options: CallOptions = PLAIN,
+        receive: Callable[[Any], Any] | None = None,
     ) -> None:
-        self._client = client
-        self.args, self.kwargs, self.headers = args, kwargs, headers
-        self.instance_id, self.policy, self.timeout, self.key = instance_id, policy, timeout, key
+        self._client, self.args, self.kwargs, self.options, self.receive = client, args, kwargs, options, receive
 
     def _at_home(self) -> bool:
         """Whether the running loop may do this itself: it is the runtime's, or the portal's, which has a runtime too.
@@ -322,10 +342,12 @@ class Items(AsyncIterator[Any]):
                     inbox = self._inbox = await self._exchange.open()
                 if inbox.items:
                     item = inbox.items.popleft()
-                    if item.__class__ is not Grant:
-                        return item
-                    inbox.allow(item)
-                elif not inbox.done:
+                    if item.__class__ is Grant:
+                        inbox.allow(item)
+                        continue
+                    receive = self._exchange.receive
+                    return item if receive is None else receive(item)
+                if not inbox.done:
                     await inbox.wait()
                 elif (error := inbox.error) is None:
                     raise StopAsyncIteration
@@ -333,7 +355,7 @@ class Items(AsyncIterator[Any]):
                     inbox = None
                 else:
                     raise error
-        except asyncio.CancelledError:
+        except BaseException:
             if inbox is not None:
                 inbox.close()
             raise

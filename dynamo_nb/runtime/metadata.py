@@ -68,10 +68,8 @@ def no_request() -> Iterator[None]:
         CURRENT.reset(token)
 
 
-def timeout_of(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a request may take. Raises ValueError for what is no such number."""
-    if TIMEOUT not in headers:
-        return None
+def timeout_of(headers: Mapping[str, str]) -> float:
+    """The seconds that a request may take, of headers with a TIMEOUT. Raises ValueError for what is no such number."""
     timeout = float(headers[TIMEOUT])
     if not math.isfinite(timeout):
         raise ValueError(f"a timeout of {timeout} s")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
 from dynamo_nb.runtime.discovery import Instance
+from dynamo_nb.sdk.dependency import PolicyName
 
 _MASK: Final = (1 << 64) - 1
 
@@ -83,6 +84,14 @@ class Affinity:
             return random.choice(instances)  # noqa: S311
         key = int.from_bytes(blake2b(request.key.encode(), digest_size=8).digest())
         return max(instances, key=lambda instance: _mixed(key ^ instance.instance_id))
+
+
+POLICIES: Final[Mapping[PolicyName, Callable[[], Policy]]] = {
+    "round_robin": RoundRobin,
+    "random": Random,
+    "least_loaded": LeastLoaded,
+    "affinity": Affinity,
+}
 
 
 def _mixed(number: int) -> int:

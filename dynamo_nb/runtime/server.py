@@ -52,7 +52,7 @@ from dynamo_nb.runtime.handshake import (
     proof,
     proves,
 )
-from dynamo_nb.runtime.metadata import CURRENT, REQUEST_ID, TRACE, timeout_of
+from dynamo_nb.runtime.metadata import CURRENT, REQUEST_ID, TIMEOUT, TRACE, timeout_of
 from dynamo_nb.sdk.call import Call
 
 if TYPE_CHECKING:
@@ -79,10 +79,11 @@ class RequestContext:
     it is stopped, in the time of `time.monotonic`; None if it may take for ever.
     """
 
-    __slots__ = ("_room", "_session", "_stopped", "_stream", "_timer", "_waiter", "deadline", "headers")
+    __slots__ = ("_carried", "_room", "_session", "_stopped", "_stream", "_timer", "_waiter", "deadline", "headers")
 
     def __init__(self, session: Session, stream: int, headers: dict[str, str]) -> None:
         self._session, self._stream, self.headers = session, stream, headers
+        self._carried: dict[str, str] | None = None
         self._stopped = False
         self._room = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -101,8 +102,11 @@ class RequestContext:
     @property
     def carried(self) -> dict[str, str]:
         """The headers that calls made for this request take along."""
-        headers = self.headers
-        return {REQUEST_ID: self.request_id, **{name: headers[name] for name in TRACE if name in headers}}
+        if self._carried is None:
+            headers = self.headers
+            self._carried = {name: headers[name] for name in TRACE if name in headers}
+            self._carried[REQUEST_ID] = self.request_id
+        return self._carried
 
     def remaining(self) -> float | None:
         """The seconds that are left for the request; None if it may take for ever."""
@@ -137,8 +141,8 @@ class Server:
         self.port: int | None = None
         self.subject: str | None = None
         self._on_nats: NatsListener | None = None
-        self.tasks: set[asyncio.Task[None]] = set()
         self.sessions: set[Session] = set()
+        self.stopping: set[asyncio.Task[None]] = set()  # of requests that nobody waits for any more
         self.half_open = 0
         self._listening: list[asyncio.AbstractServer] = []
         self._accepted = 0
@@ -177,8 +181,13 @@ class Server:
     async def drain(self) -> None:
         """Refuses new requests, so that clients ask another instance, and waits until those in hand have ended."""
         self.draining = True
-        while self.tasks:
-            await asyncio.wait(self.tasks)
+        while tasks := self.tasks:
+            await asyncio.wait(tasks)
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """Of every request that is being answered."""
+        return self.stopping.union(*(session.tasks for session in self.sessions))
 
     async def close(self) -> None:
         """Stops listening, cancels what is running, and closes the connections."""
@@ -193,7 +202,7 @@ class Server:
         for session in sessions:
             session.stop_all()
             session.close()
-        if tasks := set(self.tasks):
+        if tasks := self.tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
         await wait_closed(sessions)
 
@@ -259,6 +268,10 @@ class Session(Frames):
         if self._transport is not None and not self.closed and not self._transport.is_closing():
             self._transport.resume_reading()
 
+    @property
+    def tasks(self) -> Iterable[asyncio.Task[None]]:
+        return (task for task, _ in self._open.values())
+
     def stop_all(self) -> None:
         for stream in list(self._open):
             self._stop(stream)
@@ -269,15 +282,13 @@ class Session(Frames):
             self._greet(kind, message)
         elif kind == OPEN:
             _, stream, path, args, kwargs, headers = message
-            if (
-                type(stream) is not int
-                or stream < 1
-                or stream in self._open
-                or list(map(type, message[3:])) != [list, dict, dict]
-            ):
+            if type(stream) is not int or stream < 1 or stream in self._open:
                 raise ValueError("a malformed request")
-            if headers and not all(type(text) is str for item in headers.items() for text in item):
-                raise ValueError("headers that are no text")
+            if type(args) is not list or type(kwargs) is not dict or type(headers) is not dict:
+                raise ValueError("a malformed request")
+            for name, text in headers.items():
+                if type(name) is not str or type(text) is not str:
+                    raise ValueError("headers that are no text")
             self._begin(stream, path, args, kwargs, headers)
         elif kind == CANCEL:
             self._stop(message[1])
@@ -347,19 +358,19 @@ class Session(Frames):
             self.send((ERROR, stream, to_wire(no_such_endpoint(path, known)), False))
         else:
             context = RequestContext(self, stream, headers)
-            if headers and (timeout := timeout_of(headers)) is not None:
+            if TIMEOUT in headers:
+                timeout = timeout_of(headers)
                 context.deadline = time.monotonic() + timeout
                 context._timer = self.loop.call_later(timeout, self._expire, stream, path)
-            task = self.loop.create_task(self._answer(stream, handler, args, kwargs, context))
-            self._open[stream] = task, context
-            server.tasks.add(task)
-            task.add_done_callback(server.tasks.discard)
+            self._open[stream] = self.loop.create_task(self._answer(stream, handler, args, kwargs, context)), context
 
     def _stop(self, stream: int) -> None:
         if entry := self._open.pop(stream, None):
             task, context = entry
             context._stopped = True
             task.cancel()
+            self.server.stopping.add(task)
+            task.add_done_callback(self.server.stopping.discard)
 
     def _expire(self, stream: int, path: str) -> None:
         if stream in self._open:

@@ -6,7 +6,7 @@ The same kind of object stands for a dependency inside a worker and for `deploym
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from dynamo_nb.errors import NoSuchEndpoint, nearest
@@ -15,39 +15,14 @@ from dynamo_nb.sdk.endpoint import Endpoint
 
 
 class Caller(Protocol):
-    """Begins a call of one endpoint with arguments that were already checked."""
+    """Begins a call of one endpoint with arguments that were already checked.
 
-    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call[Any]: ...
+    receive: makes the answer, or each item of a stream, what the caller gets; None if that is what travelled.
+    """
 
-
-class _Typed(Call[Any]):
-    """A call whose answers become what the endpoint's return annotation says."""
-
-    __slots__ = ("_call", "_endpoint")
-
-    def __init__(self, call: Call[Any], endpoint: Endpoint) -> None:
-        self._call, self._endpoint = call, endpoint
-
-    async def _answer(self) -> Any:
-        answer = await self._call
-        if self._endpoint.stream:
-            return [self._endpoint.receive(item) for item in answer]
-        return self._endpoint.receive(answer)
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self._answer().__await__()
-
-    async def _items(self) -> AsyncIterator[Any]:
-        items = aiter(self._call)
-        try:
-            async for item in items:
-                yield self._endpoint.receive(item)
-        finally:
-            if (close := getattr(items, "aclose", None)) is not None:
-                await close()
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self._items()
+    def __call__(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, receive: Callable[[Any], Any] | None
+    ) -> Call[Any]: ...
 
 
 class RemoteEndpoint:
@@ -57,13 +32,12 @@ class RemoteEndpoint:
         self._endpoint, self._call = endpoint, call
         self.__name__, self.__doc__ = endpoint.attribute, endpoint.function.__doc__
         self.__signature__ = endpoint.signature
-        self._typed = not endpoint.output.free
+        self._receive = None if endpoint.output.free else endpoint.receive
 
     def __call__(self, *args: Any, **kwargs: Any) -> Call[Any]:
         """Checks the arguments here, so that a mistake is shown where it was made, and calls a worker."""
         args, kwargs = self._endpoint.bind(args, kwargs)
-        call = self._call(args, kwargs)
-        return _Typed(call, self._endpoint) if self._typed else call
+        return self._call(args, kwargs, receive=self._receive)
 
     def __repr__(self) -> str:
         return f"<remote endpoint {self._endpoint.where}>"

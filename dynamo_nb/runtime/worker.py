@@ -19,8 +19,10 @@ from dynamo_nb.config.service_config import ServiceConfig
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
+from dynamo_nb.runtime.routing import POLICIES, Policy
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
 from dynamo_nb.sdk.context import dynamo_context, import_services
+from dynamo_nb.sdk.dependency import PolicyName, dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of
@@ -93,12 +95,13 @@ class Worker:
         cls: Any = definition.cls
         instance = cls.__new__(cls)
         for attribute, name in self.assignment.bindings.get(definition.name, {}).items():
-            instance.__dict__[attribute] = None if name is None else await self._connect(name)
+            policy = dependencies_of(cls)[attribute].policy
+            instance.__dict__[attribute] = None if name is None else await self._connect(name, policy)
         instance.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
         await run_hooks(instance, "start")
         return instance
 
-    async def _connect(self, name: str) -> Any:
+    async def _connect(self, name: str, policy: Any) -> Any:
         """What stands for a dependency: a client, or the object itself if the service is not `enabled`."""
         definition = load(self.assignment.targets[name])
         if not self.assignment.enabled.get(name, True):
@@ -106,7 +109,7 @@ class Worker:
             self._locals.append(made)
             return made
         assert self.runtime is not None
-        return await connect_service(self.runtime, definition)
+        return await connect_service(self.runtime, definition, policy)
 
     async def serve(self) -> str:
         """Registers the endpoints and opens the HTTP port; gives its URL, or "" if there is none."""
@@ -154,11 +157,17 @@ class Worker:
                 await self.runtime.close()
 
 
-async def connect_service(runtime: DistributedRuntime, definition: ServiceDefinition) -> ServiceClient:
+async def connect_service(
+    runtime: DistributedRuntime, definition: ServiceDefinition, policy: PolicyName | Policy | None = None
+) -> ServiceClient:
     """A client of a service that runs elsewhere, its connections shared with the runtime's other clients."""
     namespace, name = definition.cls.dynamo_address()  # type: ignore[attr-defined]
     component = runtime.namespace(namespace).component(name)
-    clients = {e.name: await component.endpoint(e.name).client() for e in definition.endpoints.values() if e.served}
+    clients = {
+        e.name: await component.endpoint(e.name).client(POLICIES[policy]() if isinstance(policy, str) else policy)
+        for e in definition.endpoints.values()
+        if e.served
+    }
 
     def call_of(endpoint: str) -> Caller:
         return clients[endpoint].call

@@ -9,9 +9,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
+from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Self, TypeVar
+
+from dynamo_nb.errors import DeadlineExceeded
 
 T = TypeVar("T")
 
@@ -82,6 +88,20 @@ class Pending(Awaitable[T]):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How a call is made, beside its arguments; see `Call.using`."""
+
+    timeout: float | None = None
+    key: str | None = None
+    instance_id: int | None = None
+    headers: Mapping[str, str] | None = None
+    policy: Any = None
+
+
+PLAIN = CallOptions()
+
+
 class Call(ABC, Generic[T]):
     """A call of an endpoint.
 
@@ -89,6 +109,20 @@ class Call(ABC, Generic[T]):
     the one answer as one item. `call.result(timeout)` does what `await` does, from code that cannot await.
     Leaving the loop early (`break`, or cancelling the task that awaits) stops the work at the other end.
     """
+
+    options: CallOptions = PLAIN
+
+    def using(self, **options: Any) -> Self:
+        """The same call, made in another way: `await self.backend.generate(text).using(timeout=2, key=session)`.
+
+        timeout: seconds for the whole answer, which otherwise ends with DeadlineExceeded, at the worker too.
+        key: what this call has in common with others that shall go to the same worker, such as a session's name.
+        instance_id: the worker's instance that shall answer, and no other. headers: text that travels along.
+        policy: chooses the worker instead of the dependency's own. In this process only the timeout means something.
+        """
+        other = copy(self)
+        other.options = replace(self.options, **options)
+        return other
 
     @abstractmethod
     def __await__(self) -> Generator[Any, None, T]: ...
@@ -120,25 +154,48 @@ class LocalCall(Call[T]):
         self._start, self._receive = start, receive
 
     async def _answer(self) -> Any:
-        started = self._start()
-        if hasattr(started, "__aiter__"):
-            return [self._receive(item) async for item in started]
-        return self._receive(await started if inspect.isawaitable(started) else started)
+        async with _in_time(self.options.timeout):
+            started = self._start()
+            if hasattr(started, "__aiter__"):
+                return [self._receive(item) async for item in started]
+            return self._receive(await started if inspect.isawaitable(started) else started)
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._answer().__await__()
 
     async def _items(self) -> AsyncIterator[Any]:
+        end = None if self.options.timeout is None else time.monotonic() + self.options.timeout
         started = self._start()
         if not hasattr(started, "__aiter__"):
-            yield self._receive(await started if inspect.isawaitable(started) else started)
+            async with _in_time(self.options.timeout):
+                answer = self._receive(await started if inspect.isawaitable(started) else started)
+            yield answer
             return
+        items = aiter(started)
         try:
-            async for item in started:
-                yield self._receive(item)
+            while True:
+                try:
+                    async with _in_time(None if end is None else end - time.monotonic()):
+                        item = self._receive(await anext(items))
+                except StopAsyncIteration:
+                    return
+                yield item
         finally:
             if hasattr(started, "aclose"):
                 await started.aclose()
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._items()
+
+
+@asynccontextmanager
+async def _in_time(seconds: float | None) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise  # the endpoint's own
+        raise DeadlineExceeded(
+            "the endpoint did not answer in the time that the call had", remedy="allow more time"
+        ) from None

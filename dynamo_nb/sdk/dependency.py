@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, cast, get_args, overload
 
-from dynamo_nb.errors import DefinitionError, DynamoError
+from dynamo_nb.errors import DefinitionError, DynamoError, nearest
 from dynamo_nb.sdk.interface import MARK, is_interface
 
 T = TypeVar("T")
+PolicyName = Literal["round_robin", "random", "least_loaded", "affinity"]
 
 
 class Dependency:
     """A declared edge. On an instance in a worker the attribute is a client of the service, or None if not linked.
 
-    target: the service or interface that was named; a string names a service that is defined later.
+    target: the service or interface that was named; a string names a service that is defined later. policy: chooses
+    among the service's workers.
     """
 
-    def __init__(self, target: type | str) -> None:
-        self.target = target
+    def __init__(self, target: type | str, policy: Any = None) -> None:
+        self.target, self.policy = target, policy
         self.attribute = ""
         self.owner = ""
 
@@ -52,26 +54,33 @@ class Dependency:
 
 
 @overload
-def depends(target: type[T]) -> T: ...
+def depends(target: type[T], *, policy: PolicyName | object | None = None) -> T: ...
 @overload
-def depends(target: str) -> Any: ...
-def depends(target: Any) -> Any:
+def depends(target: str, *, policy: PolicyName | object | None = None) -> Any: ...
+def depends(target: Any, *, policy: Any = None) -> Any:
     """Declares that a service calls another; `backend = depends(Backend)` stands in the class.
 
     target: a service, an AbstractService that a link will fill, or the name of a service that is defined later.
+    policy: which of the service's workers gets a call: "round_robin" (the default), "random", "least_loaded",
+    "affinity" (see `key` in `Call.using`), or an object with `pick(instances, request)`.
     To a type checker the attribute is an instance of the service, so that its endpoints complete and check.
 
-    Raises DefinitionError when the target is none of these.
+    Raises DefinitionError when the target or the policy is none of these.
     """
+    if not (policy is None or policy in get_args(PolicyName) or hasattr(policy, "pick")):
+        remedy = (
+            nearest(policy, get_args(PolicyName)) if isinstance(policy, str) else "give it pick(instances, request)"
+        )
+        raise DefinitionError(f"depends(policy={policy!r}): that is no policy", remedy=remedy)
     if isinstance(target, Dependency):
-        return Dependency(target.target)
+        return Dependency(target.target, policy or target.policy)
     if not isinstance(target, str) and not (
         isinstance(target, type) and (MARK in vars(target) or is_interface(target))
     ):
         shown = target.__name__ if isinstance(target, type) else repr(target)
         remedy = f"decorate {shown} with @service" if isinstance(target, type) else "give it a class made by @service"
         raise DefinitionError(f"depends({shown}): that is no service", remedy=remedy)
-    return cast("Any", Dependency(target))
+    return cast("Any", Dependency(target, policy))
 
 
 def dependencies_of(cls: type) -> dict[str, Dependency]:

@@ -12,7 +12,6 @@ from dynamo_nb.errors import DefinitionError, EndpointError, InvalidArgument
 from dynamo_nb.sdk.call import Call, LocalCall
 from dynamo_nb.sdk.values import Shape, hints_of
 
-
 _POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from dynamo_nb import api, dynamo_endpoint, service
-from dynamo_nb.errors import EndpointError, InvalidArgument
+from dynamo_nb import api, depends, dynamo_endpoint, service
+from dynamo_nb.errors import DeadlineExceeded, DefinitionError, EndpointError, InvalidArgument
 
 
 class Request(BaseModel):
@@ -49,6 +49,19 @@ class Backend:
     @dynamo_endpoint()
     async def one(self, text: str, *, times: int = 1) -> str:
         return text * times
+
+    @dynamo_endpoint()
+    async def never(self):
+        await asyncio.Event().wait()
+
+    @dynamo_endpoint()
+    async def one_and_never(self):
+        yield 1
+        await asyncio.Event().wait()
+
+    @dynamo_endpoint()
+    async def times_out(self):
+        raise TimeoutError
 
     @dynamo_endpoint()
     async def model(self, request: Request) -> Request:
@@ -285,3 +298,27 @@ def test_an_endpoint_has_the_functions_own_signature_and_docstring():
     assert Backend().words.__name__ == "words"
     assert repr(Backend().one) == "<endpoint Backend.one(text: str, *, times: int = 1) -> str>"
     assert Backend.words.__doc__ == "Gives the words one by one."
+
+
+async def test_a_call_in_this_process_may_take_as_long_as_it_says():
+    backend = Backend()
+    assert await backend.one("a").using(timeout=5) == "a"
+    with pytest.raises(DeadlineExceeded):
+        await backend.never().using(timeout=0.01)
+    items = aiter(backend.one_and_never().using(timeout=0.05))
+    assert await anext(items) == 1
+    with pytest.raises(DeadlineExceeded):
+        await anext(items)
+
+
+async def test_a_timeout_of_the_endpoints_own_is_not_the_calls():
+    with pytest.raises(TimeoutError) as caught:
+        await Backend().times_out().using(timeout=5)
+    assert not isinstance(caught.value, DeadlineExceeded)
+
+
+def test_a_policy_is_a_known_name_or_an_object_that_picks():
+    with pytest.raises(DefinitionError, match=r"did you mean 'round_robin'\?"):
+        depends(Backend, policy="round-robin")
+    with pytest.raises(DefinitionError, match="pick"):
+        depends(Backend, policy=3)

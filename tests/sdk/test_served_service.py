@@ -4,12 +4,13 @@ import inspect
 
 import pytest
 
-from dynamo_nb.errors import DynamoError, EndpointError, InvalidArgument, NoSuchEndpoint, StartError
+from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, InvalidArgument, NoSuchEndpoint, StartError
 from dynamo_nb.sdk.call import portal
 
 pytestmark = pytest.mark.slow
 
 GRAPH = """
+import asyncio
 import os
 
 from pydantic import BaseModel
@@ -41,6 +42,11 @@ class Backend:
     @dynamo_endpoint()
     async def pid(self) -> int:
         return os.getpid()
+
+    @dynamo_endpoint()
+    async def slow(self):
+        yield 1
+        await asyncio.Event().wait()
 
     @dynamo_endpoint()
     async def fails(self, fine: int):
@@ -116,6 +122,34 @@ class Frontend:
         return await self.backend.model({"txt": "a"})
 
 
+class First:
+    def pick(self, instances, request):
+        return min(instances, key=lambda instance: instance.instance_id)
+
+
+@service
+class Chooser:
+    first = depends(Backend, policy=First())
+    kept = depends(Backend, policy="affinity")
+    backend = depends(Backend)
+
+    @dynamo_endpoint()
+    async def pids(self) -> dict:
+        first = {await self.first.pid() for _ in range(4)}
+        kept = {await self.kept.pid().using(key="session") for _ in range(4)}
+        by_key = {await self.backend.pid().using(key="session") for _ in range(4)}
+        return {"first": len(first), "kept": len(kept), "by_key": len(by_key | kept)}
+
+    @dynamo_endpoint()
+    async def late(self) -> list:
+        got = []
+        try:
+            async for item in self.backend.slow().using(timeout=0.3):
+                got.append(item)
+        except TimeoutError as error:
+            return [*got, type(error).__name__]
+
+
 @service
 class Unused:
     frontend = depends(Frontend)
@@ -124,18 +158,24 @@ class Unused:
 Frontend.link(Backend)
 Frontend.link(Length)
 Frontend.link(Local)
+
+
+@service
+class Entry:
+    frontend = depends(Frontend)
+    chooser = depends(Chooser)
 """
 
 
 @pytest.fixture(scope="module")
 def deployment(module_project):
     module_project.write("graph.py", GRAPH)
-    with module_project.serve("graph:Frontend", args=["--Local.prefix=>"]).result() as deployment:
+    with module_project.serve("graph:Entry", args=["--Local.prefix=>"]).result() as deployment:
         yield deployment
 
 
 def test_only_what_is_linked_and_enabled_is_started(deployment):
-    assert set(deployment.spec.started) == {"Frontend", "Backend", "Length"}
+    assert set(deployment.spec.started) == {"Entry", "Chooser", "Frontend", "Backend", "Length"}
 
 
 def test_a_dependency_is_called_as_if_it_were_a_local_object(deployment):
@@ -184,6 +224,16 @@ def test_calls_take_turns_among_the_workers(deployment):
     assert len({deployment.Backend.pid().result(timeout=30) for _ in range(4)}) == 2
 
 
+def test_a_dependency_or_a_call_says_which_worker_it_wants(deployment):
+    assert deployment.Chooser.pids().result(timeout=30) == {"first": 1, "kept": 1, "by_key": 1}
+
+
+def test_a_call_says_how_long_it_may_take(deployment):
+    assert deployment.Chooser.late().result(timeout=30) == [1, "DeadlineExceeded"]
+    with pytest.raises(DeadlineExceeded):
+        deployment.Backend.slow().using(timeout=0.3).result(timeout=30)
+
+
 def test_a_wrong_argument_does_not_leave_the_caller(deployment):
     with pytest.raises(InvalidArgument, match=r"Backend\.model: the argument 'message' does not fit: Field required"):
         deployment.Backend.model({"txt": "a"})
@@ -220,7 +270,7 @@ def test_the_context_of_a_worker(deployment):
     assert context["namespace"] == "n"
     assert context["worker_id"].startswith("Backend.")
     assert context["runtime"] == "DistributedRuntime"
-    assert context["endpoints"] == ["model", "words", "pid", "fails", "context", "missing_context"]
+    assert context["endpoints"] == ["model", "words", "pid", "slow", "fails", "context", "missing_context"]
     assert isinstance(context["instance_id"], int)
     with pytest.raises(DynamoError, match=r"dynamo_context\['nothing'\] is not set[\s\S]*this worker"):
         deployment.Backend.missing_context().result(timeout=30)
