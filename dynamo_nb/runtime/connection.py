@@ -7,13 +7,15 @@ inbox and wakes the one reader, if it waits.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from dynamo_nb.errors import DynamoError, InvalidArgument, ProtocolError, WorkerLost, from_wire
+from dynamo_nb.runtime.access import Plane
 from dynamo_nb.runtime.breaker import Breaker
 from dynamo_nb.runtime.discovery import HOST_ID, Instance
 from dynamo_nb.runtime.frames import (
@@ -43,8 +45,6 @@ from dynamo_nb.runtime.handshake import (
     proof,
     proves,
 )
-
-Plane = Literal["direct", "nats"]
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for a TCP connection; a host that is gone answers nothing
 
@@ -313,11 +313,13 @@ class Connections:
     """The connections of one process: at most one to each worker, made when first needed.
 
     lost: called with the instance whose connection has ended. plane: "direct" (a Unix socket or TCP, NATS where the
-    worker has neither) or "nats".
+    worker has neither) or "nats". tls: of TCP connections.
     """
 
-    def __init__(self, key: bytes | None, plane: Plane, lost: Callable[[Instance], None]) -> None:
-        self._key, self._plane, self._lost = key, plane, lost
+    def __init__(
+        self, key: bytes | None, plane: Plane, tls: ssl.SSLContext | None, lost: Callable[[Instance], None]
+    ) -> None:
+        self._key, self._plane, self._tls, self._lost = key, plane, tls, lost
         self.nats: Any = None
         self.breaker = Breaker()
         self._open: dict[int, Connection] = {}
@@ -364,8 +366,15 @@ class Connections:
         if direct and instance.socket and instance.host_id == HOST_ID and Path(instance.socket).exists():
             _, connection = await loop.create_unix_connection(make, instance.socket)
         elif direct and instance.host and instance.port:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                transport, connection = await loop.create_connection(make, instance.host, instance.port)
+            if instance.tls != (self._tls is not None):
+                raise Refused(_no_tls(instance, "one end encrypts, the other does not"))
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    transport, connection = await loop.create_connection(
+                        make, instance.host, instance.port, ssl=self._tls
+                    )
+            except ssl.SSLError as error:
+                raise Refused(_no_tls(instance, str(error))) from error
             keep_alive(transport)
         elif instance.subject:
             from dynamo_nb.runtime import nats_plane
@@ -388,3 +397,11 @@ class Connections:
         for connection in connections:
             connection.close()
         await wait_closed(connections)
+
+
+def _no_tls(instance: Instance, why: str) -> ProtocolError:
+    return ProtocolError(
+        f"no encrypted connection to worker {instance.worker_id} of {instance.address}: {why}",
+        where=f"{instance.host}:{instance.port}",
+        remedy="give both ends certificates of the same authority (`tls`)",
+    )

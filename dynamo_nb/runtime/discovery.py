@@ -45,8 +45,10 @@ HOST_ID: Final = _host_id()
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's registration of one component's endpoints.
 
-    info: plain data for each endpoint, for whoever reads it. once: the endpoints that must not get one request twice.
-    socket: path of its Unix socket, for clients with the same host_id. subject: where it takes connections over NATS.
+    info: the JSON schemas of each endpoint (`input`, `output`), or other plain data. capacity: what the worker has to
+    serve with (`gpus`, `cpu`, `memory`). once: the endpoints that must not get one request twice.
+    tls: whether its TCP port is encrypted. socket: path of its Unix socket, for clients with the same host_id.
+    subject: where it takes connections over NATS.
     lease: seconds of silence after which it counts as gone.
     """
 
@@ -60,10 +62,12 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     socket: str | None = None
     host: str | None = None
     port: int | None = None
+    tls: bool = False
     subject: str | None = None
     graph: str = ""
     version: str = ""
     info: dict[str, Any] = {}
+    capacity: dict[str, Any] = {}
     once: tuple[str, ...] = ()
 
     @property

@@ -11,15 +11,15 @@ import asyncio
 import inspect
 import secrets
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from dynamo_nb.errors import ConnectError, DefinitionError
+from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.client import Client
-from dynamo_nb.runtime.connection import Connections, Plane
+from dynamo_nb.runtime.connection import Connections
 from dynamo_nb.runtime.discovery import RECONNECT_WAIT, Directory, Instance, Registration
 from dynamo_nb.runtime.handshake import key_of
 from dynamo_nb.runtime.routing import Policy
@@ -32,21 +32,12 @@ PING_INTERVAL: Final = 10  # seconds; nats-py takes two that are not answered fo
 ANY_ADDRESS: Final = ("0.0.0.0", "::", "")  # noqa: S104
 
 
-def hide_credential(url: str) -> str:
-    """The URL, or the list of URLs, without user, password or token."""
-    return ",".join(f"{p.scheme}://{p.netloc.rpartition('@')[2]}" for p in map(urlsplit, url.split(",")))
-
-
-async def connect_nats(
-    url: str,
-    reconnected: Callable[[], Awaitable[None]],
-    credentials: Path | None = None,
-    tls: ssl.SSLContext | None = None,
-) -> Any:
+async def connect_nats(access: Access, reconnected: Callable[[], Awaitable[None]]) -> Any:
     """A client of NATS that reconnects for ever. Raises ConnectError when none of the servers answers in time."""
     from nats.aio.client import Client as Nats
 
-    servers = [server.strip() for server in url.split(",")]
+    tls = access.for_nats()
+    servers = [server.strip() for server in access.nats_url.split(",")]
     errors: list[Exception] = []
     inconclusive: list[Exception] = []
     all_failed = asyncio.get_running_loop().create_future()
@@ -75,7 +66,7 @@ async def connect_nats(
             reconnect_time_wait=RECONNECT_WAIT,
             connect_timeout=CONNECT_TIMEOUT,
             ping_interval=PING_INTERVAL,
-            user_credentials=str(credentials) if credentials is not None else None,
+            user_credentials=access.nats_credentials or None,
             tls=tls,
         )
     )
@@ -96,8 +87,8 @@ async def connect_nats(
     reasons = [str(error) or type(error).__name__ for error in [*inconclusive, *errors]]
     reason = reasons[-1] if reasons else f"no answer within {CONNECT_TIMEOUT:g} s"
     raise ConnectError(
-        f"NATS at {hide_credential(url)} does not answer: {reason}",
-        where=hide_credential(url),
+        f"NATS at {access.nats_address} does not answer: {reason}",
+        where=access.nats_address,
         remedy="check the URL (--nats, NATS_SERVER) and its credential, and that the server is up",
     )
 
@@ -114,32 +105,21 @@ def reachable_address(nats_url: str) -> str:
 class DistributedRuntime:
     """One process's connections: to NATS, to the workers that it calls, and from those who call it."""
 
-    def __init__(
-        self,
-        nats_url: str,
-        socket_dir: Path | None,
-        host: str | None,
-        lease: float,
-        worker_id: str,
-        secret: str | bytes | None,
-        plane: Plane,
-    ) -> None:
+    def __init__(self, access: Access, socket_dir: Path | None, host: str | None, lease: float, worker_id: str) -> None:
         self.loop = asyncio.get_running_loop()
         self.instance_id = secrets.randbits(48)  # also a number in JSON readers that have only doubles
         self.worker_id = worker_id or f"{self.instance_id:x}"
         self.lease = lease
         self.graph = self.version = ""
+        self.capacity: dict[str, Any] = {}
         self.nats: Any = None
         self.closed = asyncio.Event()
         self.registering = asyncio.Lock()
-        key = key_of(secret, nats_url)
-        self.server = Server(self.instance_id, self.worker_id, key)
+        key = key_of(access.shared_secret)
+        self.server = Server(self.instance_id, self.worker_id, key, access.for_workers())
         self.directory: Directory
-        self.connections = Connections(key, plane, self._lost)
-        self._secret, self._plane = secret, plane
-        self._nats_url, self._socket_dir, self._host = nats_url, socket_dir, host
-        self._credentials: Path | None = None
-        self._tls: ssl.SSLContext | None = None
+        self.connections = Connections(key, access.plane, access.for_callers(), self._lost)
+        self.access, self._socket_dir, self._host = access, socket_dir, host
         self._advertised: str | None = None
         self._listening: asyncio.Task[None] | None = None
         self._twin: asyncio.Task[DistributedRuntime] | None = None
@@ -154,26 +134,20 @@ class DistributedRuntime:
         lease: float = 3.0,
         graph: str = "",
         version: str = "",
+        capacity: Mapping[str, Any] | None = None,
         worker_id: str = "",
-        secret: str | bytes | None = None,
-        plane: Plane = "direct",
-        credentials: Path | None = None,
-        tls: ssl.SSLContext | None = None,
+        **access: Any,
     ) -> DistributedRuntime:
         """Connects to NATS, with JetStream enabled; of a cluster several servers, separated by commas.
 
         socket_dir: where this process, if it serves, makes its Unix socket. host: the address on which it listens for
         TCP; with neither it listens on the loopback. lease: seconds of silence after which its instances count as
-        gone. graph, version: written beside its instances. secret: what both ends of a TCP connection must know; the
-        token in the URL of NATS if not given, nothing if there is none. plane: "nats" carries requests
-        over NATS, to and from this process, where no direct connection can be made. credentials: a `.creds` file for
-        NATS. tls: for a NATS that shows a certificate the system does not know, or wants one. Raises ConnectError
-        within 5 s.
+        gone. graph, version, capacity: written beside its instances. access: the other fields of `Access`. Raises
+        ConnectError within 5 s.
         """
-        runtime = cls(nats_url, socket_dir, host, lease, worker_id, secret, plane)
-        runtime.graph, runtime.version = graph, version
-        runtime.nats = await connect_nats(nats_url, runtime._reconnected, credentials, tls)
-        runtime._credentials, runtime._tls = credentials, tls
+        runtime = cls(Access(nats_url, **access), socket_dir, host, lease, worker_id)
+        runtime.graph, runtime.version, runtime.capacity = graph, version, dict(capacity or {})
+        runtime.nats = await connect_nats(runtime.access, runtime._reconnected)
         runtime.connections.nats = runtime.nats
         runtime.directory = Directory(runtime.nats, lease)
         return runtime
@@ -181,7 +155,7 @@ class DistributedRuntime:
     @property
     def nats_address(self) -> str:
         """The URL of NATS without its credential."""
-        return hide_credential(self._nats_url)
+        return self.access.nats_address
 
     def namespace(self, name: str) -> Namespace:
         return Namespace(self, name)
@@ -203,12 +177,12 @@ class DistributedRuntime:
         await asyncio.shield(self._listening)
 
     async def _listen(self) -> None:
-        if self._plane == "nats":
+        if self.access.plane == "nats":
             await self.server.start_on_nats(self.nats, self.lease)
             return
         host = self._host if self._host is not None or self._socket_dir is not None else "127.0.0.1"
         await self.server.start(self._socket_dir, host)
-        self._advertised = reachable_address(self._nats_url) if host in ANY_ADDRESS else host
+        self._advertised = reachable_address(self.access.nats_url) if host in ANY_ADDRESS else host
 
     def instance(
         self,
@@ -231,9 +205,11 @@ class DistributedRuntime:
             socket=self.server.socket,
             host=self._advertised,
             port=self.server.port,
+            tls=bool(self.access.tls),
             subject=self.server.subject,
             graph=self.graph,
             version=self.version,
+            capacity=self.capacity,
         )
 
     async def on_portal(self) -> DistributedRuntime:
@@ -241,9 +217,7 @@ class DistributedRuntime:
         if self.loop is portal.loop:
             return self
         if self._twin is None:
-            self._twin = asyncio.create_task(
-                DistributedRuntime.connect(self._nats_url, lease=self.lease, secret=self._secret, plane=self._plane)
-            )
+            self._twin = asyncio.create_task(DistributedRuntime.connect(**vars(self.access), lease=self.lease))
         twin = self._twin
         try:
             return await asyncio.shield(twin)

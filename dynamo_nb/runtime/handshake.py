@@ -7,7 +7,8 @@ other has just drawn, so that nothing overheard can be used again:
     worker   HELLO  version, nonce, proof
     caller   HELLO  proof
 
-It keeps strangers out; it does not encrypt. Where others can listen or interfere, the network itself must be private.
+It keeps strangers out; it does not encrypt. Where others can listen or interfere, give the deployment TLS as well
+(`Access.tls`), or a network of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from asyncio import BaseTransport
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from dynamo_nb.errors import StartError
 
@@ -32,15 +32,10 @@ CALLER: Final = b"caller"
 WORKER: Final = b"worker"
 
 
-def key_of(secret: str | bytes | None, nats_url: str) -> bytes | None:
-    """The key for proofs; without a secret, that of the token in the URL of NATS, which all who use it share."""
-    if secret is None:
-        parts = urlsplit(nats_url.split(",", maxsplit=1)[0])
-        secret = parts.username if parts.username and parts.password is None else None
-    if not secret:
-        return None
+def key_of(secret: str) -> bytes | None:
+    """The key for proofs; None without a secret."""
     # Of its own, so that a proof shows nothing about a token that is used elsewhere too.
-    return hmac.digest(secret.encode() if isinstance(secret, str) else secret, b"dynamo_nb request plane", "sha256")
+    return hmac.digest(secret.encode(), b"dynamo_nb request plane", "sha256") if secret else None
 
 
 def new_nonce() -> bytes:

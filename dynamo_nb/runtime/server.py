@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import ssl
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -133,8 +134,9 @@ class RequestContext:
 class Server:
     """Where a worker listens, and the handlers that it has, by path `namespace/component/endpoint`."""
 
-    def __init__(self, instance_id: int, worker_id: str, key: bytes | None) -> None:
+    def __init__(self, instance_id: int, worker_id: str, key: bytes | None, tls: ssl.SSLContext | None = None) -> None:
         self.instance_id, self.worker_id, self.key = instance_id, worker_id, key
+        self._tls = tls
         self.handlers: dict[str, Handler] = {}
         self.draining = False
         self.socket: str | None = None
@@ -170,7 +172,8 @@ class Server:
             self._listening.append(await loop.create_unix_server(self._session, path))
             self.socket = path
         if host is not None:
-            server = await loop.create_server(self._session, host, 0)
+            patience = HANDSHAKE_TIMEOUT if self._tls is not None else None
+            server = await loop.create_server(self._session, host, 0, ssl=self._tls, ssl_handshake_timeout=patience)
             self._listening.append(server)
             self.port = server.sockets[0].getsockname()[1]
 

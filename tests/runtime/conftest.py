@@ -6,8 +6,10 @@ import uuid
 from pathlib import Path
 
 import pytest
+import trustme
 
 from dynamo_nb.runtime import DistributedRuntime, NatsServer
+from dynamo_nb.runtime.access import CA, CERTIFICATE, KEY
 
 WORKER = Path(__file__).parent / "echo_worker.py"
 
@@ -40,10 +42,38 @@ async def connect(nats_url):
         await runtime.close()
 
 
-@pytest.fixture(params=["unix", "tcp", "nats"])
+@pytest.fixture(scope="session")
+def new_certificates(tmp_path_factory):
+    """Makes a TLS folder with a certificate for the loopback, of an authority of its own."""
+
+    def make():
+        authority, folder = trustme.CA(), tmp_path_factory.mktemp("tls")
+        own = authority.issue_cert("127.0.0.1", "localhost")
+        authority.cert_pem.write_to_path(folder / CA)
+        own.cert_chain_pems[0].write_to_path(folder / CERTIFICATE)
+        own.private_key_pem.write_to_path(folder / KEY)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def certificates(new_certificates):
+    return new_certificates()
+
+
+@pytest.fixture(params=["unix", "tcp", "tls", "nats"])
 def plane_options(request, tmp_path):
     """What makes a runtime serve, and call, over one of the planes."""
+    if request.param == "tls":
+        return {"tls": str(request.getfixturevalue("certificates")), "host": "127.0.0.1"}
     return {"unix": {"socket_dir": tmp_path}, "tcp": {"host": "127.0.0.1"}, "nats": {"plane": "nats"}}[request.param]
+
+
+@pytest.fixture
+def caller_options(plane_options):
+    """What makes a runtime call over that plane; it needs no more than the same TLS."""
+    return {name: plane_options[name] for name in plane_options if name == "tls"}
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ async def refill(args, kwargs, context):
         yield {"array": array, "number": number}
 
 
-async def exchange(nats_url, space, options):
+async def exchange(nats_url, space, options, caller_options):
     server = await DistributedRuntime.connect(nats_url, **options)
-    runtime = await DistributedRuntime.connect(nats_url)
+    runtime = await DistributedRuntime.connect(nats_url, **caller_options)
     try:
         await server.namespace(space).component("C").serve({"echo": echo, "refill": refill})
         client = await runtime.namespace(space).component("C").endpoint("echo").client()
@@ -49,9 +49,9 @@ async def exchange(nats_url, space, options):
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_arrays_of_any_size_arrive_whole(loop, plane_options, nats_url, space):
+def test_arrays_of_any_size_arrive_whole(loop, plane_options, caller_options, nats_url, space):
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(exchange(nats_url, space, plane_options))
+        runner.run(exchange(nats_url, space, plane_options, caller_options))
 
 
 async def test_a_large_frame_cut_short_ends_the_request(connect, space, tmp_path):

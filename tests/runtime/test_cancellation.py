@@ -41,8 +41,8 @@ class Service:
 
 
 @pytest.fixture
-async def served(plane_options, connect, space):
-    service, server, runtime = Service(), await connect(**plane_options), await connect()
+async def served(plane_options, caller_options, connect, space):
+    service, server, runtime = Service(), await connect(**plane_options), await connect(**caller_options)
     handlers = {"wait": service.wait, "stream": service.stream, "release": service.release}
     await server.namespace(space).component("C").serve(handlers)
 

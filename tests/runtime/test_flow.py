@@ -23,9 +23,9 @@ class Service:
 
 
 @pytest.fixture
-async def served(plane_options, connect, space):
+async def served(plane_options, caller_options, connect, space):
     service = Service()
-    server, runtime = await connect(**plane_options), await connect()
+    server, runtime = await connect(**plane_options), await connect(**caller_options)
     await server.namespace(space).component("C").serve({"stream": service.stream})
     service.client = await runtime.namespace(space).component("C").endpoint("stream").client()
     return service

@@ -4,8 +4,9 @@ import os
 import msgspec
 import pytest
 
-from dynamo_nb.errors import NoInstances, ProtocolError, StartError
+from dynamo_nb.errors import DeploymentError, NoInstances, ProtocolError, StartError
 from dynamo_nb.runtime import server as server_module
+from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.frames import CANCEL, HELLO, OPEN, VERSION
 from dynamo_nb.runtime.handshake import CALLER, NONCE, WORKER, key_of, proof
 
@@ -49,7 +50,7 @@ async def ended(reader):
         return True
 
 
-@pytest.mark.parametrize("secret", ["of this deployment", b"\x00\xff", None])
+@pytest.mark.parametrize("secret", ["of this deployment", "\x00ÿ", None])
 async def test_both_ends_with_the_secret_talk(serve, call, secret):
     await serve(secret=secret)
     assert await call(secret=secret) == "answered"
@@ -77,9 +78,11 @@ async def test_a_worker_without_the_secret_gets_no_request(serve, call):
 
 
 def test_the_key_is_the_secrets_or_that_of_the_token_of_nats():
-    assert key_of(None, "nats://token@host:1") == key_of("token", "nats://host:1") == key_of(b"token", "")
-    assert key_of(None, "nats://host:1") is key_of(None, "nats://user:password@host:1") is key_of("", "") is None
-    assert key_of("other", "nats://token@host:1") == key_of("other", "")
+    assert Access("nats://token@host:1").shared_secret == "token"
+    assert Access("nats://host:1").shared_secret == Access("nats://user:password@host:1").shared_secret == ""
+    assert Access("nats://token@host:1", secret="other").shared_secret == "other"
+    assert Access("nats://token@host:1", secret="").shared_secret == ""
+    assert key_of("") is None
 
 
 async def hello(runtime):
@@ -87,13 +90,13 @@ async def hello(runtime):
     nonce = os.urandom(NONCE)
     writer.write(pack((HELLO, 0, VERSION, nonce)))
     _, _, _, theirs, shown = await unpack(reader)
-    assert shown == proof(key_of("one", ""), WORKER, runtime.instance_id, nonce, theirs)
+    assert shown == proof(key_of("one"), WORKER, runtime.instance_id, nonce, theirs)
     return reader, writer, nonce, theirs, shown
 
 
 @pytest.mark.parametrize("kind", ["nothing", "random", "the worker's", "an older one", "another role's"])
 async def test_without_the_right_proof_nothing_is_done(serve, kind, caplog):
-    runtime, key = await serve(secret="one"), key_of("one", "")
+    runtime, key = await serve(secret="one"), key_of("one")
     reader, writer, nonce, theirs, shown = await hello(runtime)
     wrong = {
         "nothing": None,
@@ -145,7 +148,7 @@ async def test_connections_are_counted(serve, call, monkeypatch, caplog):
     writer.close()
     assert len(caplog.records) == 1
     for reader, writer, nonce, theirs, _ in held:
-        writer.write(pack((HELLO, 0, proof(key_of("one", ""), CALLER, runtime.instance_id, nonce, theirs))))
+        writer.write(pack((HELLO, 0, proof(key_of("one"), CALLER, runtime.instance_id, nonce, theirs))))
         writer.write(pack((OPEN, 1, next(iter(runtime.server.handlers)), [], {}, {})))
         assert (await unpack(reader))[2] == "answered"
     assert await call(secret="one") == "answered"
@@ -183,3 +186,47 @@ async def test_a_caller_that_does_not_read_is_not_asked_for_more(serve, tmp_path
     assert not session._transport.is_reading()
     writer.transport.abort()
     await session.gone
+
+
+async def test_a_caller_without_a_certificate_of_the_authority_is_not_answered(
+    serve, call, certificates, new_certificates
+):
+    worker = await serve(tls=str(certificates), host="127.0.0.1")
+    assert await call(tls=str(certificates)) == "answered"
+    with pytest.raises(ProtocolError, match="no encrypted connection"):
+        await call(tls=str(new_certificates()))
+    with pytest.raises(ProtocolError, match="one end encrypts, the other does not"):
+        await call()
+    assert not worker.server.tasks
+
+
+async def test_what_is_no_tls_gets_nothing_from_an_encrypted_worker(serve, certificates):
+    worker = await serve(tls=str(certificates), host="127.0.0.1")
+    reader, writer = await asyncio.open_connection("127.0.0.1", worker.server.port)
+    writer.write(pack((HELLO, 0, VERSION, b"n" * NONCE)))
+    async with asyncio.timeout(10):
+        assert len(await reader.read()) < 64  # an alert at most
+    writer.close()
+
+
+def test_access_is_taken_from_the_environment_where_nothing_is_given(monkeypatch, certificates):
+    for name, value in {"NATS_SERVER": "nats://a:1", "DYNAMO_SECRET": "s", "DYNAMO_PLANE": "nats"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DYNAMO_TLS", str(certificates))
+    assert Access.of() == Access("nats://a:1", secret="s", plane="nats", tls=str(certificates))
+    assert Access.of(nats_url="nats://b:1", plane="direct").nats_url == "nats://b:1"
+    assert "'s'" not in repr(Access.of())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"plane": "carrier"}, "there is no plane 'carrier'"),
+        ({"tls": "/nowhere"}, "the TLS files in /nowhere cannot be used"),
+        ({"nats_tls": "/nowhere"}, "the TLS files in /nowhere cannot be used"),
+        ({"nats_credentials": "/nowhere/a.creds"}, "the credentials of NATS are no file: /nowhere/a.creds"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_anything_is_started(given, said):
+    with pytest.raises(DeploymentError, match=said):
+        Access.of(**given)

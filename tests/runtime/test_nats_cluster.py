@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import ssl
 import subprocess
 
 import pytest
@@ -160,27 +159,11 @@ async def test_credentials_open_a_server_that_asks_for_them(servers, tmp_path, s
     assert "wrong" not in str(caught.value)
 
 
-async def test_tls(servers, tmp_path, space):
+async def test_tls(servers, tmp_path, certificates, space):
     [port] = free_ports(1)
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(  # noqa: ASYNC221
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    servers(
-        Server(
-            tmp_path,
-            "s",
-            port,
-            f"tls {{ cert_file: {json.dumps(str(certificate))}, key_file: {json.dumps(str(key))} }}\n",
-        )
-    )
-    context = ssl.create_default_context(cafile=certificate)
-    runtime = await connected(f"tls://127.0.0.1:{port}", tls=context)
+    files = {f"{name}_file": str(certificates / file) for name, file in (("cert", "tls.crt"), ("key", "tls.key"))}
+    servers(Server(tmp_path, "s", port, f"tls {json.dumps(files)}\n"))
+    runtime = await connected(f"tls://127.0.0.1:{port}", nats_tls=str(certificates))
     await registered(runtime, space, {"answer": answer})
     client = await runtime.namespace(space).component("C").endpoint("answer").client()
     assert await client.call() == "answered"

@@ -77,11 +77,11 @@ HANDLERS = {
 
 
 @pytest.fixture
-async def plane(plane_options, connect, space):
+async def plane(plane_options, caller_options, connect, space):
     """A runtime that serves HANDLERS, and a function that gives another runtime's client of one of them."""
     server = await connect(**plane_options)
     await server.namespace(space).component("C").serve(HANDLERS, {"add": {"doc": "adds"}})
-    runtime = await connect(plane=plane_options.get("plane", "direct"))
+    runtime = await connect(plane=plane_options.get("plane", "direct"), **caller_options)
 
     async def client(name):
         return await runtime.namespace(space).component("C").endpoint(name).client()
@@ -96,7 +96,7 @@ async def test_a_call_gives_the_answer(plane):
     [instance] = client.instances
     assert instance.info == {"add": {"doc": "adds"}}
     assert bool(instance.socket) == (plane.kind == "socket_dir")
-    assert bool(instance.port) == (plane.kind == "host")
+    assert bool(instance.port) == (plane.kind in {"host", "tls"})
     assert bool(instance.subject) == (plane.kind == "plane")
 
 
@@ -247,7 +247,7 @@ async def test_result_works_while_its_own_loop_is_blocked(plane):
         # The server's loop is this test's, so the call needs a worker on another one.
         from dynamo_nb.runtime import DistributedRuntime
 
-        runtime = await DistributedRuntime.connect(plane.server._nats_url, plane=plane.server._plane)
+        runtime = await DistributedRuntime.connect(**vars(plane.server.access))
         await runtime.namespace("blocked").component(plane.server.worker_id).serve({"add": add})
         ready.set()
         await asyncio.to_thread(release.wait)
