@@ -108,7 +108,15 @@ def serve(
     host: Annotated[str | None, typer.Option(help="address of HTTP endpoints [DYNAMO_HOST, 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="first HTTP port, 0 for a free one [DYNAMO_PORT, 8000]")] = None,
     nats: Annotated[str | None, typer.Option(help="URL of a NATS server [NATS_SERVER, else one of its own]")] = None,
-    worker_host: Annotated[str | None, typer.Option(help="address on which other machines can call workers")] = None,
+    nats_credentials: Annotated[str | None, typer.Option(help="a .creds file for it [NATS_CREDS]")] = None,
+    nats_tls: Annotated[str | None, typer.Option(help="a folder with its ca.crt [NATS_TLS]")] = None,
+    worker_host: Annotated[
+        str | None, typer.Option(help="address on which other machines can call workers; they must know DYNAMO_SECRET")
+    ] = None,
+    tls: Annotated[
+        str | None, typer.Option(help="a folder with ca.crt, tls.crt, tls.key, to encrypt those calls [DYNAMO_TLS]")
+    ] = None,
+    plane: Annotated[str | None, typer.Option(help="nats: calls go over NATS [DYNAMO_PLANE, direct]")] = None,
     namespace: NamespaceOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="return, and leave it running")] = False,
     kernels: Annotated[bool, typer.Option("--kernels/--no-kernels", help="workers are Jupyter kernels")] = True,
@@ -118,13 +126,15 @@ def serve(
     from dataclasses import replace
 
     from dynamo_nb.deployment import serving_options
+    from dynamo_nb.runtime.access import Access
 
     console = _console(context)
     recipe = replace(console.recipe(target, file or [], working_dir, namespace), only=service_name)
     if dry_run:
         console.show(_dry_run(recipe.plan()))
         return None
-    options = serving_options(nats=nats, host=worker_host, http_host=host, http_port=port, kernels=kernels, grace=grace)
+    access = Access.of(nats_url=nats, nats_credentials=nats_credentials, nats_tls=nats_tls, plane=plane, tls=tls)
+    options = serving_options(access, host=worker_host, http_host=host, http_port=port, kernels=kernels, grace=grace)
     return console.serve(recipe, options, detach)
 
 

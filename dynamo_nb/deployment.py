@@ -28,6 +28,7 @@ from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
 from dynamo_nb.program import Program, live
+from dynamo_nb.runtime.access import Access, Plane
 from dynamo_nb.runtime.client import Client, RemoteCall
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
@@ -118,7 +119,12 @@ def serve(
     name: str = "",
     namespace: str | None = None,
     nats: str | None = None,
+    nats_credentials: str | Path | None = None,
+    nats_tls: str | Path | None = None,
     host: str | None = None,
+    secret: str | None = None,
+    tls: str | Path | None = None,
+    plane: Plane | None = None,
     http_host: str | None = None,
     http_port: int | None = None,
     detach: bool = False,
@@ -131,7 +137,11 @@ def serve(
     configs: YAML files and mappings (dotted keys nest), a later one over an earlier one.
     name: of the deployment (default: the entry's). namespace: moves the whole graph there.
     nats: URL of a NATS server with JetStream (default: NATS_SERVER, else one of its own).
+    nats_credentials: a `.creds` file (NATS_CREDS). nats_tls: a folder with its ca.crt (NATS_TLS).
     host: address on which workers accept calls from other machines (default: this machine only).
+    secret: what those must know (DYNAMO_SECRET; default: the token in the URL of NATS).
+    tls: a folder with ca.crt, tls.crt and tls.key, to encrypt calls between machines (DYNAMO_TLS).
+    plane: "nats" where no direct connection can be made (DYNAMO_PLANE; default: "direct").
     http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000; 0: a free port).
     detach: outlives this process. kernels: workers are Jupyter kernels that one can look into.
     grace: seconds that a worker has to finish the requests it holds before it is stopped.
@@ -156,9 +166,10 @@ def serve(
         cells = in_notebook.config_layers() if in_notebook is not None else []
         return layers_of([*cells, *configs], where=where)
 
-    options = serving_options(
-        nats=nats, host=host, http_host=http_host, http_port=http_port, kernels=kernels, grace=grace
+    access = Access.of(
+        nats_url=nats, nats_credentials=nats_credentials, nats_tls=nats_tls, secret=secret, plane=plane, tls=tls
     )
+    options = serving_options(access, host=host, http_host=http_host, http_port=http_port, kernels=kernels, grace=grace)
     recipe = Recipe(program, layers, namespace)
     return Pending(lambda: on_portal(lambda: start(recipe, options, detach=detach, notebook=in_notebook)))
 
@@ -190,17 +201,17 @@ def notebook_state(space: Mapping[str, Any]) -> Notebook | None:
 
 
 def serving_options(
+    access: Access,
     *,
-    nats: str | None,
-    host: str | None,
-    http_host: str | None,
-    http_port: int | None,
-    kernels: bool,
+    host: str | None = None,
+    http_host: str | None = None,
+    http_port: int | None = None,
+    kernels: bool = True,
     grace: float = DRAIN_GRACE,
 ) -> dict[str, Any]:
     """Options of the supervisor, from what was given or the environment."""
     return {
-        "nats_url": nats or os.environ.get("NATS_SERVER"),
+        "access": access,
         "host": host,
         "http_host": http_host or os.environ.get("DYNAMO_HOST") or DEFAULT_HOST,
         "http_port": int(os.environ.get("DYNAMO_PORT") or DEFAULT_PORT) if http_port is None else http_port,
@@ -523,7 +534,7 @@ class Deployment:
         loop = asyncio.get_running_loop()
         connecting = self._runtimes.get(loop)
         if connecting is None:
-            connecting = asyncio.create_task(DistributedRuntime.connect(self.state["nats_url"]))
+            connecting = asyncio.create_task(DistributedRuntime.connect(**self.state["access"]))
             self._runtimes[loop] = connecting
         try:
             return await asyncio.shield(connecting)

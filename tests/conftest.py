@@ -7,9 +7,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import trustme
 
 from dynamo_nb.deployment import Recipe, layers_of, on_portal, serving_options, start
 from dynamo_nb.program import find
+from dynamo_nb.runtime.access import CA, CERTIFICATE, KEY, Access
 from dynamo_nb.sdk.call import Pending
 
 
@@ -70,7 +72,8 @@ class Project:
 
     def serve(self, target, *files, args=(), namespace=None, nats=None, http_port=0, kernels=False, **options):
         recipe = self.recipe(target, *files, args=args, namespace=namespace)
-        options = serving_options(nats=nats, host=None, http_host=None, http_port=http_port, kernels=kernels, **options)
+        access = Access.of(nats_url=nats, **{n: options.pop(n) for n in ("secret", "plane", "tls") if n in options})
+        options = serving_options(access, http_port=http_port, kernels=kernels, **options)
         return Pending(lambda: on_portal(lambda: start(recipe, options)))
 
 
@@ -96,3 +99,23 @@ def module_project(tmp_path_factory, module_home):
     """The same for a deployment that the tests of one module share."""
     with project_in(tmp_path_factory.mktemp("project")) as project:
         yield project
+
+
+@pytest.fixture(scope="session")
+def new_certificates(tmp_path_factory):
+    """Makes a TLS folder with a certificate for the loopback, of an authority of its own."""
+
+    def make():
+        authority, folder = trustme.CA(), tmp_path_factory.mktemp("tls")
+        own = authority.issue_cert("127.0.0.1", "localhost")
+        authority.cert_pem.write_to_path(folder / CA)
+        own.cert_chain_pems[0].write_to_path(folder / CERTIFICATE)
+        own.private_key_pem.write_to_path(folder / KEY)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def certificates(new_certificates):
+    return new_certificates()

@@ -26,6 +26,7 @@ from dynamo_nb.deploy.reconcile import Change, Running, changes
 from dynamo_nb.deploy.workers import WorkerProcess
 from dynamo_nb.errors import DeploymentError, DynamoError, PlacementError, nearest
 from dynamo_nb.graph.spec import GraphSpec
+from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.worker import Assignment
 
 DRAIN_GRACE = 30.0
@@ -53,13 +54,13 @@ class Version:
 class Fleet:
     """The only owner of the workers, their GPUs and ports. Changes are made one after the other.
 
-    nats_url, host: for the workers. kernels: whether they are Jupyter kernels. on_change: called after every change.
+    access, host: for the workers. kernels: whether they are Jupyter kernels. on_change: called after every change.
     grace: seconds that a worker has to finish the requests it holds. own_processes: pids of this process's children in
     sessions of their own that belong to no worker.
     """
 
     folder: Path
-    nats_url: str
+    access: Access
     host: str | None
     kernels: bool
     ports: Ports
@@ -282,9 +283,10 @@ class Fleet:
                 targets={n: s.target for n, s in spec.services.items() if s.target},
                 bindings={n: s.bindings for n, s in spec.services.items()},
                 enabled={n: s.enabled for n, s in spec.services.items()},
-                nats_url=self.nats_url,
+                access=self.access,
                 graph=self.folder.name,
                 version=spec.fingerprint(name)[:12],
+                capacity={"gpus": gpus, "cpu": service.cpu, "memory": service.memory},
                 socket_dir=str(self.folder / "sockets"),
                 host=self.host,
                 http=self.ports.of(name) if service.http else None,

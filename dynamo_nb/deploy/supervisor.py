@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,15 @@ from dynamo_nb.deploy.orphans import adopt_orphans, kill_descendants
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT, Ports
 from dynamo_nb.deploy.provisioner import warm_up
 from dynamo_nb.errors import DeploymentError, DynamoError, to_wire
+from dynamo_nb.runtime.access import Access
 
 
 @dataclass(frozen=True)
 class Options:
     """How a deployment is run.
 
-    nats_url: a server of one's own; None for the embedded one. kernels: workers are kernels.
+    access: how workers and callers reach each other; without a URL of NATS the embedded one. kernels: workers are
+    kernels.
     owner: pid of the process whose life the deployment shares; None when detached. host: address on which workers
     listen for other machines; None for this one only. grace: seconds that a worker has to finish what it holds.
     """
@@ -43,7 +45,7 @@ class Options:
     folder: str
     name: str
     owner: int | None
-    nats_url: str | None = None
+    access: Access = field(default_factory=Access)
     host: str | None = None
     http_host: str = DEFAULT_HOST
     http_port: int = DEFAULT_PORT
@@ -64,7 +66,7 @@ class Supervisor:
         self._journaled: list[int] = []
         self.fleet = Fleet(
             folder=self.folder,
-            nats_url=options.nats_url or "",
+            access=options.access,
             host=options.host,
             kernels=options.kernels,
             grace=options.grace,
@@ -84,16 +86,16 @@ class Supervisor:
             loop.add_signal_handler(signum, self._ended.set)
         adopt_orphans()
         warm_up()
-        nats = None if self.options.nats_url else NatsServer()
+        nats = None if self.options.access.nats_url else NatsServer()
         server = None
         try:
             try:
                 if nats is not None:
                     await nats.start(self.folder / "nats")
-                    self.fleet.nats_url = nats.url
+                    self.fleet.access = replace(self.options.access, nats_url=nats.url)
                     self.fleet.own_processes.add(nats.pid or 0)
                 else:
-                    await _reach(self.fleet.nats_url)
+                    await _reach(self.fleet.access)
                 server = await listen(self.folder / home.CONTROL, self._accept)
                 self._journal()
             except Exception as error:
@@ -198,7 +200,7 @@ class Supervisor:
             "pid": os.getpid(),
             "owner": self.options.owner,
             "started": self._started,
-            "nats_url": self.fleet.nats_url,
+            "access": asdict(self.fleet.access),
             "entry": spec.entry if spec else "",
             "services": self.fleet.status(),
         }
@@ -215,17 +217,18 @@ async def _unknown_verb(**_: Any) -> None:
     raise DeploymentError("the supervisor does not know this request", remedy="use the same version of dynamo_nb")
 
 
-async def _reach(url: str) -> None:
-    """Raises ConnectError within 5 seconds if nobody answers at a NATS URL."""
+async def _reach(access: Access) -> None:
+    """Raises ConnectError within 5 seconds if NATS does not answer."""
     from dynamo_nb.runtime.distributed import DistributedRuntime
 
-    runtime = await DistributedRuntime.connect(url)
+    runtime = await DistributedRuntime.connect(**vars(access))
     await runtime.close()
 
 
 def main() -> None:
     """Entry of the supervisor's process: a line of JSON (Options) comes in, a line goes out, then it is on its own."""
-    options = Options(**json.loads(sys.stdin.readline()))
+    given = json.loads(sys.stdin.readline())
+    options = Options(**given | {"access": Access(**given["access"])})
     folder = Path(options.folder)
     # Where multiprocessing puts its socket; given so, it is not removed at exit, when the folder has gone already.
     multiprocessing.current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]

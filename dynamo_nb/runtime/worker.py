@@ -17,6 +17,7 @@ from typing import Any
 from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.config.service_config import ServiceConfig
 from dynamo_nb.errors import DynamoError
+from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
 from dynamo_nb.runtime.routing import POLICIES, Policy
@@ -34,6 +35,7 @@ class Assignment:
 
     targets: service name to `module:Class`, for this service and for those it is connected to.
     bindings: service name to its attributes and the services they are connected to (None: not active).
+    access: how it reaches the others. graph, version, capacity: registered beside its endpoints.
     http: (host, port) for HTTP endpoints. socket_dir: for connections on this host. host: address to listen on for
     others, None for this host only.
     """
@@ -42,9 +44,10 @@ class Assignment:
     worker_id: str
     targets: Mapping[str, str]
     bindings: Mapping[str, Mapping[str, str | None]]
-    nats_url: str
+    access: Access
     graph: str = ""
     version: str = ""
+    capacity: Mapping[str, Any] = field(default_factory=dict)
     socket_dir: str | None = None
     host: str | None = None
     http: tuple[str, int] | None = None
@@ -73,11 +76,13 @@ class Worker:
         """Builds the service and runs its start hooks. Whatever it raises is the service's own error."""
         own = self.assignment
         self.runtime = await DistributedRuntime.connect(
-            own.nats_url,
+            **vars(own.access),
             socket_dir=Path(own.socket_dir) if own.socket_dir else None,
             host=own.host,
             graph=own.graph,
             version=own.version,
+            capacity=own.capacity,
+            worker_id=own.worker_id,
         )
         definition = self._definition = load(own.targets[own.service])
         namespace, name = definition.cls.dynamo_address()  # type: ignore[attr-defined]
@@ -126,7 +131,8 @@ class Worker:
         handlers = {e.name: self._handler(e) for e in endpoints.values() if e.served}
         if handlers:
             once = [e.name for e in endpoints.values() if e.served and not e.retry]
-            await self.runtime.namespace(namespace).component(name).serve(handlers, once=once)
+            schemas = {e.name: e.schema() for e in endpoints.values() if e.served}
+            await self.runtime.namespace(namespace).component(name).serve(handlers, schemas, once=once)
         return url
 
     def _handler(self, endpoint: Endpoint) -> Any:

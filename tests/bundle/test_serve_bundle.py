@@ -8,6 +8,7 @@ from dynamo_nb.bundle.probe import fault
 from dynamo_nb.deploy.home import records
 from dynamo_nb.deployment import Recipe, layers_of, on_portal, serving_options, start
 from dynamo_nb.program import find
+from dynamo_nb.runtime.access import Access
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,7 @@ async def test_a_bundle_runs_in_another_folder_without_its_source(dynamo_home, h
     monkeypatch.chdir(moved.parent)
     assert await fault("alive") == "nothing is being served"
     recipe = Recipe(lambda: find("bundle"), lambda: layers_of([], ["--Backend.ServiceArgs.workers=1"]))
-    options = serving_options(nats=None, host=None, http_host=None, http_port=0, kernels=False)
+    options = serving_options(Access.of(), http_port=0, kernels=False)
     async with await on_portal(lambda: start(recipe, options)) as deployment:
         assert await deployment.Frontend.generate("hello world") == ["hello?", "world?"]
         assert await fault("alive") == await fault("ready") == ""

@@ -111,7 +111,7 @@ async def main():
     (record,) = records()
     control = await ControlClient.connect(record.control)
     status = await control.request("status")
-    runtime = await DistributedRuntime.connect(status["nats_url"])
+    runtime = await DistributedRuntime.connect(**status["access"])
     client = await runtime.namespace("default").component("Backend").endpoint("block").client()
     await client.wait_for_instances()
     try:

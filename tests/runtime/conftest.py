@@ -6,10 +6,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-import trustme
 
 from dynamo_nb.runtime import DistributedRuntime, NatsServer
-from dynamo_nb.runtime.access import CA, CERTIFICATE, KEY
 
 WORKER = Path(__file__).parent / "echo_worker.py"
 
@@ -40,26 +38,6 @@ async def connect(nats_url):
     yield make
     for runtime in reversed(runtimes):
         await runtime.close()
-
-
-@pytest.fixture(scope="session")
-def new_certificates(tmp_path_factory):
-    """Makes a TLS folder with a certificate for the loopback, of an authority of its own."""
-
-    def make():
-        authority, folder = trustme.CA(), tmp_path_factory.mktemp("tls")
-        own = authority.issue_cert("127.0.0.1", "localhost")
-        authority.cert_pem.write_to_path(folder / CA)
-        own.cert_chain_pems[0].write_to_path(folder / CERTIFICATE)
-        own.private_key_pem.write_to_path(folder / KEY)
-        return folder
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def certificates(new_certificates):
-    return new_certificates()
 
 
 @pytest.fixture(params=["unix", "tcp", "tls", "nats"])
