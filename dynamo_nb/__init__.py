@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dynamo_nb.sdk import liveness as liveness
     from dynamo_nb.sdk import on_shutdown as on_shutdown
     from dynamo_nb.sdk import readiness as readiness
+    from dynamo_nb.sdk import reconfigure as reconfigure
     from dynamo_nb.sdk import service as service
 
 _HOME = {
@@ -52,6 +53,7 @@ _HOME = {
         "liveness",
         "on_shutdown",
         "readiness",
+        "reconfigure",
         "service",
     ],
     "dynamo_nb.sdk",

@@ -23,7 +23,7 @@ from dynamo_nb.deploy.orphans import bury_orphans
 from dynamo_nb.deploy.ports import Ports
 from dynamo_nb.deploy.process import Launch
 from dynamo_nb.deploy.reconcile import Change, Running, changes
-from dynamo_nb.deploy.workers import WorkerProcess
+from dynamo_nb.deploy.workers import WorkerProcess, version_of
 from dynamo_nb.errors import DeploymentError, DynamoError, PlacementError, nearest
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.runtime.access import Access
@@ -166,7 +166,8 @@ class Fleet:
         for name in {w.service for w in self.workers}:
             live = self._live(name)
             if live:
-                running[name] = Running(live[-1].fingerprint, tuple(w.index for w in live))
+                identity = self.spec.identity(name) if self.spec is not None and name in self.spec.services else ""
+                running[name] = Running(live[-1].fingerprint, tuple(w.index for w in live), identity)
         for (name, index), lost in self._lost.items():
             if name not in wanted.spec.started or index >= wanted.spec.services[name].workers:
                 self.gpus.free(lost.id)
@@ -188,6 +189,7 @@ class Fleet:
         """Starts what is new and moves traffic to it; gives what is old. On an error only what was there before is."""
         old = {change.service: [w for w in self._live(change.service) if w.index in change.stop] for change in todo}
         new: dict[str, list[WorkerProcess]] = {change.service: [] for change in todo}
+        told: list[WorkerProcess] = []
         crowded: list[WorkerProcess] = []
         try:
             for change in todo:
@@ -203,6 +205,11 @@ class Fleet:
                             raise
                         crowded += holders
             await self._begin(version.spec, new, {change.service for change in todo if change.replaces})
+            for change in todo:
+                for worker in self._live(change.service):
+                    if worker.index in change.reconfigure and worker not in new[change.service]:
+                        told.append(worker)
+                        await self._reconfigure(worker, version.spec)
             for holder in crowded:  # no GPU is spare for its successor: one by one, while the others go on serving
                 await holder.stop(self.grace)
                 worker = await self._launch(version, holder.service, holder.index, prefer=holder.gpus)
@@ -211,7 +218,7 @@ class Fleet:
                 await worker.serve()
         except BaseException:
             ended = [worker for group in old.values() for worker in group if worker not in self._live(worker.service)]
-            await _to_its_end(self._take_back(new, version.spec, ended))
+            await _to_its_end(self._take_back(new, version.spec, ended, told))
             raise
         return list(old.values())
 
@@ -241,9 +248,23 @@ class Fleet:
         await _all(worker.serve() for name in replaced for worker in new[name])
 
     async def _take_back(
-        self, new: dict[str, list[WorkerProcess]], spec: GraphSpec, ended: list[WorkerProcess]
+        self,
+        new: dict[str, list[WorkerProcess]],
+        spec: GraphSpec,
+        ended: list[WorkerProcess],
+        told: list[WorkerProcess],
     ) -> None:
-        """Stops what is new. ended: old workers that had to make room, or died meanwhile, and are started again."""
+        """Stops what is new.
+
+        ended: old workers that had to make room, or died meanwhile, and are started again. told: those that were given
+        the new configuration, or refused it.
+        """
+        for worker in told:
+            if self.spec is not None and worker.state == "ready":
+                try:
+                    await self._reconfigure(worker, self.spec)
+                except DynamoError as error:  # nobody knows what it serves now: it is started again
+                    worker.fail(error)
         fresh = [worker for group in new.values() for worker in group]
         await asyncio.gather(*(worker.stop(ORPHAN_GRACE) for worker in fresh))
         await asyncio.gather(*(worker.stop(self.grace) for worker in ended))
@@ -254,6 +275,9 @@ class Fleet:
             if (worker.service, worker.index) not in self._lost:
                 self._lost[worker.service, worker.index] = worker
                 self._begin_restarting(worker)
+
+    async def _reconfigure(self, worker: WorkerProcess, spec: GraphSpec) -> None:
+        await worker.reconfigure(json.dumps(spec.config), spec.fingerprint(worker.service))
 
     async def _launch(
         self, version: Version, name: str, index: int, *, prefer: Iterable[str] = (), restarts: int = 0
@@ -285,7 +309,7 @@ class Fleet:
                 enabled={n: s.enabled for n, s in spec.services.items()},
                 access=self.access,
                 graph=self.folder.name,
-                version=spec.fingerprint(name)[:12],
+                version=version_of(spec.fingerprint(name)),
                 capacity={"gpus": gpus, "cpu": service.cpu, "memory": service.memory},
                 socket_dir=str(self.folder / "sockets"),
                 host=self.host,

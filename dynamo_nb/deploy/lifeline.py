@@ -16,6 +16,8 @@ from typing import Any
 
 from dynamo_nb.deploy.orphans import kill_descendants
 
+Message = dict[str, Any]
+
 
 class Lifeline:
     """Connects at once; commands that arrive before `on_command` is set are kept for it."""
@@ -23,8 +25,8 @@ class Lifeline:
     def __init__(self, path: str, worker_id: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._lock = threading.Lock()
-        self._early: list[str] = []
-        self._on_command: Callable[[str], None] | None = None
+        self._early: list[Message] = []
+        self._on_command: Callable[[Message], None] | None = None
         try:
             self._socket.connect(path)
         except OSError:
@@ -40,8 +42,8 @@ class Lifeline:
             except OSError:
                 _die()
 
-    def on_command(self, handle: Callable[[str], None]) -> None:
-        """`handle` is called, in the reading thread, with each command: begin, serve, stop."""
+    def on_command(self, handle: Callable[[Message], None]) -> None:
+        """`handle` is called, in the reading thread, with each message; its `do` is the command."""
         with self._lock:
             self._on_command = handle
             early, self._early = self._early, []
@@ -52,7 +54,7 @@ class Lifeline:
         with self._socket.makefile("r", encoding="utf-8") as lines:
             try:
                 for line in lines:
-                    command = json.loads(line)["do"]
+                    command = json.loads(line)
                     with self._lock:
                         handle = self._on_command
                         if handle is None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dynamo_nb.deploy.lifeline import Lifeline
+from dynamo_nb.deploy.lifeline import Lifeline, Message
 from dynamo_nb.deploy.orphans import adopt_orphans
 from dynamo_nb.errors import DynamoError, to_wire
 from dynamo_nb.runtime.worker import Assignment, Worker
@@ -82,27 +82,35 @@ class _Life:
 
     def __init__(self, worker: Worker, lifeline: Lifeline, loop: asyncio.AbstractEventLoop) -> None:
         self._worker, self._lifeline, self._loop = worker, lifeline, loop
-        self._commands: asyncio.Queue[str] = asyncio.Queue()
+        self._commands: asyncio.Queue[Message] = asyncio.Queue()
         self._step: asyncio.Task[None] | None = None
 
     def begin(self, built: Callable[[object], None] = lambda _: None) -> None:
         """built: is given the service once it has been made."""
         self._built = built
         self._loop.create_task(self._obey())
-        self._loop.add_signal_handler(signal.SIGTERM, self._commands.put_nowait, "stop")
+        self._loop.add_signal_handler(signal.SIGTERM, self._commands.put_nowait, {"do": "stop"})
         self._lifeline.on_command(
             lambda command: self._loop.call_soon_threadsafe(self._commands.put_nowait, command)  # type: ignore[arg-type]
         )
 
     async def _obey(self) -> None:
-        while (command := await self._commands.get()) != "stop":
-            self._step = asyncio.create_task(self._prepare() if command == "begin" else self._serve())
+        while (message := await self._commands.get())["do"] != "stop":
+            self._step = asyncio.create_task(self._do(**message))
         if self._step is not None and not self._step.done():
             self._step.cancel()
             await asyncio.wait([self._step])
         self._lifeline.tell(state="draining")
         await self._worker.stop()
         self._loop.stop()
+
+    async def _do(self, do: str, **given: Any) -> None:
+        if do == "begin":
+            await self._prepare()
+        elif do == "serve":
+            await self._serve()
+        else:
+            await self._reconfigure(**given)
 
     async def _prepare(self) -> None:
         try:
@@ -122,7 +130,18 @@ class _Life:
             runtime = self._worker.runtime
             self._lifeline.tell(state="ready", url=url, instance_id=str(runtime.instance_id) if runtime else "")
 
+    async def _reconfigure(self, config: str, version: str) -> None:
+        try:
+            await self._worker.reconfigure(config, version)
+        except Exception as error:
+            self._tell_error(error, reconfigured=False)
+        else:
+            self._lifeline.tell(reconfigured=True)
+
     def _fail(self, error: Exception) -> None:
+        self._tell_error(error, state="failed")
+
+    def _tell_error(self, error: Exception, **what: Any) -> None:
         """Reports the user's lines, and the whole traceback to the log."""
         traceback.print_exception(error)
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_INTERNAL)]
@@ -130,6 +149,5 @@ class _Life:
         lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
         shown = "".join([*lines, *traceback.format_exception_only(error)])
         known: dict[str, Any] = to_wire(error) if isinstance(error, DynamoError) else {}
-        self._lifeline.tell(
-            state="failed", error=f"{type(error).__name__}: {error}".splitlines()[0], traceback=shown, cause=known
-        )
+        first = f"{type(error).__name__}: {error}".splitlines()[0]
+        self._lifeline.tell(**what, error=first, traceback=shown, cause=known)

@@ -10,19 +10,25 @@ from dynamo_nb.graph.spec import GraphSpec
 
 @dataclass(frozen=True)
 class Running:
-    """What runs of one service now: its fingerprint, and the indices of its workers."""
+    """What runs of one service now, and the indices of its workers. See GraphSpec for the two digests."""
 
     fingerprint: str
     indices: tuple[int, ...]
+    identity: str = ""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What one service needs. start: indices of new workers. stop: indices of workers to drain once those serve."""
+    """What one service needs.
+
+    start: indices of new workers. stop: indices of workers to drain once those serve. reconfigure: indices of workers
+    that go on with other configuration.
+    """
 
     service: str
     start: tuple[int, ...] = ()
     stop: tuple[int, ...] = ()
+    reconfigure: tuple[int, ...] = ()
 
     @property
     def replaces(self) -> bool:
@@ -38,14 +44,20 @@ def changes(running: Mapping[str, Running], spec: GraphSpec) -> list[Change]:
         wanted = tuple(range(service.workers))
         if now is None:
             change = Change(name, start=wanted)
-        elif now.fingerprint != spec.fingerprint(name):
-            change = Change(name, start=wanted, stop=now.indices)
-        else:
+        elif (same := now.fingerprint == spec.fingerprint(name)) or _reconfigures(now, spec, name):
             start = tuple(i for i in wanted if i not in now.indices)
             stop = tuple(i for i in now.indices if i not in wanted)
-            change = Change(name, start=start, stop=stop)
-        if change.start or change.stop:
+            kept = tuple(i for i in now.indices if i in wanted)
+            change = Change(name, start=start, stop=stop, reconfigure=() if same else kept)
+        else:
+            change = Change(name, start=wanted, stop=now.indices)
+        if change.start or change.stop or change.reconfigure:
             found.append(change)
     gone = [name for name in running if name not in spec.started]
     found += [Change(name, stop=running[name].indices) for name in gone]
     return found
+
+
+def _reconfigures(now: Running, spec: GraphSpec, service: str) -> bool:
+    """Whether only the configuration differs, and the workers can take another."""
+    return spec.services[service].reconfigures and now.identity == spec.identity(service)

@@ -14,11 +14,16 @@ from typing import Any, Literal
 from dynamo_nb.deploy.control import Channel, Message
 from dynamo_nb.deploy.process import Launch
 from dynamo_nb.deploy.provisioner import exited, fork, kill_group
-from dynamo_nb.errors import ConfigError, DynamoError, StartError, from_wire
+from dynamo_nb.errors import ConfigError, DeploymentError, DynamoError, StartError, from_wire
 
 State = Literal["starting", "prepared", "ready", "draining", "failed", "stopped"]
 LOG_TAIL_LINES, LOG_TAIL_BYTES = 20, 64 * 1024
 """Shown of a log when its worker fails; the second bounds what is read of a long one."""
+
+
+def version_of(fingerprint: str) -> str:
+    """What instances carry of it."""
+    return fingerprint[:12]
 
 
 @dataclass(eq=False)
@@ -44,7 +49,8 @@ class WorkerProcess:
     started: float = field(default_factory=time.time)
     process: ForkServerProcess | None = None
     _channel: Channel | None = None
-    _commands: list[str] = field(default_factory=list)
+    _commands: list[Message] = field(default_factory=list)
+    _answer: asyncio.Future[Message] | None = None
     _prepared: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _broken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -100,7 +106,7 @@ class WorkerProcess:
         """Reads the worker's reports until its connection closes."""
         self._channel = channel
         for command in self._commands:
-            channel.send({"do": command})
+            channel.send(command)
         async for message in channel:
             self._hear(message)
 
@@ -128,6 +134,8 @@ class WorkerProcess:
             self._ready.set()
         elif state == "draining":
             self._change("draining")
+        elif "reconfigured" in message and self._answer is not None and not self._answer.done():
+            self._answer.set_result(message)
 
     def _change(self, state: State) -> None:
         self.state = state
@@ -138,10 +146,10 @@ class WorkerProcess:
         self._change("failed")
         self._broken.set()
 
-    def _tell(self, command: str) -> None:
-        self._commands.append(command)
+    def _tell(self, do: str, **given: Any) -> None:
+        self._commands.append({"do": do, **given})
         if self._channel is not None:
-            self._channel.send({"do": command})
+            self._channel.send(self._commands[-1])
 
     async def begin(self) -> None:
         """Lets the worker build its service; returns when the start hooks have run. Raises what they raised."""
@@ -152,6 +160,26 @@ class WorkerProcess:
         """Lets the worker register and take requests; returns when it does."""
         self._tell("serve")
         await self._until(self._ready)
+
+    async def reconfigure(self, config: str, fingerprint: str) -> None:
+        """Gives the running service other configuration. Raises DeploymentError when its hook refuses it."""
+        answer = self._answer = asyncio.get_running_loop().create_future()
+        self._tell("reconfigure", config=config, version=version_of(fingerprint))
+        broken = asyncio.create_task(self._broken.wait())
+        try:
+            await asyncio.wait([answer, broken], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            broken.cancel()
+        if not answer.done():
+            raise self.error or DeploymentError(f"worker {self.index} of {self.service} ended meanwhile")
+        message = answer.result()
+        if not message["reconfigured"]:
+            raise DeploymentError(
+                f"{self.service} did not take its configuration: {message['error']}\n{message['traceback'].rstrip()}",
+                where=f"worker {self.index} of {self.service}, log {self.launch.log}",
+                remedy="correct the value, or what the service's `reconfigure` hook makes of it",
+            )
+        self.fingerprint = fingerprint
 
     async def _until(self, event: asyncio.Event) -> None:
         waits = [asyncio.create_task(event.wait()), asyncio.create_task(self._broken.wait())]
@@ -176,6 +204,11 @@ class WorkerProcess:
         except TimeoutError:
             self.kill()
             await self.gone.wait()
+
+    def fail(self, error: DynamoError) -> None:
+        """Ends the worker as one that has failed."""
+        self._fail(error)
+        self.kill()
 
     def kill(self) -> None:
         if self.process is not None:  # group 0 would be the supervisor's own

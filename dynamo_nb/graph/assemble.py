@@ -6,6 +6,7 @@ from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import EdgeSpec, EndpointSpec, GraphSpec, ServiceSpec
 from dynamo_nb.sdk.endpoint import Endpoint
+from dynamo_nb.sdk.hooks import hooks_of
 from dynamo_nb.sdk.service import ServiceDefinition
 from dynamo_nb.source.tree import CodeTree
 
@@ -48,6 +49,7 @@ def _service(definition: ServiceDefinition, graph: Graph, config: EffectiveConfi
         traffic=args.traffic,
         endpoints=endpoints,
         bindings=graph.bindings(name),
+        reconfigures=bool(hooks_of(definition.cls, "reconfigure")),
     )
 
 

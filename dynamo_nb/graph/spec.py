@@ -34,6 +34,7 @@ class ServiceSpec(_Value):
 
     target: `module:Class` to import. digest: of the modules that the class needs.
     bindings: attribute of each dependency to the service it is connected to, None where it is not active.
+    reconfigures: whether running workers can take other configuration.
     The rest: ServiceArgs as they are in effect.
     """
 
@@ -53,6 +54,7 @@ class ServiceSpec(_Value):
     traffic: dict[str, Any] = Field(default_factory=dict)
     endpoints: list[EndpointSpec] = Field(default_factory=list)
     bindings: dict[str, str | None] = Field(default_factory=dict)
+    reconfigures: bool = False
 
     @property
     def http(self) -> bool:
@@ -89,16 +91,19 @@ class GraphSpec(_Value):
 
     def fingerprint(self, service: str) -> str:
         """Changes exactly when a worker of the service would run something else: code, configuration or edges."""
+        config = _without_workers(self.config.get(service, {}))
+        return _digest([self.identity(service), config, self.config.get(COMMON, {})])
+
+    def identity(self, service: str) -> str:
+        """Changes when a worker would run other code, or have other edges, resources or environment."""
         spec = self.services[service]
         local = [self.fingerprint(t) for t in spec.bindings.values() if t and not self.services[t].enabled]
         own = spec.model_dump(exclude={"workers", "labels", "running"})
-        config = _without_workers(self.config.get(service, {}))
         # Also of those it is not linked to: code may call them by their address. Not of all, so that a service can be
         # added to a graph without a new start of the others.
         declared = [edge.target for edge in self.edges if edge.source == service and edge.target in self.services]
         namespaces = {name: self.services[name].namespace for name in sorted(declared)}
-        content = [own, config, self.config.get(COMMON, {}), namespaces, local]
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+        return _digest([own, namespaces, local])
 
     def with_workers(self, workers: Mapping[str, int]) -> GraphSpec:
         """The same with other numbers of workers for the services named."""
@@ -126,6 +131,10 @@ class GraphSpec(_Value):
             for s in map(self.services.__getitem__, discovered)
         )
         return Picture(nodes, tuple(Arrow(e.source, e.target, e.attribute, e.active) for e in self.edges), self.name)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _without_workers(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ registers its endpoints. The same worker runs inside a Jupyter kernel and in a p
 from __future__ import annotations
 
 import asyncio
+import os
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamo_nb.config.constructor import constructor_arguments
-from dynamo_nb.config.service_config import ServiceConfig
+from dynamo_nb.config.service_config import VARIABLE, ServiceConfig
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.distributed import DistributedRuntime
@@ -141,6 +142,23 @@ class Worker:
 
         handle.__qualname__ = f"{self.assignment.service}.{endpoint.attribute}"  # what errors name
         return handle
+
+    async def reconfigure(self, config: str, version: str) -> None:
+        """Gives the service other configuration (the text of DYNAMO_SERVICE_CONFIG). Raises what its hook raises."""
+        assert self._definition is not None
+        assert self.runtime is not None
+        before, os.environ[VARIABLE] = os.environ.get(VARIABLE, ""), config
+        try:
+            section = ServiceConfig.get_instance().get(self.assignment.service, {})
+            for hook in hooks_of(type(self.instance), "reconfigure"):
+                await run_hook(self.instance, hook, section)
+        except BaseException:
+            os.environ[VARIABLE] = before
+            raise
+        self.runtime.version = version
+        namespace, name = self._definition.cls.dynamo_address()  # type: ignore[attr-defined]
+        if self.runtime.directory.registration(namespace, name) is not None:
+            await self.runtime.namespace(namespace).component(name).serve({})
 
     async def stop(self) -> None:
         """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once."""

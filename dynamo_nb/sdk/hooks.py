@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
-HookKind = Literal["start", "shutdown", "liveness", "readiness"]
+HookKind = Literal["start", "shutdown", "liveness", "readiness", "reconfigure"]
 
 _MARK = "__dynamo_hook__"
 
@@ -40,6 +40,16 @@ def readiness(function: F) -> F:
     return _mark(function, "readiness")
 
 
+def reconfigure(function: F) -> F:
+    """Called with the service's new configuration when nothing else of it has changed; sync or async.
+
+    Its argument is the service's section, as `ServiceConfig.get_instance()["Backend"]` gives it. With this hook a value
+    that is changed reaches the workers that run; without it they are replaced. When it raises, they are given the
+    configuration from before, and the change is refused.
+    """
+    return _mark(function, "reconfigure")
+
+
 def hooks_of(cls: type, kind: HookKind) -> list[str]:
     """The names of the hook methods of one kind, those of base classes first.
 
@@ -58,7 +68,7 @@ async def run_hooks(instance: object, kind: HookKind) -> list[Any]:
     return [await run_hook(instance, name) for name in hooks_of(type(instance), kind)]
 
 
-async def run_hook(instance: object, name: str) -> Any:
+async def run_hook(instance: object, name: str, *args: Any) -> Any:
     """Calls one hook, and awaits it if it is asynchronous."""
-    result = getattr(instance, name)()
+    result = getattr(instance, name)(*args)
     return await result if inspect.isawaitable(result) else result

@@ -64,3 +64,22 @@ def test_a_worker_that_is_missing_is_started():
     }
 
     assert changes(running, SERVED) == [Change("Backend", start=(0,))]
+
+
+def test_other_configuration_goes_to_the_workers_that_can_take_it():
+    def configured(suffix, workers=2, digest=""):
+        services = {
+            "Backend": ServiceSpec(
+                name="Backend", namespace="x", target="m:Backend", workers=workers, digest=digest, reconfigures=True
+            )
+        }
+        return GraphSpec(name="g", entry="Backend", services=services, edges=[], config={"Backend": {"suffix": suffix}})
+
+    before = configured("a")
+    running = {"Backend": Running(before.fingerprint("Backend"), (0, 1), before.identity("Backend"))}
+
+    assert changes(running, configured("b")) == [Change("Backend", reconfigure=(0, 1))]
+    assert changes(running, configured("b", 3)) == [Change("Backend", start=(2,), reconfigure=(0, 1))]
+    assert changes(running, configured("b", 1)) == [Change("Backend", stop=(1,), reconfigure=(0,))]
+    assert changes(running, configured("b", digest="new")) == [Change("Backend", start=(0, 1), stop=(0, 1))]
+    assert changes(running, configured("a", 3)) == [Change("Backend", start=(2,))]

@@ -26,6 +26,7 @@ def test_the_names_of_the_package():
         "liveness",
         "on_shutdown",
         "readiness",
+        "reconfigure",
         "serve",
         "service",
     ]
@@ -57,6 +58,7 @@ def test_the_names_of_the_sdk():
         "liveness",
         "on_shutdown",
         "readiness",
+        "reconfigure",
         "service",
     ]
 

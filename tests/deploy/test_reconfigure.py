@@ -1,0 +1,120 @@
+"""A value that is changed reaches running workers, where the service has a hook for it."""
+
+import pytest
+from deployed_program import pids, until
+
+from dynamo_nb.errors import DeploymentError
+from dynamo_nb.runtime import DistributedRuntime
+from dynamo_nb.sdk.call import portal
+
+pytestmark = pytest.mark.slow
+
+TUNED = """
+from dynamo_nb import ServiceConfig, depends, dynamo_context, dynamo_endpoint, reconfigure, service
+
+
+@service(workers=2)
+class Backend:
+    def __init__(self, limit=1, refused_by=-1):
+        self.limit, self.started_with, self.taken = limit, limit, []
+
+    @reconfigure
+    async def take(self, config):
+        self.taken.append(config["limit"])
+        slot = int(dynamo_context["worker_id"].split(".")[1])
+        if config.get("refused_by") == slot or 0 in self.taken:  # 0: nothing can be taken any more
+            raise ValueError("that is too many")
+        self.limit = config["limit"]
+
+    @dynamo_endpoint()
+    async def state(self) -> list:
+        return [self.limit, self.started_with, self.taken, ServiceConfig.get_instance()["Backend"]["limit"]]
+
+
+@service
+class Frontend:
+    backend = depends(Backend)
+
+    @dynamo_endpoint()
+    async def say(self, text: str) -> str:
+        return text
+"""
+
+
+@pytest.fixture
+def tuned(project):
+    project.write("tuned.py", TUNED)
+    with project.serve("tuned:Frontend", args=["--Backend.limit=1"]).result() as deployment:
+        yield deployment
+
+
+def states(deployment):
+    """What each of the two workers says."""
+    found = [deployment.Backend.state().result(timeout=30) for _ in range(2)]
+    return sorted(found)
+
+
+def test_a_value_that_is_changed_reaches_the_workers_that_run(tuned):
+    before = pids(tuned)
+
+    tuned.update({"Backend.limit": 5}).result(timeout=60)
+
+    assert pids(tuned) == before
+    assert states(tuned) == [[5, 1, [5], 5]] * 2
+
+
+def test_with_more_workers_the_new_ones_start_with_it(tuned):
+    before = pids(tuned)
+
+    tuned.update({"Backend.limit": 5, "Backend.ServiceArgs.workers": 3}).result(timeout=60)
+
+    assert pids(tuned)[:2] == before
+    found = sorted(tuned.Backend.state().result(timeout=30) for _ in range(3))
+    assert found == [[5, 1, [5], 5], [5, 1, [5], 5], [5, 5, [], 5]]
+
+
+def test_instances_carry_the_version_that_they_run(tuned):
+    tuned.update({"Backend.limit": 5}).result(timeout=60)
+
+    async def versions():
+        runtime = await DistributedRuntime.connect(**tuned.state["access"])
+        client = await runtime.namespace("default").component("Backend").endpoint("state").client()
+        found = {instance.version for instance in client.instances}
+        await runtime.close()
+        return found
+
+    assert portal.run(versions(), timeout=30) == {tuned.spec.fingerprint("Backend")[:12]}
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_when_one_worker_refuses_all_keep_what_they_had(tuned, slot):
+    before = pids(tuned)
+
+    with pytest.raises(
+        DeploymentError, match=r"(?s)Backend did not take its configuration: ValueError: that is too.*take"
+    ):
+        tuned.update({"Backend.limit": 9, "Backend.refused_by": slot}).result(timeout=60)
+
+    assert pids(tuned) == before
+    assert [[limit, config] for limit, _, _, config in states(tuned)] == [[1, 1]] * 2
+    tuned.update({"Backend.limit": 3, "Backend.refused_by": -1}).result(timeout=60)
+    assert [limit for limit, *_ in states(tuned)] == [3, 3]
+
+
+def test_a_worker_that_does_not_take_the_old_values_back_is_started_again(tuned):
+    kept, ended = pids(tuned)
+
+    with pytest.raises(DeploymentError, match="did not take its configuration"):
+        tuned.update({"Backend.limit": 0, "Backend.refused_by": 0}).result(timeout=60)
+
+    until(lambda: len(pids(tuned)) == 2 and not {kept, ended} <= set(pids(tuned)))
+    assert [limit for limit, *_ in states(tuned)] == [1, 1]
+
+
+def test_a_change_of_more_than_configuration_replaces_the_workers(tuned):
+    before = pids(tuned)
+
+    tuned.update({"Backend.ServiceArgs.envs": {"NEW": "1"}, "Backend.limit": 2}).result(timeout=60)
+
+    assert not set(pids(tuned)) & set(before)
+    assert states(tuned) == [[2, 2, [], 2]] * 2
