@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dynamo_nb.bundle.container import object_name
@@ -49,11 +49,11 @@ def manifest(spec: GraphSpec, image: str) -> str:
         "kind": "DynamoGraphDeployment",
         "metadata": {"name": object_name(spec.name)},
         "spec": {
-            "env": [{"name": "NATS_SERVER", "value": NATS}],
+            "env": [{"name": "NATS_SERVER", "value": NATS}, _secret(spec)],
             "components": [_component(service, names[service.name], service.image or image) for service in services],
         },
     }
-    return "".join(f"# {line}\n" for line in _notes(services, image)) + to_yaml(deployment)
+    return "".join(f"# {line}\n" for line in _notes(spec, services, image)) + to_yaml(deployment)
 
 
 def component_names(services: Iterable[str]) -> dict[str, str]:
@@ -72,10 +72,20 @@ def component_names(services: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _notes(services: Iterable[ServiceSpec], image: str) -> list[str]:
+def _secret(spec: GraphSpec) -> dict[str, Any]:
+    """What pods must know to call each other, from a Secret that may be missing."""
+    source = {"name": f"{object_name(spec.name)}-secret", "key": "secret", "optional": True}
+    return {"name": "DYNAMO_SECRET", "valueFrom": {"secretKeyRef": source}}
+
+
+def _notes(spec: GraphSpec, services: Sequence[ServiceSpec], image: str) -> list[str]:
     """What a person should read before `kubectl apply`."""
-    services = list(services)
-    notes = [f"NATS_SERVER is where the platform's chart puts it; the image is yours to build and push: {image}"]
+    secret = f"{object_name(spec.name)}-secret"
+    notes = [
+        f"NATS_SERVER is where the platform's chart puts it; the image is yours to build and push: {image}",
+        "Whoever can reach a pod may call it, until there is a secret that the pods share:",
+        f"kubectl create secret generic {secret} --from-literal=secret=$(openssl rand -hex 32)",
+    ]
     notes += [
         f"{s.name} asks for {s.gpu:g} GPU and gets a whole one in each pod: Kubernetes has no shares of a GPU."
         for s in services

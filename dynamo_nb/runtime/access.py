@@ -79,6 +79,11 @@ class Access:
         parts = urlsplit(self.nats_url.split(",", maxsplit=1)[0])
         return parts.username if parts.username and parts.password is None else ""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a worker that listens on the network answers to anybody."""
+        return self.plane == "direct" and not self.tls and bool(self.nats_url) and not self.shared_secret
+
     def for_nats(self) -> ssl.SSLContext | None:
         """TLS to NATS; None where the URL alone decides."""
         return self._context(self.nats_tls, ssl.PROTOCOL_TLS_CLIENT, own=False) if self.nats_tls else None

@@ -64,7 +64,10 @@ def test_a_pod_serves_one_worker_of_one_service_in_the_namespace_of_the_deployme
 
 
 def test_pods_find_each_other_through_the_cluster_s_nats():
-    assert deployed(a_service())["spec"]["env"] == [{"name": "NATS_SERVER", "value": NATS}]
+    nats, secret = deployed(a_service())["spec"]["env"]
+    assert nats == {"name": "NATS_SERVER", "value": NATS}
+    assert secret["name"] == "DYNAMO_SECRET"
+    assert secret["valueFrom"]["secretKeyRef"]["optional"]
 
 
 def test_http_services_have_a_port_and_are_probed_there():
