@@ -32,9 +32,6 @@ from dynamo_nb.errors import DeploymentError, DynamoError, to_wire
 from dynamo_nb.runtime.access import Access
 
 
-GIVE_A_SECRET = "give serve(…) a secret, or set DYNAMO_SECRET"
-
-
 @dataclass(frozen=True)
 class Options:
     """How a deployment is run.
@@ -100,7 +97,8 @@ class Supervisor:
                 else:
                     await _reach(self.fleet.access)
                 if self.options.host is not None and self.options.access.is_open:
-                    print(f"anybody who reaches {self.options.host} may call the workers: {GIVE_A_SECRET}", flush=True)
+                    remedy = "give serve(…) a secret, or set DYNAMO_SECRET"
+                    print(f"anybody who reaches {self.options.host} may call the workers: {remedy}", flush=True)
                 server = await listen(self.folder / home.CONTROL, self._accept)
                 self._journal()
             except Exception as error:
