@@ -10,7 +10,6 @@ import asyncio
 import inspect
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
@@ -102,7 +101,7 @@ class CallOptions:
 PLAIN = CallOptions()
 
 
-class Call(ABC, Generic[T]):
+class Call(Generic[T]):
     """A call of an endpoint.
 
     `await call` gives the one answer, or the list of a stream's items. `async for item in call` gives the items, or
@@ -124,11 +123,11 @@ class Call(ABC, Generic[T]):
         other.options = replace(self.options, **options)
         return other
 
-    @abstractmethod
-    def __await__(self) -> Generator[Any, None, T]: ...
+    def __await__(self) -> Generator[Any, None, T]:
+        raise NotImplementedError
 
-    @abstractmethod
-    def __aiter__(self) -> AsyncIterator[Any]: ...
+    def __aiter__(self) -> AsyncIterator[Any]:
+        raise NotImplementedError
 
     def __iter__(self) -> Any:
         raise TypeError("a call is iterated with `async for`, or awaited; `.result()` needs neither")
