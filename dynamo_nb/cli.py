@@ -435,7 +435,9 @@ def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 def run(argv: Sequence[str], console: Console) -> Any:
     """Runs one command line. Raises DynamoError, also for a command line that cannot be understood."""
     verb, console.words = split_words(argv)
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
+    if verb and not verb[0].startswith("-") and verb[0] not in command.commands:
+        raise DynamoError(f"dynamo has no verb {verb[0]!r}", remedy=nearest(verb[0], command.commands))
     try:
         shown = command.main(args=verb or ["--help"], prog_name="dynamo", standalone_mode=False, obj=console)
     except _UsageError as error:

@@ -163,4 +163,4 @@ async def connect_service(runtime: DistributedRuntime, definition: ServiceDefini
     def call_of(endpoint: str) -> Caller:
         return clients[endpoint].call
 
-    return ServiceClient(definition.name, definition.endpoints, call_of)
+    return ServiceClient(definition.name, definition.cls, definition.endpoints, call_of)

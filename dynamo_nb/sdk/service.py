@@ -74,8 +74,9 @@ def definition_of(cls: object) -> ServiceDefinition:
     """The definition of a service; raises DefinitionError for anything else."""
     found = vars(cls).get(MARK) if isinstance(cls, type) else None
     if found is None:
-        shown = cls.__name__ if isinstance(cls, type) else repr(cls)
-        raise DefinitionError(f"{shown} is no service", remedy=f"decorate the class with @service: {shown}")
+        if isinstance(cls, type):
+            raise DefinitionError(f"{cls.__name__} is no service", remedy="decorate the class with @service")
+        raise DefinitionError(f"{cls!r} is no service", remedy="give the class itself, one made by @service")
     return found  # type: ignore[no-any-return]
 
 

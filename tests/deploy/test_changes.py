@@ -8,7 +8,7 @@ import psutil
 import pytest
 from deployed_program import alive, pids, until, workers
 
-from dynamo_nb.errors import DeploymentError, StartError
+from dynamo_nb.errors import DeploymentError, NoInstances, StartError
 from dynamo_nb.sdk.call import portal
 
 
@@ -66,6 +66,15 @@ def test_a_service_can_be_scaled_to_nothing_and_back(deployment):
     assert deployment.Frontend.say("back").result().startswith("back")
 
 
+def test_a_call_of_a_service_that_was_scaled_to_nothing_says_so(deployment):
+    deployment.scale(Backend=0).result()
+
+    with pytest.raises(NoInstances, match=r"(?s)Backend has 0 workers.*deployment\.scale\(Backend=1\)"):
+        deployment.Backend.say("anyone").result()
+
+    deployment.scale(Backend=2).result()
+
+
 def test_restart_replaces_the_workers_by_new_ones_of_the_same_version(deployment):
     before = pids(deployment)
 
@@ -82,6 +91,8 @@ def test_what_cannot_be_is_refused_and_changes_nothing(deployment):
         deployment.scale(Backnd=3).result()
     with pytest.raises(DeploymentError, match="cannot have -1 workers"):
         deployment.scale(Backend=-1).result()
+    with pytest.raises(DeploymentError, match="Frontend cannot have '2' workers\n  to do: give a whole number"):
+        deployment.scale(Backend=3, Frontend="2").result()
     with pytest.raises(DeploymentError, match="Backnd is not running here"):
         deployment.restart("Backnd").result()
 
