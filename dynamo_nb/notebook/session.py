@@ -19,6 +19,7 @@ from dynamo_nb.config.layers import Layer
 from dynamo_nb.deployment import NOTEBOOK, Deployment, Notebook
 from dynamo_nb.errors import DynamoError, TargetError, nearest
 from dynamo_nb.graph.graph import Graph
+from dynamo_nb.notebook.interrupts import Interrupts
 from dynamo_nb.notebook.still import Still
 from dynamo_nb.notebook.view import GraphView
 from dynamo_nb.sdk.links import links_in
@@ -39,6 +40,7 @@ class Session(Notebook):
         self._running: Cell | None = None
         self._checked = False
         self._blamed = ""
+        self._interrupts = Interrupts(shell)
 
     # --- the shell's events ----------------------------------------------------------------------------------------
 
@@ -59,11 +61,13 @@ class Session(Notebook):
         self.shell.events.register("pre_run_cell", self._before)
         self.shell.events.register("post_run_cell", self._after)
         tell_cells_by(self._origin)
+        self._interrupts.begin()
 
     def end(self) -> None:
         self.shell.events.unregister("pre_run_cell", self._before)
         self.shell.events.unregister("post_run_cell", self._after)
         tell_cells_by(None)
+        self._interrupts.end()
         self.shell.user_ns.pop(NOTEBOOK, None)
 
     def _before(self, info: Any) -> None:
@@ -85,6 +89,7 @@ class Session(Notebook):
         if cell is None or not result.info.store_history:
             return
         self._running = None
+        result.error_in_exec = self._interrupts.ended(result.error_in_exec)
         failed = self._failed_at(result)
         self._checked, checked = False, self._checked
         self.book.record(replace(cell, failed_at=failed))
