@@ -415,6 +415,12 @@ class Deployment:
         return self._plan.config
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the notebook has and these workers do not: lines about cells that changed a value in place."""
+        assert self._plan is not None
+        return self._plan.code.notes
+
+    @property
     def ended(self) -> bool:
         return bool(self.state.get("ended"))
 

@@ -40,6 +40,7 @@ class Session(Notebook):
         self._running: Cell | None = None
         self._checked = False
         self._blamed = ""
+        self._told: set[str] = set()
         self._interrupts = Interrupts(shell)
 
     # --- the shell's events ----------------------------------------------------------------------------------------
@@ -98,6 +99,7 @@ class Session(Notebook):
                 if checked:
                     slice_services(self.book.cells, services_in([cell]), live=self.shell.user_ns, root=Path.cwd())
                 self._follow(again=cell.key == self._blamed)
+                self._tell_notes()
             except (DynamoError, KeyboardInterrupt) as error:
                 self._blamed = cell.key
                 # As if the cell itself had raised it: shown under the cell, and papermill stops here.
@@ -175,6 +177,13 @@ class Session(Notebook):
                     print(f"{deployment.id}: {'; '.join(parts)} in {took:.1f} s")
         if errors:
             raise errors[0]
+
+    def _tell_notes(self) -> None:
+        """Prints what the workers of this notebook's deployments will not see of its cells; each thing once."""
+        for note in dict.fromkeys(note for deployment in self.deployments for note in deployment.notes):
+            if note not in self._told:
+                self._told.add(note)
+                print(note)
 
     def _heard(self, _: Deployment) -> None:
         # Called on another thread; widgets belong to the kernel's own.

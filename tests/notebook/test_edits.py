@@ -147,6 +147,20 @@ def test_a_cell_that_touches_no_service_does_nothing(served):
     assert served.untouched(before) == {"Backend", "Middle", "Frontend"}
 
 
+def test_a_value_that_is_changed_in_place_is_told_once_under_its_cell(served):
+    assert served.kernel.run("ends = ['.']", "ends").ok
+    assert served.run("backend", "+ self.suffix", "+ self.suffix + ends[-1]").ok
+
+    told = served.kernel.run("ends.append('?')", "change")
+
+    assert (told.ok, told.text.count("\n")) == (True, 1)
+    assert "`ends.append('?')` changes ends in the notebook only" in told.text
+    assert served.answer() == ["hello!.", "big!."]
+    assert served.kernel.run("elsewhere = 2").text == ""
+    assert served.run("backend").ok
+    assert served.kernel.run("ends.append('!')", "change").text == "", "no service uses it any more"
+
+
 def test_configuration_that_cannot_be_used_is_refused_under_its_cell(served):
     before = served.pids()
     ran = served.run("config", "suffix", "sufix")
