@@ -155,6 +155,29 @@ def test_an_update_that_is_interrupted_is_taken_back(deployment, tmp_path):
     assert not any(alive(int(line.split()[1])) for line in notes.read_text().splitlines())
 
 
+def test_an_old_worker_that_dies_while_its_successor_fails_is_started_again(deployment, tmp_path):
+    deployment.scale(Backend=1).result()
+    (old,), spec, notes = pids(deployment), deployment.spec, tmp_path / "notes"
+
+    async def failing():
+        update = asyncio.ensure_future(deployment.update({"Backend.fault": "never", "Backend.notes": str(notes)}))
+        _, successor = await asyncio.to_thread(until, lambda: notes.exists() and notes.read_text().split())
+        os.kill(old, signal.SIGKILL)
+        await asyncio.to_thread(until, lambda: not alive(old))
+        successor = int(successor)
+        os.kill(successor, signal.SIGKILL)
+        with pytest.raises(StartError, match="killed by signal 9"):
+            await update
+        return successor
+
+    successor = portal.run(failing())
+    (again,) = until(lambda: pids(deployment))
+    assert again not in {old, successor}
+    assert deployment.spec == spec
+    assert deployment.Frontend.say("still").result().startswith("still")
+    deployment.scale(Backend=2).result()
+
+
 def test_a_scaling_that_waits_for_an_update_does_not_bring_the_old_version_back(deployment):
     async def both():
         update = asyncio.ensure_future(deployment.update({"Backend.suffix": "~new"}))

@@ -89,12 +89,14 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
 
-    def run(self, code, cell_id=None):
-        return self._ran(self._ask(code, cell_id))
+    def run(self, code, cell_id=None, deleted=()):
+        """deleted: ids of cells that the page no longer has, as JupyterLab sends them along."""
+        return self._ran(self._ask(code, cell_id, deleted))
 
-    def _ask(self, code, cell_id=None):
+    def _ask(self, code, cell_id=None, deleted=()):
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": False}
-        request = self.client.session.msg("execute_request", content, metadata={"cellId": cell_id} if cell_id else {})
+        metadata = {"cellId": cell_id, "deletedCells": list(deleted)} if cell_id else {}
+        request = self.client.session.msg("execute_request", content, metadata=metadata)
         self.client.shell_channel.send(request)
         return request
 

@@ -139,6 +139,19 @@ def test_edited_configuration_replaces_the_services_concerned(served):
     assert served.untouched(before) == {"Middle", "Frontend"}
 
 
+def test_configuration_goes_with_its_cell_and_definitions_stay(served):
+    assert served.kernel.run("%%dynamo_config\nBackend:\n  suffix: '?'\n", "passing").ok
+    assert served.answer() == ["hello?", "big?"]
+    before = served.pids()
+
+    ran = served.kernel.run("elsewhere = 3", "elsewhere", deleted=["passing", "helper", "backend"])
+
+    assert ran.ok, ran.error
+    assert "replaced Backend" in ran.text
+    assert served.answer() == ["hello!", "big!"]
+    assert served.untouched(before) == {"Middle", "Frontend"}
+
+
 def test_a_cell_that_touches_no_service_does_nothing(served):
     before = served.pids()
     again = served.run("backend")
