@@ -97,7 +97,7 @@ class Session(Notebook):
         if failed is None:
             try:
                 if checked:
-                    slice_services(self.book.cells, services_in([cell]), live=self.shell.user_ns, root=Path.cwd())
+                    slice_services(self.book.cells, list(services_in([cell])), live=self.shell.user_ns, root=Path.cwd())
                 self._follow(again=cell.key == self._blamed)
                 self._tell_notes()
             except (DynamoError, KeyboardInterrupt) as error:

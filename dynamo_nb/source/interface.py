@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from copy import copy
 from functools import lru_cache
 from typing import TypeVar
@@ -40,6 +41,18 @@ def aliases(statements: Iterable[Statement]) -> Aliases:
 def is_service(node: ast.stmt, known: Aliases) -> bool:
     """Whether this is a class decorated with `@service`, in any of its spellings."""
     return isinstance(node, ast.ClassDef) and any(_word(one, known) == "service" for one in node.decorator_list)
+
+
+def service_name(node: ast.ClassDef, known: Aliases) -> str:
+    """The name that `@service` gives to a class, if that can be told without running it; else the class's own."""
+    for decorator in node.decorator_list:
+        if not isinstance(decorator, ast.Call) or _word(decorator, known) != "service":
+            continue
+        for dynamo in (one.value for one in decorator.keywords if one.arg == "dynamo"):
+            with suppress(ValueError):
+                if isinstance(value := ast.literal_eval(dynamo), dict):
+                    return str(value.get("name") or node.name)
+    return node.name
 
 
 def needs_interface_only(use: Use, known: Aliases, *, of_interface: bool) -> bool:
