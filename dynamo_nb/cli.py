@@ -419,17 +419,23 @@ def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
 
 def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """(arguments of the verb, words of configuration). The latter: `--Service.key value` or `--Service.key=value`."""
-    verb, words = [], []
-    rest = iter(argv)
-    for token in rest:
+    verb, words, rest = [], [], list(argv)
+    while rest:
+        token = rest.pop(0)
         key = token.removeprefix("--").partition("=")[0]
         if not token.startswith("--") or not ("." in key or key[:1].isupper()):
             verb.append(token)
             continue
         words.append(token)
-        if "=" not in token:
-            words += [value] if (value := next(rest, None)) is not None else []
+        if "=" not in token and rest and _is_value(rest[0]):
+            words.append(rest.pop(0))
     return verb, words
+
+
+def _is_value(word: str) -> bool:
+    from dynamo_nb.config.arguments import is_value
+
+    return is_value(word)
 
 
 def run(argv: Sequence[str], console: Console) -> Any:

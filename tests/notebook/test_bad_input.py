@@ -265,6 +265,8 @@ def test_a_call_that_cannot_work(served, case):
         (["serve", "missing.ipynb:Frontend"], "missing.ipynb"),
         (["srve", "hello.py:Frontend"], "did you mean 'serve'"),
         (["serve", "hello.py:Frontend", "-f", "bad.yaml"], "not valid YAML at line 3, column 1"),
+        (["config", "hello.py:Frontend", "--Backend.suffix", "--json"], "--Backend.suffix has no value"),
+        (["config", "--Backend.size", "-f", "none.yaml", "hello.py:Frontend"], "none.yaml"),
         (["config", "hello.py:Frontend", "--Backend.sufix=1"], "did you mean 'suffix'"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

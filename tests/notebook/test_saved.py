@@ -56,6 +56,8 @@ class Frontend:
 
 NAMED = '@service(dynamo={"name": "bee"})'
 
+FLAGGED = f"%%dynamo_service --workers 3\n{NAMED}"
+
 
 def save(path, cells):
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
@@ -103,10 +105,11 @@ def test_a_dependency_by_name_that_is_not_linked_need_not_be_installed(notebook)
     assert [(e.target, e.active) for e in program.graph.edges] == [("Backend", True), ("Heavy", False)]
 
 
-def test_a_service_that_has_another_name_than_its_class_is_linked(notebook):
-    services = [service_cell("C"), service_cell("D"), service_cell("B", "C", "D", decorator=NAMED)]
+def test_a_service_that_has_another_name_than_its_class_is_linked_and_configured(notebook):
+    services = [service_cell("C"), service_cell("D"), service_cell("B", "C", "D", decorator=FLAGGED)]
     program = find(str(save("named.ipynb", [CELLS[0], *services, service_cell("A", "B"), "B.link(C)"])))
     assert (program.graph.entry, set(program.graph.running)) == ("A", {"A", "bee", "C"})
+    assert Plan.of(program, program.layers).spec.services["bee"].workers == 3
 
 
 def test_a_dependency_on_a_name_that_no_service_has_names_the_nearest_and_the_cell(notebook):
