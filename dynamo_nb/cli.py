@@ -429,23 +429,31 @@ def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
 
 def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """(arguments of the verb, words of configuration). The latter: `--Service.key value` or `--Service.key=value`."""
-    verb, words = [], []
-    rest = iter(argv)
-    for token in rest:
+    verb, words, rest = [], [], list(argv)
+    while rest:
+        token = rest.pop(0)
         key = token.removeprefix("--").partition("=")[0]
         if not token.startswith("--") or not ("." in key or key[:1].isupper()):
             verb.append(token)
             continue
         words.append(token)
-        if "=" not in token:
-            words += [value] if (value := next(rest, None)) is not None else []
+        if "=" not in token and rest and _is_value(rest[0]):
+            words.append(rest.pop(0))
     return verb, words
+
+
+def _is_value(word: str) -> bool:
+    from dynamo_nb.config.arguments import is_value
+
+    return is_value(word)
 
 
 def run(argv: Sequence[str], console: Console) -> Any:
     """Runs one command line. Raises DynamoError, also for a command line that cannot be understood."""
     verb, console.words = split_words(argv)
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
+    if verb and not verb[0].startswith("-") and verb[0] not in command.commands:
+        raise DynamoError(f"dynamo has no verb {verb[0]!r}", remedy=nearest(verb[0], command.commands))
     try:
         shown = command.main(args=verb or ["--help"], prog_name="dynamo", standalone_mode=False, obj=console)
     except _UsageError as error:

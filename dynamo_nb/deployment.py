@@ -23,7 +23,16 @@ from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.launch import new_options, start_supervisor
 from dynamo_nb.deploy.logs import LogTail
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
-from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoSuchService, nearest
+from dynamo_nb.errors import (
+    ConfigError,
+    ConnectError,
+    DeploymentError,
+    DynamoError,
+    NoInstances,
+    NoSuchService,
+    Problem,
+    nearest,
+)
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
@@ -40,6 +49,7 @@ from dynamo_nb.source import CodeTree
 
 T = TypeVar("T")
 Config = str | Path | Mapping[str, Any] | Layer
+_LAST_PORT = 2**16 - 1
 NOTEBOOK = "__dynamo_notebook__"
 """Under which the notebook extension stands among a notebook's global names."""
 
@@ -153,9 +163,10 @@ def serve(
     frame = sys._getframe(1)
     space = frame.f_globals
     where = f"serve(…), {origin_of(frame)}"
+    name_of_entry = definition_of(entry).name
     if module := importing.get():
         remedy = 'put it under `if __name__ == "__main__":`'
-        raise DeploymentError(f"importing {module} would serve {entry.__name__} again", where=where, remedy=remedy)
+        raise DeploymentError(f"importing {module} would serve {name_of_entry} again", where=where, remedy=remedy)
     in_notebook = notebook_state(space)
 
     def program() -> Program:
@@ -209,15 +220,24 @@ def serving_options(
     kernels: bool = True,
     grace: float = DRAIN_GRACE,
 ) -> dict[str, Any]:
-    """Options of the supervisor, from what was given or the environment."""
+    """Options of the supervisor, from what was given or the environment. Raises ConfigError for what is no port."""
     return {
         "access": access,
         "host": host,
         "http_host": http_host or os.environ.get("DYNAMO_HOST") or DEFAULT_HOST,
-        "http_port": int(os.environ.get("DYNAMO_PORT") or DEFAULT_PORT) if http_port is None else http_port,
+        "http_port": port_of(http_port, "DYNAMO_PORT", DEFAULT_PORT),
         "kernels": kernels,
         "grace": grace,
     }
+
+
+def port_of(given: int | None, variable: str, default: int) -> int:
+    """A TCP port: the given one, else that of an environment variable. Raises ConfigError if it is none."""
+    text = str(given) if given is not None else os.environ.get(variable) or str(default)
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        problem = Problem(f"{text} is no port", origin="" if given is not None else variable)
+        raise ConfigError([problem], remedy=f"give one from 1 to {_LAST_PORT}, or 0 for a free one")
+    return int(text)
 
 
 INTERRUPTIBLE = 0.2
@@ -277,8 +297,9 @@ async def start(
 class Deployment:
     """A GraphSpec being served.
 
-    `deployment.Backend` is a client of that service, the same kind of object that a dependency is. Every method that
-    takes time gives a Pending: await it, or call `.result()`. `state` is what was last heard from the supervisor.
+    `deployment.Backend` is a client of that service, the same kind of object that a dependency is, and so is
+    `deployment["Backend"]`. Every method that takes time gives a Pending: await it, or call `.result()`. `state` is
+    what was last heard from the supervisor.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, notebook: Notebook | None = None) -> None:
@@ -405,6 +426,12 @@ class Deployment:
         return self._plan.config
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the notebook has and these workers do not: lines about cells that changed a value in place."""
+        assert self._plan is not None
+        return self._plan.code.notes
+
+    @property
     def ended(self) -> bool:
         return bool(self.state.get("ended"))
 
@@ -504,6 +531,14 @@ class Deployment:
     def __getattr__(self, name: str) -> ServiceClient:
         if name.startswith("_"):
             raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, service: str | type) -> ServiceClient:
+        """A client of any service, also of one whose name is no attribute: `deployment["stop"]`.
+
+        Raises NoSuchService.
+        """
+        name = service if isinstance(service, str) else definition_of(service).name
         plan = self.__dict__.get("_plan")
         if plan is None or name not in plan.spec.started:
             known = plan.spec.started if plan is not None else []
@@ -513,6 +548,7 @@ class Deployment:
 
         def call_of(endpoint: str) -> Caller:
             async def client() -> Client:
+                self._check_workers(name)
                 runtime = await self._runtime()
                 key = runtime, namespace, name, endpoint
                 if key not in self._clients:  # kept, so that calls take turns among the workers
@@ -525,7 +561,14 @@ class Deployment:
 
             return call
 
-        return ServiceClient(name, definition.endpoints, call_of)
+        return ServiceClient(name, definition.cls, definition.endpoints, call_of)
+
+    def _check_workers(self, name: str) -> None:
+        """Raises NoInstances for a service that is meant to have none, since waiting for one would be in vain."""
+        service = self.state["services"].get(name, {})
+        if service.get("wanted") == 0 and not service["workers"]:
+            remedy = f"give it some: deployment.scale({name}=1), or `dynamo scale {name}=1`"
+            raise NoInstances(f"{name} has 0 workers", where=self.id, remedy=remedy)
 
     async def _runtime(self) -> DistributedRuntime:
         """The connections of the loop that is running: each loop has its own."""

@@ -9,12 +9,15 @@ import ast
 import contextlib
 import importlib
 import inspect
+import re
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from dynamo_nb.bundle import CODE_FOLDER, CONFIG_FILE, GRAPH_FILE, read_code, read_spec
@@ -23,10 +26,11 @@ from dynamo_nb.config.service_config import COMMON
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.errors import DynamoError, TargetError, nearest
 from dynamo_nb.graph.graph import Graph
+from dynamo_nb.graph.spec import ServiceSpec
 from dynamo_nb.sdk.context import import_services
 from dynamo_nb.sdk.links import LinkBook
-from dynamo_nb.sdk.origin import Origin
-from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
+from dynamo_nb.sdk.origin import Origin, telling_cells_by
+from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service, service
 from dynamo_nb.source import (
     Cell,
     CodeTree,
@@ -39,6 +43,17 @@ from dynamo_nb.source.headers import config_layers
 
 NOTEBOOK = ".ipynb"
 
+_DEPENDANT = """\
+from dynamo_nb import depends as _depends
+from dynamo_nb import service as _service
+
+
+@_service
+class _Dependant:
+    dependency = _depends({})
+"""
+_CELL = re.compile(r"# (cell \d+)")
+"""Above what a module has from a cell."""
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 """Folders of modules that this process has imported; tracebacks show their lines. Removed at exit."""
 
@@ -205,7 +220,7 @@ def _by_service(tree: CodeTree, names: Mapping[str, str]) -> CodeTree:
 def notebook(path: Path, service: str) -> Program:
     """The graph of a saved notebook. Only the definitions that the graph needs are executed, nothing else of it."""
     cells = read_notebook(path)
-    defined = list(services_in(cells))
+    defined = services_in(cells)
     if not defined:
         raise TargetError(f"{path.name} defines no service", where=str(path), remedy="decorate a class with @service")
     if service and service not in defined:
@@ -217,11 +232,13 @@ def notebook(path: Path, service: str) -> Program:
     def load(name: str) -> type:
         if name not in loaded:
             tree = slice_services(cells, [name], root=path.parent)
-            folder = tempfile.TemporaryDirectory(prefix="dynamo-")
-            _KEPT.append(folder)
-            with _importing(tree.write(Path(folder.name, "code")), tree):
-                loaded[name] = _class(tree.targets[name])
+            loaded[name] = _made(tree, tree.targets[name])
         return loaded[name]
+
+    def interface(name: str) -> type:
+        """What a dependency needs of a class: nothing of what the service itself imports."""
+        tree = slice_services([*cells, Cell(_DEPENDANT.format(name), "a dependency")], ["_Dependant"], root=path.parent)
+        return _made(tree, tree.targets["_Dependant"].replace(":_Dependant", f":{name}"))
 
     def whole(definition: ServiceDefinition) -> type | None:
         return load(definition.cls.__name__) if definition.cls.__name__ in defined else None
@@ -229,10 +246,11 @@ def notebook(path: Path, service: str) -> Program:
     book = LinkBook()
     for source, target, place in _links(cells):
         # What fills an interface is named by nothing but the link.
-        book.add(source, target, Origin(place, place), load(target) if target in defined else None)
+        cls = load(target) if target in defined else None
+        book.add(defined.get(source, source), defined.get(target, target), Origin(place, place), cls)
     entry = load(service or _root(cells, defined, path.name))
-    graph = Graph.of(entry, {}, links=book, load=whole)
-    graph = replace(graph, known=graph.known | set(defined))
+    named = {name: partial(interface, cls) for cls, name in defined.items()}
+    graph = Graph.of(entry, {}, links=book, load=whole, named=named)
 
     def code() -> CodeTree:
         names = {graph.services[n].cls.__name__: n for n in graph.running}
@@ -267,19 +285,39 @@ def _chain(node: ast.expr) -> list[tuple[str, str]]:
     return [*earlier, (source, target)] if source and target else earlier
 
 
-def _root(cells: Sequence[Cell], defined: Sequence[str], place: str) -> str:
-    """The one service that no `depends(…)` names."""
-    below = {
-        node.args[0].id
+def _made(tree: CodeTree, target: str) -> type:
+    """The class that a target in a tree of modules names."""
+    folder = tempfile.TemporaryDirectory(prefix="dynamo-")
+    _KEPT.append(folder)
+    written = tree.write(Path(folder.name, "code"))
+
+    def cell_of(frame: FrameType) -> Origin | None:
+        file = Path(frame.f_code.co_filename)
+        if not file.is_relative_to(written):
+            return None
+        above = reversed(file.read_text(encoding="utf-8").splitlines()[: frame.f_lineno])
+        label = next((found[1] for line in above if (found := _CELL.match(line))), None)
+        return Origin(label, label) if label is not None else None
+
+    with _importing(written, tree), telling_cells_by(cell_of):
+        return _class(target)
+
+
+def _root(cells: Sequence[Cell], defined: Mapping[str, str], place: str) -> str:
+    """The one service that no `depends(…)` names, be it by its class or by a text."""
+    arguments = [
+        node.args[0]
         for _, tree in _trees(cells)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name | ast.Attribute)
         and getattr(node.func, "id", getattr(node.func, "attr", "")) == "depends"
         and node.args
-        and isinstance(node.args[0], ast.Name)
-    }
-    return _only_root(defined, below, place)
+    ]
+    below = {defined.get(one.id, one.id) for one in arguments if isinstance(one, ast.Name)}
+    below |= {str(one.value) for one in arguments if isinstance(one, ast.Constant)}
+    by_name = {name: cls for cls, name in defined.items()}
+    return by_name[_only_root(by_name, below, place)]
 
 
 @contextlib.contextmanager
@@ -334,7 +372,11 @@ def bundle(folder: Path) -> Program:
             if edge.active:
                 book.add(edge.source, edge.target, place, load(edge.target))
         graph = Graph.of(
-            load(spec.entry), {}, links=book, load=lambda d: load(d.name) if d.name in tree.targets else None
+            load(spec.entry),
+            {},
+            links=book,
+            load=lambda d: load(d.name) if d.name in tree.targets else None,
+            named={name: partial(_left_out, known) for name, known in spec.services.items()},
         )
     # Whole files came along with what runs, and may declare more than the bundle knows.
     graph = replace(
@@ -345,3 +387,8 @@ def bundle(folder: Path) -> Program:
     )
     # Workers import a copy, so that exporting anew cannot change what a deployment runs.
     return Program(spec.name, graph, lambda: tree, None, folder, layers=[yaml_layer(folder / CONFIG_FILE)])
+
+
+def _left_out(known: ServiceSpec) -> type:
+    """A service that is not started and is known by its name alone: no code of it is in the bundle."""
+    return service(dynamo={"name": known.name, "namespace": known.namespace})(type(known.name, (), {}))

@@ -25,11 +25,11 @@ def arguments_layer(argv: Sequence[str]) -> Layer:
         path = split_key(flag.removeprefix("--"))
         if fault := _fault(argument, flag, path):
             problems.append(Problem(fault, origin=flag))
-            if "=" not in argument and rest and _is_value(rest[0]):
+            if "=" not in argument and rest and is_value(rest[0]):
                 rest.pop(0)
             continue
         if not equals:
-            if not (rest and _is_value(rest[0])):
+            if not (rest and is_value(rest[0])):
                 missing = f"{flag} has no value; write {flag}=VALUE, for a switch {flag}=true"
                 problems.append(Problem(missing, origin=flag))
                 continue
@@ -52,7 +52,7 @@ def _fault(argument: str, flag: str, path: tuple[str, ...]) -> str:
     return ""
 
 
-def _is_value(token: str) -> bool:
+def is_value(token: str) -> bool:
     """Whether a word after a flag is its value: anything that is not a flag itself; -1 is a number."""
     return not token.startswith("-") or not isinstance(_value(token), str)
 

@@ -130,8 +130,9 @@ class Fleet:
         async with self._applying:
             version = self._current(*workers)
             for name, count in workers.items():
-                if count < 0:
-                    raise DeploymentError(f"{name} cannot have {count} workers", remedy="give 0 or more")
+                if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                    remedy = "give a whole number, 0 or more"
+                    raise DeploymentError(f"{name} cannot have {count!r} workers", remedy=remedy)
             await self._become(self._asked or version.spec, version.path, version.cwd, {**self._scaled, **workers})
 
     def _current(self, *services: str) -> Version:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from dynamo_nb.graph.outline import STATES, Outline, description, details, printable, status
+from dynamo_nb.graph.outline import ENTRY, INK, LINE, QUIET, STATES, Outline, description, details, printable, status
 from dynamo_nb.graph.picture import Node, Picture
 
 if TYPE_CHECKING:
     import graphviz
 
 _FONT = "Helvetica,Arial,sans-serif"
-_INK, _QUIET, _LINE, _ENTRY = "#1f2328", "#59636e", "#6e7781", "#0969da"
 
 
 def dot(picture: Picture) -> graphviz.Digraph:
@@ -23,9 +22,9 @@ def dot(picture: Picture) -> graphviz.Digraph:
     graph = graphviz.Digraph(
         printable(picture.name) or "graph",
         graph_attr={"rankdir": "LR", "nodesep": "0.35", "ranksep": "0.55", "bgcolor": "transparent", "fontname": _FONT},
-        node_attr={"shape": "box", "style": "rounded,filled", "fillcolor": "white", "color": _LINE, "fontname": _FONT,
-                   "fontsize": "13", "fontcolor": _INK, "margin": "0.2,0.09"},
-        edge_attr={"color": _LINE, "fontname": _FONT, "fontsize": "10", "fontcolor": _QUIET, "arrowsize": "0.7"},
+        node_attr={"shape": "box", "style": "rounded,filled", "fillcolor": "white", "color": LINE, "fontname": _FONT,
+                   "fontsize": "13", "fontcolor": INK, "margin": "0.2,0.09"},
+        edge_attr={"color": LINE, "fontname": _FONT, "fontsize": "10", "fontcolor": QUIET, "arrowsize": "0.7"},
     )  # fmt: skip
     # A colon in the end of an edge means a port, so such a service goes by its number.
     keys = {n.name: printable(n.name) if ":" not in n.name else f"service {i}" for i, n in enumerate(outline.nodes)}
@@ -42,7 +41,7 @@ def dot(picture: Picture) -> graphviz.Digraph:
     grouped = {n.name for nodes in outline.groups.values() for n in nodes}
     for index, (namespace, nodes) in enumerate(outline.groups.items()):
         with graph.subgraph(name=f"cluster_{index}") as cluster:
-            cluster.attr(label=_literal(namespace), style="rounded,dashed", color=_LINE, fontcolor=_QUIET,
+            cluster.attr(label=_literal(namespace), style="rounded,dashed", color=LINE, fontcolor=QUIET,
                          fontsize="10", labeljust="l", margin="14")  # fmt: skip
             for node in nodes:
                 add(cluster, node)
@@ -74,20 +73,20 @@ def _html(words: str) -> str:
 def _label(node: Node) -> str:
     rows = [f"<b>{_html(node.name)}</b>"]
     if quiet := details(node):
-        rows.append(f'<font point-size="10" color="{_QUIET}">{_html(quiet)}</font>')
+        rows.append(f'<font point-size="10" color="{QUIET}">{_html(quiet)}</font>')
     if state := status(node):
-        rows.append(f'<font point-size="10" color="{STATES.get(node.state, _QUIET)}">{_html(state)}</font>')
+        rows.append(f'<font point-size="10" color="{STATES.get(node.state, QUIET)}">{_html(state)}</font>')
     return f"<{'<br/>'.join(rows)}>"
 
 
 def _look(node: Node) -> dict[str, str]:
     look: dict[str, str] = {}
     if node.entry:
-        look |= {"color": _ENTRY, "penwidth": "2"}
+        look |= {"color": ENTRY, "penwidth": "2"}
     if node.state in STATES:
         look["color"] = STATES[node.state]
     if not node.running:
-        look |= {"style": "rounded,filled,dashed", "fontcolor": _QUIET}
+        look |= {"style": "rounded,filled,dashed", "fontcolor": QUIET}
     elif node.local:
         look["style"] = "rounded,filled,dotted"
     return look

@@ -49,19 +49,21 @@ class Graph:
         *,
         links: LinkBook | None = None,
         load: Callable[[ServiceDefinition], type | None] | None = None,
+        named: Mapping[str, Callable[[], type]] | None = None,
     ) -> Graph:
         """The graph of `entry` with the links of the module or notebook that `namespace` belongs to.
 
         namespace: its global names (default: the caller's). Services are looked up there by name, so that a class
         whose cell was run again counts as it is now. links: a book to use instead of the namespace's own.
         load: gives the whole class of a service that an active edge reaches, where dependencies hold only interfaces.
+        named: further services by name, each made when a dependency names it.
 
         Raises DefinitionError for two services of one name or an unknown name, LinkError for an interface that no
         link fills.
         """
         namespace = sys._getframe(1).f_globals if namespace is None else namespace
         links = links_in(namespace) if links is None else links
-        return _Builder(namespace, links, load or (lambda _: None)).build(definition_of(entry))
+        return _Builder(namespace, links, load or (lambda _: None), named or {}).build(definition_of(entry))
 
     @cached_property
     def running(self) -> tuple[str, ...]:
@@ -131,9 +133,13 @@ class _Builder:
     """Walks the declared edges from the entry and decides which are active. Alone in changing what it has found."""
 
     def __init__(
-        self, namespace: Mapping[str, Any], links: LinkBook, load: Callable[[ServiceDefinition], type | None]
+        self,
+        namespace: Mapping[str, Any],
+        links: LinkBook,
+        load: Callable[[ServiceDefinition], type | None],
+        made: Mapping[str, Callable[[], type]],
     ) -> None:
-        self.links, self.load = links, load
+        self.links, self.load, self.made = links, load, made
         self.named = {definition_of(v).name: v for v in namespace.values() if is_service(v)}
         self.services: dict[str, ServiceDefinition] = {}
         self.edges: list[Edge] = []
@@ -154,7 +160,7 @@ class _Builder:
                         where=f"{held.where}, and {target.where}",
                         remedy='rename one: @service(dynamo={"name": "…"})',
                     )
-        graph = Graph(entry.name, self.services, tuple(self.edges), frozenset(self.named))
+        graph = Graph(entry.name, self.services, tuple(self.edges), frozenset({*self.named, *self.made}))
         running = set(graph.running)
         for edge in self.edges:
             if edge.source in running and edge.active and edge.target not in self.services:
@@ -199,15 +205,17 @@ class _Builder:
         return self.now(definition_of(dependency.target))
 
     def find(self, name: str, owner: ServiceDefinition) -> ServiceDefinition:
-        """A service by name: from the namespace, the owner's module, or the class that a link was made with."""
+        """A service by name: from the namespace, the owner's module, a link, or made for this."""
         module = vars(sys.modules.get(owner.cls.__module__, sys))
         there = {definition_of(v).name: v for v in module.values() if is_service(v)}
         cls = self.named.get(name) or there.get(name) or self.links.classes.get(name)
+        if cls is None and name in self.made:
+            cls = self.made[name]()
         if cls is None:
             raise DefinitionError(
                 f"{owner.name} depends on {name!r}, and no service has that name",
                 where=owner.where,
-                remedy=nearest(name, {*self.named, *there}),
+                remedy=nearest(name, {*self.named, *there, *self.made}),
             )
         return definition_of(cls)
 

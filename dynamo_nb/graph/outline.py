@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from dynamo_nb.graph.picture import Node, Picture
 
 DEFAULT_NAMESPACE = "default"
+INK, QUIET, LINE, ENTRY = "#1f2328", "#59636e", "#768390", "#0969da"
+"""Colours of words, of words that matter less, of lines and of the entry. The third reads on white and on black."""
 STATES = {
     "starting": "#9a6700",
     "ready": "#1a7f37",

@@ -12,7 +12,19 @@ from collections.abc import Iterator
 from html import escape
 
 from dynamo_nb.graph.layout import DENSE, Group, Layout, Point, Route, lay_out
-from dynamo_nb.graph.outline import STATES, Line, Outline, description, details, printable, status
+from dynamo_nb.graph.outline import (
+    ENTRY,
+    INK,
+    LINE,
+    QUIET,
+    STATES,
+    Line,
+    Outline,
+    description,
+    details,
+    printable,
+    status,
+)
 from dynamo_nb.graph.picture import Node, Picture
 
 _NAME, _SMALL = 13.5, 11.0
@@ -28,7 +40,6 @@ _STACK = 4.0
 _LONGEST = 36
 """Characters of a name or note that are shown; the whole of it is in the title."""
 
-_INK, _QUIET, _LINE, _ENTRY = "#1f2328", "#59636e", "#768390", "#0969da"
 _DASHED, _DOTTED = "4 4", "1.5 3"
 
 _STYLE = """\
@@ -88,7 +99,7 @@ def _drawn(name: str, outline: Outline, layout: Layout) -> Iterator[str]:
     for (x0, y0, x1, y1), namespace in zip(layout.frames, outline.groups, strict=True):
         look = {"fill": "#8b949e", "fill_opacity": ".09", "stroke": "#8b949e", "stroke_opacity": ".45"}
         frame = _tag("rect", x=x0, y=y0, width=x1 - x0, height=y1 - y0, rx=10, **look)
-        label = _tag("text", _xml(namespace), x=x0 + 12, y=y0 + 17, font_size=_SMALL, fill=_LINE)
+        label = _tag("text", _xml(namespace), x=x0 + 12, y=y0 + 17, font_size=_SMALL, fill=LINE)
         yield _tag("g", frame + label, class_="namespace")
     for line, route in zip(outline.lines, layout.routes, strict=True):
         yield _edge(line, route, labelled=len(outline.lines) <= DENSE)
@@ -114,13 +125,13 @@ def _edge(line: Line, route: Route, *, labelled: bool) -> str:
     dashes = {} if line.active else {"stroke_dasharray": _DASHED}
     parts = [
         _tag("title", _xml(said)),
-        _tag("path", d=f"M{start}C{' '.join(curve)}", fill="none", stroke=_LINE, stroke_width=1.3, **dashes),
-        _tag("path", d=f"M{_p(tip)}L{_p((x - dy, y + dx))}L{_p((x + dy, y - dx))}Z", fill=_LINE),
+        _tag("path", d=f"M{start}C{' '.join(curve)}", fill="none", stroke=LINE, stroke_width=1.3, **dashes),
+        _tag("path", d=f"M{_p(tip)}L{_p((x - dy, y + dx))}L{_p((x + dy, y - dx))}Z", fill=LINE),
     ]
     if labelled and route.label is not None:
         x, y = route.label
         anchor = {"text_anchor": "middle"}
-        parts.append(_tag("text", _xml(line.label), x=x, y=y + 3, font_size=_SMALL, fill=_LINE, **anchor))
+        parts.append(_tag("text", _xml(line.label), x=x, y=y + 3, font_size=_SMALL, fill=LINE, **anchor))
     kind = "edge" + " off" * (not line.active)
     return _tag("g", "".join(parts), id=f"edge:{line.source}->{line.target}", class_=kind)
 
@@ -132,10 +143,10 @@ def _node(node: Node, centre: Point) -> Iterator[str]:
         width, height, y = width - _STACK, height - _STACK, y + _STACK
     if node.entry:
         start, middle = x - _STUB + 4, y + height / 2
-        yield _tag("path", class_="stub", d=f"M{_p((start, middle))}H{_n(x)}", stroke=_ENTRY, stroke_width=1.6)
-        yield _tag("circle", class_="stub", cx=start, cy=middle, r=3.5, fill=_ENTRY)
+        yield _tag("path", class_="stub", d=f"M{_p((start, middle))}H{_n(x)}", stroke=ENTRY, stroke_width=1.6)
+        yield _tag("circle", class_="stub", cx=start, cy=middle, r=3.5, fill=ENTRY)
 
-    colour = STATES.get(node.state) or (_ENTRY if node.entry else "#8b949e")
+    colour = STATES.get(node.state) or (ENTRY if node.entry else "#8b949e")
     card: dict[str, str | float] = {"class_": "card", "width": width, "height": height, "rx": 8}
     card |= {"fill": "#ffffff", "stroke": colour}
     if not node.running or node.local:
@@ -147,13 +158,13 @@ def _node(node: Node, centre: Point) -> Iterator[str]:
     yield _tag("rect", **card, x=x, y=y)
 
     left, baseline = x + _PAD, y + _TOP
-    style = {"font_weight": "600", "fill": _INK if node.running else _QUIET}
+    style = {"font_weight": "600", "fill": INK if node.running else QUIET}
     if node.interface:
         style["font_style"] = "italic"
     yield _tag("text", _short(node.name), class_="name", x=left, y=baseline, font_size=_NAME, **style)
     if quiet := details(node):
         baseline += _LEADING
-        yield _tag("text", _short(quiet), class_="quiet", x=left, y=baseline, font_size=_SMALL, fill=_QUIET)
+        yield _tag("text", _short(quiet), class_="quiet", x=left, y=baseline, font_size=_SMALL, fill=QUIET)
     if state := status(node):
         baseline += _LEADING
         yield _tag("circle", class_="state", cx=left + 3.5, cy=baseline - 4, r=3.5, fill=colour)

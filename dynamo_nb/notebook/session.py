@@ -19,6 +19,7 @@ from dynamo_nb.config.layers import Layer
 from dynamo_nb.deployment import NOTEBOOK, Deployment, Notebook
 from dynamo_nb.errors import DynamoError, TargetError, nearest
 from dynamo_nb.graph.graph import Graph
+from dynamo_nb.notebook.interrupts import Interrupts
 from dynamo_nb.notebook.still import Still
 from dynamo_nb.notebook.view import GraphView
 from dynamo_nb.sdk.links import links_in
@@ -39,6 +40,8 @@ class Session(Notebook):
         self._running: Cell | None = None
         self._checked = False
         self._blamed = ""
+        self._told: set[str] = set()
+        self._interrupts = Interrupts(shell)
 
     # --- the shell's events ----------------------------------------------------------------------------------------
 
@@ -59,11 +62,13 @@ class Session(Notebook):
         self.shell.events.register("pre_run_cell", self._before)
         self.shell.events.register("post_run_cell", self._after)
         tell_cells_by(self._origin)
+        self._interrupts.begin()
 
     def end(self) -> None:
         self.shell.events.unregister("pre_run_cell", self._before)
         self.shell.events.unregister("post_run_cell", self._after)
         tell_cells_by(None)
+        self._interrupts.end()
         self.shell.user_ns.pop(NOTEBOOK, None)
 
     def _before(self, info: Any) -> None:
@@ -85,14 +90,16 @@ class Session(Notebook):
         if cell is None or not result.info.store_history:
             return
         self._running = None
+        result.error_in_exec = self._interrupts.ended(result.error_in_exec)
         failed = self._failed_at(result)
         self._checked, checked = False, self._checked
         self.book.record(replace(cell, failed_at=failed))
         if failed is None:
             try:
                 if checked:
-                    slice_services(self.book.cells, services_in([cell]), live=self.shell.user_ns, root=Path.cwd())
+                    slice_services(self.book.cells, list(services_in([cell])), live=self.shell.user_ns, root=Path.cwd())
                 self._follow(again=cell.key == self._blamed)
+                self._tell_notes()
             except (DynamoError, KeyboardInterrupt) as error:
                 self._blamed = cell.key
                 # As if the cell itself had raised it: shown under the cell, and papermill stops here.
@@ -170,6 +177,13 @@ class Session(Notebook):
                     print(f"{deployment.id}: {'; '.join(parts)} in {took:.1f} s")
         if errors:
             raise errors[0]
+
+    def _tell_notes(self) -> None:
+        """Prints what the workers of this notebook's deployments will not see of its cells; each thing once."""
+        for note in dict.fromkeys(note for deployment in self.deployments for note in deployment.notes):
+            if note not in self._told:
+                self._told.add(note)
+                print(note)
 
     def _heard(self, _: Deployment) -> None:
         # Called on another thread; widgets belong to the kernel's own.

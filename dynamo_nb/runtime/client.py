@@ -140,8 +140,8 @@ class Client:
         return NoInstances(
             f"{why}no worker serves {address}",
             where=address,
-            remedy=f"check with `dynamo ps` that {self._watch.component} is ready, and that it is in the namespace "
-            f"{self._watch.namespace!r} on the same NATS server ({self.runtime.nats_address})",
+            remedy=f"check with `dynamo ps` that {self._watch.component} has workers and is ready, and that it is in "
+            f"the namespace {self._watch.namespace!r} on the same NATS server ({self.runtime.nats_address})",
         )
 
     async def on_portal(self) -> Client:

@@ -46,11 +46,13 @@ class RemoteEndpoint:
 class ServiceClient:
     """Endpoints of a service as attributes, by method name and by endpoint name.
 
-    call_of: gives the Caller of an endpoint by its name.
+    cls: the service's class, or its interface. call_of: gives the Caller of an endpoint by its name.
     """
 
-    def __init__(self, name: str, endpoints: Mapping[str, Endpoint], call_of: Callable[[str], Caller]) -> None:
-        self._name = name
+    def __init__(
+        self, name: str, cls: type, endpoints: Mapping[str, Endpoint], call_of: Callable[[str], Caller]
+    ) -> None:
+        self._name, self._cls = name, cls
         self._endpoints: dict[str, RemoteEndpoint] = {}
         for endpoint in endpoints.values():
             if endpoint.served:
@@ -63,11 +65,19 @@ class ServiceClient:
         try:
             return self._endpoints[name]
         except KeyError:
-            raise NoSuchEndpoint(
-                f"{self._name} has no endpoint {name!r}",
-                where=f"{self._name}.{name}",
-                remedy=nearest(name, self._endpoints),
-            ) from None
+            raise self._missing(name) from None
+
+    def _missing(self, name: str) -> NoSuchEndpoint:
+        where, there = f"{self._name}.{name}", getattr(self._cls, name, None)
+        if isinstance(there, Endpoint):
+            remedy = "add DynamoTransport.DEFAULT to its transports, or ask its URL"
+            return NoSuchEndpoint(f"{where} is an endpoint for HTTP only", where=there.where, remedy=remedy)
+        if inspect.isfunction(there):
+            remedy = "decorate it with @dynamo_endpoint()"
+            return NoSuchEndpoint(f"{where} exists, and is no endpoint", where=where, remedy=remedy)
+        # An interface does not have them.
+        remedy = f"{nearest(name, self._endpoints)}; other methods are decorated with @dynamo_endpoint() to be called"
+        return NoSuchEndpoint(f"{self._name} has no endpoint {name!r}", where=where, remedy=remedy)
 
     def __dir__(self) -> list[str]:
         return list(self._endpoints)

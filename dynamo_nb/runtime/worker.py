@@ -196,4 +196,4 @@ async def connect_service(
     def call_of(endpoint: str) -> Caller:
         return clients[endpoint].call
 
-    return ServiceClient(definition.name, definition.endpoints, call_of)
+    return ServiceClient(definition.name, definition.cls, definition.endpoints, call_of)

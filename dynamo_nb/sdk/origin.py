@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -29,6 +30,17 @@ def tell_cells_by(find: Callable[[FrameType], Origin | None] | None) -> None:
     """Lets the notebook name the cell that a frame belongs to; `None` takes that back."""
     global _cell_of  # noqa: PLW0603
     _cell_of = find
+
+
+@contextmanager
+def telling_cells_by(find: Callable[[FrameType], Origin | None]) -> Iterator[None]:
+    """The same for a while, before whatever else tells cells."""
+    held = _cell_of
+    tell_cells_by(lambda frame: find(frame) or (held(frame) if held is not None else None))
+    try:
+        yield
+    finally:
+        tell_cells_by(held)
 
 
 def origin_of(frame: FrameType) -> Origin:

@@ -18,8 +18,6 @@ from dynamo_nb.sdk.origin import Origin, origin_of
 
 C = TypeVar("C", bound=type)
 
-SERVICE_ARGS = ("dynamo", "resources", "workers", "image", "envs", "traffic", "labels")
-"""The parameters of the decorator that configuration can override, under `ServiceArgs`."""
 _MEMBERS = ("link", "unlink", "dynamo_address", "dependencies", "inner", "name", "config")
 
 
@@ -28,7 +26,7 @@ class ServiceDefinition:
     """What `@service` says of a class.
 
     name: what links, configuration and addresses use.
-    args: the decorator's parameters, keyed as in SERVICE_ARGS; those that were not given are absent.
+    args: the decorator's parameters, keyed as the fields of ServiceArgs; those that were not given are absent.
     app: the user's own FastAPI application, if any. members: what the decorator gave to the class.
     """
 
@@ -74,8 +72,9 @@ def definition_of(cls: object) -> ServiceDefinition:
     """The definition of a service; raises DefinitionError for anything else."""
     found = vars(cls).get(MARK) if isinstance(cls, type) else None
     if found is None:
-        shown = cls.__name__ if isinstance(cls, type) else repr(cls)
-        raise DefinitionError(f"{shown} is no service", remedy=f"decorate the class with @service: {shown}")
+        if isinstance(cls, type):
+            raise DefinitionError(f"{cls.__name__} is no service", remedy="decorate the class with @service")
+        raise DefinitionError(f"{cls!r} is no service", remedy="give the class itself, one made by @service")
     return found  # type: ignore[no-any-return]
 
 
@@ -168,9 +167,11 @@ def service(cls: Any = None, /, *, app: Any = None, **given: Any) -> Any:
 
     Raises DefinitionError for an unknown parameter, a class that misses endpoints of its interface, and the like.
     """
+    from dynamo_nb.config.service_args import ServiceArgs
+
     frame = sys._getframe(1)
-    if unknown := sorted(set(given) - set(SERVICE_ARGS)):
-        hint = nearest(unknown[0], SERVICE_ARGS)
+    if unknown := sorted(set(given) - set(ServiceArgs.model_fields)):
+        hint = nearest(unknown[0], ServiceArgs.model_fields)
         raise DefinitionError(f"@service has no parameter {unknown[0]!r}", where=str(origin_of(frame)), remedy=hint)
     origin = origin_of(frame)
 

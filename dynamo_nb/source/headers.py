@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from dynamo_nb.config.layers import Layer, mapping_layer
@@ -73,7 +73,7 @@ def flag_layers(cell: Cell, words: str) -> list[Layer]:
         args["dynamo"] = {"namespace": given["namespace"]}
     if not args:
         return []
-    services: Sequence[str] = services_in([cell])
+    services = services_in([cell]).values()
     return [mapping_layer({name: {SERVICE_ARGS: args} for name in services}, f"{SERVICE}, {cell.label}")]
 
 

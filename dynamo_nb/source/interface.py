@@ -1,6 +1,7 @@
-"""A service's interface: the class with its endpoints' signatures and nothing behind them.
+"""A service's interface: the class with its address, its endpoints' signatures and nothing behind them.
 
-Whoever depends on a service imports this, and so none of what the service itself imports.
+Whoever depends on a service imports this, and so none of what the service itself imports. It has only what a caller
+can notice: a service's callers are replaced when it changes.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from copy import copy
 from functools import lru_cache
 from typing import TypeVar
@@ -41,6 +43,18 @@ def is_service(node: ast.stmt, known: Aliases) -> bool:
     return isinstance(node, ast.ClassDef) and any(_word(one, known) == "service" for one in node.decorator_list)
 
 
+def service_name(node: ast.ClassDef, known: Aliases) -> str:
+    """The name that `@service` gives to a class, if that can be told without running it; else the class's own."""
+    for decorator in node.decorator_list:
+        if not isinstance(decorator, ast.Call) or _word(decorator, known) != "service":
+            continue
+        for dynamo in (one.value for one in decorator.keywords if one.arg == "dynamo"):
+            with suppress(ValueError):
+                if isinstance(value := ast.literal_eval(dynamo), dict):
+                    return str(value.get("name") or node.name)
+    return node.name
+
+
 def needs_interface_only(use: Use, known: Aliases, *, of_interface: bool) -> bool:
     """Whether a use of a service class is satisfied by its interface. A base counts where an interface inherits."""
     if use.how == BASE:
@@ -58,7 +72,7 @@ def interface(statement: Statement, known: Aliases) -> Statement:
     lines = statement.text.splitlines()
     signatures = {id(one): signature for one in node.body if (signature := _signature(one, known))}
     wanted = _class_names(node, signatures.values())
-    text = _docstring(node, lines)
+    text: list[str] = []
     members: list[ast.stmt] = []
     for one in node.body:
         if id(one) in signatures:
@@ -67,8 +81,9 @@ def interface(statement: Statement, known: Aliases) -> Statement:
         elif id(one) in wanted:
             text += lines[first_line(one) - 1 : one.end_lineno]
             members.append(one)
-    bare = _bare(node, [one for one in node.decorator_list if _word(one, known) == "service"], members)
-    text = [*_head(node, lines, bare.decorator_list), *(text or ["    pass"])]
+    bare = _bare(node, [_address(one) for one in node.decorator_list if _word(one, known) == "service"], members)
+    decorators = [f"@{_as_typed(one, statement.text)}" for one in bare.decorator_list]
+    text = [*decorators, *_head(node, lines, []), *(text or ["    pass"])]
     names, moved = analyse(bare), statement.line - first_line(node)
     names = names._replace(uses=tuple(use._replace(line=use.line + moved) for use in names.uses))
     return Statement("\n".join(text), statement.line, statement.end_line, bare, names)
@@ -79,6 +94,26 @@ def _word(decorator: ast.expr, known: Aliases) -> str:
     if isinstance(called, ast.Attribute):
         return called.attr
     return dict(known).get(called.id, called.id) if isinstance(called, ast.Name) else ""
+
+
+def _address(decorator: ast.expr) -> ast.expr:
+    """The decorator of a service with those of its arguments that say under which name it is called."""
+    if not isinstance(decorator, ast.Call):
+        return decorator
+    kept = [one for one in decorator.keywords if one.arg in {"dynamo", None}]  # None: `**` may hold it
+    return ast.copy_location(ast.Call(decorator.func, [], kept), decorator) if kept else decorator.func
+
+
+def _as_typed(decorator: ast.expr, source: str) -> str:
+    """The text of an `_address`; its arguments as they were typed where that is one line."""
+    if not isinstance(decorator, ast.Call):
+        return ast.unparse(decorator)
+    arguments = []
+    for one in decorator.keywords:
+        typed = ast.get_source_segment(source, one.value) or ""
+        value = ast.unparse(one.value) if "\n" in typed else typed
+        arguments.append(f"{one.arg}={value}" if one.arg else f"**{value}")
+    return f"{ast.unparse(decorator.func)}({', '.join(arguments)})"
 
 
 def _bare(node: _Definition, decorators: list[ast.expr], body: Sequence[ast.stmt] = ()) -> _Definition:
@@ -110,13 +145,6 @@ def _class_names(node: ast.ClassDef, signatures: Iterable[_Function]) -> set[int
     return wanted
 
 
-def _docstring(node: ast.ClassDef | _Function, lines: list[str]) -> list[str]:
-    first = node.body[0]
-    if ast.get_docstring(node) is None or not _on_own_line(first, lines):
-        return []
-    return lines[first.lineno - 1 : first.end_lineno]
-
-
 def _on_own_line(node: ast.stmt, lines: list[str]) -> bool:
     return not lines[first_line(node) - 1].encode()[: node.col_offset].strip()
 
@@ -124,8 +152,8 @@ def _on_own_line(node: ast.stmt, lines: list[str]) -> bool:
 def _method(node: ast.stmt, lines: list[str], signature: _Function) -> list[str]:
     assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     indent = " " * (node.body[0].col_offset if _on_own_line(node.body[0], lines) else node.col_offset + 4)
-    body = [*_docstring(node, lines), f"{indent}raise NotImplementedError"]
-    return [*_head(node, lines, signature.decorator_list), *body, *([f"{indent}yield"] if _yields(node) else [])]
+    body = [f"{indent}raise NotImplementedError", *([f"{indent}yield"] if _yields(node) else [])]
+    return [*_head(node, lines, signature.decorator_list), *body]
 
 
 def _head(node: ast.ClassDef | _Function, lines: list[str], decorators: list[ast.expr]) -> list[str]:

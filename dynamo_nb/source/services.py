@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 
 from dynamo_nb.source.cells import Cell
-from dynamo_nb.source.interface import aliases, is_service
+from dynamo_nb.source.interface import aliases, is_service, service_name
 from dynamo_nb.source.units import Units
 
 
-def services_in(cells: Sequence[Cell]) -> list[str]:
-    """The names of the classes that `@service` decorates, in order of their first definition."""
+def services_in(cells: Sequence[Cell]) -> dict[str, str]:
+    """The classes that `@service` decorates, in order of their first definition: class name to service name."""
     units = Units.of(cells).units
     known = aliases(unit.statement for unit in units if unit.statement.imports)
-    services = (unit.statement.node for unit in units if is_service(unit.statement.node, known))
-    return list(dict.fromkeys(getattr(node, "name", "") for node in services))
+    nodes = (unit.statement.node for unit in units if is_service(unit.statement.node, known))
+    return {node.name: service_name(node, known) for node in nodes if isinstance(node, ast.ClassDef)}

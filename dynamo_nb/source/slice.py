@@ -29,6 +29,7 @@ _EVERYWHERE = frozenset(
     {*dir(builtins), "__file__", "__path__", "__builtins__", "__annotations__", "__class__"}
     - {"get_ipython", "display", "exit", "quit", "_"}
 )
+_SHOWN = 60  # characters of a statement in a note
 _MAKE_IT_LATER = "make it inside __init__ or a start hook (@async_on_start)"
 
 
@@ -241,18 +242,16 @@ class _Slicer:
         self.problems[Problem(message, _name(unit), unit.place(line))] = None
 
     def _notes(self, closures: Mapping[str, Closure]) -> Iterator[str]:
+        """What cells did to a container after it was defined, which no worker does."""
         taken = {unit for closure in closures.values() for unit in closure}
         used = {edge.name: edge.target for closure in closures.values() for one in closure.values() for edge in one}
-        for name in sorted(used):
-            known = [unit for unit in self.bindings.of(name) if name not in unit.names.changes]
-            labels = list(dict.fromkeys(unit.cell.label for unit in reversed(known)))
-            if len(labels) > 1:
-                yield f"{name} comes from {labels[0]}; {', '.join(labels[1:])} defined it before"
         for unit in self.found.units:
             for name in sorted(unit.names.appends & used.keys()):
                 made = used[name].statement
                 if unit not in taken and not made.imports and not hasattr(made.node, "body"):
-                    yield f"{unit.place()}: {unit.statement.text!r} changes {name}, but only definitions are taken"
+                    change = ast.unparse(unit.statement.node)
+                    remedy = f"workers get it as it was defined; write the change where {name} is defined"
+                    yield f"{unit.place()}: `{change:.{_SHOWN}}` changes {name} in the notebook only: {remedy}"
 
 
 def _is_class(unit: Unit) -> bool:

@@ -40,7 +40,7 @@ class CodeTree:
 
     targets: "module:Class" by service. closures: the modules that a service imports, transitively, by service.
     digests: "sha256:…" of the code that a service needs, by service; it stays the same when other services come and
-    go, and when a cell is run again unchanged. notes: what a person should know and need not act on.
+    go, and when a cell is run again unchanged. notes: what the notebook has and workers will not, a line for each.
     """
 
     modules: tuple[Module, ...] = ()

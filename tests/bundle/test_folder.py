@@ -36,6 +36,17 @@ def test_a_bundle_read_back_is_the_spec_that_was_exported(hello, tmp_path):
     assert again.origins["Backend.suffix"].startswith(str(folder / "config.yaml"))
 
 
+def test_a_bundle_knows_of_a_service_that_is_depended_on_by_name_and_not_linked(tmp_path):
+    cells = [SERVICES.replace("depends(Spare)", 'depends("Spare")'), LINK.strip()]
+    folder = notebook(tmp_path, *cells).export(tmp_path / "bundle")
+    again = plan_of(folder)
+    assert [(e.target, e.active) for e in again.program.graph.edges] == [("Backend", True), ("Spare", False)]
+    assert set(again.spec.started) == {"Backend", "Frontend"}
+    assert [again.spec.fingerprint(n) for n in again.spec.started] == [
+        read_spec(folder).fingerprint(n) for n in again.spec.started
+    ]
+
+
 def test_exporting_a_bundle_gives_the_same_bytes(hello, tmp_path):
     first = hello.export(tmp_path / "first")
     plan = plan_of(first)

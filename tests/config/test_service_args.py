@@ -1,13 +1,17 @@
+import inspect
+from typing import get_overloads
+
 import pytest
 from pydantic import ValidationError
 
 from dynamo_nb.config.service_args import ServiceArgs, checked_args, quantity
 from dynamo_nb.errors import DefinitionError
-from dynamo_nb.sdk.service import SERVICE_ARGS
+from dynamo_nb.sdk.service import service
 
 
 def test_the_fields_are_the_parameters_of_the_decorator():
-    assert tuple(ServiceArgs.model_fields) == SERVICE_ARGS
+    _, with_parameters = get_overloads(service)
+    assert set(inspect.signature(with_parameters).parameters) == {*ServiceArgs.model_fields, "app", "unknown"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from deployed_program import alive, pids, until, workers
 
-from dynamo_nb.errors import DeploymentError, StartError
+from dynamo_nb.errors import DeploymentError, NoInstances, StartError
 from dynamo_nb.sdk.call import portal
 
 
@@ -66,6 +66,15 @@ def test_a_service_can_be_scaled_to_nothing_and_back(deployment):
     assert deployment.Frontend.say("back").result().startswith("back")
 
 
+def test_a_call_of_a_service_that_was_scaled_to_nothing_says_so(deployment):
+    deployment.scale(Backend=0).result()
+
+    with pytest.raises(NoInstances, match=r"(?s)Backend has 0 workers.*deployment\.scale\(Backend=1\)"):
+        deployment.Backend.say("anyone").result()
+
+    deployment.scale(Backend=2).result()
+
+
 def test_restart_replaces_the_workers_by_new_ones_of_the_same_version(deployment):
     before = pids(deployment)
 
@@ -82,6 +91,8 @@ def test_what_cannot_be_is_refused_and_changes_nothing(deployment):
         deployment.scale(Backnd=3).result()
     with pytest.raises(DeploymentError, match="cannot have -1 workers"):
         deployment.scale(Backend=-1).result()
+    with pytest.raises(DeploymentError, match="Frontend cannot have '2' workers\n  to do: give a whole number"):
+        deployment.scale(Backend=3, Frontend="2").result()
     with pytest.raises(DeploymentError, match="Backnd is not running here"):
         deployment.restart("Backnd").result()
 
@@ -142,6 +153,29 @@ def test_an_update_that_is_interrupted_is_taken_back(deployment, tmp_path):
     assert deployment.spec == spec
     until(lambda: pids(deployment) == before and len(deployment.state["services"]["Backend"]["workers"]) == 2)
     assert not any(alive(int(line.split()[1])) for line in notes.read_text().splitlines())
+
+
+def test_an_old_worker_that_dies_while_its_successor_fails_is_started_again(deployment, tmp_path):
+    deployment.scale(Backend=1).result()
+    (old,), spec, notes = pids(deployment), deployment.spec, tmp_path / "notes"
+
+    async def failing():
+        update = asyncio.ensure_future(deployment.update({"Backend.fault": "never", "Backend.notes": str(notes)}))
+        _, successor = await asyncio.to_thread(until, lambda: notes.exists() and notes.read_text().split())
+        os.kill(old, signal.SIGKILL)
+        await asyncio.to_thread(until, lambda: not alive(old))
+        successor = int(successor)
+        os.kill(successor, signal.SIGKILL)
+        with pytest.raises(StartError, match="killed by signal 9"):
+            await update
+        return successor
+
+    successor = portal.run(failing())
+    (again,) = until(lambda: pids(deployment))
+    assert again not in {old, successor}
+    assert deployment.spec == spec
+    assert deployment.Frontend.say("still").result().startswith("still")
+    deployment.scale(Backend=2).result()
 
 
 def test_a_scaling_that_waits_for_an_update_does_not_bring_the_old_version_back(deployment):

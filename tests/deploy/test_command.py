@@ -67,6 +67,7 @@ def ended(child, status=0):
     if not child.flag_eof:
         child.expect(pexpect.EOF)
     child.wait()
+    assert "Traceback" not in child.before
     assert (child.exitstatus, child.signalstatus) == (status, None), child.before
     return child.before
 
@@ -130,6 +131,29 @@ def test_ctrl_c_before_it_is_ready_leaves_nothing(terminal, dynamo_home):
 
     assert "stopped before it was ready" in ended(child, status=130)
     until(lambda: folders(dynamo_home) == [])
+
+
+def test_ctrl_c_while_the_program_is_imported_says_nothing(terminal, program, dynamo_home):
+    program.write("slow.py", "import time\nfrom pathlib import Path\nPath('begun').touch()\ntime.sleep(1000)\n")
+    child = terminal("serve", "slow.py")
+    until((program.folder / "begun").exists, BOUND)
+
+    child.sendintr()
+
+    assert ended(child, status=130).strip() in {"", "^C"}
+    assert folders(dynamo_home) == []
+
+
+def test_ctrl_c_ends_the_logs_that_are_followed_and_nothing_else(terminal, dynamo, dynamo_home):
+    dynamo("serve", "program:Frontend", "--detach", "--port", "0", "--no-kernels")
+    child = terminal("logs", "-f")
+    child.expect_exact("[Backend.1] weights loaded")
+
+    child.sendintr()
+
+    assert "Error" not in ended(child, status=130)
+    assert "Backend ready 2/2" in dynamo("ps")
+    dynamo("stop")
 
 
 def test_a_service_that_does_not_start_is_one_clear_error_and_status_1(dynamo, dynamo_home):

@@ -8,7 +8,9 @@ import psutil
 import pytest
 from deployed_program import alive, folders, pids, until
 
-from dynamo_nb.errors import RequestError
+from dynamo_nb.deploy.control import ask
+from dynamo_nb.deploy.home import records
+from dynamo_nb.errors import DeploymentError, RequestError
 from dynamo_nb.sdk.call import portal
 
 pytestmark = pytest.mark.slow
@@ -108,6 +110,28 @@ def test_what_a_worker_started_goes_with_it(deployment):
     deployment.stop().result()
 
     assert not any(map(alive, children))
+
+
+@pytest.mark.parametrize("way", ["cancelled", "stopped"])
+def test_a_deployment_that_ends_while_its_first_kernel_starts_leaves_nothing(program, dynamo_home, way):
+    async def end():
+        serving = asyncio.ensure_future(program.serve("program:Frontend", kernels=True))
+        # Written just before the worker is forked, for which the supervisor then waits.
+        await asyncio.to_thread(until, lambda: list(dynamo_home.glob("*/kernels/*.json")))
+        (record,) = records()
+        if way == "stopped":
+            await ask(record.control, "stop")
+        else:
+            serving.cancel()
+        await asyncio.wait([serving])
+        if way == "stopped":
+            with pytest.raises(DeploymentError, match="the deployment is being stopped"):
+                await serving
+        assert way == "stopped" or serving.cancelled()
+        await asyncio.wait_for(record.supervisor.ended(), BOUND)
+
+    asyncio.run(end())
+    assert folders(dynamo_home) == []
 
 
 def test_stopping_while_a_worker_is_being_restarted_leaves_nothing(deployment):

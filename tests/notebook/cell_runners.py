@@ -1,5 +1,6 @@
 import atexit
 import re
+import time
 from dataclasses import dataclass, field
 
 from dynamo_nb import notebook
@@ -10,18 +11,23 @@ import os
 from collections.abc import AsyncIterator
 from dynamo_nb import async_on_start, depends, dynamo_api, dynamo_endpoint, serve, service
 """
+BOUND = 60.0
+"""Seconds for a cell to show that it has begun."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass
 class Ran:
-    """What a cell showed. error: what stands under it in red. updates: of what earlier cells have shown."""
+    """What a cell showed. error: what stands under it in red. name: what a front end is told that it was.
+    updates: of what earlier cells have shown.
+    """
 
     ok: bool
     text: str = ""
     error: str = ""
     shown: list[dict] = field(default_factory=list)
     updates: list[dict] = field(default_factory=list)
+    name: str = ""
 
 
 class Shell:
@@ -83,10 +89,18 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
 
-    def run(self, code, cell_id=None):
+    def run(self, code, cell_id=None, deleted=()):
+        """deleted: ids of cells that the page no longer has, as JupyterLab sends them along."""
+        return self._ran(self._ask(code, cell_id, deleted))
+
+    def _ask(self, code, cell_id=None, deleted=()):
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": False}
-        request = self.client.session.msg("execute_request", content, metadata={"cellId": cell_id} if cell_id else {})
+        metadata = {"cellId": cell_id, "deletedCells": list(deleted)} if cell_id else {}
+        request = self.client.session.msg("execute_request", content, metadata=metadata)
         self.client.shell_channel.send(request)
+        return request
+
+    def _ran(self, request):
         ran = Ran(ok=True)
         while True:
             message = self.client.get_iopub_msg(timeout=60)
@@ -109,8 +123,18 @@ class Kernel:
             "msg_id"
         ]:
             pass  # left over from `wait_for_ready`
-        ran.ok = reply["content"]["status"] == "ok"
+        ran.ok, ran.name = reply["content"]["status"] == "ok", reply["content"].get("ename", "")
         return ran
+
+    def interrupted_at(self, gate, code):
+        """Runs a cell and interrupts it as soon as the file `gate` is there."""
+        request = self._ask(code)
+        deadline = time.monotonic() + BOUND
+        while not gate.exists():
+            assert time.monotonic() < deadline, "the cell did not come so far"
+            time.sleep(0.02)
+        self.manager.interrupt_kernel()
+        return self._ran(request)
 
     def load(self):
         ran = self.run(LOAD)

@@ -151,6 +151,27 @@ BEFORE_ANYTHING_RUNS = [
         ["this notebook has no service 'Fronted'", "did you mean 'Frontend'"],
     ),
     Case(
+        "a name in place of the service",
+        [GRAPH, "serve('Frontend').result()"],
+        ["DefinitionError: 'Frontend' is no service", "give the class itself"],
+    ),
+    Case(
+        "a port that there is not",
+        [GRAPH, "serve(Frontend, http_port=-2).result()"],
+        ["ConfigError: -2 is no port", "give one from 1 to 65535, or 0 for a free one"],
+    ),
+    Case(
+        "a port that there is not, on a verb's line",
+        [GRAPH, "%dynamo serve Frontend --port 99999"],
+        ["ConfigError: 99999 is no port"],
+    ),
+    Case(
+        "a port that there is not, in the environment",
+        [GRAPH, "os.environ['DYNAMO_PORT'] = 'http'", "%dynamo serve Frontend"],
+        [r"ConfigError: http is no port  \(DYNAMO_PORT\)"],
+    ),
+    Case("a verb that there is not", [GRAPH, "%dynamo stpo"], ["dynamo has no verb 'stpo'", "did you mean 'stop'"]),
+    Case(
         "a bundle whose code was altered",
         [
             GRAPH,
@@ -166,6 +187,7 @@ BEFORE_ANYTHING_RUNS = [
 @pytest.mark.parametrize("case", BEFORE_ANYTHING_RUNS, ids=repr)
 def test_what_cannot_be_served(shell, case, dynamo_home, monkeypatch):
     monkeypatch.setenv("DYNAMO_GPUS", "0,1")
+    monkeypatch.setenv("DYNAMO_PORT", "")  # what a cell sets is taken back
     shell.load()
     *before, last = case.cells
     for text in before:
@@ -184,6 +206,11 @@ def test_what_cannot_be_served(shell, case, dynamo_home, monkeypatch):
 CALLS = [
     Case(
         "an endpoint that does not exist", ["deployment.Frontend.generat('x')"], ["generat", "did you mean 'generate'"]
+    ),
+    Case(
+        "a method that is no endpoint",
+        ["deployment.Frontend.explain('x')"],
+        ["Frontend.explain exists", r"decorate it with @dynamo_endpoint\(\)"],
     ),
     Case("a service that does not exist", ["deployment.Fronted"], ["Fronted", "did you mean 'Frontend'"]),
     Case(
@@ -236,7 +263,10 @@ def test_a_call_that_cannot_work(served, case):
     [
         (["serve", "hello.py:Fronted"], "did you mean 'Frontend'"),
         (["serve", "missing.ipynb:Frontend"], "missing.ipynb"),
+        (["srve", "hello.py:Frontend"], "did you mean 'serve'"),
         (["serve", "hello.py:Frontend", "-f", "bad.yaml"], "not valid YAML at line 3, column 1"),
+        (["config", "hello.py:Frontend", "--Backend.suffix", "--json"], "--Backend.suffix has no value"),
+        (["config", "--Backend.size", "-f", "none.yaml", "hello.py:Frontend"], "none.yaml"),
         (["config", "hello.py:Frontend", "--Backend.sufix=1"], "did you mean 'suffix'"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

@@ -256,7 +256,7 @@ def test_a_graph_in_code_is_drawn_too(graph):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("fly", "No such command 'fly'"),
+        ("fly", "dynamo has no verb 'fly'"),
         ("serve", "Missing argument"),
         ("serve Fronten", "this notebook has no service 'Fronten'\n  to do: did you mean 'Frontend'?"),
         ("serve Frontend --prt 1", "No such option"),

@@ -139,12 +139,39 @@ def test_edited_configuration_replaces_the_services_concerned(served):
     assert served.untouched(before) == {"Middle", "Frontend"}
 
 
+def test_configuration_goes_with_its_cell_and_definitions_stay(served):
+    assert served.kernel.run("%%dynamo_config\nBackend:\n  suffix: '?'\n", "passing").ok
+    assert served.answer() == ["hello?", "big?"]
+    before = served.pids()
+
+    ran = served.kernel.run("elsewhere = 3", "elsewhere", deleted=["passing", "helper", "backend"])
+
+    assert ran.ok, ran.error
+    assert "replaced Backend" in ran.text
+    assert served.answer() == ["hello!", "big!"]
+    assert served.untouched(before) == {"Middle", "Frontend"}
+
+
 def test_a_cell_that_touches_no_service_does_nothing(served):
     before = served.pids()
     again = served.run("backend")
     other = served.kernel.run("shown = 1 + 1")
     assert (again.ok, again.text, other.ok, other.text) == (True, "", True, "")
     assert served.untouched(before) == {"Backend", "Middle", "Frontend"}
+
+
+def test_a_value_that_is_changed_in_place_is_told_once_under_its_cell(served):
+    assert served.kernel.run("ends = ['.']", "ends").ok
+    assert served.run("backend", "+ self.suffix", "+ self.suffix + ends[-1]").ok
+
+    told = served.kernel.run("ends.append('?')", "change")
+
+    assert (told.ok, told.text.count("\n")) == (True, 1)
+    assert "`ends.append('?')` changes ends in the notebook only" in told.text
+    assert served.answer() == ["hello!.", "big!."]
+    assert served.kernel.run("elsewhere = 2").text == ""
+    assert served.run("backend").ok
+    assert served.kernel.run("ends.append('!')", "change").text == "", "no service uses it any more"
 
 
 def test_configuration_that_cannot_be_used_is_refused_under_its_cell(served):

@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from dynamo_nb.deployment import Plan
-from dynamo_nb.errors import TargetError
+from dynamo_nb.errors import DefinitionError, TargetError
 from dynamo_nb.program import find
 from dynamo_nb.source.headers import CONFIG
 
@@ -54,6 +54,10 @@ class Frontend:
     "await deployment.stop()",
 ]
 
+NAMED = '@service(dynamo={"name": "bee"})'
+
+FLAGGED = f"%%dynamo_service --workers 3\n{NAMED}"
+
 
 def save(path, cells):
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
@@ -83,6 +87,39 @@ def test_the_entry_may_be_left_out_where_there_is_one(notebook):
     assert find("graph.ipynb").graph.entry == "Frontend"
 
 
+def service_cell(name, *dependencies, decorator="@service"):
+    lines = [f"    d{i} = depends({on})" for i, on in enumerate(dependencies)] or ["    pass"]
+    return "\n".join([decorator, f"class {name}:", *lines])
+
+
+def test_dependencies_by_name_are_what_they_are_in_a_live_notebook(notebook):
+    cells = [CELLS[0], service_cell("A", "'bee'"), service_cell("B", "'C'", decorator=NAMED), service_cell("C", "'A'")]
+    program = find(f"{save('round.ipynb', cells)}:A")
+    assert list(Plan.of(program, ()).spec.started) == ["C", "bee", "A"]
+
+
+def test_a_dependency_by_name_that_is_not_linked_need_not_be_installed(notebook):
+    cells = [*CELLS[:6], CELLS[6].replace("depends(Heavy)", 'depends("Heavy")'), CELLS[7]]
+    program = find(f"{save('by_name.ipynb', cells)}:Frontend")
+    assert set(Plan.of(program, ()).spec.started) == {"Frontend", "Backend"}
+    assert [(e.target, e.active) for e in program.graph.edges] == [("Backend", True), ("Heavy", False)]
+
+
+def test_a_service_that_has_another_name_than_its_class_is_linked_and_configured(notebook):
+    services = [service_cell("C"), service_cell("D"), service_cell("B", "C", "D", decorator=FLAGGED)]
+    program = find(str(save("named.ipynb", [CELLS[0], *services, service_cell("A", "B"), "B.link(C)"])))
+    assert (program.graph.entry, set(program.graph.running)) == ("A", {"A", "bee", "C"})
+    assert Plan.of(program, program.layers).spec.services["bee"].workers == 3
+
+
+def test_a_dependency_on_a_name_that_no_service_has_names_the_nearest_and_the_cell(notebook):
+    save("typo.ipynb", [CELLS[0], service_cell("A", "'Backnd'"), service_cell("Backend")])
+    with pytest.raises(
+        DefinitionError, match=r"A depends on 'Backnd', and no service has that name\n.*, cell 2\n.*mean 'Backend'"
+    ):
+        find("typo.ipynb:A")
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
@@ -91,11 +128,13 @@ def test_the_entry_may_be_left_out_where_there_is_one(notebook):
         ("empty.ipynb", "empty.ipynb defines no service"),
         ("broken.ipynb", "no Jupyter notebook of format 4"),
         ("two.ipynb", "several services could be the entry: A, B\n.*\n  to do: name one: two.ipynb:A"),
+        ("round.ipynb", "it has no service to begin at\n.*\n  to do: name one: round.ipynb:A"),
     ],
 )
 def test_what_is_no_program_is_told(notebook, target, message):
     save("empty.ipynb", CELLS[:2])
     save("two.ipynb", ["@service\nclass A: pass", "@service\nclass B: pass"])
+    save("round.ipynb", [CELLS[0], service_cell("A", "'B'"), service_cell("B", "'A'")])
     Path("broken.ipynb").write_text("{}")
     with pytest.raises(TargetError, match=message):
         find(target)

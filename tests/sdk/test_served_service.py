@@ -4,7 +4,15 @@ import inspect
 
 import pytest
 
-from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, InvalidArgument, NoSuchEndpoint, StartError
+from dynamo_nb.errors import (
+    DeadlineExceeded,
+    DynamoError,
+    EndpointError,
+    InvalidArgument,
+    NoSuchEndpoint,
+    NoSuchService,
+    StartError,
+)
 from dynamo_nb.sdk.call import portal
 
 pytestmark = pytest.mark.slow
@@ -16,7 +24,7 @@ import os
 from pydantic import BaseModel
 
 from dynamo_nb import AbstractService, abstract_endpoint, async_on_shutdown, async_on_start, depends, dynamo_context
-from dynamo_nb import dynamo_endpoint, service
+from dynamo_nb import dynamo_api, dynamo_endpoint, service
 
 
 class Message(BaseModel):
@@ -42,6 +50,13 @@ class Backend:
     @dynamo_endpoint()
     async def pid(self) -> int:
         return os.getpid()
+
+    @dynamo_api()
+    async def page(self) -> str:
+        return "for browsers"
+
+    def plain(self):
+        return self.suffix
 
     @dynamo_endpoint()
     async def slow(self):
@@ -69,7 +84,7 @@ class Scorer(AbstractService):
     async def score(self, text: str) -> float: ...
 
 
-@service
+@service(dynamo={"name": "logs"})
 class Length(Scorer):
     @dynamo_endpoint()
     async def score(self, text: str) -> float:
@@ -120,6 +135,10 @@ class Frontend:
     @dynamo_endpoint()
     async def wrong(self):
         return await self.backend.model({"txt": "a"})
+
+    @dynamo_endpoint()
+    async def undecorated(self):
+        return await self.backend.plain()
 
 
 class First:
@@ -175,7 +194,7 @@ def deployment(module_project):
 
 
 def test_only_what_is_linked_and_enabled_is_started(deployment):
-    assert set(deployment.spec.started) == {"Entry", "Chooser", "Frontend", "Backend", "Length"}
+    assert set(deployment.spec.started) == {"Entry", "Chooser", "Frontend", "Backend", "logs"}
 
 
 def test_a_dependency_is_called_as_if_it_were_a_local_object(deployment):
@@ -220,6 +239,12 @@ def test_the_deployments_clients_are_the_same_kind_of_object(deployment):
     assert {"model", "words", "split"} <= set(dir(backend))
 
 
+def test_a_service_is_also_an_item_of_its_deployment_whatever_its_name(deployment):
+    assert deployment["logs"].score("abc").result(timeout=30) == 3
+    with pytest.raises(NoSuchService, match=r"(?s)the deployment serves no 'lgos'.*did you mean 'logs'\?"):
+        _ = deployment["lgos"]
+
+
 def test_calls_take_turns_among_the_workers(deployment):
     assert len({deployment.Backend.pid().result(timeout=30) for _ in range(4)}) == 2
 
@@ -244,6 +269,18 @@ def test_an_unknown_endpoint_names_the_nearest(deployment):
         deployment.Backend.modle("a")
     with pytest.raises(AttributeError, match=r"(?s)the deployment serves no 'Backed'.*did you mean 'Backend'\?"):
         _ = deployment.Backed
+
+
+def test_a_method_that_is_no_endpoint_says_what_makes_it_one(deployment):
+    with pytest.raises(NoSuchEndpoint, match=r"Backend\.plain exists.*\n.*\n.*decorate it with @dynamo_endpoint\(\)"):
+        deployment.Backend.plain()
+    with pytest.raises(DynamoError, match=r"Backend\.plain exists.*\n.*\n.*decorate it with @dynamo_endpoint\(\)"):
+        deployment.Frontend.undecorated().result()
+
+
+def test_an_endpoint_for_http_says_so_when_a_service_calls_it(deployment):
+    with pytest.raises(NoSuchEndpoint, match=r"Backend\.page is an endpoint for HTTP only"):
+        deployment.Backend.page()
 
 
 def test_an_exception_arrives_with_its_kind_and_the_users_lines(deployment):

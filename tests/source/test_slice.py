@@ -86,12 +86,8 @@ from dynamo_nb import depends, dynamo_endpoint, service
 
 
 # cell 5: the interface of Backend
-@service(
-    dynamo={"namespace": "hello"},  # not prod
-    workers=2,
-)
+@service(dynamo={"namespace": "hello"})
 class Backend:
-    """Says it back."""
     SIZE = 3
 
     @dynamo_endpoint()
@@ -100,7 +96,6 @@ class Backend:
         request: Request,
         size: int = SIZE,
     ):
-        """Word by word."""
         raise NotImplementedError
         yield
 
@@ -174,6 +169,59 @@ def test_the_interface_of_a_service_is_an_async_generator_where_the_service_is_o
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path / "code", check=False
     )
     assert done.stdout.strip() == "{'generate': True, 'one': False}", done.stderr
+
+
+CALLEE = '''\
+@service(dynamo={"namespace": "one"}, workers=2)
+class B:
+    """Says it back."""
+
+    @dynamo_endpoint()
+    async def say(self, text: str):
+        """Once."""
+        return text'''
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("workers=2", "workers=3"),
+        (", workers=2", ', workers=LATER, resources={"gpu": 1}, labels={"a": "b"}'),
+        ("Says it back.", "Says it again."),
+        ('    """Says it back."""\n', ""),
+        ("Once.", "Twice."),
+        ("return text", "return text.upper()"),
+    ],
+)
+def test_what_a_caller_cannot_notice_is_no_part_of_the_interface(change):
+    assert _digest_of_the_caller(CALLEE.replace(*change)) == _digest_of_the_caller(CALLEE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('"one"', '"two"'),
+        ('{"namespace": "one"}', "PLACE"),
+        ("dynamo={", '**PLACE, labels={"a": "b"}, dynamo={'),
+        ("text: str", "text: bytes"),
+        ("text: str", 'text: str = ""'),
+        ("def say", "def tell"),
+        ("endpoint()", "endpoint(retry=False)"),
+    ],
+)
+def test_what_a_caller_can_notice_is_part_of_the_interface(change):
+    assert _digest_of_the_caller(CALLEE.replace(*change)) != _digest_of_the_caller(CALLEE)
+
+
+def _digest_of_the_caller(callee):
+    cells = cells_of(SDK, "LATER = 2\nPLACE = {}", callee, "@service\nclass A:\n    b = depends(B)")
+    return slice_services(cells, ["A", "B"]).digests["A"]
+
+
+def test_the_address_of_an_interface_may_be_written_over_several_lines():
+    callee = CALLEE.replace('{"namespace": "one"}', "dict(\n    namespace='one',\n)")
+    tree = slice_services(cells_of(SDK, callee, "@service\nclass A:\n    b = depends(B)"), ["A", "B"])
+    assert "@service(dynamo=dict(namespace='one'))\nclass B:\n" in text_of(tree, "A")
 
 
 # --- digests
@@ -339,12 +387,10 @@ def test_a_name_rebound_by_global_is_not_imported_by_another_module():
 # --- notes
 
 
-def test_notes_say_which_cell_gave_a_name_and_what_was_left_out():
-    tree = slice_services(cells_of(SDK, "x = 1\nxs = []", "x = 2\nxs.append(1)", using("x, xs")), ["A"])
-    assert tree.notes == (
-        "x comes from cell 3; cell 2 defined it before",
-        "cell 3, line 2: 'xs.append(1)' changes xs, but only definitions are taken",
-    )
+def test_notes_say_which_changes_were_left_out():
+    tree = slice_services(cells_of(SDK, "x = 1\nxs = []", "x = 2\nxs.append(\n    1)", using("x, xs")), ["A"])
+    (note,) = tree.notes
+    assert note.startswith("cell 3, line 2: `xs.append(1)` changes xs in the notebook only: workers get it as it was")
 
 
 # --- the book of cells
