@@ -113,6 +113,7 @@ def serve(
     detach: Annotated[bool, typer.Option("--detach", help="return, and leave it running")] = False,
     kernels: Annotated[bool, typer.Option("--kernels/--no-kernels", help="workers are Jupyter kernels")] = True,
     grace: Annotated[float, typer.Option(help="seconds for a worker to finish what it holds")] = 30.0,
+    hang: Annotated[float, typer.Option(help="seconds that a worker's event loop may be blocked, 0: for ever")] = 30.0,
 ) -> Any:
     """Serve a graph; Ctrl-C drains and stops it."""
     from dataclasses import replace
@@ -124,7 +125,9 @@ def serve(
     if dry_run:
         console.show(_dry_run(recipe.plan()))
         return None
-    options = serving_options(nats=nats, host=worker_host, http_host=host, http_port=port, kernels=kernels, grace=grace)
+    options = serving_options(
+        nats=nats, host=worker_host, http_host=host, http_port=port, kernels=kernels, grace=grace, hang=hang
+    )
     return console.serve(recipe, options, detach)
 
 

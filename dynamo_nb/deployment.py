@@ -23,6 +23,7 @@ from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.launch import new_options, start_supervisor
 from dynamo_nb.deploy.logs import LogTail
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
+from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoSuchService, nearest
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.picture import Picture
@@ -124,6 +125,7 @@ def serve(
     detach: bool = False,
     kernels: bool = True,
     grace: float = DRAIN_GRACE,
+    hang: float = HANG_LIMIT,
 ) -> Pending[Deployment]:
     """Serves the graph of `entry`: `deployment = await serve(Frontend, "config.yaml", {"Backend.suffix": "!"})`.
 
@@ -135,6 +137,7 @@ def serve(
     http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000; 0: a free port).
     detach: outlives this process. kernels: workers are Jupyter kernels that one can look into.
     grace: seconds that a worker has to finish the requests it holds before it is stopped.
+    hang: seconds that a worker's event loop may be blocked before the worker is replaced; 0: for ever.
 
     Await it, or call `.result()` where nothing can be awaited. It returns when every worker is ready; on any error
     nothing is left running. Raises ConfigError or SourceError with every fault, LinkError, PlacementError for too few
@@ -157,7 +160,7 @@ def serve(
         return layers_of([*cells, *configs], where=where)
 
     options = serving_options(
-        nats=nats, host=host, http_host=http_host, http_port=http_port, kernels=kernels, grace=grace
+        nats=nats, host=host, http_host=http_host, http_port=http_port, kernels=kernels, grace=grace, hang=hang
     )
     recipe = Recipe(program, layers, namespace)
     return Pending(lambda: on_portal(lambda: start(recipe, options, detach=detach, notebook=in_notebook)))
@@ -197,6 +200,7 @@ def serving_options(
     http_port: int | None,
     kernels: bool,
     grace: float = DRAIN_GRACE,
+    hang: float = HANG_LIMIT,
 ) -> dict[str, Any]:
     """Options of the supervisor, from what was given or the environment."""
     return {
@@ -206,6 +210,7 @@ def serving_options(
         "http_port": int(os.environ.get("DYNAMO_PORT") or DEFAULT_PORT) if http_port is None else http_port,
         "kernels": kernels,
         "grace": grace,
+        "hang": hang,
     }
 
 

@@ -41,7 +41,7 @@ class Lifeline:
                 _die()
 
     def on_command(self, handle: Callable[[str], None]) -> None:
-        """`handle` is called, in the reading thread, with each command: begin, serve, stop."""
+        """`handle` is called, in the reading thread, with each command: begin, serve, ping, stop."""
         with self._lock:
             self._on_command = handle
             early, self._early = self._early, []
