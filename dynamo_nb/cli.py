@@ -121,6 +121,7 @@ def serve(
     detach: Annotated[bool, typer.Option("--detach", help="return, and leave it running")] = False,
     kernels: Annotated[bool, typer.Option("--kernels/--no-kernels", help="workers are Jupyter kernels")] = True,
     grace: Annotated[float, typer.Option(help="seconds for a worker to finish what it holds")] = 30.0,
+    hang: Annotated[float, typer.Option(help="seconds that a worker's event loop may be blocked, 0: for ever")] = 30.0,
 ) -> Any:
     """Serve a graph; Ctrl-C drains and stops it."""
     from dataclasses import replace
@@ -134,7 +135,9 @@ def serve(
         console.show(_dry_run(recipe.plan()))
         return None
     access = Access.of(nats_url=nats, nats_credentials=nats_credentials, nats_tls=nats_tls, plane=plane, tls=tls)
-    options = serving_options(access, host=worker_host, http_host=host, http_port=port, kernels=kernels, grace=grace)
+    options = serving_options(
+        access, host=worker_host, http_host=host, http_port=port, kernels=kernels, grace=grace, hang=hang
+    )
     return console.serve(recipe, options, detach)
 
 

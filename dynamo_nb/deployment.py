@@ -23,6 +23,7 @@ from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.launch import new_options, start_supervisor
 from dynamo_nb.deploy.logs import LogTail
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
+from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.errors import (
     ConfigError,
     ConnectError,
@@ -140,6 +141,7 @@ def serve(
     detach: bool = False,
     kernels: bool = True,
     grace: float = DRAIN_GRACE,
+    hang: float = HANG_LIMIT,
 ) -> Pending[Deployment]:
     """Serves the graph of `entry`: `deployment = await serve(Frontend, "config.yaml", {"Backend.suffix": "!"})`.
 
@@ -155,6 +157,7 @@ def serve(
     http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000; 0: a free port).
     detach: outlives this process. kernels: workers are Jupyter kernels that one can look into.
     grace: seconds that a worker has to finish the requests it holds before it is stopped.
+    hang: seconds that a worker's event loop may be blocked before the worker is replaced; 0: for ever.
 
     Await it, or call `.result()` where nothing can be awaited. It returns when every worker is ready; on any error
     nothing is left running. Raises ConfigError or SourceError with every fault, LinkError, PlacementError for too few
@@ -180,7 +183,9 @@ def serve(
     access = Access.of(
         nats_url=nats, nats_credentials=nats_credentials, nats_tls=nats_tls, secret=secret, plane=plane, tls=tls
     )
-    options = serving_options(access, host=host, http_host=http_host, http_port=http_port, kernels=kernels, grace=grace)
+    options = serving_options(
+        access, host=host, http_host=http_host, http_port=http_port, kernels=kernels, grace=grace, hang=hang
+    )
     recipe = Recipe(program, layers, namespace)
     return Pending(lambda: on_portal(lambda: start(recipe, options, detach=detach, notebook=in_notebook)))
 
@@ -219,6 +224,7 @@ def serving_options(
     http_port: int | None = None,
     kernels: bool = True,
     grace: float = DRAIN_GRACE,
+    hang: float = HANG_LIMIT,
 ) -> dict[str, Any]:
     """Options of the supervisor, from what was given or the environment. Raises ConfigError for what is no port."""
     return {
@@ -228,6 +234,7 @@ def serving_options(
         "http_port": port_of(http_port, "DYNAMO_PORT", DEFAULT_PORT),
         "kernels": kernels,
         "grace": grace,
+        "hang": hang,
     }
 
 

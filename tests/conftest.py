@@ -54,6 +54,19 @@ def module_home():
         yield home
 
 
+@pytest.fixture
+def figures(record_property, request):
+    """Says what was measured: on the screen (with -s), and in the report."""
+
+    def say(**values):
+        for name, value in values.items():
+            record_property(name, value)
+        text = ", ".join(f"{name} {value}" for name, value in values.items())
+        print(f"\n{request.node.name}: {text}", flush=True)
+
+    return say
+
+
 class Project:
     """A folder of modules and configuration, as a person has one, and the ways to serve it."""
 

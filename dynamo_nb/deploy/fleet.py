@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from dynamo_nb.deploy.gpus import Allocator
 from dynamo_nb.deploy.orphans import bury_orphans
 from dynamo_nb.deploy.ports import Ports
 from dynamo_nb.deploy.process import Launch
+from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.deploy.reconcile import Change, Running, changes
 from dynamo_nb.deploy.workers import WorkerProcess, version_of
 from dynamo_nb.errors import DeploymentError, DynamoError, PlacementError, nearest
@@ -34,9 +34,11 @@ DRAIN_GRACE = 30.0
 ORPHAN_GRACE = 1.5
 """The same when nobody waits for the answers: the owner has died, or the worker is taken back before it served."""
 FIRST_BACKOFF, MAX_BACKOFF = 0.1, 30.0
-"""Seconds before a worker that ended by itself is started again; doubled each time."""
-HEALTHY_AFTER = 60.0
-"""Seconds of life after which an earlier end no longer counts."""
+"""Seconds before a worker that ended by itself is started again; doubled each time in a row."""
+HEALTHY_AFTER = 3.0
+"""Seconds of taking requests after which a worker's end is a new accident: it has nothing to do with its start."""
+CRASH_LOOP = 2
+"""Ends in a row from which on they are no longer told one by one."""
 
 _NOT_FOR_WORKERS = {"JPY_PARENT_PID", "JPY_SESSION_NAME"}
 
@@ -55,8 +57,8 @@ class Fleet:
     """The only owner of the workers, their GPUs and ports. Changes are made one after the other.
 
     access, host: for the workers. kernels: whether they are Jupyter kernels. on_change: called after every change.
-    grace: seconds that a worker has to finish the requests it holds. own_processes: pids of this process's children in
-    sessions of their own that belong to no worker.
+    grace: seconds that a worker has to finish the requests it holds. hang: seconds that its event loop may be silent, 0
+    for ever. own_processes: pids of this process's children in sessions of their own that belong to no worker.
     """
 
     folder: Path
@@ -67,6 +69,7 @@ class Fleet:
     gpus: Allocator
     on_change: Callable[[], None]
     grace: float = DRAIN_GRACE
+    hang: float = HANG_LIMIT
     own_processes: set[int] = field(default_factory=set)
     workers: list[WorkerProcess] = field(default_factory=list)
     _version: Version | None = None
@@ -331,6 +334,8 @@ class Fleet:
             gpus=gpus,
             on_change=self._changed,
             on_end=self._bury,
+            grace=self.grace,
+            hang=self.hang,
             restarts=restarts,
         )
         self.workers.append(worker)
@@ -376,13 +381,15 @@ class Fleet:
         task.add_done_callback(self._restarts.discard)
 
     async def _restart(self, lost: WorkerProcess) -> None:
-        """Puts a new worker in the place of one that ended, on the same GPU, after a while; until one serves."""
-        restarts = lost.restarts + 1 if time.time() - lost.started < HEALTHY_AFTER else 1
-        slot = lost.service, lost.index
+        """Puts a new worker in the place of one that ended, on the same GPU, after a while; until one serves well."""
+        slot, restarts = (lost.service, lost.index), lost.restarts
+        crashes = 0 if lost.served >= HEALTHY_AFTER else lost.crashes
         while True:
+            crashes += 1
+            restarts += 1
             if lost.error is not None:
-                print(f"{lost.error}\nrestarting worker {lost.index} of {lost.service}, time {restarts}", flush=True)
-            await asyncio.sleep(min(FIRST_BACKOFF * 2 ** min(restarts - 1, 10), MAX_BACKOFF))
+                _report(lost, crashes)
+            await asyncio.sleep(min(FIRST_BACKOFF * 2 ** min(crashes - 1, 10), MAX_BACKOFF))
             async with self._applying:
                 if self._version is None or not self._vacant(lost):
                     self._lost.pop(slot, None)
@@ -393,16 +400,36 @@ class Fleet:
                     worker = await self._launch(self._version, *slot, prefer=lost.gpus, restarts=restarts)
                 except DynamoError as error:
                     lost.error = error
-                    restarts += 1
                     continue
+            worker.crashes = crashes
+            if crashes >= CRASH_LOOP:
+                worker.crash = lost.error
             try:
                 await worker.begin()
                 await worker.serve()
-                return
+                break
             except DynamoError:
                 await worker.stop(0)
             lost = worker
-            restarts += 1
+        with suppress(TimeoutError):
+            await asyncio.wait_for(worker.gone.wait(), HEALTHY_AFTER)
+            return
+        if worker.crash is not None:
+            print(f"worker {worker.index} of {worker.service} serves again, restarted {crashes} times", flush=True)
+            worker.crash = None
+            self.on_change()
+
+
+def _report(lost: WorkerProcess, crashes: int) -> None:
+    """Tells of a worker's end, with the last lines of its log; of one that ends again and again once."""
+    if crashes < CRASH_LOOP:
+        print(f"{lost.error}\nrestarting worker {lost.index} of {lost.service}", flush=True)
+    elif crashes == CRASH_LOOP:
+        print(
+            f"{lost.error}\nit ends again and again: worker {lost.index} of {lost.service} is restarted every "
+            f"{MAX_BACKOFF:g} s or sooner, which is told when it has served for {HEALTHY_AFTER:g} s",
+            flush=True,
+        )
 
 
 async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:

@@ -7,6 +7,7 @@ times faster than a fresh interpreter. It leads its own process group; what it p
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 from dynamo_nb.deploy.lifeline import Lifeline, Message
 from dynamo_nb.deploy.orphans import adopt_orphans
+from dynamo_nb.deploy.pulse import STACK_SIGNAL
 from dynamo_nb.errors import DynamoError, to_wire
 from dynamo_nb.runtime.worker import Assignment, Worker
 
@@ -48,6 +50,8 @@ def run(launch: Launch) -> None:
     os.dup2(null, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    faulthandler.enable(2)
+    faulthandler.register(STACK_SIGNAL, 2)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.environ.clear()
     os.environ.update(launch.environ)
@@ -84,6 +88,7 @@ class _Life:
         self._worker, self._lifeline, self._loop = worker, lifeline, loop
         self._commands: asyncio.Queue[Message] = asyncio.Queue()
         self._step: asyncio.Task[None] | None = None
+        self._check: asyncio.Task[None] | None = None
 
     def begin(self, built: Callable[[object], None] = lambda _: None) -> None:
         """built: is given the service once it has been made."""
@@ -91,8 +96,19 @@ class _Life:
         self._loop.create_task(self._obey())
         self._loop.add_signal_handler(signal.SIGTERM, self._commands.put_nowait, {"do": "stop"})
         self._lifeline.on_command(
-            lambda command: self._loop.call_soon_threadsafe(self._commands.put_nowait, command)  # type: ignore[arg-type]
+            lambda message: self._loop.call_soon_threadsafe(self._hear, message)  # type: ignore[arg-type]
         )
+
+    def _hear(self, message: Message) -> None:
+        if message["do"] != "ping":
+            self._commands.put_nowait(message)
+            return
+        self._lifeline.tell(pulse=True)  # that the loop got here is the answer
+        if self._worker.has_liveness and (self._check is None or self._check.done()):
+            self._check = self._loop.create_task(self._tell_health())
+
+    async def _tell_health(self) -> None:
+        self._lifeline.tell(complaint=await self._worker.complaint())
 
     async def _obey(self) -> None:
         while (message := await self._commands.get())["do"] != "stop":

@@ -17,19 +17,26 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from dynamo_nb.deploy import home
 from dynamo_nb.deploy.control import Channel, Message, answer, listen
-from dynamo_nb.deploy.fleet import DRAIN_GRACE, ORPHAN_GRACE, Fleet
+from dynamo_nb.deploy.fleet import DRAIN_GRACE, FIRST_BACKOFF, HEALTHY_AFTER, ORPHAN_GRACE, Fleet
 from dynamo_nb.deploy.gpus import Allocator
 from dynamo_nb.deploy.orphans import adopt_orphans, kill_descendants
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT, Ports
 from dynamo_nb.deploy.provisioner import warm_up
-from dynamo_nb.errors import DeploymentError, DynamoError, to_wire
+from dynamo_nb.deploy.pulse import HANG_LIMIT
+from dynamo_nb.errors import DeploymentError, DynamoError, StartError, to_wire
 from dynamo_nb.runtime.access import Access
+
+if TYPE_CHECKING:
+    from dynamo_nb.runtime.nats_server import NatsServer
+
+MAX_NATS_BACKOFF = 5.0
+"""Seconds between attempts to start the embedded NATS server again, at most: nothing can begin without it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class Options:
     access: how workers and callers reach each other; without a URL of NATS the embedded one. kernels: workers are
     kernels.
     owner: pid of the process whose life the deployment shares; None when detached. host: address on which workers
-    listen for other machines; None for this one only. grace: seconds that a worker has to finish what it holds.
+    listen for other machines; None for this one only. grace: seconds that a worker has to finish what it holds. hang:
+    seconds that a worker's event loop may be silent before the worker is replaced; 0 for ever.
     """
 
     folder: str
@@ -51,6 +59,7 @@ class Options:
     http_port: int = DEFAULT_PORT
     kernels: bool = True
     grace: float = DRAIN_GRACE
+    hang: float = HANG_LIMIT
 
 
 class Supervisor:
@@ -70,6 +79,7 @@ class Supervisor:
             host=options.host,
             kernels=options.kernels,
             grace=options.grace,
+            hang=options.hang,
             ports=Ports(options.http_host, options.http_port),
             gpus=Allocator(home.home() / "gpus"),
             on_change=self._changed,
@@ -86,14 +96,14 @@ class Supervisor:
             loop.add_signal_handler(signum, self._ended.set)
         adopt_orphans()
         warm_up()
-        nats = None if self.options.access.nats_url else NatsServer()
-        server = None
+        nats = None if self.options.access.nats_url else NatsServer(self.fleet.own_processes.add)
+        server = keeping = None
         try:
             try:
                 if nats is not None:
                     await nats.start(self.folder / "nats")
                     self.fleet.access = replace(self.options.access, nats_url=nats.url)
-                    self.fleet.own_processes.add(nats.pid or 0)
+                    keeping = asyncio.create_task(self._keep(nats))
                 else:
                     await _reach(self.fleet.access)
                 if self.options.host is not None and self.options.access.is_open:
@@ -113,10 +123,32 @@ class Supervisor:
         finally:
             if server is not None:
                 server.close()
+            if keeping is not None:
+                keeping.cancel()
+                await asyncio.wait([keeping])
             if nats is not None:
                 await nats.stop()
             kill_descendants(os.getpid())  # the process that workers were forked from
             home.remove(self.folder)
+
+    async def _keep(self, nats: NatsServer) -> None:
+        """Starts NATS again whenever it ends. Its clients return by themselves, and workers register anew."""
+        loop = asyncio.get_running_loop()
+        since, pause = loop.time(), 0.0
+        while True:
+            await nats.ended()
+            if loop.time() - since > HEALTHY_AFTER:
+                pause = 0.0
+            if not pause:
+                print("the embedded NATS server has ended: starting it again", flush=True)
+            await asyncio.sleep(pause)
+            first, pause = not pause, min(max(FIRST_BACKOFF, 2 * pause), MAX_NATS_BACKOFF)
+            try:
+                await nats.start(self.folder / "nats")
+            except StartError as error:  # its port was taken, perhaps, and will be free again
+                if first:
+                    print(error, flush=True)
+            since = loop.time()
 
     async def _follow_owner(self) -> None:
         if self.options.owner is None:

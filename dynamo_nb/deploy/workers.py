@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from dynamo_nb.deploy.control import Channel, Message
 from dynamo_nb.deploy.process import Launch
 from dynamo_nb.deploy.provisioner import exited, fork, kill_group
+from dynamo_nb.deploy.pulse import HANG_LIMIT, STACK_SIGNAL, STACK_TIME, Pulse
 from dynamo_nb.errors import ConfigError, DeploymentError, DynamoError, StartError, from_wire
 
 State = Literal["starting", "prepared", "ready", "draining", "failed", "stopped"]
@@ -31,7 +33,9 @@ class WorkerProcess:
     """Starts one worker and follows it until its process group is gone.
 
     on_change: called after each change of state. on_end: ends what the process left behind outside of its group.
-    gpus: ids it was given. restarts: how often its slot was restarted.
+    gpus: ids it was given. grace, hang: seconds that it has to finish what it holds, and may be silent. restarts: how
+    often its slot was restarted. crashes: how often in a row soon after it served, or before. crash: why the last time,
+    if that was often enough to tell of it.
     """
 
     service: str
@@ -41,7 +45,11 @@ class WorkerProcess:
     gpus: list[str]
     on_change: Callable[[WorkerProcess], None]
     on_end: Callable[[], Awaitable[None]]
+    grace: float = 0.0
+    hang: float = HANG_LIMIT
     restarts: int = 0
+    crashes: int = 0
+    crash: DynamoError | None = None
     state: State = "starting"
     url: str = ""
     instance_id: str = ""
@@ -56,6 +64,10 @@ class WorkerProcess:
     _broken: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     _watching: asyncio.Task[None] | None = None
+    _caring: asyncio.Task[None] | None = None
+    _pulse: Pulse | None = None
+    _served_since: float | None = None
+    _served_until: float | None = None
     _stopping: bool = False
 
     @property
@@ -65,6 +77,13 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         return (self.process.pid or 0) if self.process is not None else 0
+
+    @property
+    def served(self) -> float:
+        """Seconds for which it has taken requests and was well."""
+        if self._served_since is None:
+            return 0.0
+        return (self._served_until or time.monotonic()) - self._served_since
 
     async def start(self, kernel: bool) -> None:
         """Starts the process, through jupyter_client if it is to be a kernel."""
@@ -111,7 +130,13 @@ class WorkerProcess:
             self._hear(message)
 
     def _hear(self, message: Message) -> None:
+        if self._pulse is not None and "pulse" in message:
+            self._pulse.answered()
+        elif self._pulse is not None and "complaint" in message:
+            self._pulse.complained(message["complaint"])
         state = message.get("state")
+        if self.state == "failed":
+            return  # it was found to be ill, and says that it drains
         if state == "failed":
             cause = from_wire(message["cause"]) if message.get("cause") else None
             if isinstance(cause, ConfigError):
@@ -130,14 +155,41 @@ class WorkerProcess:
             self._prepared.set()
         elif state == "ready":
             self.url, self.instance_id = message["url"], message["instance_id"]
+            self._served_since = time.monotonic()
             self._change("ready")
             self._ready.set()
+            self._caring = asyncio.create_task(self._care())
         elif state == "draining":
             self._change("draining")
         elif "reconfigured" in message and self._answer is not None and not self._answer.done():
             self._answer.set_result(message)
 
+    async def _care(self) -> None:
+        """Ends the worker when it is ill; whoever follows its end starts another."""
+        self._pulse = Pulse(self.hang, lambda: self._send({"do": "ping"}))
+        illness = await self._pulse.fails()
+        self._caring, self._served_until = None, self._pulse.well
+        if illness.hangs:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, STACK_SIGNAL)
+            await asyncio.sleep(STACK_TIME)
+        if self.state != "ready":
+            return  # it was told to stop meanwhile, or ended
+        self._fail(
+            StartError(
+                f"worker {self.index} of {self.service} {illness.what}",
+                where=self.launch.log,
+                remedy="run what blocks in a thread (asyncio.to_thread), or allow more time with `hang`"
+                if illness.hangs
+                else "see its log",
+                log=self.log_tail(),
+            )
+        )
+        await self._end_within(0 if illness.hangs else self.grace)
+
     def _change(self, state: State) -> None:
+        if self._caring is not None and state != "ready":
+            self._caring.cancel()
         self.state = state
         self.on_change(self)
 
@@ -147,9 +199,13 @@ class WorkerProcess:
         self._broken.set()
 
     def _tell(self, do: str, **given: Any) -> None:
-        self._commands.append({"do": do, **given})
+        message = {"do": do, **given}
+        self._commands.append(message)
+        self._send(message)
+
+    def _send(self, message: Message) -> None:
         if self._channel is not None:
-            self._channel.send(self._commands[-1])
+            self._channel.send(message)
 
     async def begin(self) -> None:
         """Lets the worker build its service; returns when the start hooks have run. Raises what they raised."""
@@ -198,6 +254,9 @@ class WorkerProcess:
         self._stopping = True
         if self.state not in {"failed", "stopped"}:
             self._change("draining")
+        await self._end_within(grace)
+
+    async def _end_within(self, grace: float) -> None:
         self._tell("stop")
         try:
             await asyncio.wait_for(self.gone.wait(), grace)
@@ -233,11 +292,12 @@ class WorkerProcess:
             "gpus": self.gpus,
             "started": self.started,
             "restarts": self.restarts,
+            "crashes": self.crashes,
             "url": self.url,
             "instance_id": self.instance_id,
             "log": self.launch.log,
             "connection_file": self.launch.connection_file,
-            "error": str(self.error) if self.error is not None else "",
+            "error": str(self.error or self.crash or ""),
         }
 
 

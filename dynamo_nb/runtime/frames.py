@@ -59,6 +59,7 @@ LONGEST_FAULT: Final = 200  # characters of what a peer sent that may get into a
 
 CLOSE_TIMEOUT: Final = 2.0  # seconds that closing waits for a peer to take what was written
 KEEPALIVE: Final = 5  # seconds of silence, and between probes: a host that lost its power is noticed in about 20
+PROBES: Final = 3  # that may stay unanswered
 
 logger = logging.getLogger(__name__)
 
@@ -333,11 +334,21 @@ async def wait_closed(connections: Iterable[Frames]) -> None:
 
 
 def keep_alive(transport: asyncio.BaseTransport) -> None:
-    """Makes the kernel probe a silent TCP peer, so that a host that vanished ends its connections."""
+    """Makes the kernel end the connection when a TCP peer's host has vanished.
+
+    Probes tell while nothing is being sent. With data on its way the kernel probes nothing, and sends it again for some
+    15 minutes, unless that has a bound of its own.
+    """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", KEEPALIVE), ("TCP_KEEPINTVL", KEEPALIVE), ("TCP_KEEPCNT", 3)):
+    options = {
+        "TCP_KEEPIDLE": KEEPALIVE,
+        "TCP_KEEPINTVL": KEEPALIVE,
+        "TCP_KEEPCNT": PROBES,
+        "TCP_USER_TIMEOUT": 1000 * KEEPALIVE * (1 + PROBES),  # milliseconds
+    }
+    for name, value in options.items():
         if option := getattr(socket, name, None):
             sock.setsockopt(socket.IPPROTO_TCP, option, value)

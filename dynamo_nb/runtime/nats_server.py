@@ -9,12 +9,14 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from dynamo_nb.errors import StartError
 
+ANY_PORT: Final = -1
 START_TIMEOUT: Final = 10.0  # seconds; it takes 50 ms on an idle machine
 STOP_TIMEOUT: Final = 3.0  # seconds for an orderly end, before SIGKILL
 POLL: Final = 0.01  # seconds between looks for the file in which the server says its port
@@ -22,7 +24,7 @@ MAX_PAYLOAD: Final = "8MB"
 MAX_MEMORY: Final = "256MB"  # for all of JetStream: instances, events, small queues
 
 CONFIG = """\
-listen: "127.0.0.1:-1"
+listen: "127.0.0.1:{port}"
 authorization {{ token: {token} }}
 jetstream {{ store_dir: {store}, max_memory_store: {memory} }}
 max_payload: {payload}
@@ -62,11 +64,15 @@ class NatsServer:
     """A NATS server on the loopback, on a free port, with a generated token and JetStream in memory.
 
     It dies with the thread that started it (on Linux, however that ends): start it from one that lives as long as the
-    server should, such as the main thread's event loop.
+    server should, such as the main thread's event loop. Started again it has the same URL, so that its clients return.
+
+    on_start: called with its pid as soon as there is one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_start: Callable[[int], None] = lambda _: None) -> None:
         self.url = ""
+        self._on_start = on_start
+        self._token, self._port = secrets.token_hex(16), ANY_PORT
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -80,12 +86,12 @@ class NatsServer:
     async def start(self, folder: Path) -> None:
         """Starts the server with its configuration and log in `folder`. Raises StartError when it does not come up."""
         folder.mkdir(parents=True, exist_ok=True)
-        token = secrets.token_hex(16)
         config, log = folder / "nats.conf", folder / "nats.log"
         config.touch(mode=0o600)
         config.write_text(
             CONFIG.format(
-                token=json.dumps(token),
+                port=self._port,
+                token=json.dumps(self._token),
                 store=json.dumps(str(folder / "jetstream")),
                 folder=json.dumps(str(folder)),
                 memory=MAX_MEMORY,
@@ -93,10 +99,11 @@ class NatsServer:
             )
         )
         command = [sys.executable, "-I", "-S", "-c", LIFELINE, str(os.getpid()), find_binary(), "-c", str(config)]
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - the fork is short, and must be of this thread
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
+        self._on_start(self._process.pid)
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 address = await self._address(folder, self._process)
@@ -110,7 +117,13 @@ class NatsServer:
             raise StartError(
                 "the embedded NATS server did not come up", where=str(log), log=log.read_text(errors="replace")[-2000:]
             )
-        self.url = address.replace("nats://", f"nats://{token}@", 1)
+        self._port = int(address.rpartition(":")[2])
+        self.url = address.replace("nats://", f"nats://{self._token}@", 1)
+
+    async def ended(self) -> None:
+        """Returns when the server has ended, whoever ended it."""
+        if self._process is not None:
+            await asyncio.to_thread(self._process.wait)
 
     async def _address(self, folder: Path, process: subprocess.Popen[bytes]) -> str:
         ports = folder / f"nats-server_{process.pid}.ports"

@@ -404,9 +404,8 @@ class Session(Frames):
                 if not isinstance(error, asyncio.CancelledError):
                     logger.debug("a request that was stopped raised", exc_info=True)
             else:
+                # SystemExit too: raised on it would end the worker, and with it the requests of others.
                 self.send((ERROR, stream, to_wire(as_error(error, handler)), False))
-                if not isinstance(error, (Exception, asyncio.CancelledError)):
-                    raise
         finally:
             if context._timer is not None:
                 context._timer.cancel()

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.config.service_config import VARIABLE, ServiceConfig
@@ -28,6 +28,8 @@ from dynamo_nb.sdk.dependency import PolicyName, dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of
+
+LIVENESS_TIMEOUT: Final = 10.0  # seconds for one hook; an engine that is asked through its own queue may take some
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,30 @@ class Worker:
         if self.runtime.directory.registration(namespace, name) is not None:
             await self.runtime.namespace(namespace).component(name).serve({})
 
+    @property
+    def has_liveness(self) -> bool:
+        return any(hooks_of(type(instance), "liveness") for instance in self._instances())
+
+    async def complaint(self) -> str:
+        """What the liveness hooks complain of: one gave something false, raised, or took too long. "" if nothing."""
+        for instance in self._instances():
+            for hook in hooks_of(type(instance), "liveness"):
+                name = f"{type(instance).__name__}.{hook}"
+                try:
+                    async with asyncio.timeout(LIVENESS_TIMEOUT) as bound:
+                        answer = await run_hook(instance, hook)
+                except (Exception, SystemExit) as error:
+                    if bound.expired():
+                        return f"{name} did not answer within {LIVENESS_TIMEOUT:g} s"
+                    return f"{name} raised {type(error).__name__}: {error}"
+                if not answer:
+                    return f"{name} gave {answer!r}"
+        return ""
+
+    def _instances(self) -> list[Any]:
+        """The service, and those that are built in this process because they are not `enabled`."""
+        return [instance for instance in [self.instance, *reversed(self._locals)] if instance is not None]
+
     async def stop(self) -> None:
         """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once."""
         if self._stopped:
@@ -169,13 +195,12 @@ class Worker:
             await self._http.stop()
         if self.runtime is not None:
             await self.runtime.drain()
-        for instance in [self.instance, *reversed(self._locals)]:
-            if instance is not None:
-                for hook in hooks_of(type(instance), "shutdown"):
-                    try:
-                        await run_hook(instance, hook)
-                    except Exception:
-                        traceback.print_exc()  # to the worker's log; the other hooks still run
+        for instance in self._instances():
+            for hook in hooks_of(type(instance), "shutdown"):
+                try:
+                    await run_hook(instance, hook)
+                except Exception:
+                    traceback.print_exc()  # to the worker's log; the other hooks still run
         if self.runtime is not None:
             with suppress(DynamoError, asyncio.TimeoutError):
                 await self.runtime.close()

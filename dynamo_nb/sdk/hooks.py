@@ -31,7 +31,10 @@ async_on_shutdown = on_shutdown
 
 
 def liveness(function: F) -> F:
-    """Answers `/healthz`: falsy, or an exception, means that the worker should be replaced. Sync or async."""
+    """Answers `/healthz`: falsy, or an exception, means that the worker should be replaced. Sync or async.
+
+    A supervisor asks every few seconds, and has the worker drained and replaced after three such answers in a row.
+    """
     return _mark(function, "liveness")
 
 

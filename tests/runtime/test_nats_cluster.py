@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -99,7 +100,7 @@ async def answer(args, kwargs, context):
 
 
 @pytest.mark.parametrize("which", ["leader", "follower", "the worker's own"])
-async def test_one_of_three_servers_may_go(servers, which, tmp_path, space):
+async def test_one_of_three_servers_may_go(servers, which, tmp_path, space, figures):
     clients, routes = free_ports(3), free_ports(3)
     urls = ", ".join(f"nats://127.0.0.1:{port}" for port in routes)
     cluster = [
@@ -122,26 +123,33 @@ async def test_one_of_three_servers_may_go(servers, which, tmp_path, space):
     gone = {"leader": leader, "the worker's own": own, "follower": next(s.name for s in cluster if s.name != leader)}[
         which
     ]
-    calling, failed = True, []
+    calling, failed, times = True, [], []
 
     async def load():
         while calling:
+            begun = time.monotonic()
             try:
                 await client.call()
             except Exception as error:
                 failed.append(error)
+            times.append(time.monotonic() - begun)
             await asyncio.sleep(0.001)
 
     task = asyncio.create_task(load())
     next(server for server in cluster if server.name == gone).kill()
+    killed = time.monotonic()
     newcomer = await connected(url, lease=1.0)
     theirs = await newcomer.namespace(space).component("C").endpoint("answer").client()
     await theirs.wait_for_instances(timeout=30)
     assert await theirs.call() == "answered"
     # The worker's entry lives on by heartbeats that were written after the loss.
     await heartbeats(newcomer, worker, 3)
+    back = time.monotonic() - killed
     calling = False
     await task
+    figures(
+        calls=len(times), failed=len(failed), longest_ms=round(1e3 * max(times), 1), heartbeats_again_s=round(back, 2)
+    )
     assert failed == []
     assert client.instance_ids() == theirs.instance_ids() == [worker.instance_id]
     for each in (newcomer, runtime, worker):

@@ -1,0 +1,116 @@
+"""SIGKILL of a worker."""
+
+import asyncio
+import os
+import signal
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+from load import Load, until, workers
+
+from dynamo_nb.deploy.fleet import HEALTHY_AFTER
+from dynamo_nb.errors import WorkerLost
+
+pytestmark = pytest.mark.slow
+
+KILLS = 10
+STREAMS = 4  # under way at each kill: two of each worker
+ENDED, REPLACED = 0.2, 2.0  # seconds that are wanted of it
+SLACK = 5
+
+
+class Reader:
+    """Reads an endless stream. pid: of its worker. lost: when it ended, and with what."""
+
+    def __init__(self, items):
+        self._items, self.pid, self.lost = items, None, None
+        self._begun = asyncio.Event()
+        self._task = asyncio.create_task(self._read())
+
+    async def begun(self):
+        await self._begun.wait()
+
+    async def _read(self):
+        try:
+            async for item in self._items:
+                self.pid = self.pid or item
+                self._begun.set()
+        except Exception as error:
+            self.lost = time.monotonic(), error
+
+    async def close(self):
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await self._items.aclose()
+
+
+async def test_no_call_fails_and_the_worker_is_replaced_ten_times_in_a_row(serve, figures):
+    deployment = await serve("Backend")
+    backend = deployment.Backend
+    ended, replaced, crashes = [], [], []
+    serving_since = dict.fromkeys(workers(deployment), time.monotonic())
+    async with Load(lambda: backend.pid(0.002), callers=8) as load:
+        for kill in range(KILLS):
+            index = kill % 2
+            victim = workers(deployment)[index]["pid"]
+            await until(lambda since=serving_since[index]: time.monotonic() - since > HEALTHY_AFTER)
+            streams = [Reader(aiter(backend.count(0.01))) for _ in range(STREAMS)]
+            await asyncio.gather(*(stream.begun() for stream in streams))
+            theirs = [stream for stream in streams if stream.pid == victim]
+            assert theirs
+
+            killed, seen = time.monotonic(), len(load.calls)
+            os.kill(victim, signal.SIGKILL)
+
+            await until(lambda theirs=theirs: all(stream.lost for stream in theirs))
+            for stream in theirs:
+                when, error = stream.lost
+                assert isinstance(error, WorkerLost)
+                ended.append(when - killed)
+            old = {victim, *(stream.pid for stream in streams)}
+            newer = await until(
+                lambda seen=seen, old=old: next((c for c in load.calls[seen:] if c.answer not in {*old, None}), None)
+            )
+            replaced.append(newer.begun + newer.seconds - killed)
+            serving_since[index] = time.monotonic()
+            worker = await until(lambda index=index: workers(deployment).get(index))
+            assert worker["pid"] == newer.answer
+            crashes.append(worker["crashes"])
+            assert [stream.lost for stream in streams if stream.pid != victim] == [None] * (STREAMS - len(theirs))
+            await asyncio.gather(*(stream.close() for stream in streams))
+    figures(
+        kills=KILLS,
+        streams_ended_ms=f"median {1e3 * statistics.median(ended):.1f}, worst {1e3 * max(ended):.1f}",
+        replaced_s=f"median {statistics.median(replaced):.2f}, worst {max(replaced):.2f}",
+        **load.figures(),
+    )
+    assert load.failed == []
+    assert max(ended) < SLACK * ENDED
+    assert max(replaced) < SLACK * REPLACED
+    assert crashes == [1] * KILLS  # each is an accident of its own, after which the pause is the shortest
+
+
+async def test_a_worker_that_ends_again_and_again_is_reported_once(serve, tmp_path, figures):
+    broken = tmp_path / "broken"
+    deployment = await serve("Backend", {"Backend.broken": broken, "Backend.ServiceArgs.workers": 1})
+    log = Path(deployment.folder, "logs", "supervisor.log")
+
+    def worker():
+        return (deployment.state["services"]["Backend"]["workers"] or [{"restarts": 0, "crashes": 0, "state": ""}])[0]
+
+    broken.touch()
+    await until(lambda: worker()["restarts"] >= 4)
+    error = await until(lambda: worker().get("error"))
+    assert "with exit code 3" in error
+    assert "no memory left, perhaps" in error
+    text = log.read_text()
+    assert text.count("it ends again and again") == 1
+    assert text.count("ended by itself, with exit code 3") == 2  # the first accident, and that it is none
+    assert text.count("last lines of its log") == 2
+
+    broken.unlink()
+    await until(lambda: worker()["state"] == "ready" and not worker()["error"])
+    assert "worker 0 of Backend serves again" in log.read_text()
+    figures(restarts=worker()["restarts"], reports=text.count("last lines of its log"))

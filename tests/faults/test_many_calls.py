@@ -1,0 +1,60 @@
+"""10,000 calls at once."""
+
+import asyncio
+import ctypes
+import gc
+import time
+
+import psutil
+import pytest
+from load import workers
+
+pytestmark = pytest.mark.slow
+
+CALLS = 10_000
+TEXT = "x" * 200
+MORE = 0.10  # of its memory that a process may keep
+
+
+def proportional_memory(pid):
+    return psutil.Process(pid).memory_full_info().pss
+
+
+async def test_all_are_answered_and_the_memory_is_given_back(serve, figures):
+    deployment = await serve("Backend")
+    backend = deployment.Backend
+    pids = [worker["pid"] for worker in workers(deployment).values()]
+
+    async def one(n):
+        return await backend.echo(f"{n} {TEXT}")
+
+    async def all_at_once():
+        return await asyncio.gather(*(one(n) for n in range(CALLS)))
+
+    async def memory():
+        """Of this process and of the workers, when what is not used has been given back."""
+        for _ in pids:
+            await backend.tidy()  # they take turns
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        return [proportional_memory(pid) for pid in [psutil.Process().pid, *pids]]
+
+    await all_at_once()
+    before = await memory()
+    begun = time.monotonic()
+    answers = await all_at_once()
+    took = time.monotonic() - begun
+    full = [proportional_memory(pid) for pid in [psutil.Process().pid, *pids]]
+    assert answers == [f"{n} {TEXT}" for n in range(CALLS)]
+    del answers
+    after = await memory()
+    figures(
+        calls=CALLS,
+        seconds=round(took, 2),
+        memory_mb=[
+            f"{round(a / 2**20, 1)} -> {round(f / 2**20, 1)} -> {round(b / 2**20, 1)}"
+            for a, f, b in zip(before, full, after, strict=True)
+        ],
+    )
+    for first, last in zip(before, after, strict=True):
+        assert last < first * (1 + MORE)
