@@ -157,7 +157,8 @@ def serve(
     http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000; 0: a free port).
     detach: outlives this process. kernels: workers are Jupyter kernels that one can look into.
     grace: seconds that a worker has to finish the requests it holds before it is stopped.
-    hang: seconds that a worker's event loop may be blocked before the worker is replaced; 0: for ever.
+    hang: seconds that a worker's event loop may be blocked, by a cell in its kernel too, before the worker is replaced;
+    0: for ever.
 
     Await it, or call `.result()` where nothing can be awaited. It returns when every worker is ready; on any error
     nothing is left running. Raises ConfigError or SourceError with every fault, LinkError, PlacementError for too few

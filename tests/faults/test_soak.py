@@ -1,0 +1,30 @@
+"""The soak program, shortly."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+PROGRAMS = Path(__file__).parents[1] / "benchmarks" / "programs"
+CALLS = 8000
+
+
+def test_nothing_grows_in_some_thousand_calls_of_every_kind(figures):
+    done = subprocess.run(
+        [sys.executable, "soak.py", "--calls", str(CALLS)], cwd=PROGRAMS, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    figures(**said)
+    assert said["grown"] == []
+    assert said["wrong"] == {}
+
+
+def test_what_grows_is_found():
+    check = "from soak import growth; print(growth(*[{'caller': {'memory_mb': 30, 'objects': 1000, 'tasks': t, 'files': 4, 'sockets': 3}} for t in (2, 3)]))"
+    done = subprocess.run([sys.executable, "-c", check], cwd=PROGRAMS, capture_output=True, text=True)
+    assert done.stdout.strip() == "['tasks of the caller: 2 -> 3']"
