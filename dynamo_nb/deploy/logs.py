@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from dynamo_nb.deploy.rotation import older
+
+_BLOCK: Final = 64 * 1024
+"""Bytes that are read at once from the end of a log backwards."""
 
 
 class LogTail:
@@ -22,25 +28,64 @@ class LogTail:
     def __init__(self, folder: Path, service: str | None = None, lines: int | None = None) -> None:
         self._folder, self._lines = folder, lines
         self._names = "*.log" if service is None else f"{service}.*.log"
-        self._files: dict[Path, BinaryIO] = {}
+        self._logs: dict[Path, _Log] = {}
 
     def read(self) -> Iterator[str]:
-        new = set()
         with suppress(FileNotFoundError):  # the folder goes when the deployment ends
-            for log in set(self._folder.glob(self._names)) - set(self._files):
-                self._files[log] = log.open("rb")
-                new.add(log)
-        for log, file in sorted(self._files.items()):
-            begin = file.tell()
-            data = file.read()
-            whole = data[: data.rfind(b"\n") + 1]
-            file.seek(begin + len(whole))
-            lines = whole.decode(errors="replace").splitlines()
-            if log in new and self._lines is not None:
-                lines = lines[max(len(lines) - self._lines, 0) :]
-            for line in lines:
-                yield f"[{log.stem}] {line}"
+            for path in set(self._folder.glob(self._names)) - set(self._logs):
+                self._logs[path] = _Log(path, self._lines)
+        for path, log in sorted(self._logs.items()):
+            for line in log.read():
+                yield f"[{path.stem}] {line}"
 
     def close(self) -> None:
-        for file in self._files.values():
-            file.close()
+        for log in self._logs.values():
+            log.close()
+
+
+class _Log:
+    """One log, also when it is rotated meanwhile. lines: how many of those that are there already."""
+
+    def __init__(self, path: Path, lines: int | None) -> None:
+        self._path, self._file, self._first = path, path.open("rb"), lines
+        self._begun = b""  # a line that has not ended yet
+
+    def read(self) -> list[str]:
+        """The lines that have ended since the last time."""
+        first, self._first = self._first, None
+        data = self._begun + (self._new() if first is None else self._last(first))
+        whole, end, self._begun = data.rpartition(b"\n")
+        lines = (whole + end).decode(errors="replace").splitlines()
+        return lines if first is None else lines[max(len(lines) - first, 0) :]
+
+    def _new(self) -> bytes:
+        position, rest = self._file.tell(), b""
+        if os.fstat(self._file.fileno()).st_size < position:  # rotated: the rest stands in its older part
+            with suppress(FileNotFoundError), older(self._path).open("rb") as before:
+                before.seek(position)
+                rest = before.read()
+            self._file.seek(0)
+        return rest + self._file.read()
+
+    def _last(self, lines: int) -> bytes:
+        data = _from_end(self._file, lines)
+        if data.count(b"\n") <= lines:  # with just as many, the first one may begin before it
+            with suppress(FileNotFoundError), older(self._path).open("rb") as before:
+                data = _from_end(before, lines) + data
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _from_end(file: BinaryIO, lines: int) -> bytes:
+    """The end of a file, with at least so many lines if it has them; reads no more than it must."""
+    end = position = file.seek(0, os.SEEK_END)
+    found, blocks = 0, [b""]
+    while position > 0 and found <= lines:
+        start = max(position - _BLOCK, 0)
+        file.seek(start)
+        blocks.append(file.read(position - start))
+        position, found = start, found + blocks[-1].count(b"\n")
+    file.seek(end)
+    return b"".join(reversed(blocks))

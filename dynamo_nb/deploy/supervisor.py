@@ -29,6 +29,7 @@ from dynamo_nb.deploy.orphans import adopt_orphans, kill_descendants
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT, Ports
 from dynamo_nb.deploy.provisioner import warm_up
 from dynamo_nb.deploy.pulse import HANG_LIMIT
+from dynamo_nb.deploy.rotation import keep_small
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError, to_wire
 from dynamo_nb.runtime.access import Access
 
@@ -117,9 +118,11 @@ class Supervisor:
                 return
             said({"ready": True})
             owner = asyncio.create_task(self._follow_owner())
+            logs = asyncio.create_task(keep_small(self.folder / "logs"))
             await self._ended.wait()
             await self.fleet.stop(self._grace)
             owner.cancel()
+            logs.cancel()
         finally:
             if server is not None:
                 server.close()
