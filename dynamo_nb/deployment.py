@@ -18,10 +18,10 @@ from dynamo_nb.config.effective import EffectiveConfig, resolve
 from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.deploy.control import ControlClient, Message
-from dynamo_nb.deploy.fleet import DRAIN_GRACE
 from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.launch import new_options, start_supervisor
 from dynamo_nb.deploy.logs import LogTail
+from dynamo_nb.deploy.options import DRAIN_GRACE
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
 from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoSuchService, nearest
 from dynamo_nb.graph.assemble import assemble
@@ -249,7 +249,8 @@ async def start(
 ) -> Deployment:
     """Begins a deployment: everything that can be checked is checked before the first process."""
     plan = recipe.plan()
-    chosen = new_options(plan.spec.name, detach=detach, **options)
+    http = any(service.http for service in plan.spec.started.values())
+    chosen = new_options(plan.spec.name, detach=detach, http=http, **options)
     await start_supervisor(chosen)
     deployment = Deployment(Path(chosen.folder), recipe, notebook)
     try:

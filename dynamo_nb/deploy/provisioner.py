@@ -5,55 +5,16 @@ Each method mirrors `subprocess.Popen`, as jupyter_client's base class asks.
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
-import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from jupyter_client.provisioning import LocalProvisioner
 
-from dynamo_nb.deploy.process import Launch, run
-
-_FORKS = multiprocessing.get_context("forkserver")
-
-
-def warm_up() -> None:
-    """Starts the process that workers are forked from; it imports what they all need while others wait for it."""
-    from multiprocessing import forkserver
-
-    _FORKS.set_forkserver_preload(["dynamo_nb.deploy.preload"])
-    forkserver.ensure_running()
-
-
-def fork(launch: Launch) -> ForkServerProcess:
-    """Starts a worker's process."""
-    process = _FORKS.Process(target=run, args=(launch,), name=launch.assignment.worker_id)
-    process.start()
-    return process
-
-
-async def exited(process: ForkServerProcess) -> int:
-    """Waits for the process to end, without a thread; gives its exit code, negative for a signal."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(process.sentinel, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(process.sentinel)
-    process.join()
-    return process.exitcode or 0
-
-
-def kill_group(pid: int, signum: int = signal.SIGKILL) -> None:
-    """Signals the whole process group that the worker leads, which outlives the worker itself."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signum)
+from dynamo_nb.deploy.forkserver import exited, fork, kill_group
+from dynamo_nb.deploy.process import Launch
 
 
 class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]

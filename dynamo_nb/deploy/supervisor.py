@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +19,24 @@ import psutil
 
 from dynamo_nb.deploy import home
 from dynamo_nb.deploy.control import Channel, Message, answer, listen
-from dynamo_nb.deploy.fleet import DRAIN_GRACE, ORPHAN_GRACE, Fleet
+from dynamo_nb.deploy.fleet import ORPHAN_GRACE, Fleet
 from dynamo_nb.deploy.gpus import Allocator
+from dynamo_nb.deploy.options import Options
 from dynamo_nb.deploy.orphans import adopt_orphans, kill_descendants
-from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT, Ports
-from dynamo_nb.deploy.provisioner import warm_up
+from dynamo_nb.deploy.ports import Ports
 from dynamo_nb.errors import DeploymentError, DynamoError, to_wire
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a deployment is run.
-
-    nats_url: a server of one's own; None for the embedded one. kernels: workers are kernels.
-    owner: pid of the process whose life the deployment shares; None when detached. host: address on which workers
-    listen for other machines; None for this one only. grace: seconds that a worker has to finish what it holds.
-    """
-
-    folder: str
-    name: str
-    owner: int | None
-    nats_url: str | None = None
-    host: str | None = None
-    http_host: str = DEFAULT_HOST
-    http_port: int = DEFAULT_PORT
-    kernels: bool = True
-    grace: float = DRAIN_GRACE
+from dynamo_nb.runtime.nats_server import NatsServer
 
 
 class Supervisor:
-    """State has one owner: everything here runs on one event loop, changes of the deployment one after the other."""
+    """State has one owner: everything here runs on one event loop, changes of the deployment one after the other.
 
-    def __init__(self, options: Options) -> None:
+    nats: the embedded server, None for one of `options.nats_url`.
+    """
+
+    def __init__(self, options: Options, nats: NatsServer | None) -> None:
         self.options = options
+        self._nats = nats
         self.folder = Path(options.folder)
         self._watchers: set[Channel] = set()
         self._ended = asyncio.Event()
@@ -77,14 +58,11 @@ class Supervisor:
 
     async def run(self, said: Callable[[Message], None]) -> None:
         """Runs until stopped. `said` gets one message: that it is ready, or the error why not."""
-        from dynamo_nb.runtime.nats_server import NatsServer
-
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self._ended.set)
         adopt_orphans()
-        warm_up()
-        nats = None if self.options.nats_url else NatsServer()
+        nats = self._nats
         server = None
         try:
             try:
@@ -221,21 +199,3 @@ async def _reach(url: str) -> None:
 
     runtime = await DistributedRuntime.connect(url)
     await runtime.close()
-
-
-def main() -> None:
-    """Entry of the supervisor's process: a line of JSON (Options) comes in, a line goes out, then it is on its own."""
-    options = Options(**json.loads(sys.stdin.readline()))
-    folder = Path(options.folder)
-    # Where multiprocessing puts its socket; given so, it is not removed at exit, when the folder has gone already.
-    multiprocessing.current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]
-    answer_to = os.dup(1)
-    log = os.open(folder / "logs" / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-
-    def said(message: Message) -> None:
-        os.write(answer_to, json.dumps(message).encode() + b"\n")
-        os.close(answer_to)
-
-    asyncio.run(Supervisor(options).run(said))

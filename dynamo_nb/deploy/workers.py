@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dynamo_nb.deploy.control import Channel, Message
+from dynamo_nb.deploy.forkserver import exited, fork, kill_group
 from dynamo_nb.deploy.process import Launch
-from dynamo_nb.deploy.provisioner import exited, fork, kill_group
 from dynamo_nb.errors import ConfigError, DynamoError, StartError, from_wire
 
 State = Literal["starting", "prepared", "ready", "draining", "failed", "stopped"]

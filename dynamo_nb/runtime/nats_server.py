@@ -18,6 +18,7 @@ from dynamo_nb.errors import StartError
 START_TIMEOUT: Final = 10.0  # seconds; it takes 50 ms on an idle machine
 STOP_TIMEOUT: Final = 3.0  # seconds for an orderly end, before SIGKILL
 POLL: Final = 0.01  # seconds between looks for the file in which the server says its port
+LOG: Final = "nats.log"
 MAX_PAYLOAD: Final = "8MB"
 MAX_MEMORY: Final = "256MB"  # for all of JetStream: instances, events, small queues
 
@@ -67,6 +68,7 @@ class NatsServer:
 
     def __init__(self) -> None:
         self.url = ""
+        self._token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -77,15 +79,17 @@ class NatsServer:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    async def start(self, folder: Path) -> None:
-        """Starts the server with its configuration and log in `folder`. Raises StartError when it does not come up."""
+    def launch(self, folder: Path) -> None:
+        """Begins to start the server, with its configuration and log in `folder`; `start` then waits for it.
+
+        Raises StartError when there is no server to start.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        token = secrets.token_hex(16)
-        config, log = folder / "nats.conf", folder / "nats.log"
+        config = folder / "nats.conf"
         config.touch(mode=0o600)
         config.write_text(
             CONFIG.format(
-                token=json.dumps(token),
+                token=json.dumps(self._token),
                 store=json.dumps(str(folder / "jetstream")),
                 folder=json.dumps(str(folder)),
                 memory=MAX_MEMORY,
@@ -93,10 +97,16 @@ class NatsServer:
             )
         )
         command = [sys.executable, "-I", "-S", "-c", LIFELINE, str(os.getpid()), find_binary(), "-c", str(config)]
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 - the fork is short, and must be of this thread
+        with (folder / LOG).open("wb") as output:
+            self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
+
+    async def start(self, folder: Path) -> None:
+        """Starts the server, or waits for it if it was launched. Raises StartError when it does not come up."""
+        if self._process is None:
+            self.launch(folder)
+        assert self._process is not None
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 address = await self._address(folder, self._process)
@@ -107,10 +117,11 @@ class NatsServer:
             raise
         if not address:
             await self.stop()
+            log = folder / LOG
             raise StartError(
                 "the embedded NATS server did not come up", where=str(log), log=log.read_text(errors="replace")[-2000:]
             )
-        self.url = address.replace("nats://", f"nats://{token}@", 1)
+        self.url = address.replace("nats://", f"nats://{self._token}@", 1)
 
     async def _address(self, folder: Path, process: subprocess.Popen[bytes]) -> str:
         ports = folder / f"nats-server_{process.pid}.ports"
