@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -255,7 +256,8 @@ async def start(
     deployment = Deployment(Path(chosen.folder), recipe, notebook)
     try:
         await deployment._open()
-        await deployment._apply(plan)
+        # The first call needs a client of NATS: imported while the workers start.
+        await asyncio.gather(deployment._apply(plan), asyncio.to_thread(import_module, "nats.aio.client"))
     except BaseException:
         await asyncio.shield(deployment._stop())
         raise
