@@ -1,6 +1,6 @@
-"""The kernel provisioner: jupyter_client's way to start a process, filled with forked workers.
+"""Kernels through jupyter_client: its way to start a process, the provisioner, filled with forked workers.
 
-Each method mirrors `subprocess.Popen`, as jupyter_client's base class asks.
+Each method of the provisioner mirrors `subprocess.Popen`, as jupyter_client's base class asks.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
 from dynamo_nb.deploy.forkserver import exited, fork, kill_group
@@ -59,3 +61,21 @@ class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]
     async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002
         if self.worker is not None:
             self.worker.terminate()
+
+
+class _Manager(AsyncKernelManager):  # type: ignore[misc]
+    """Starts through the provisioner without a kernel spec on disk."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(argv=[""], metadata={"kernel_provisioner": {"provisioner_name": "dynamo-worker"}})
+
+    def cleanup_connection_file(self) -> None:
+        """Keeps the file, which a person connects by: jupyter_client removes it once a manager is collected."""
+
+
+async def start_kernel(launch: Launch, forked: Callable[[ForkServerProcess], None]) -> None:
+    """Starts a worker as a kernel, with a connection file at `launch.connection_file`."""
+    manager = _Manager(connection_file=launch.connection_file, transport="ipc", ip=f"{launch.connection_file[:-5]}-ipc")
+    manager.transport_encryption = "disabled"  # the sockets are in a folder that only their user can enter
+    await manager.start_kernel(launch=launch, forked=forked, env=dict(launch.environ))
