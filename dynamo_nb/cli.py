@@ -274,9 +274,9 @@ def logs(
 @app.command()
 def clean(context: typer.Context) -> None:
     """Remove what a crash left behind: processes and folders of deployments whose supervisor is gone."""
+    from dynamo_nb.deploy.forkserver import kill_group
     from dynamo_nb.deploy.home import records, remove
     from dynamo_nb.deploy.orphans import kill_descendants
-    from dynamo_nb.deploy.provisioner import kill_group
 
     console = _console(context)
     left = [record for record in records() if not record.alive]

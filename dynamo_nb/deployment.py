@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,10 +19,10 @@ from dynamo_nb.config.effective import EffectiveConfig, resolve
 from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.deploy.control import ControlClient, Message
-from dynamo_nb.deploy.fleet import DRAIN_GRACE
 from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.launch import new_options, start_supervisor
 from dynamo_nb.deploy.logs import LogTail
+from dynamo_nb.deploy.options import DRAIN_GRACE
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
 from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.errors import (
@@ -288,12 +289,14 @@ async def start(
 ) -> Deployment:
     """Begins a deployment: everything that can be checked is checked before the first process."""
     plan = recipe.plan()
-    chosen = new_options(plan.spec.name, detach=detach, **options)
+    http = any(service.http for service in plan.spec.started.values())
+    chosen = new_options(plan.spec.name, detach=detach, http=http, **options)
     await start_supervisor(chosen)
     deployment = Deployment(Path(chosen.folder), recipe, notebook)
     try:
         await deployment._open()
-        await deployment._apply(plan)
+        # The first call needs a client of NATS: imported while the workers start.
+        await asyncio.gather(deployment._apply(plan), asyncio.to_thread(import_module, "nats.aio.client"))
     except BaseException:
         await asyncio.shield(deployment._stop())
         raise

@@ -18,6 +18,7 @@ from typing import Any
 from dynamo_nb.config.service_config import VARIABLE
 from dynamo_nb.deploy import home
 from dynamo_nb.deploy.gpus import Allocator
+from dynamo_nb.deploy.options import DRAIN_GRACE
 from dynamo_nb.deploy.orphans import bury_orphans
 from dynamo_nb.deploy.ports import Ports
 from dynamo_nb.deploy.process import Launch
@@ -29,8 +30,7 @@ from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.worker import Assignment
 
-DRAIN_GRACE = 30.0
-"""Seconds that a worker has to finish the requests it holds."""
+STOPPED = "the deployment is being stopped"
 ORPHAN_GRACE = 1.5
 """The same when nobody waits for the answers: the owner has died, or the worker is taken back before it served."""
 FIRST_BACKOFF, MAX_BACKOFF = 0.1, 30.0
@@ -199,10 +199,10 @@ class Fleet:
             for change in todo:
                 if change.start and version.spec.services[change.service].http:
                     self.ports.of(change.service)
-            for change in todo:
+            for change in todo:  # one after the other, so that which worker is given which GPU is no accident
                 for index in change.start:
                     try:
-                        new[change.service].append(await self._launch(version, change.service, index))
+                        new[change.service].append(self._place(version, change.service, index))
                     except PlacementError:
                         holders = [w for w in old[change.service] if w.index == index and w.gpus]
                         if not holders:
@@ -216,13 +216,16 @@ class Fleet:
                         await self._reconfigure(worker, version.spec)
             for holder in crowded:  # no GPU is spare for its successor: one by one, while the others go on serving
                 await holder.stop(self.grace)
-                worker = await self._launch(version, holder.service, holder.index, prefer=holder.gpus)
+                worker = self._place(version, holder.service, holder.index, prefer=holder.gpus)
                 new[holder.service].append(worker)
+                await self._start(worker)
                 await worker.begin()
                 await worker.serve()
-        except BaseException:
+        except BaseException as error:
             ended = [worker for group in old.values() for worker in group if worker not in self._live(worker.service)]
             await _to_its_end(self._take_back(new, version.spec, ended, told))
+            if self._ending and isinstance(error, DynamoError):
+                raise DeploymentError(STOPPED) from None  # which is why its workers were killed
             raise
         return list(old.values())
 
@@ -231,11 +234,15 @@ class Fleet:
             await asyncio.gather(*(worker.stop(self.grace) for worker in group))
 
     async def _begin(self, spec: GraphSpec, new: dict[str, list[WorkerProcess]], replaced: set[str]) -> None:
-        """Builds the services, dependencies first. Those that replace others serve only when all are built."""
+        """Starts the workers side by side and builds the services, dependencies first.
+
+        Those that replace others serve only when all are built.
+        """
         built = {name: asyncio.Event() for name in new}
         order = list(new)
 
         async def begin(name: str, worker: WorkerProcess) -> None:
+            await self._start(worker)
             earlier = order[: order.index(name)]
             for dependency in spec.services[name].bindings.values():
                 if dependency in earlier:
@@ -270,7 +277,7 @@ class Fleet:
                 except DynamoError as error:  # nobody knows what it serves now: it is started again
                     worker.fail(error)
         fresh = [worker for group in new.values() for worker in group]
-        await asyncio.gather(*(worker.stop(ORPHAN_GRACE) for worker in fresh))
+        await asyncio.gather(*(self._give_up(worker, ORPHAN_GRACE) for worker in fresh))
         await asyncio.gather(*(worker.stop(self.grace) for worker in ended))
         for name in spec.services:
             if self.spec is None or name not in self.spec.started:
@@ -283,11 +290,10 @@ class Fleet:
     async def _reconfigure(self, worker: WorkerProcess, spec: GraphSpec) -> None:
         await worker.reconfigure(json.dumps(spec.config), spec.fingerprint(worker.service))
 
-    async def _launch(
+    def _place(
         self, version: Version, name: str, index: int, *, prefer: Iterable[str] = (), restarts: int = 0
     ) -> WorkerProcess:
-        if self._ending:
-            raise DeploymentError("the deployment is being stopped")
+        """A new worker with its GPUs, which has not been started. Raises PlacementError if there are too few."""
         spec = version.spec
         service = spec.services[name]
         self._generation += 1
@@ -339,18 +345,31 @@ class Fleet:
             restarts=restarts,
         )
         self.workers.append(worker)
-        try:
-            await worker.start(self.kernels)
-        except BaseException:
-            if worker.process is None:
-                self.workers.remove(worker)
-                self.gpus.free(worker_id)
-            else:
-                await _to_its_end(worker.stop(0))
-            raise
-        self._lost.pop((name, index), None)
-        self.on_change()
         return worker
+
+    async def _start(self, worker: WorkerProcess) -> None:
+        """Starts the process of a worker. If that fails, nothing of the worker is left."""
+        try:
+            self._must_not_end()
+            await worker.start(self.kernels)
+            self._must_not_end()
+        except BaseException:
+            await _to_its_end(self._give_up(worker, 0))
+            raise
+        self._lost.pop((worker.service, worker.index), None)
+        self.on_change()
+
+    def _must_not_end(self) -> None:
+        if self._ending:
+            raise DeploymentError(STOPPED)
+
+    async def _give_up(self, worker: WorkerProcess, grace: float) -> None:
+        """Stops a worker, or takes back its place if it has not been started."""
+        if worker.process is not None:
+            await worker.stop(grace)
+        elif worker in self.workers:
+            self.workers.remove(worker)
+            self.gpus.free(worker.id)
 
     async def _bury(self) -> None:
         await bury_orphans(self.own_processes)
@@ -397,7 +416,8 @@ class Fleet:
                     self.on_change()
                     return
                 try:
-                    worker = await self._launch(self._version, *slot, prefer=lost.gpus, restarts=restarts)
+                    worker = self._place(self._version, *slot, prefer=lost.gpus, restarts=restarts)
+                    await self._start(worker)
                 except DynamoError as error:
                     lost.error = error
                     continue

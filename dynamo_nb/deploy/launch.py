@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dynamo_nb.deploy import home
-from dynamo_nb.deploy.supervisor import Options
+from dynamo_nb.deploy.options import Options
 from dynamo_nb.errors import DeploymentError, from_wire
 
-_MAIN = "from dynamo_nb.deploy.supervisor import main; main()"
+_MAIN = "from dynamo_nb.deploy.boot import main; main()"
 _PATIENCE = 30.0
 """Seconds for a supervisor to say that it is ready; it says why not within 5 s of a NATS that does not answer."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -43,6 +44,9 @@ class Launch:
 
 def run(launch: Launch) -> None:
     """Runs a worker until it is told to stop; the target of the forked process."""
+    # What was imported before the fork stays shared as long as nobody writes to it, and a collection would.
+    gc.freeze()
+    gc.enable()
     os.setsid()
     adopt_orphans()
     log = os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

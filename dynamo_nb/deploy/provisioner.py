@@ -1,59 +1,22 @@
-"""The kernel provisioner: jupyter_client's way to start a process, filled with forked workers.
+"""Kernels through jupyter_client: its way to start a process, the provisioner, filled with forked workers.
 
-Each method mirrors `subprocess.Popen`, as jupyter_client's base class asks.
+Each method of the provisioner mirrors `subprocess.Popen`, as jupyter_client's base class asks.
 """
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
-import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
-from dynamo_nb.deploy.process import Launch, run
-
-_FORKS = multiprocessing.get_context("forkserver")
-
-
-def warm_up() -> None:
-    """Starts the process that workers are forked from; it imports what they all need while others wait for it."""
-    from multiprocessing import forkserver
-
-    _FORKS.set_forkserver_preload(["dynamo_nb.deploy.preload"])
-    forkserver.ensure_running()
-
-
-def fork(launch: Launch) -> ForkServerProcess:
-    """Starts a worker's process."""
-    process = _FORKS.Process(target=run, args=(launch,), name=launch.assignment.worker_id)
-    process.start()
-    return process
-
-
-async def exited(process: ForkServerProcess) -> int:
-    """Waits for the process to end, without a thread; gives its exit code, negative for a signal."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(process.sentinel, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(process.sentinel)
-    process.join()
-    return process.exitcode or 0
-
-
-def kill_group(pid: int, signum: int = signal.SIGKILL) -> None:
-    """Signals the whole process group that the worker leads, which outlives the worker itself."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signum)
+from dynamo_nb.deploy.forkserver import exited, fork, kill_group
+from dynamo_nb.deploy.process import Launch
 
 
 class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]
@@ -98,3 +61,21 @@ class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]
     async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002
         if self.worker is not None:
             self.worker.terminate()
+
+
+class _Manager(AsyncKernelManager):  # type: ignore[misc]
+    """Starts through the provisioner without a kernel spec on disk."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(argv=[""], metadata={"kernel_provisioner": {"provisioner_name": "dynamo-worker"}})
+
+    def cleanup_connection_file(self) -> None:
+        """Keeps the file, which a person connects by: jupyter_client removes it once a manager is collected."""
+
+
+async def start_kernel(launch: Launch, forked: Callable[[ForkServerProcess], None]) -> None:
+    """Starts a worker as a kernel, with a connection file at `launch.connection_file`."""
+    manager = _Manager(connection_file=launch.connection_file, transport="ipc", ip=f"{launch.connection_file[:-5]}-ipc")
+    manager.transport_encryption = "disabled"  # the sockets are in a folder that only their user can enter
+    await manager.start_kernel(launch=launch, forked=forked, env=dict(launch.environ))

@@ -8,66 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
 from dynamo_nb.deploy import home
 from dynamo_nb.deploy.control import Channel, Message, answer, listen
-from dynamo_nb.deploy.fleet import DRAIN_GRACE, FIRST_BACKOFF, HEALTHY_AFTER, ORPHAN_GRACE, Fleet
+from dynamo_nb.deploy.fleet import FIRST_BACKOFF, HEALTHY_AFTER, ORPHAN_GRACE, Fleet
 from dynamo_nb.deploy.gpus import Allocator
+from dynamo_nb.deploy.options import Options
 from dynamo_nb.deploy.orphans import adopt_orphans, kill_descendants
-from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT, Ports
-from dynamo_nb.deploy.provisioner import warm_up
-from dynamo_nb.deploy.pulse import HANG_LIMIT
+from dynamo_nb.deploy.ports import Ports
 from dynamo_nb.deploy.rotation import keep_small
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError, to_wire
 from dynamo_nb.runtime.access import Access
-
-if TYPE_CHECKING:
-    from dynamo_nb.runtime.nats_server import NatsServer
+from dynamo_nb.runtime.nats_server import NatsServer
 
 MAX_NATS_BACKOFF = 5.0
 """Seconds between attempts to start the embedded NATS server again, at most: nothing can begin without it."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a deployment is run.
+class Supervisor:
+    """State has one owner: everything here runs on one event loop, changes of the deployment one after the other.
 
-    access: how workers and callers reach each other; without a URL of NATS the embedded one. kernels: workers are
-    kernels.
-    owner: pid of the process whose life the deployment shares; None when detached. host: address on which workers
-    listen for other machines; None for this one only. grace: seconds that a worker has to finish what it holds. hang:
-    seconds that a worker's event loop may be silent before the worker is replaced; 0 for ever.
+    nats: the embedded server, None for one of `options.access`.
     """
 
-    folder: str
-    name: str
-    owner: int | None
-    access: Access = field(default_factory=Access)
-    host: str | None = None
-    http_host: str = DEFAULT_HOST
-    http_port: int = DEFAULT_PORT
-    kernels: bool = True
-    grace: float = DRAIN_GRACE
-    hang: float = HANG_LIMIT
-
-
-class Supervisor:
-    """State has one owner: everything here runs on one event loop, changes of the deployment one after the other."""
-
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, nats: NatsServer | None) -> None:
         self.options = options
+        self._nats = nats
         self.folder = Path(options.folder)
         self._watchers: set[Channel] = set()
         self._ended = asyncio.Event()
@@ -85,19 +60,19 @@ class Supervisor:
             gpus=Allocator(home.home() / "gpus"),
             on_change=self._changed,
         )
+        if nats is not None:
+            nats.on_start = self.fleet.own_processes.add
+            self.fleet.own_processes.add(nats.pid or 0)  # it may have been launched
 
     # --- life ----------------------------------------------------------------------------------------------------
 
     async def run(self, said: Callable[[Message], None]) -> None:
         """Runs until stopped. `said` gets one message: that it is ready, or the error why not."""
-        from dynamo_nb.runtime.nats_server import NatsServer
-
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self._ended.set)
         adopt_orphans()
-        warm_up()
-        nats = None if self.options.access.nats_url else NatsServer(self.fleet.own_processes.add)
+        nats = self._nats
         server = keeping = None
         try:
             try:
@@ -261,22 +236,3 @@ async def _reach(access: Access) -> None:
 
     runtime = await DistributedRuntime.connect(**vars(access))
     await runtime.close()
-
-
-def main() -> None:
-    """Entry of the supervisor's process: a line of JSON (Options) comes in, a line goes out, then it is on its own."""
-    given = json.loads(sys.stdin.readline())
-    options = Options(**given | {"access": Access(**given["access"])})
-    folder = Path(options.folder)
-    # Where multiprocessing puts its socket; given so, it is not removed at exit, when the folder has gone already.
-    multiprocessing.current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]
-    answer_to = os.dup(1)
-    log = os.open(folder / "logs" / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-
-    def said(message: Message) -> None:
-        os.write(answer_to, json.dumps(message).encode() + b"\n")
-        os.close(answer_to)
-
-    asyncio.run(Supervisor(options).run(said))

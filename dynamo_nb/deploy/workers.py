@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dynamo_nb.deploy.control import Channel, Message
+from dynamo_nb.deploy.forkserver import exited, fork, kill_group
 from dynamo_nb.deploy.process import Launch
-from dynamo_nb.deploy.provisioner import exited, fork, kill_group
 from dynamo_nb.deploy.pulse import HANG_LIMIT, STACK_SIGNAL, STACK_TIME, Pulse
 from dynamo_nb.errors import ConfigError, DeploymentError, DynamoError, StartError, from_wire
 
@@ -88,7 +88,9 @@ class WorkerProcess:
     async def start(self, kernel: bool) -> None:
         """Starts the process, through jupyter_client if it is to be a kernel."""
         if kernel:
-            await _start_kernel(self.launch, self._forked)
+            from dynamo_nb.deploy.provisioner import start_kernel
+
+            await start_kernel(self.launch, self._forked)
         else:
             self._forked(fork(self.launch))
 
@@ -299,22 +301,3 @@ class WorkerProcess:
             "connection_file": self.launch.connection_file,
             "error": str(self.error or self.crash or ""),
         }
-
-
-async def _start_kernel(launch: Launch, forked: Callable[[ForkServerProcess], None]) -> None:
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    class Manager(AsyncKernelManager):  # type: ignore[misc]
-        """Starts through our provisioner without a kernel spec on disk."""
-
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(argv=[""], metadata={"kernel_provisioner": {"provisioner_name": "dynamo-worker"}})
-
-        def cleanup_connection_file(self) -> None:
-            """Keeps the file, which a person connects by: jupyter_client removes it once a manager is collected."""
-
-    manager = Manager(connection_file=launch.connection_file, transport="ipc", ip=f"{launch.connection_file[:-5]}-ipc")
-    manager.transport_encryption = "disabled"  # the sockets are in a folder that only their user can enter
-    await manager.start_kernel(launch=launch, forked=forked, env=dict(launch.environ))

@@ -20,6 +20,7 @@ ANY_PORT: Final = -1
 START_TIMEOUT: Final = 10.0  # seconds; it takes 50 ms on an idle machine
 STOP_TIMEOUT: Final = 3.0  # seconds for an orderly end, before SIGKILL
 POLL: Final = 0.01  # seconds between looks for the file in which the server says its port
+LOG: Final = "nats.log"
 MAX_PAYLOAD: Final = "8MB"
 MAX_MEMORY: Final = "256MB"  # for all of JetStream: instances, events, small queues
 
@@ -66,12 +67,12 @@ class NatsServer:
     It dies with the thread that started it (on Linux, however that ends): start it from one that lives as long as the
     server should, such as the main thread's event loop. Started again it has the same URL, so that its clients return.
 
-    on_start: called with its pid as soon as there is one.
+    on_start: called with its pid each time that it is started.
     """
 
-    def __init__(self, on_start: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self) -> None:
         self.url = ""
-        self._on_start = on_start
+        self.on_start: Callable[[int], None] = lambda _: None
         self._token, self._port = secrets.token_hex(16), ANY_PORT
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -83,10 +84,13 @@ class NatsServer:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    async def start(self, folder: Path) -> None:
-        """Starts the server with its configuration and log in `folder`. Raises StartError when it does not come up."""
+    def launch(self, folder: Path) -> None:
+        """Begins to start the server, with its configuration and log in `folder`; `start` then waits for it.
+
+        Raises StartError when there is no server to start.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        config, log = folder / "nats.conf", folder / "nats.log"
+        config = folder / "nats.conf"
         config.touch(mode=0o600)
         config.write_text(
             CONFIG.format(
@@ -99,11 +103,17 @@ class NatsServer:
             )
         )
         command = [sys.executable, "-I", "-S", "-c", LIFELINE, str(os.getpid()), find_binary(), "-c", str(config)]
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 - the fork is short, and must be of this thread
+        with (folder / LOG).open("ab") as output:
+            self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
-        self._on_start(self._process.pid)
+        self.on_start(self._process.pid)
+
+    async def start(self, folder: Path) -> None:
+        """Starts the server, or waits for it if it was launched. Raises StartError when it does not come up."""
+        if not self.running:
+            self.launch(folder)
+        assert self._process is not None
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 address = await self._address(folder, self._process)
@@ -114,6 +124,7 @@ class NatsServer:
             raise
         if not address:
             await self.stop()
+            log = folder / LOG
             raise StartError(
                 "the embedded NATS server did not come up", where=str(log), log=log.read_text(errors="replace")[-2000:]
             )

@@ -66,6 +66,17 @@ def test_a_second_deployment_gets_what_the_first_has_not(program):
             on_gpus(program, 1, 2).result()
 
 
+def test_a_change_that_finds_too_few_gives_back_what_it_took(program):
+    with on_gpus(program, 1, 1).result() as deployment:
+        with pytest.raises(PlacementError):
+            deployment.scale(Backend=4).result()
+        assert len(deployment.state["services"]["Backend"]["workers"]) == 1
+
+        deployment.scale(Backend=3).result()
+
+        assert given(deployment) == [["0"], ["1"], ["2"]]
+
+
 def test_a_worker_that_is_started_again_keeps_its_gpu(program):
     with on_gpus(program, 2, 1).result() as deployment:
         before = workers(deployment)

@@ -10,7 +10,7 @@ from deployed_program import alive, folders, pids, until
 
 from dynamo_nb.deploy.control import ask
 from dynamo_nb.deploy.home import records
-from dynamo_nb.errors import DeploymentError, RequestError
+from dynamo_nb.errors import DeploymentError, DynamoError, RequestError
 from dynamo_nb.sdk.call import portal
 
 pytestmark = pytest.mark.slow
@@ -141,3 +141,17 @@ def test_stopping_while_a_worker_is_being_restarted_leaves_nothing(deployment):
             os.kill(pid, signal.SIGKILL)
 
     until(lambda: not supervisor.is_running())
+
+
+def test_stopping_while_workers_are_about_to_be_started_leaves_nothing(program, dynamo_home):
+    deployment = program.serve("program:Frontend", kernels=True).result()
+
+    async def stop():
+        scaling = asyncio.ensure_future(deployment.scale(Backend=8))
+        await asyncio.sleep(0)  # it is asked for
+        await deployment.stop()
+        await asyncio.wait([scaling])
+        return scaling.exception()
+
+    assert isinstance(portal.run(stop(), BOUND), DynamoError)
+    assert folders(dynamo_home) == []

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -17,8 +18,11 @@ RECONNECTED = 5.0  # seconds in which everybody is back once the server is; half
 
 def server_of(deployment):
     """The server's process, once it runs."""
-    children = psutil.Process(deployment.state["pid"]).children()
-    return next((child for child in children if child.name() == "nats-server"), None)
+    for child in psutil.Process(deployment.state["pid"]).children():
+        with suppress(psutil.NoSuchProcess):
+            if child.name() == "nats-server":
+                return child
+    return None
 
 
 @pytest.mark.parametrize("down", [0, 30])

@@ -1,0 +1,37 @@
+"""How a deployment is run: what its owner tells the supervisor at the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
+from dynamo_nb.deploy.pulse import HANG_LIMIT
+from dynamo_nb.runtime.access import Access
+
+DRAIN_GRACE = 30.0
+"""Seconds that a worker has to finish the requests it holds."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a deployment is run.
+
+    access: how workers and callers reach each other; without a URL of NATS the embedded one. kernels: workers are
+    kernels.
+    owner: pid of the process whose life the deployment shares; None when detached. host: address on which workers
+    listen for other machines; None for this one only. grace: seconds that a worker has to finish what it holds. hang:
+    seconds that a worker's event loop may be silent before the worker is replaced; 0 for ever.
+    http: services with HTTP endpoints are to be expected, so that what they need is imported before they are forked.
+    """
+
+    folder: str
+    name: str
+    owner: int | None
+    access: Access = field(default_factory=Access)
+    host: str | None = None
+    http_host: str = DEFAULT_HOST
+    http_port: int = DEFAULT_PORT
+    kernels: bool = True
+    grace: float = DRAIN_GRACE
+    hang: float = HANG_LIMIT
+    http: bool = False
