@@ -110,6 +110,10 @@ def serve(
     nats: Annotated[str | None, typer.Option(help="URL of a NATS server [NATS_SERVER, else one of its own]")] = None,
     worker_host: Annotated[str | None, typer.Option(help="address on which other machines can call workers")] = None,
     namespace: NamespaceOption = None,
+    metrics_host: Annotated[
+        str | None, typer.Option(help="address of metrics [DYNAMO_METRICS_HOST, 127.0.0.1]")
+    ] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="port of metrics [DYNAMO_METRICS_PORT, a free one]")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="return, and leave it running")] = False,
     kernels: Annotated[bool, typer.Option("--kernels/--no-kernels", help="workers are Jupyter kernels")] = True,
     grace: Annotated[float, typer.Option(help="seconds for a worker to finish what it holds")] = 30.0,
@@ -124,7 +128,16 @@ def serve(
     if dry_run:
         console.show(_dry_run(recipe.plan()))
         return None
-    options = serving_options(nats=nats, host=worker_host, http_host=host, http_port=port, kernels=kernels, grace=grace)
+    options = serving_options(
+        nats=nats,
+        host=worker_host,
+        http_host=host,
+        http_port=port,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        kernels=kernels,
+        grace=grace,
+    )
     return console.serve(recipe, options, detach)
 
 

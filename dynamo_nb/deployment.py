@@ -22,6 +22,8 @@ from dynamo_nb.deploy.fleet import DRAIN_GRACE
 from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.launch import new_options, start_supervisor
 from dynamo_nb.deploy.logs import LogTail
+from dynamo_nb.deploy.metrics import DEFAULT_HOST as METRICS_HOST
+from dynamo_nb.deploy.metrics import DEFAULT_PORT as METRICS_PORT
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
 from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoSuchService, nearest
 from dynamo_nb.graph.assemble import assemble
@@ -31,6 +33,7 @@ from dynamo_nb.program import Program, live
 from dynamo_nb.runtime.client import Client
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
+from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import Call, Pending, portal
 from dynamo_nb.sdk.context import importing
 from dynamo_nb.sdk.origin import origin_of
@@ -121,6 +124,8 @@ def serve(
     host: str | None = None,
     http_host: str | None = None,
     http_port: int | None = None,
+    metrics_host: str | None = None,
+    metrics_port: int | None = None,
     detach: bool = False,
     kernels: bool = True,
     grace: float = DRAIN_GRACE,
@@ -133,6 +138,8 @@ def serve(
     nats: URL of a NATS server with JetStream (default: NATS_SERVER, else one of its own).
     host: address on which workers accept calls from other machines (default: this machine only).
     http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000; 0: a free port).
+    metrics_host, metrics_port: where Prometheus finds the metrics (default: DYNAMO_METRICS_HOST, DYNAMO_METRICS_PORT,
+    else 127.0.0.1 and a free port, which `Deployment.metrics_url` names).
     detach: outlives this process. kernels: workers are Jupyter kernels that one can look into.
     grace: seconds that a worker has to finish the requests it holds before it is stopped.
 
@@ -157,7 +164,14 @@ def serve(
         return layers_of([*cells, *configs], where=where)
 
     options = serving_options(
-        nats=nats, host=host, http_host=http_host, http_port=http_port, kernels=kernels, grace=grace
+        nats=nats,
+        host=host,
+        http_host=http_host,
+        http_port=http_port,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        kernels=kernels,
+        grace=grace,
     )
     recipe = Recipe(program, layers, namespace)
     return Pending(lambda: on_portal(lambda: start(recipe, options, detach=detach, notebook=in_notebook)))
@@ -197,6 +211,8 @@ def serving_options(
     http_port: int | None,
     kernels: bool,
     grace: float = DRAIN_GRACE,
+    metrics_host: str | None = None,
+    metrics_port: int | None = None,
 ) -> dict[str, Any]:
     """Options of the supervisor, from what was given or the environment."""
     return {
@@ -204,6 +220,10 @@ def serving_options(
         "host": host,
         "http_host": http_host or os.environ.get("DYNAMO_HOST") or DEFAULT_HOST,
         "http_port": int(os.environ.get("DYNAMO_PORT") or DEFAULT_PORT) if http_port is None else http_port,
+        "metrics_host": metrics_host or os.environ.get("DYNAMO_METRICS_HOST") or METRICS_HOST,
+        "metrics_port": (
+            int(os.environ.get("DYNAMO_METRICS_PORT") or METRICS_PORT) if metrics_port is None else metrics_port
+        ),
         "kernels": kernels,
         "grace": grace,
     }
@@ -405,6 +425,11 @@ class Deployment:
         return {name: urls[0] for name, urls in found.items() if urls}
 
     @property
+    def metrics_url(self) -> str:
+        """The page of metrics for Prometheus."""
+        return str(self.state.get("metrics_url", ""))
+
+    @property
     def picture(self) -> Picture:
         """The graph with the states of its services, to draw."""
         services = self.state.get("services", {})
@@ -468,6 +493,20 @@ class Deployment:
 
         return Pending(lambda: on_portal(run))
 
+    def metrics(self) -> Pending[dict[str, Any]]:
+        """The numbers of the page as plain data, counted since the deployment began.
+
+        `services`: by name, with `ready` and `wanted` workers, and `workers`: by id and endpoint, the requests that
+        each served; those that have ended count together as `ended`. `edges`: source, target and endpoint, with the
+        same counts from the caller's side. Rates are differences between two of them.
+        """
+
+        async def run() -> dict[str, Any]:
+            numbers: dict[str, Any] = await self._request("metrics")
+            return numbers
+
+        return Pending(lambda: on_portal(run))
+
     def stop(self) -> Pending[None]:
         """Drains and stops everything; returns when no process of the deployment is left."""
         return Pending(lambda: on_portal(self._stop))
@@ -502,6 +541,7 @@ class Deployment:
 
         def call_of(endpoint: str) -> Caller:
             async def client() -> Client:
+                TRACING.notice()  # what a person has configured since the last call
                 runtime = await self._runtime()
                 key = runtime, namespace, name, endpoint
                 if key not in self._clients:  # kept, so that calls take turns among the workers

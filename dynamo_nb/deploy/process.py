@@ -90,9 +90,13 @@ class _Life:
         self._built = built
         self._loop.create_task(self._obey())
         self._loop.add_signal_handler(signal.SIGTERM, self._commands.put_nowait, "stop")
-        self._lifeline.on_command(
-            lambda command: self._loop.call_soon_threadsafe(self._commands.put_nowait, command)  # type: ignore[arg-type]
-        )
+        self._lifeline.on_command(self._commanded)
+
+    def _commanded(self, command: str) -> None:
+        if command == "measure":  # answered by the thread that reads, also while the loop is blocked
+            self._lifeline.tell(measured=self._worker.measured())
+        else:
+            self._loop.call_soon_threadsafe(self._commands.put_nowait, command)
 
     async def _obey(self) -> None:
         while (command := await self._commands.get()) != "stop":
@@ -102,6 +106,7 @@ class _Life:
             await asyncio.wait([self._step])
         self._lifeline.tell(state="draining")
         await self._worker.stop()
+        self._lifeline.tell(measured=self._worker.measured())
         self._loop.stop()
 
     async def _prepare(self) -> None:

@@ -12,7 +12,9 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from dynamo_nb.deploy import home
+from dynamo_nb.deploy import home, metrics
 from dynamo_nb.deploy.control import Channel, Message, answer, listen
 from dynamo_nb.deploy.fleet import DRAIN_GRACE, ORPHAN_GRACE, Fleet
 from dynamo_nb.deploy.gpus import Allocator
@@ -38,6 +40,7 @@ class Options:
     nats_url: a server of one's own; None for the embedded one. kernels: workers are kernels.
     owner: pid of the process whose life the deployment shares; None when detached. host: address on which workers
     listen for other machines; None for this one only. grace: seconds that a worker has to finish what it holds.
+    metrics_host, metrics_port: where Prometheus finds the metrics; 0 for a free port.
     """
 
     folder: str
@@ -49,6 +52,8 @@ class Options:
     http_port: int = DEFAULT_PORT
     kernels: bool = True
     grace: float = DRAIN_GRACE
+    metrics_host: str = metrics.DEFAULT_HOST
+    metrics_port: int = metrics.DEFAULT_PORT
 
 
 class Supervisor:
@@ -72,6 +77,9 @@ class Supervisor:
             gpus=Allocator(home.home() / "gpus"),
             on_change=self._changed,
         )
+        self.metrics = metrics.Metrics(self.fleet)
+        self._page: socket.socket | None = None
+        self._page_waits = False
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -94,6 +102,7 @@ class Supervisor:
                     self.fleet.own_processes.add(nats.pid or 0)
                 else:
                     await _reach(self.fleet.nats_url)
+                self._page = metrics.listening(self.options.metrics_host, self.options.metrics_port)
                 server = await listen(self.folder / home.CONTROL, self._accept)
                 self._journal()
             except Exception as error:
@@ -108,6 +117,8 @@ class Supervisor:
         finally:
             if server is not None:
                 server.close()
+            if self._page is not None:
+                loop.remove_reader(self._page)
             if nats is not None:
                 await nats.stop()
             kill_descendants(os.getpid())  # the process that workers were forked from
@@ -148,7 +159,8 @@ class Supervisor:
     async def _accept(self, channel: Channel) -> None:
         verbs: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": self._nothing,
-            "apply": self.fleet.apply,
+            "apply": self._apply,
+            "metrics": self.metrics.gather,
             "scale": self.fleet.scale,
             "restart": self.fleet.restart,
             "stop": self._stop,
@@ -160,7 +172,8 @@ class Supervisor:
                     worker = next((w for w in self.fleet.workers if w.id == message["worker"]), None)
                     if worker is None:
                         return  # it was given up; the closed connection is its end
-                    await worker.follow(channel)
+                    with self.metrics.following(worker):
+                        await worker.follow(channel)
                 elif message.get("verb") == "watch":
                     self._watchers.add(channel)
                     channel.send({"id": message["id"], "result": self._status()})
@@ -169,7 +182,8 @@ class Supervisor:
                         running.cancel()
                 else:
                     verb = verbs.get(message.get("verb", ""), _unknown_verb)
-                    task = asyncio.create_task(answer(channel, message, verb, self._status))
+                    told = self.metrics.numbers if message.get("verb") == "metrics" else self._status
+                    task = asyncio.create_task(answer(channel, message, verb, told))
                     tasks[message["id"]] = task
                     number: int = message["id"]
                     task.add_done_callback(lambda _, number=number: tasks.pop(number, None))  # type: ignore[misc]
@@ -199,12 +213,35 @@ class Supervisor:
             "owner": self.options.owner,
             "started": self._started,
             "nats_url": self.fleet.nats_url,
+            "metrics_url": metrics.address(self._page) if self._page is not None else "",
             "entry": spec.entry if spec else "",
             "services": self.fleet.status(),
         }
 
     async def _nothing(self) -> None:
         """Asks for the status only."""
+
+    async def _apply(self, **asked: Any) -> None:
+        await self.fleet.apply(**asked)
+        if self._page is not None and not self._page_waits:
+            # What serves the page is imported when somebody asks for it, and never while a deployment starts.
+            self._page_waits = True
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._page, self._serve_page, self._page, loop)
+
+    def _serve_page(self, page: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        loop.remove_reader(page)
+
+        async def gathered() -> Message:
+            await self.metrics.gather()
+            return self.metrics.numbers()
+
+        def serve() -> None:
+            from dynamo_nb.deploy.exposition import serve_page
+
+            serve_page(page, lambda: asyncio.run_coroutine_threadsafe(gathered(), loop).result())
+
+        threading.Thread(target=serve, name="dynamo-metrics", daemon=True).start()
 
     async def _stop(self) -> None:
         """Ends the deployment; the answer comes before the end, the closed connection is the end."""

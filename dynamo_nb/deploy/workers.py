@@ -26,7 +26,7 @@ class WorkerProcess:
     """Starts one worker and follows it until its process group is gone.
 
     on_change: called after each change of state. on_end: ends what the process left behind outside of its group.
-    gpus: ids it was given. restarts: how often its slot was restarted.
+    gpus: ids it was given. restarts: how often its slot was restarted. measured: what it last said of its requests.
     """
 
     service: str
@@ -43,6 +43,8 @@ class WorkerProcess:
     error: DynamoError | None = None
     started: float = field(default_factory=time.time)
     process: ForkServerProcess | None = None
+    measured: Message = field(default_factory=lambda: {"served": {}, "called": {}})
+    _measured: asyncio.Event = field(default_factory=asyncio.Event)
     _channel: Channel | None = None
     _commands: list[str] = field(default_factory=list)
     _prepared: asyncio.Event = field(default_factory=asyncio.Event)
@@ -128,6 +130,9 @@ class WorkerProcess:
             self._ready.set()
         elif state == "draining":
             self._change("draining")
+        elif "measured" in message:
+            self.measured = message["measured"]
+            self._measured.set()
 
     def _change(self, state: State) -> None:
         self.state = state
@@ -142,6 +147,13 @@ class WorkerProcess:
         self._commands.append(command)
         if self._channel is not None:
             self._channel.send({"do": command})
+
+    async def measure(self) -> None:
+        """Asks the worker what it has counted of its requests; returns when `measured` says so."""
+        if self._channel is not None:
+            self._measured.clear()
+            self._channel.send({"do": "measure"})
+            await self._measured.wait()
 
     async def begin(self) -> None:
         """Lets the worker build its service; returns when the start hooks have run. Raises what they raised."""
