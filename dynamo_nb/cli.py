@@ -342,7 +342,7 @@ async def _foreground(recipe: Any, options: dict[str, Any], *, detach: bool) -> 
         print("stopped before it was ready", flush=True)
         return False
     deployment = starting.result()
-    print(repr(deployment), flush=True)
+    print(f"{deployment!r}\nmetrics at {deployment.metrics_url}", flush=True)
     if detach:
         print(f"it goes on without this terminal; dynamo stop {deployment.id} ends it", flush=True)
         stopping.cancel()

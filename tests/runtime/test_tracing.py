@@ -109,6 +109,7 @@ from program import Frontend
 from dynamo_nb import serve
 
 with serve(Frontend, http_port=0, kernels=False).result() as deployment:
+    deployment.Frontend.say("before").result()
     spans = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
