@@ -118,6 +118,10 @@ def serve(
     ] = None,
     plane: Annotated[str | None, typer.Option(help="nats: calls go over NATS [DYNAMO_PLANE, direct]")] = None,
     namespace: NamespaceOption = None,
+    metrics_host: Annotated[
+        str | None, typer.Option(help="address of metrics [DYNAMO_METRICS_HOST, 127.0.0.1]")
+    ] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="port of metrics [DYNAMO_METRICS_PORT, a free one]")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="return, and leave it running")] = False,
     kernels: Annotated[bool, typer.Option("--kernels/--no-kernels", help="workers are Jupyter kernels")] = True,
     grace: Annotated[float, typer.Option(help="seconds for a worker to finish what it holds")] = 30.0,
@@ -136,7 +140,15 @@ def serve(
         return None
     access = Access.of(nats_url=nats, nats_credentials=nats_credentials, nats_tls=nats_tls, plane=plane, tls=tls)
     options = serving_options(
-        access, host=worker_host, http_host=host, http_port=port, kernels=kernels, grace=grace, hang=hang
+        access,
+        host=worker_host,
+        http_host=host,
+        http_port=port,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        kernels=kernels,
+        grace=grace,
+        hang=hang,
     )
     return console.serve(recipe, options, detach)
 
@@ -342,7 +354,7 @@ async def _foreground(recipe: Any, options: dict[str, Any], *, detach: bool) -> 
         print("stopped before it was ready", flush=True)
         return False
     deployment = starting.result()
-    print(repr(deployment), flush=True)
+    print(f"{deployment!r}\nmetrics at {deployment.metrics_url}", flush=True)
     if detach:
         print(f"it goes on without this terminal; dynamo stop {deployment.id} ends it", flush=True)
         stopping.cancel()

@@ -22,7 +22,7 @@ from dynamo_nb.deploy.control import ControlClient, Message
 from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.launch import new_options, start_supervisor
 from dynamo_nb.deploy.logs import LogTail
-from dynamo_nb.deploy.options import DRAIN_GRACE
+from dynamo_nb.deploy.options import DRAIN_GRACE, METRICS_HOST, METRICS_PORT
 from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
 from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.errors import (
@@ -43,6 +43,7 @@ from dynamo_nb.runtime.access import Access, Plane
 from dynamo_nb.runtime.client import Client, RemoteCall
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
+from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import Call, Pending, portal
 from dynamo_nb.sdk.context import importing
 from dynamo_nb.sdk.origin import origin_of
@@ -139,6 +140,8 @@ def serve(
     plane: Plane | None = None,
     http_host: str | None = None,
     http_port: int | None = None,
+    metrics_host: str | None = None,
+    metrics_port: int | None = None,
     detach: bool = False,
     kernels: bool = True,
     grace: float = DRAIN_GRACE,
@@ -156,6 +159,8 @@ def serve(
     tls: a folder with ca.crt, tls.crt and tls.key, to encrypt calls between machines (DYNAMO_TLS).
     plane: "nats" where no direct connection can be made (DYNAMO_PLANE; default: "direct").
     http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000; 0: a free port).
+    metrics_host, metrics_port: where Prometheus finds the metrics (default: DYNAMO_METRICS_HOST, DYNAMO_METRICS_PORT,
+    else 127.0.0.1 and a free port, which `Deployment.metrics_url` names).
     detach: outlives this process. kernels: workers are Jupyter kernels that one can look into.
     grace: seconds that a worker has to finish the requests it holds before it is stopped.
     hang: seconds that a worker's event loop may be blocked, by a cell in its kernel too, before the worker is replaced;
@@ -186,7 +191,15 @@ def serve(
         nats_url=nats, nats_credentials=nats_credentials, nats_tls=nats_tls, secret=secret, plane=plane, tls=tls
     )
     options = serving_options(
-        access, host=host, http_host=http_host, http_port=http_port, kernels=kernels, grace=grace, hang=hang
+        access,
+        host=host,
+        http_host=http_host,
+        http_port=http_port,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        kernels=kernels,
+        grace=grace,
+        hang=hang,
     )
     recipe = Recipe(program, layers, namespace)
     return Pending(lambda: on_portal(lambda: start(recipe, options, detach=detach, notebook=in_notebook)))
@@ -227,6 +240,8 @@ def serving_options(
     kernels: bool = True,
     grace: float = DRAIN_GRACE,
     hang: float = HANG_LIMIT,
+    metrics_host: str | None = None,
+    metrics_port: int | None = None,
 ) -> dict[str, Any]:
     """Options of the supervisor, from what was given or the environment. Raises ConfigError for what is no port."""
     return {
@@ -234,6 +249,8 @@ def serving_options(
         "host": host,
         "http_host": http_host or os.environ.get("DYNAMO_HOST") or DEFAULT_HOST,
         "http_port": port_of(http_port, "DYNAMO_PORT", DEFAULT_PORT),
+        "metrics_host": metrics_host or os.environ.get("DYNAMO_METRICS_HOST") or METRICS_HOST,
+        "metrics_port": port_of(metrics_port, "DYNAMO_METRICS_PORT", METRICS_PORT),
         "kernels": kernels,
         "grace": grace,
         "hang": hang,
@@ -454,6 +471,11 @@ class Deployment:
         return {name: urls[0] for name, urls in found.items() if urls}
 
     @property
+    def metrics_url(self) -> str:
+        """The page of metrics for Prometheus."""
+        return str(self.state.get("metrics_url", ""))
+
+    @property
     def picture(self) -> Picture:
         """The graph with the states of its services, to draw."""
         services = self.state.get("services", {})
@@ -517,6 +539,20 @@ class Deployment:
 
         return Pending(lambda: on_portal(run))
 
+    def metrics(self) -> Pending[dict[str, Any]]:
+        """The numbers of the page as plain data, counted since the deployment began.
+
+        `services`: by name, with `ready` and `wanted` workers, and `workers`: by id and endpoint, the requests that
+        each served; those that have ended count together as `ended`. `edges`: source, target and endpoint, with the
+        same counts from the caller's side. Rates are differences between two of them.
+        """
+
+        async def run() -> dict[str, Any]:
+            numbers: dict[str, Any] = await self._request("metrics")
+            return numbers
+
+        return Pending(lambda: on_portal(run))
+
     def stop(self) -> Pending[None]:
         """Drains and stops everything; returns when no process of the deployment is left."""
         return Pending(lambda: on_portal(self._stop))
@@ -560,6 +596,7 @@ class Deployment:
         def call_of(endpoint: str) -> Caller:
             async def client() -> Client:
                 self._check_workers(name)
+                TRACING.notice()  # what a person has configured since the last call
                 runtime = await self._runtime()
                 key = runtime, namespace, name, endpoint
                 if key not in self._clients:  # kept, so that calls take turns among the workers

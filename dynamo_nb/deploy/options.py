@@ -8,6 +8,7 @@ from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
 from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.runtime.access import Access
 
+METRICS_HOST, METRICS_PORT = "127.0.0.1", 0
 DRAIN_GRACE = 30.0
 """Seconds that a worker has to finish the requests it holds."""
 
@@ -21,6 +22,7 @@ class Options:
     owner: pid of the process whose life the deployment shares; None when detached. host: address on which workers
     listen for other machines; None for this one only. grace: seconds that a worker has to finish what it holds. hang:
     seconds that a worker's event loop may be silent before the worker is replaced; 0 for ever.
+    metrics_host, metrics_port: where Prometheus finds the metrics; 0 for a free port.
     http: services with HTTP endpoints are to be expected, so that what they need is imported before they are forked.
     """
 
@@ -34,4 +36,6 @@ class Options:
     kernels: bool = True
     grace: float = DRAIN_GRACE
     hang: float = HANG_LIMIT
+    metrics_host: str = METRICS_HOST
+    metrics_port: int = METRICS_PORT
     http: bool = False

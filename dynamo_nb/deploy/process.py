@@ -99,9 +99,13 @@ class _Life:
         self._built = built
         self._loop.create_task(self._obey())
         self._loop.add_signal_handler(signal.SIGTERM, self._commands.put_nowait, {"do": "stop"})
-        self._lifeline.on_command(
-            lambda message: self._loop.call_soon_threadsafe(self._hear, message)  # type: ignore[arg-type]
-        )
+        self._lifeline.on_command(self._commanded)
+
+    def _commanded(self, message: Message) -> None:
+        if message["do"] == "measure":  # answered by the thread that reads, also while the loop is blocked
+            self._lifeline.tell(measured=self._worker.measured())
+        else:
+            self._loop.call_soon_threadsafe(self._hear, message)
 
     def _hear(self, message: Message) -> None:
         if message["do"] != "ping":
@@ -122,6 +126,7 @@ class _Life:
             await asyncio.wait([self._step])
         self._lifeline.tell(state="draining")
         await self._worker.stop()
+        self._lifeline.tell(measured=self._worker.measured())
         self._loop.stop()
 
     async def _do(self, do: str, **given: Any) -> None:

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
@@ -18,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from dynamo_nb.deploy import home
+from dynamo_nb.deploy import home, metrics
 from dynamo_nb.deploy.control import Channel, Message, answer, listen
 from dynamo_nb.deploy.fleet import FIRST_BACKOFF, HEALTHY_AFTER, ORPHAN_GRACE, Fleet
 from dynamo_nb.deploy.gpus import Allocator
@@ -63,6 +65,9 @@ class Supervisor:
         if nats is not None:
             nats.on_start = self.fleet.own_processes.add
             self.fleet.own_processes.add(nats.pid or 0)  # it may have been launched
+        self.metrics = metrics.Metrics(self.fleet)
+        self._page: socket.socket | None = None
+        self._page_waits = False
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -85,6 +90,7 @@ class Supervisor:
                 if self.options.host is not None and self.options.access.is_open:
                     remedy = "give serve(…) a secret, or set DYNAMO_SECRET"
                     print(f"anybody who reaches {self.options.host} may call the workers: {remedy}", flush=True)
+                self._page = metrics.listening(self.options.metrics_host, self.options.metrics_port)
                 server = await listen(self.folder / home.CONTROL, self._accept)
                 self._journal()
             except Exception as error:
@@ -101,6 +107,8 @@ class Supervisor:
         finally:
             if server is not None:
                 server.close()
+            if self._page is not None:
+                loop.remove_reader(self._page)
             if keeping is not None:
                 keeping.cancel()
                 await asyncio.wait([keeping])
@@ -163,7 +171,8 @@ class Supervisor:
     async def _accept(self, channel: Channel) -> None:
         verbs: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": self._nothing,
-            "apply": self.fleet.apply,
+            "apply": self._apply,
+            "metrics": self.metrics.gather,
             "scale": self.fleet.scale,
             "restart": self.fleet.restart,
             "stop": self._stop,
@@ -175,7 +184,8 @@ class Supervisor:
                     worker = next((w for w in self.fleet.workers if w.id == message["worker"]), None)
                     if worker is None:
                         return  # it was given up; the closed connection is its end
-                    await worker.follow(channel)
+                    with self.metrics.following(worker):
+                        await worker.follow(channel)
                 elif message.get("verb") == "watch":
                     self._watchers.add(channel)
                     channel.send({"id": message["id"], "result": self._status()})
@@ -184,7 +194,8 @@ class Supervisor:
                         running.cancel()
                 else:
                     verb = verbs.get(message.get("verb", ""), _unknown_verb)
-                    task = asyncio.create_task(answer(channel, message, verb, self._status))
+                    told = self.metrics.numbers if message.get("verb") == "metrics" else self._status
+                    task = asyncio.create_task(answer(channel, message, verb, told))
                     tasks[message["id"]] = task
                     number: int = message["id"]
                     task.add_done_callback(lambda _, number=number: tasks.pop(number, None))  # type: ignore[misc]
@@ -214,12 +225,35 @@ class Supervisor:
             "owner": self.options.owner,
             "started": self._started,
             "access": asdict(self.fleet.access),
+            "metrics_url": metrics.address(self._page) if self._page is not None else "",
             "entry": spec.entry if spec else "",
             "services": self.fleet.status(),
         }
 
     async def _nothing(self) -> None:
         """Asks for the status only."""
+
+    async def _apply(self, **asked: Any) -> None:
+        await self.fleet.apply(**asked)
+        if self._page is not None and not self._page_waits:
+            # What serves the page is imported when somebody asks for it, and never while a deployment starts.
+            self._page_waits = True
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._page, self._serve_page, self._page, loop)
+
+    def _serve_page(self, page: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        loop.remove_reader(page)
+
+        async def gathered() -> Message:
+            await self.metrics.gather()
+            return self.metrics.numbers()
+
+        def serve() -> None:
+            from dynamo_nb.deploy.exposition import serve_page
+
+            serve_page(page, lambda: asyncio.run_coroutine_threadsafe(gathered(), loop).result())
+
+        threading.Thread(target=serve, name="dynamo-metrics", daemon=True).start()
 
     async def _stop(self) -> None:
         """Ends the deployment; the answer comes before the end, the closed connection is the end."""

@@ -35,7 +35,7 @@ class WorkerProcess:
     on_change: called after each change of state. on_end: ends what the process left behind outside of its group.
     gpus: ids it was given. grace, hang: seconds that it has to finish what it holds, and may be silent. restarts: how
     often its slot was restarted. crashes: how often in a row soon after it served, or before. crash: why the last time,
-    if that was often enough to tell of it.
+    if that was often enough to tell of it. measured: what it last said of its requests.
     """
 
     service: str
@@ -56,6 +56,8 @@ class WorkerProcess:
     error: DynamoError | None = None
     started: float = field(default_factory=time.time)
     process: ForkServerProcess | None = None
+    measured: Message = field(default_factory=lambda: {"served": {}, "called": {}})
+    _measured: asyncio.Event = field(default_factory=asyncio.Event)
     _channel: Channel | None = None
     _commands: list[Message] = field(default_factory=list)
     _answer: asyncio.Future[Message] | None = None
@@ -132,6 +134,10 @@ class WorkerProcess:
             self._hear(message)
 
     def _hear(self, message: Message) -> None:
+        if "measured" in message:
+            self.measured = message["measured"]
+            self._measured.set()
+            return
         if self._pulse is not None and "pulse" in message:
             self._pulse.answered()
         elif self._pulse is not None and "complaint" in message:
@@ -208,6 +214,13 @@ class WorkerProcess:
     def _send(self, message: Message) -> None:
         if self._channel is not None:
             self._channel.send(message)
+
+    async def measure(self) -> None:
+        """Asks the worker what it has counted of its requests; returns when `measured` says so."""
+        if self._channel is not None:
+            self._measured.clear()
+            self._channel.send({"do": "measure"})
+            await self._measured.wait()
 
     async def begin(self) -> None:
         """Lets the worker build its service; returns when the start hooks have run. Raises what they raised."""

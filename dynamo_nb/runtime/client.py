@@ -10,12 +10,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from dynamo_nb.errors import NoInstances, ProtocolError, RequestError
+from dynamo_nb.errors import DynamoError, NoInstances, ProtocolError, RequestError
 from dynamo_nb.runtime.connection import Grant, Inbox, Refused
 from dynamo_nb.runtime.discovery import Instance, Watch
 from dynamo_nb.runtime.metadata import CURRENT, TIMEOUT, earlier
+from dynamo_nb.runtime.meters import CANCELLED, Meter
 from dynamo_nb.runtime.routing import Affinity, Policy, Random, RoundRobin
 from dynamo_nb.runtime.server import no_such_endpoint, too_late
+from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PLAIN, Call, CallOptions, portal
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Client:
         self.runtime, self.endpoint = runtime, endpoint
         self.policy = policy or RoundRobin()
         self.path = f"{watch.namespace}/{watch.component}/{endpoint}"
+        self.meter = runtime.meters[self.path]
         self._watch = watch
         self._turns = self.policy if isinstance(self.policy, RoundRobin) else RoundRobin()
         self._random, self._affinity = Random(), policy if policy is not None else Affinity()
@@ -157,15 +160,18 @@ class Exchange:
     """The attempts of one request, until something is answered. A policy sees it as its Request."""
 
     __slots__ = (
+        "_begun",
         "_call",
         "_client",
         "_deadline",
         "_error",
         "_failed",
         "_instance",
+        "_meter",
         "_patience",
         "_policy",
         "_sent",
+        "_span",
         "headers",
         "receive",
     )
@@ -177,6 +183,8 @@ class Exchange:
         self._instance: Instance | None = None
         self._error: RequestError | None = None
         self._patience = 0.0
+        self._meter: Meter | None = None  # from the first attempt to the end
+        self._span: Any = None
         self._deadline: float | None = None
         self.headers: Mapping[str, str] = {}
         self._policy = client.policy
@@ -211,23 +219,27 @@ class Exchange:
 
     def open(self) -> Coroutine[Any, Any, Inbox]:
         """Sends the request to an instance that can be reached. Raises DeadlineExceeded when that takes too long."""
-        return self._open(self.headers) if self._deadline is None else self._open_in_time(self._deadline)
+        return self._open() if self._deadline is None else self._open_in_time(self._deadline)
 
     async def _open_in_time(self, deadline: float) -> Inbox:
         if deadline <= time.monotonic():
+            if self._meter is None:
+                self._begin()  # it is not sent, and has failed all the same
             raise too_late(self.path)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                inbox = await self._open(self.headers)
+                inbox = await self._open()
         except TimeoutError:
             raise too_late(self.path) from None
         inbox.end_in(deadline - time.monotonic(), lambda: too_late(self.path))
         return inbox
 
-    async def _open(self, headers: Mapping[str, str]) -> Inbox:
+    async def _open(self) -> Inbox:
         if self._client.runtime.loop is not asyncio.get_running_loop():
             self._client = await self._client.on_portal()
         client, call = self._client, self._call
+        meter = self._meter or self._begin()
+        headers = self.headers
         connections, chosen = client.runtime.connections, call.options.instance_id
         while True:
             try:
@@ -257,7 +269,32 @@ class Exchange:
             self._sent += 1
             if self._deadline is not None:
                 headers = {**self.headers, TIMEOUT: f"{self._deadline - time.monotonic():.6f}"}
-            return connection.open(client.path, call.args, call.kwargs, headers)
+            return connection.open(client.path, call.args, call.kwargs, headers, meter, self._begun)
+
+    def _begin(self) -> Meter:
+        meter = self._meter = self._client.meter
+        self._begun = meter.begin()
+        if TRACING.tracer is not None:
+            self._span, self.headers = TRACING.call(self.path, self.headers)
+        return meter
+
+    def end(self, error: BaseException | None = None) -> None:
+        """The request has ended, in this way: StopAsyncIteration is the end of a stream. Only the first one counts."""
+        meter, self._meter = self._meter, None
+        if meter is None:
+            return
+        stopped = ""
+        if isinstance(error, StopAsyncIteration):
+            error = None
+        if error is None:
+            meter.end(self._begun)
+        elif isinstance(error, Exception):
+            meter.end(self._begun, getattr(error, "code", DynamoError.code))
+        else:
+            stopped = CANCELLED
+            meter.stop(stopped)
+        if self._span is not None:
+            TRACING.end(self._span, error, stopped)
 
     def again(self, inbox: Inbox) -> bool:
         """Whether a request that ended so may be given to another instance."""
@@ -274,19 +311,24 @@ class Exchange:
         return self._sent < MAX_TRIES
 
     async def answer(self) -> Any:
-        while True:
-            inbox = await self.open()
-            try:
-                answer = await inbox.answer()
-            except RequestError:
-                if not self.again(inbox):
-                    raise
-                continue
-            finally:
-                inbox.close()
-            if (receive := self.receive) is None:
-                return answer
-            return receive(answer) if inbox.single else [receive(item) for item in answer]
+        try:
+            while True:
+                inbox = await self.open()
+                try:
+                    answer = await inbox.answer()
+                    break
+                except RequestError:
+                    if not self.again(inbox):
+                        raise
+                finally:
+                    inbox.close()
+            if (receive := self.receive) is not None:
+                answer = receive(answer) if inbox.single else [receive(item) for item in answer]
+        except BaseException as error:
+            self.end(error)
+            raise
+        self.end()
+        return answer
 
 
 class RemoteCall(Call[T], Generic[T]):
@@ -332,7 +374,11 @@ class Items(AsyncIterator[Any]):
         self._inbox: Inbox | None = None
 
     async def begin(self) -> None:
-        self._inbox = await self._exchange.open()
+        try:
+            self._inbox = await self._exchange.open()
+        except BaseException as error:
+            self._exchange.end(error)
+            raise
 
     async def __anext__(self) -> Any:
         inbox = self._inbox
@@ -355,19 +401,23 @@ class Items(AsyncIterator[Any]):
                     inbox = None
                 else:
                     raise error
-        except BaseException:
+        except BaseException as error:
             if inbox is not None:
                 inbox.close()
+            self._exchange.end(error)
             raise
 
     async def aclose(self) -> None:
         """Stops the work at the worker."""
+        self._close()
+
+    def _close(self) -> None:
         if self._inbox is not None:
             self._inbox.close()
+        self._exchange.end(GeneratorExit())
 
     def __del__(self) -> None:
-        if self._inbox is not None:
-            self._inbox.close()
+        self._close()
 
 
 class DistantItems(Items):

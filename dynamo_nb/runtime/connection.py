@@ -45,6 +45,7 @@ from dynamo_nb.runtime.handshake import (
     proof,
     proves,
 )
+from dynamo_nb.runtime.meters import Meter
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for a TCP connection; a host that is gone answers nothing
 
@@ -67,11 +68,12 @@ class Inbox:
     """What has arrived for one request.
 
     items: what was not taken yet, with a Grant here and there (`answer` takes everything, and has none). begun: an item
-    has come. done: nothing more will come. error: why, when it ended badly. retry: the request may be given to another
-    instance. single: the one item is the answer.
+    has come. done: nothing more will come. error: why, when it ended badly. meter: counts what comes. retry: the
+    request may be given to another instance. single: the one item is the answer.
     """
 
     __slots__ = (
+        "_begun",
         "_connection",
         "_owed",
         "_stream",
@@ -82,12 +84,14 @@ class Inbox:
         "done",
         "error",
         "items",
+        "meter",
         "retry",
         "single",
     )
 
-    def __init__(self, connection: Connection, stream: int) -> None:
+    def __init__(self, connection: Connection, stream: int, meter: Meter, begun: float) -> None:
         self._connection, self._stream = connection, stream
+        self.meter, self._begun = meter, begun
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._whole = False
@@ -96,10 +100,15 @@ class Inbox:
         self.begun = self.done = self.single = self.retry = False
         self.error: DynamoError | None = None
 
-    def put(self, value: Any, cost: int) -> None:
-        self.begun = True
+    def put(self, value: Any, length: int) -> None:
+        meter = self.meter
+        meter.items += 1
+        meter.bytes_in += length
+        if not self.begun:
+            self.begun = True
+            meter.first_item(self._begun)
         self.items.append(value)
-        self._owed += cost
+        self._owed += length + ITEM_COST
         if self._owed >= GRANT:
             self._grant()
         if self._waiter is not None and not self._whole:
@@ -234,18 +243,26 @@ class Connection(Frames):
             self.limit = MAX_FRAME
             self.greeted.set_result(True)
 
-    def open(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, str]) -> Inbox:
-        """Sends a request. Raises InvalidArgument when an argument cannot travel."""
+    def open(
+        self,
+        path: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        headers: Mapping[str, str],
+        meter: Meter,
+        begun: float,
+    ) -> Inbox:
+        """Sends a request; `begun` as the meter gave it. Raises InvalidArgument when an argument cannot travel."""
         self._last = stream = self._last + 1
         try:
-            self.send((OPEN, stream, path, args, kwargs, headers))
+            meter.bytes_out += self.send((OPEN, stream, path, args, kwargs, headers))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidArgument(
                 f"an argument cannot be sent: {error}",
                 where=f"dynamo://{path}",
                 remedy="pass plain data, models, dataclasses or arrays; large files by path",
             ) from error
-        inbox = self._streams[stream] = Inbox(self, stream)
+        inbox = self._streams[stream] = Inbox(self, stream, meter, begun)
         if self.closed:
             del self._streams[stream]
             inbox.end(self._loss(), retry=True)
@@ -270,14 +287,16 @@ class Connection(Frames):
                 raise ValueError(f"a frame of kind {kind!r}")
             return  # of a stream that was cancelled
         if kind == ITEM:
-            inbox.put(message[2], length + ITEM_COST)
+            inbox.put(message[2], length)
         elif kind == END:
             del self._streams[stream]
+            inbox.meter.bytes_in += length
             if len(message) == 3:
                 inbox.single = True
                 inbox.items.append(message[2])
             inbox.end()
         elif kind == ERROR:
+            inbox.meter.bytes_in += length
             error, retry = from_wire(message[2]), bool(message[3])
             del self._streams[stream]
             inbox.end(error, retry=retry)

@@ -22,8 +22,10 @@ from dynamo_nb.runtime.client import Client
 from dynamo_nb.runtime.connection import Connections
 from dynamo_nb.runtime.discovery import RECONNECT_WAIT, Directory, Instance, Registration
 from dynamo_nb.runtime.handshake import key_of
+from dynamo_nb.runtime.meters import Meters, Reading, total
 from dynamo_nb.runtime.routing import Policy
 from dynamo_nb.runtime.server import Handler, Server
+from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import portal
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for NATS to answer
@@ -115,6 +117,7 @@ class DistributedRuntime:
         self.nats: Any = None
         self.closed = asyncio.Event()
         self.registering = asyncio.Lock()
+        self.meters = Meters()  # of the endpoints that are called
         key = key_of(access.shared_secret)
         self.server = Server(self.instance_id, self.worker_id, key, access.for_workers())
         self.directory: Directory
@@ -145,6 +148,7 @@ class DistributedRuntime:
         gone. graph, version, capacity: written beside its instances. access: the other fields of `Access`. Raises
         ConnectError within 5 s.
         """
+        TRACING.notice()
         runtime = cls(Access(nats_url, **access), socket_dir, host, lease, worker_id)
         runtime.graph, runtime.version, runtime.capacity = graph, version, dict(capacity or {})
         runtime.nats = await connect_nats(runtime.access, runtime._reconnected)
@@ -225,6 +229,13 @@ class DistributedRuntime:
             self._twin = None if self._twin is twin else self._twin
             raise
 
+    def measured(self) -> dict[str, Reading]:
+        """What was counted of the requests that this process `served` and `called`, by path. From any thread."""
+        twin = self._twin
+        there = twin is not None and twin.done() and not twin.cancelled() and not twin.exception()
+        called = [self.meters.read(), *([twin.result().meters.read()] if twin is not None and there else [])]
+        return {"served": self.server.meters.read(), "called": total(called)}
+
     def _lost(self, instance: Instance) -> None:
         self.directory.doubt(instance)
 
@@ -288,7 +299,8 @@ class Component:
         runtime = self.runtime
         await runtime.listen()
         for name, handler in handlers.items():
-            runtime.server.handlers[f"{self.namespace}/{self.name}/{checked(name)}"] = handler
+            path = f"{self.namespace}/{self.name}/{checked(name)}"
+            runtime.server.handlers[path], _ = handler, runtime.server.meters[path]
         async with runtime.registering:
             old = runtime.directory.registration(self.namespace, self.name)
             known, notes = (old.instance.endpoints, old.instance.info) if old else ((), {})

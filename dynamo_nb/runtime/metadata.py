@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, Protocol
 
+from dynamo_nb.runtime.tracing import TRACING
+
 REQUEST_ID: Final = "request-id"
 TRACE: Final = ("traceparent", "tracestate", "baggage")  # of the W3C's recommendations
 TIMEOUT: Final = "timeout"  # seconds that are left when the request is sent: clocks of two hosts need not agree
@@ -63,7 +65,8 @@ def no_request() -> Iterator[None]:
     """Calls made inside carry nothing: for work that goes on after the request that began it."""
     token = CURRENT.set(None)
     try:
-        yield
+        with TRACING.apart():
+            yield
     finally:
         CURRENT.reset(token)
 

@@ -54,6 +54,8 @@ from dynamo_nb.runtime.handshake import (
     proves,
 )
 from dynamo_nb.runtime.metadata import CURRENT, REQUEST_ID, TIMEOUT, TRACE, timeout_of
+from dynamo_nb.runtime.meters import CALLER_GONE, CANCELLED, Meter, Meters
+from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import Call
 
 if TYPE_CHECKING:
@@ -76,16 +78,30 @@ logger = logging.getLogger(__name__)
 class RequestContext:
     """What a handler may know about the request that it serves.
 
-    headers: text that the caller sent beside the arguments. instance_id: the instance that serves it. deadline: when
-    it is stopped, in the time of `time.monotonic`; None if it may take for ever.
+    path: of the endpoint. headers: text that the caller sent beside the arguments. instance_id: the instance that
+    serves it. deadline: when it is stopped, in the time of `time.monotonic`; None if it may take for ever.
     """
 
-    __slots__ = ("_carried", "_room", "_session", "_stopped", "_stream", "_timer", "_waiter", "deadline", "headers")
+    __slots__ = (
+        "_begun",
+        "_carried",
+        "_meter",
+        "_room",
+        "_session",
+        "_stopped",
+        "_stream",
+        "_timer",
+        "_waiter",
+        "deadline",
+        "headers",
+        "path",
+    )
 
-    def __init__(self, session: Session, stream: int, headers: dict[str, str]) -> None:
-        self._session, self._stream, self.headers = session, stream, headers
+    def __init__(self, session: Session, stream: int, path: str, headers: dict[str, str], meter: Meter) -> None:
+        self._session, self._stream, self.path, self.headers = session, stream, path, headers
+        self._meter, self._begun = meter, meter.begin()
         self._carried: dict[str, str] | None = None
-        self._stopped = False
+        self._stopped = ""  # why nobody waits for the answer any more
         self._room = 0
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -115,7 +131,7 @@ class RequestContext:
 
     def is_stopped(self) -> bool:
         """Whether nobody waits for the answer any more."""
-        return self._stopped
+        return bool(self._stopped)
 
     def _allow(self, room: int) -> None:
         self._room += room
@@ -138,6 +154,7 @@ class Server:
         self.instance_id, self.worker_id, self.key = instance_id, worker_id, key
         self._tls = tls
         self.handlers: dict[str, Handler] = {}
+        self.meters = Meters()
         self.draining = False
         self.socket: str | None = None
         self.port: int | None = None
@@ -258,7 +275,7 @@ class Session(Frames):
     def ended(self) -> None:
         self._no_longer_half_open()
         self.server.sessions.discard(self)
-        self.stop_all()
+        self.stop_all(CALLER_GONE)
 
     def pause_writing(self) -> None:
         # Who does not read its answers is not asked for more.
@@ -275,11 +292,11 @@ class Session(Frames):
     def tasks(self) -> Iterable[asyncio.Task[None]]:
         return (task for task, _ in self._open.values())
 
-    def stop_all(self) -> None:
+    def stop_all(self, why: str = CANCELLED) -> None:
         for stream in list(self._open):
-            self._stop(stream)
+            self._stop(stream, why)
 
-    def frame(self, message: Any, length: int) -> None:  # noqa: ARG002
+    def frame(self, message: Any, length: int) -> None:
         kind = message[0]
         if not self._greeted:
             self._greet(kind, message)
@@ -292,9 +309,9 @@ class Session(Frames):
             for name, text in headers.items():
                 if type(name) is not str or type(text) is not str:
                     raise ValueError("headers that are no text")
-            self._begin(stream, path, args, kwargs, headers)
+            self._begin(stream, path, args, kwargs, headers, length)
         elif kind == CANCEL:
-            self._stop(message[1])
+            self._stop(message[1], CANCELLED)
         elif kind == CREDIT:
             _, stream, room = message
             if type(room) is not int or room < 1:
@@ -344,7 +361,9 @@ class Session(Frames):
         self.send((ERROR, 0, to_wire(error), False))
         self.close()
 
-    def _begin(self, stream: int, path: str, args: list[Any], kwargs: dict[str, Any], headers: dict[str, str]) -> None:
+    def _begin(
+        self, stream: int, path: str, args: list[Any], kwargs: dict[str, Any], headers: dict[str, str], length: int
+    ) -> None:
         server = self.server
         if len(path) > LONGEST_PATH:
             raise ValueError("a path that is too long")
@@ -360,30 +379,44 @@ class Session(Frames):
             known = [other.removeprefix(component) for other in server.handlers if other.startswith(component)]
             self.send((ERROR, stream, to_wire(no_such_endpoint(path, known)), False))
         else:
-            context = RequestContext(self, stream, headers)
+            meter = server.meters[path]
+            meter.bytes_in += length
+            context = RequestContext(self, stream, path, headers, meter)
             if TIMEOUT in headers:
                 timeout = timeout_of(headers)
                 context.deadline = time.monotonic() + timeout
-                context._timer = self.loop.call_later(timeout, self._expire, stream, path)
+                context._timer = self.loop.call_later(timeout, self._expire, stream)
             self._open[stream] = self.loop.create_task(self._answer(stream, handler, args, kwargs, context)), context
 
-    def _stop(self, stream: int) -> None:
+    def _stop(self, stream: int, why: str) -> None:
+        if context := self._cancel(stream, why):
+            context._meter.stop(why)
+
+    def _cancel(self, stream: int, why: str) -> RequestContext | None:
         if entry := self._open.pop(stream, None):
             task, context = entry
-            context._stopped = True
+            context._stopped = why
             task.cancel()
             self.server.stopping.add(task)
             task.add_done_callback(self.server.stopping.discard)
+            return context
+        return None
 
-    def _expire(self, stream: int, path: str) -> None:
-        if stream in self._open:
-            self._stop(stream)
-            self.send((ERROR, stream, to_wire(too_late(path)), False))
+    def _expire(self, stream: int) -> None:
+        if context := self._cancel(stream, DeadlineExceeded.code):
+            self._fail(stream, too_late(context.path), context)
+
+    def _fail(self, stream: int, error: DynamoError, context: RequestContext) -> None:
+        context._meter.bytes_out += self.send((ERROR, stream, to_wire(error), False))
+        context._meter.end(context._begun, error.code)
 
     async def _answer(
         self, stream: int, handler: Handler, args: list[Any], kwargs: dict[str, Any], context: RequestContext
     ) -> None:
         CURRENT.set(context)  # of this task alone
+        meter = context._meter
+        span = None if TRACING.tracer is None else TRACING.serve(context.path, context.headers, context.request_id)
+        failure: DynamoError | None = None
         try:
             result: Any = handler(args, kwargs, context)
             if not hasattr(result, "__aiter__"):
@@ -398,27 +431,36 @@ class Session(Frames):
             if self.paused:
                 await self.writable()
             if not context._stopped:
-                self._send_value(end, handler)
+                meter.bytes_out += self._send_value(end, handler)
+                meter.end(context._begun)
         except BaseException as error:
             if context._stopped:
                 if not isinstance(error, asyncio.CancelledError):
                     logger.debug("a request that was stopped raised", exc_info=True)
             else:
                 # SystemExit too: raised on it would end the worker, and with it the requests of others.
-                self.send((ERROR, stream, to_wire(as_error(error, handler)), False))
+                failure = as_error(error, handler)
+                self._fail(stream, failure, context)
         finally:
             if context._timer is not None:
                 context._timer.cancel()
             self._open.pop(stream, None)
+            if span is not None:
+                TRACING.end(span, failure, context._stopped)
 
     async def _stream(self, stream: int, items: AsyncIterator[Any], context: RequestContext, handler: Handler) -> None:
-        count, room = 0, WINDOW
+        count, room, meter = 0, WINDOW, context._meter
         try:
             async for item in items:
                 if context._stopped:
                     return
-                room -= self._send_value((ITEM, stream, item), handler) + ITEM_COST
+                length = self._send_value((ITEM, stream, item), handler)
+                meter.items += 1
+                meter.bytes_out += length
+                room -= length + ITEM_COST
                 count += 1
+                if count == 1:
+                    meter.first_item(context._begun)
                 if self.paused:
                     await self.writable()
                 elif count % FAIR_SHARE == 0:

@@ -21,8 +21,10 @@ from dynamo_nb.errors import DynamoError
 from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
+from dynamo_nb.runtime.meters import Reading
 from dynamo_nb.runtime.routing import POLICIES, Policy
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
+from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.context import dynamo_context, import_services
 from dynamo_nb.sdk.dependency import PolicyName, dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint
@@ -71,6 +73,7 @@ class Worker:
         self.instance: Any = None
         self.runtime: DistributedRuntime | None = None
         self._locals: list[Any] = []
+        self._services: dict[str, str] = {}  # by the address of their component
         self._http: HttpServer | None = None
         self._definition: ServiceDefinition | None = None
         self._stopped = False
@@ -78,6 +81,7 @@ class Worker:
     async def prepare(self) -> None:
         """Builds the service and runs its start hooks. Whatever it raises is the service's own error."""
         own = self.assignment
+        TRACING.configure(own.service, own.worker_id)
         self.runtime = await DistributedRuntime.connect(
             **vars(own.access),
             socket_dir=Path(own.socket_dir) if own.socket_dir else None,
@@ -97,7 +101,9 @@ class Worker:
             worker_id=own.worker_id,
             instance_id=self.runtime.instance_id,
         )
+        self._services[f"{namespace}/{name}"] = own.service
         self.instance = await self._build(definition)
+        TRACING.notice()  # the service may have configured it by itself
 
     async def _build(self, definition: ServiceDefinition) -> Any:
         cls: Any = definition.cls
@@ -117,6 +123,7 @@ class Worker:
             self._locals.append(made)
             return made
         assert self.runtime is not None
+        self._services["/".join(definition.cls.dynamo_address())] = name  # type: ignore[attr-defined]
         return await connect_service(self.runtime, definition, policy)
 
     async def serve(self) -> str:
@@ -186,6 +193,16 @@ class Worker:
         """The service, and those that are built in this process because they are not `enabled`."""
         return [instance for instance in [self.instance, *reversed(self._locals)] if instance is not None]
 
+    def measured(self) -> Reading:
+        """What was counted of the requests it has `served` and `called`, by service and endpoint. From any thread."""
+        counted: Reading = {"served": {}, "called": {}}
+        for direction, readings in (self.runtime.measured() if self.runtime is not None else {}).items():
+            for path, reading in readings.items():
+                component, _, endpoint = path.rpartition("/")
+                service = self._services.get(component, component)
+                counted[direction].setdefault(service, {})[endpoint] = reading
+        return counted
+
     async def stop(self) -> None:
         """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once."""
         if self._stopped:
@@ -204,6 +221,7 @@ class Worker:
         if self.runtime is not None:
             with suppress(DynamoError, asyncio.TimeoutError):
                 await self.runtime.close()
+        await TRACING.flush()
 
 
 async def connect_service(

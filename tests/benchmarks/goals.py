@@ -76,6 +76,14 @@ BENCHMARKS = (
         [Row("one call awaited in a cell", "call_us", "µs", 1.3, "script", ours="cell")],
     ),
     Benchmark(
+        "meters",
+        {OURS: ["metered.py"]},
+        [
+            Row("one call, counted against not counted", "call", "times", 1.1, how="alone"),
+            Row("64 calls at once, counted against not counted", "at_once", "times", 1.1, how="alone"),
+        ],
+    ),
+    Benchmark(
         "instances",
         {"128 instances": ["many_instances.py", "128"], "1 instance": ["many_instances.py", "1"]},
         [Row("one call with 128 instances", "call_us", "µs", 1.1, "1 instance", ours="128 instances")],
