@@ -9,7 +9,7 @@ import psutil
 import pytest
 from load import Load, until, workers
 
-from dynamo_nb.runtime import DistributedRuntime
+from dynamo_nb.errors import ConnectError
 
 pytestmark = pytest.mark.slow
 
@@ -66,8 +66,6 @@ async def test_no_call_fails_and_everybody_comes_back(serve, connect, figures, d
 
 async def connected(connect, url):
     """A runtime, once the server answers."""
-    from dynamo_nb.errors import ConnectError
-
     for _ in range(100):
         try:
             return await connect(url)
@@ -76,7 +74,7 @@ async def connected(connect, url):
     raise last
 
 
-async def test_it_is_killed_again_and_again(serve, figures):
+async def test_it_is_killed_again_and_again(serve, connect, figures):
     deployment = await serve()
     times = []
     async with Load(lambda: deployment.Frontend.pid()) as load:
@@ -91,5 +89,4 @@ async def test_it_is_killed_again_and_again(serve, figures):
     figures(started_again_s=[round(seconds, 2) for seconds in times], **load.figures())
     assert load.failed == []
     assert log.count("the embedded NATS server has ended") == 1  # told once, since it never ran for long
-    runtime = await DistributedRuntime.connect(deployment.state["access"]["nats_url"])
-    await runtime.close()
+    await connected(connect, deployment.state["access"]["nats_url"])

@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 PROGRAMS = Path(__file__).parents[1] / "benchmarks" / "programs"
-CALLS = 8000
+CALLS = 6000
 
 
 def test_nothing_grows_in_some_thousand_calls_of_every_kind(figures):
