@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dynamo_nb.config.service_config import ServiceConfig as ServiceConfig
     from dynamo_nb.deployment import Deployment as Deployment
-    from dynamo_nb.deployment import serve as serve
     from dynamo_nb.errors import DynamoError as DynamoError
     from dynamo_nb.graph import Graph as Graph
     from dynamo_nb.graph import GraphSpec as GraphSpec
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from dynamo_nb.sdk import readiness as readiness
     from dynamo_nb.sdk import reconfigure as reconfigure
     from dynamo_nb.sdk import service as service
+    from dynamo_nb.serving import serve as serve
 
 _HOME = {
     "Deployment": "dynamo_nb.deployment",
@@ -36,7 +36,7 @@ _HOME = {
     "Graph": "dynamo_nb.graph",
     "GraphSpec": "dynamo_nb.graph",
     "ServiceConfig": "dynamo_nb.config.service_config",
-    "serve": "dynamo_nb.deployment",
+    "serve": "dynamo_nb.serving",
 } | dict.fromkeys(
     [
         "AbstractService",

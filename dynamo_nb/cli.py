@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
+from dynamo_nb.foreground import serve_here
+from dynamo_nb.listing import listing, summary
 
 # Newer versions of typer have a click of their own, older ones use the package: this is the class of either.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -50,7 +51,7 @@ class Console:
     words: Sequence[str] = field(default=())
 
     def recipe(self, target: str, files: Sequence[str], working_dir: Path | None, namespace: str | None) -> Any:
-        from dynamo_nb.deployment import Recipe, layers_of
+        from dynamo_nb.plan import Recipe, layers_of
         from dynamo_nb.program import find
 
         layers = layers_of(files, self.words)
@@ -65,7 +66,7 @@ class Console:
         self.show(graph)
 
     def serve(self, recipe: Any, options: dict[str, Any], detach: bool) -> Any:
-        if not asyncio.run(_foreground(recipe, options, detach=detach)):
+        if not asyncio.run(serve_here(recipe, options, detach=detach)):
             raise KeyboardInterrupt
         return None
 
@@ -130,8 +131,8 @@ def serve(
     """Serve a graph; Ctrl-C drains and stops it."""
     from dataclasses import replace
 
-    from dynamo_nb.deployment import serving_options
     from dynamo_nb.runtime.access import Access
+    from dynamo_nb.serving import serving_options
 
     console = _console(context)
     recipe = replace(console.recipe(target, file or [], working_dir, namespace), only=service_name)
@@ -223,9 +224,9 @@ def export(
 @app.command()
 def ps(context: typer.Context) -> None:
     """List the deployments of this user on this machine."""
-    from dynamo_nb.sdk.call import portal
+    from dynamo_nb.sdk.portal import portal
 
-    _console(context).show(portal.run(_listing()))
+    _console(context).show(portal.run(listing()))
 
 
 @app.command()
@@ -255,7 +256,7 @@ def scale(
             raise DeploymentError(f"{word!r} is no Service=number", remedy="write it as Backend=4")
         counts[name] = int(count)
     record = console.record(deployment)
-    console.show(_summary(_ask(record, "scale", workers=counts)))
+    console.show(summary(_ask(record, "scale", workers=counts)))
 
 
 @app.command()
@@ -332,106 +333,10 @@ def _dry_run(plan: Any) -> str:
     )
 
 
-async def _foreground(recipe: Any, options: dict[str, Any], *, detach: bool) -> bool:
-    """Serves until it is told to stop; gives False if it did not end in order."""
-    from dynamo_nb.deploy.logs import LogTail
-    from dynamo_nb.deployment import on_portal, start
-
-    loop = asyncio.get_running_loop()
-    stop, at_once = asyncio.Event(), asyncio.Event()
-
-    def signalled() -> None:
-        (at_once if stop.is_set() else stop).set()
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, signalled)
-    starting = asyncio.ensure_future(on_portal(lambda: start(recipe, options, detach=detach)))
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait([starting])
-        print("stopped before it was ready", flush=True)
-        return False
-    deployment = starting.result()
-    print(f"{deployment!r}\nmetrics at {deployment.metrics_url}", flush=True)
-    if detach:
-        print(f"it goes on without this terminal; dynamo stop {deployment.id} ends it", flush=True)
-        stopping.cancel()
-        await on_portal(deployment._leave)
-        return True
-    with closing(LogTail(deployment.folder / "logs")) as tail:
-
-        async def show_until(done: Callable[[], bool], *events: asyncio.Future[Any]) -> None:
-            while not done():
-                for line in tail.read():
-                    print(line, flush=True)
-                await asyncio.wait(events, timeout=LogTail.PAUSE)
-            for line in tail.read():
-                print(line, flush=True)
-
-        await show_until(lambda: stop.is_set() or deployment.ended, stopping)
-        if not stop.is_set():
-            stopping.cancel()
-            raise DeploymentError("the deployment was stopped from elsewhere", remedy="`dynamo ps` lists what runs")
-        print("draining; once more Ctrl-C stops at once", flush=True)
-        drained, hurried = asyncio.ensure_future(deployment.stop()), asyncio.ensure_future(at_once.wait())
-        await show_until(lambda: drained.done() or at_once.is_set(), drained, hurried)
-        hurried.cancel()
-        if not drained.done():  # the supervisor does the rest, as its owner ends here
-            drained.cancel()
-            await asyncio.wait([drained])
-            await on_portal(deployment._leave)
-            return False
-        drained.result()
-        print("stopped", flush=True)
-    return True
-
-
-async def _listing() -> str:
-    from dynamo_nb.deploy.control import ask
-    from dynamo_nb.deploy.home import records
-
-    rows = [("deployment", "owner", "age", "services")]
-    for record in records():
-        if not record.alive:
-            rows.append((record.id, "", "", "left by a crash; `dynamo clean` removes it"))
-            continue
-        try:
-            status = await ask(record.control, "status")
-        except DynamoError as error:
-            rows.append((record.id, "", "", error.what))
-            continue
-        services = ", ".join(_service(name, s) for name, s in status["services"].items() if s["state"])
-        owner = f"process {record.owner.pid}" if record.owner is not None else "detached"
-        rows.append((record.id, owner, _age(time.time() - record.started), services))
-    if len(rows) == 1:
-        return "nothing is being served"
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join("  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3]]) for row in rows)
-
-
-def _service(name: str, service: dict[str, Any]) -> str:
-    ready = sum(w["state"] == "ready" for w in service["workers"])
-    gpus = sorted({gpu for w in service["workers"] for gpu in w["gpus"]})
-    return f"{name} {service['state']} {ready}/{service['wanted']}" + (f" GPU {','.join(gpus)}" if gpus else "")
-
-
-def _summary(status: dict[str, Any]) -> str:
-    return ", ".join(_service(name, s) for name, s in status["services"].items() if s["state"])
-
-
-def _age(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
     """One request to a supervisor. wait: until it has gone."""
     from dynamo_nb.deploy.control import ask
-    from dynamo_nb.sdk.call import portal
+    from dynamo_nb.sdk.portal import portal
 
     async def answer() -> Any:
         result = await ask(record.control, verb, **args)

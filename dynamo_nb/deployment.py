@@ -1,325 +1,36 @@
-"""`serve()` and the Deployment that it gives: the graph as it runs, in the hands of a person or a program."""
+"""A Deployment: the graph as it runs, in the hands of a person or a program."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
-from dynamo_nb.config.arguments import arguments_layer
-from dynamo_nb.config.effective import EffectiveConfig, resolve
-from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
-from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.deploy.control import ControlClient, Message
 from dynamo_nb.deploy.home import CONTROL, ProcessId
-from dynamo_nb.deploy.launch import new_options, start_supervisor
 from dynamo_nb.deploy.logs import LogTail
-from dynamo_nb.deploy.options import DRAIN_GRACE, METRICS_HOST, METRICS_PORT
-from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
-from dynamo_nb.deploy.pulse import HANG_LIMIT
-from dynamo_nb.errors import (
-    ConfigError,
-    ConnectError,
-    DeploymentError,
-    DynamoError,
-    NoInstances,
-    NoSuchService,
-    Problem,
-    nearest,
-)
-from dynamo_nb.graph.assemble import assemble
+from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoInstances, NoSuchService, nearest
 from dynamo_nb.graph.picture import Picture
-from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
-from dynamo_nb.program import Program, live
-from dynamo_nb.runtime.access import Access, Plane
+from dynamo_nb.graph.spec import GraphSpec
+from dynamo_nb.notebook_seam import Notebook
+from dynamo_nb.plan import Config, Plan, Recipe, layers_of
 from dynamo_nb.runtime.client import Client, RemoteCall
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
 from dynamo_nb.runtime.tracing import TRACING
-from dynamo_nb.sdk.call import Call, Pending, portal
-from dynamo_nb.sdk.context import importing
+from dynamo_nb.sdk.call import Call
 from dynamo_nb.sdk.origin import origin_of
+from dynamo_nb.sdk.portal import Pending, on_portal, portal
 from dynamo_nb.sdk.service import definition_of
-from dynamo_nb.source import CodeTree
 
 T = TypeVar("T")
-Config = str | Path | Mapping[str, Any] | Layer
-_LAST_PORT = 2**16 - 1
-NOTEBOOK = "__dynamo_notebook__"
-"""Under which the notebook extension stands among a notebook's global names."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A program with its configuration: everything that a deployment is made from, before anything runs."""
-
-    program: Program
-    config: EffectiveConfig
-    code: CodeTree
-    spec: GraphSpec
-
-    @classmethod
-    def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:
-        """only: start this one service alone.
-
-        Raises ConfigError or SourceError with every fault that was found, DeploymentError if `only` is not started.
-        """
-        graph = program.graph
-        definitions = [graph.services[name] for name in graph.running]
-        known = set(graph.services) | graph.known
-        config = resolve(definitions, [env_layer(), *program.layers, *layers], known=known, namespace=namespace)
-        code = program.code()
-        spec = assemble(graph, config, code, program.name)
-        if only:
-            if only not in spec.started:
-                raise DeploymentError(f"the graph does not start {only}", remedy=nearest(only, spec.started))
-            services = {n: s if n == only or not s.enabled else _elsewhere(s) for n, s in spec.services.items()}
-            spec = spec.model_copy(update={"services": services})
-        return cls(program, config, code, spec)
-
-    def place(self, folder: Path) -> list[str]:
-        """The entries of `sys.path` for workers; writes code out under `folder` if it stands nowhere yet."""
-        if self.program.root is not None:
-            return [str(self.program.root)]
-        written = self.code.write(folder / "code" / self.code.digest.removeprefix("sha256:")[:16])
-        return [str(written), str(self.program.cwd)]
-
-
-def _elsewhere(service: ServiceSpec) -> ServiceSpec:
-    return service.model_copy(update={"running": False})
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to make the plan again: after an edit, or with other configuration."""
-
-    program: Callable[[], Program]
-    layers: Callable[[], Sequence[Layer]]
-    namespace: str | None = None
-    only: str = ""
-
-    def plan(self) -> Plan:
-        return Plan.of(self.program(), self.layers(), self.namespace, self.only)
-
-
-def layers_of(configs: Sequence[Config], args: Sequence[str] = (), where: str = "serve(…)") -> list[Layer]:
-    """Configuration as people give it, lowest first: YAML files, mappings, and command-line words.
-
-    Raises ConfigError with the place of what cannot be read.
-    """
-    layers = []
-    for config in configs:
-        if isinstance(config, Layer):
-            layers.append(config)
-        elif isinstance(config, Mapping):
-            layers.append(mapping_layer(config, where))
-        else:
-            layers.append(yaml_layer(config))
-    return [*layers, arguments_layer(args)] if args else layers
-
-
-def serve(
-    entry: type,
-    *configs: Config,
-    name: str = "",
-    namespace: str | None = None,
-    nats: str | None = None,
-    nats_credentials: str | Path | None = None,
-    nats_tls: str | Path | None = None,
-    host: str | None = None,
-    secret: str | None = None,
-    tls: str | Path | None = None,
-    plane: Plane | None = None,
-    http_host: str | None = None,
-    http_port: int | None = None,
-    metrics_host: str | None = None,
-    metrics_port: int | None = None,
-    detach: bool = False,
-    kernels: bool = True,
-    grace: float = DRAIN_GRACE,
-    hang: float = HANG_LIMIT,
-) -> Pending[Deployment]:
-    """Serves the graph of `entry`: `deployment = await serve(Frontend, "config.yaml", {"Backend.suffix": "!"})`.
-
-    entry: the service to begin at; with the links of the caller's module or notebook.
-    configs: YAML files and mappings (dotted keys nest), a later one over an earlier one.
-    name: of the deployment (default: the entry's). namespace: moves the whole graph there.
-    nats: URL of a NATS server with JetStream (default: NATS_SERVER, else one of its own).
-    nats_credentials: a `.creds` file (NATS_CREDS). nats_tls: a folder with its ca.crt (NATS_TLS).
-    host: address on which workers accept calls from other machines (default: this machine only).
-    secret: what those must know (DYNAMO_SECRET; default: the token in the URL of NATS).
-    tls: a folder with ca.crt, tls.crt and tls.key, to encrypt calls between machines (DYNAMO_TLS).
-    plane: "nats" where no direct connection can be made (DYNAMO_PLANE; default: "direct").
-    http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000; 0: a free port).
-    metrics_host, metrics_port: where Prometheus finds the metrics (default: DYNAMO_METRICS_HOST, DYNAMO_METRICS_PORT,
-    else 127.0.0.1 and a free port, which `Deployment.metrics_url` names).
-    detach: outlives this process. kernels: workers are Jupyter kernels that one can look into.
-    grace: seconds that a worker has to finish the requests it holds before it is stopped.
-    hang: seconds that a worker's event loop may be blocked, by a cell in its kernel too, before the worker is replaced;
-    0: for ever.
-
-    Await it, or call `.result()` where nothing can be awaited. It returns when every worker is ready; on any error
-    nothing is left running. Raises ConfigError or SourceError with every fault, LinkError, PlacementError for too few
-    GPUs or a port that is taken, ConnectError if NATS does not answer, StartError if a worker does not become ready.
-    """
-    frame = sys._getframe(1)
-    space = frame.f_globals
-    where = f"serve(…), {origin_of(frame)}"
-    name_of_entry = definition_of(entry).name
-    if module := importing.get():
-        remedy = 'put it under `if __name__ == "__main__":`'
-        raise DeploymentError(f"importing {module} would serve {name_of_entry} again", where=where, remedy=remedy)
-    in_notebook = notebook_state(space)
-
-    def program() -> Program:
-        current = space.get(entry.__name__, entry) if in_notebook is not None else entry
-        return live(current, space, in_notebook.cells() if in_notebook is not None else None, name)
-
-    def layers() -> list[Layer]:
-        cells = in_notebook.config_layers() if in_notebook is not None else []
-        return layers_of([*cells, *configs], where=where)
-
-    access = Access.of(
-        nats_url=nats, nats_credentials=nats_credentials, nats_tls=nats_tls, secret=secret, plane=plane, tls=tls
-    )
-    options = serving_options(
-        access,
-        host=host,
-        http_host=http_host,
-        http_port=http_port,
-        metrics_host=metrics_host,
-        metrics_port=metrics_port,
-        kernels=kernels,
-        grace=grace,
-        hang=hang,
-    )
-    recipe = Recipe(program, layers, namespace)
-    return Pending(lambda: on_portal(lambda: start(recipe, options, detach=detach, notebook=in_notebook)))
-
-
-class Notebook:
-    """What the notebook extension tells of the session; none of it exists in a plain script."""
-
-    def cells(self) -> Sequence[Any]:
-        """The cells that were run."""
-        raise NotImplementedError
-
-    def config_layers(self) -> Sequence[Layer]:
-        """The configuration cells, lowest first."""
-        raise NotImplementedError
-
-    def started(self, deployment: Deployment) -> None:
-        """A deployment of this notebook's services began; it follows the cells from now on."""
-        raise NotImplementedError
-
-    def mimebundle(self, deployment: Deployment, still: dict[str, str], **kwargs: Any) -> Any:
-        """How a deployment shows itself here. still: its forms for where nothing lives."""
-        raise NotImplementedError
-
-
-def notebook_state(space: Mapping[str, Any]) -> Notebook | None:
-    """The notebook whose global names are `space`, if the extension is loaded there."""
-    state = space.get(NOTEBOOK)
-    return state if isinstance(state, Notebook) else None
-
-
-def serving_options(
-    access: Access,
-    *,
-    host: str | None = None,
-    http_host: str | None = None,
-    http_port: int | None = None,
-    kernels: bool = True,
-    grace: float = DRAIN_GRACE,
-    hang: float = HANG_LIMIT,
-    metrics_host: str | None = None,
-    metrics_port: int | None = None,
-) -> dict[str, Any]:
-    """Options of the supervisor, from what was given or the environment. Raises ConfigError for what is no port."""
-    return {
-        "access": access,
-        "host": host,
-        "http_host": http_host or os.environ.get("DYNAMO_HOST") or DEFAULT_HOST,
-        "http_port": port_of(http_port, "DYNAMO_PORT", DEFAULT_PORT),
-        "metrics_host": metrics_host or os.environ.get("DYNAMO_METRICS_HOST") or METRICS_HOST,
-        "metrics_port": port_of(metrics_port, "DYNAMO_METRICS_PORT", METRICS_PORT),
-        "kernels": kernels,
-        "grace": grace,
-        "hang": hang,
-    }
-
-
-def port_of(given: int | None, variable: str, default: int) -> int:
-    """A TCP port: the given one, else that of an environment variable. Raises ConfigError if it is none."""
-    text = str(given) if given is not None else os.environ.get(variable) or str(default)
-    if not text.isdecimal() or int(text) > _LAST_PORT:
-        problem = Problem(f"{text} is no port", origin="" if given is not None else variable)
-        raise ConfigError([problem], remedy=f"give one from 1 to {_LAST_PORT}, or 0 for a free one")
-    return int(text)
-
-
-INTERRUPTIBLE = 0.2
-"""Seconds after which a cell that waits for a deployment notices that it was interrupted."""
-
-
-async def on_portal(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs a coroutine on the portal's loop, from any loop: a deployment's own connections live there.
-
-    When it is cancelled it returns after the coroutine has undone what it began.
-    """
-    here = asyncio.get_running_loop()
-    if here is portal.loop:
-        return await start()
-    ended = asyncio.Event()
-    tasks: list[asyncio.Task[T]] = []
-
-    def begin() -> None:
-        tasks.append(portal.loop.create_task(start()))
-        tasks[0].add_done_callback(lambda _: here.is_closed() or here.call_soon_threadsafe(ended.set))
-
-    def cancel() -> None:
-        tasks[0].cancel()
-
-    portal.loop.call_soon_threadsafe(begin)
-    try:
-        # A signal does not wake the loop of an ipykernel: one that only waits would notice an interrupt at the end.
-        waiting = asyncio.ensure_future(ended.wait())
-        while not waiting.done():
-            await asyncio.wait([waiting], timeout=INTERRUPTIBLE)
-    except asyncio.CancelledError:
-        portal.loop.call_soon_threadsafe(cancel)
-        await ended.wait()
-        raise
-    return tasks[0].result()
-
-
-async def start(
-    recipe: Recipe, options: dict[str, Any], *, detach: bool = False, notebook: Notebook | None = None
-) -> Deployment:
-    """Begins a deployment: everything that can be checked is checked before the first process."""
-    plan = recipe.plan()
-    http = any(service.http for service in plan.spec.started.values())
-    chosen = new_options(plan.spec.name, detach=detach, http=http, **options)
-    await start_supervisor(chosen)
-    deployment = Deployment(Path(chosen.folder), recipe, notebook)
-    try:
-        await deployment._open()
-        # The first call needs a client of NATS: imported while the workers start.
-        await asyncio.gather(deployment._apply(plan), asyncio.to_thread(import_module, "nats.aio.client"))
-    except BaseException:
-        await asyncio.shield(deployment._stop())
-        raise
-    if notebook is not None:
-        notebook.started(deployment)
-    return deployment
 
 
 class Deployment:
@@ -702,6 +413,3 @@ class _Opening(Call[Any]):
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._items()
-
-
-__all__ = ["Deployment", "Notebook", "Plan", "Recipe", "layers_of", "serve"]

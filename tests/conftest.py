@@ -9,10 +9,11 @@ import psutil
 import pytest
 import trustme
 
-from dynamo_nb.deployment import Recipe, layers_of, on_portal, serving_options, start
+from dynamo_nb.plan import Recipe, layers_of
 from dynamo_nb.program import find
 from dynamo_nb.runtime.access import CA, CERTIFICATE, KEY, Access
-from dynamo_nb.sdk.call import Pending
+from dynamo_nb.sdk.portal import Pending, on_portal
+from dynamo_nb.serving import serving_options, start
 
 
 def processes_of(home):

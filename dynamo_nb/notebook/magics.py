@@ -8,12 +8,15 @@ from typing import Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from dynamo_nb.cli import Console, run
-from dynamo_nb.deployment import NOTEBOOK, Deployment, Recipe, layers_of, start
+from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DeploymentError, TargetError
 from dynamo_nb.graph import Graph
 from dynamo_nb.notebook.session import Session
+from dynamo_nb.notebook_seam import NOTEBOOK
+from dynamo_nb.plan import Recipe, layers_of
 from dynamo_nb.program import live
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
+from dynamo_nb.serving import start
 from dynamo_nb.source.headers import CONFIG, SERVICE, config_layer, header_of
 
 

@@ -16,12 +16,13 @@ from types import FrameType
 from typing import Any
 
 from dynamo_nb.config.layers import Layer
-from dynamo_nb.deployment import NOTEBOOK, Deployment, Notebook
+from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DynamoError, TargetError, nearest
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook.interrupts import Interrupts
 from dynamo_nb.notebook.still import Still
 from dynamo_nb.notebook.view import GraphView
+from dynamo_nb.notebook_seam import NOTEBOOK, Notebook
 from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service

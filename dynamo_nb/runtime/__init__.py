@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from dynamo_nb.runtime.distributed import Component, DistributedRuntime, Endpoint, Namespace
     from dynamo_nb.runtime.metadata import no_request, request_scope
     from dynamo_nb.runtime.nats_server import NatsServer
+    from dynamo_nb.runtime.request import Handler, RequestContext
     from dynamo_nb.runtime.routing import Affinity, LeastLoaded, Policy
-    from dynamo_nb.runtime.server import Handler, RequestContext
 
 _HOMES = {
     "Affinity": "routing",
@@ -19,14 +19,14 @@ _HOMES = {
     "Component": "distributed",
     "DistributedRuntime": "distributed",
     "Endpoint": "distributed",
-    "Handler": "server",
+    "Handler": "request",
     "Instance": "discovery",
     "LeastLoaded": "routing",
     "Namespace": "distributed",
     "NatsServer": "nats_server",
     "Policy": "routing",
     "RemoteCall": "client",
-    "RequestContext": "server",
+    "RequestContext": "request",
     "no_request": "metadata",
     "request_scope": "metadata",
 }

@@ -23,10 +23,11 @@ from dynamo_nb.runtime.connection import Connections
 from dynamo_nb.runtime.discovery import RECONNECT_WAIT, Directory, Instance, Registration
 from dynamo_nb.runtime.handshake import key_of
 from dynamo_nb.runtime.meters import Meters, Reading, total
+from dynamo_nb.runtime.request import Handler
 from dynamo_nb.runtime.routing import Policy
-from dynamo_nb.runtime.server import Handler, Server
+from dynamo_nb.runtime.server import Server
 from dynamo_nb.runtime.tracing import TRACING
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for NATS to answer
 CLOSE_TIMEOUT: Final = 2.0  # seconds for NATS to take the last words

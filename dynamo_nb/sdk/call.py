@@ -8,83 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar
 
 from dynamo_nb.errors import DeadlineExceeded
+from dynamo_nb.sdk.portal import portal
 
 T = TypeVar("T")
-
-UNDO_BOUND = 10.0
-"""Seconds that a cancelled coroutine may take to undo what it has begun, such as stopping workers that it started."""
-
-
-class Portal:
-    """An event loop in a daemon thread, for callers that cannot await: scripts, magics, and cells without `await`."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="dynamo-portal", daemon=True).start()
-            return self._loop
-
-    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Runs the coroutine on the portal's loop and waits for it.
-
-        Raises TimeoutError after `timeout` seconds. When that happens, or the waiting thread is interrupted, the
-        coroutine is cancelled, and what it then undoes is waited for.
-        """
-        ended = threading.Event()
-
-        async def whole() -> T:
-            try:
-                return await coroutine
-            finally:
-                ended.set()
-
-        future = asyncio.run_coroutine_threadsafe(whole(), self.loop)
-        try:
-            return future.result(timeout)
-        except BaseException:
-            if future.cancel():
-                ended.wait(UNDO_BOUND)
-            raise
-
-
-portal = Portal()
-
-
-class Pending(Awaitable[T]):
-    """Work that has been asked for and not begun: `await` it, or call `.result()` where nothing can be awaited."""
-
-    def __init__(self, start: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        self._start = start
-
-    def __await__(self) -> Generator[Any, None, T]:
-        return self._start().__await__()
-
-    def result(self, timeout: float | None = None) -> T:
-        """Does the work on a background loop and waits at most `timeout` seconds for it."""
-        return portal.run(self._start(), timeout)
-
-    def __repr__(self) -> str:
-        return "<not begun: write `await` before it, or `.result()` after it>"
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"this has not begun, and has no {name!r} yet: write `await` before it, or `.result()` after it"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynamo_nb.bundle import export
-from dynamo_nb.deployment import Plan, layers_of
+from dynamo_nb.plan import Plan, layers_of
 from dynamo_nb.program import find
 
 SERVICES = """

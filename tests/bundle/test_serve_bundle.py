@@ -6,9 +6,11 @@ import pytest
 
 from dynamo_nb.bundle.probe import fault
 from dynamo_nb.deploy.home import records
-from dynamo_nb.deployment import Recipe, layers_of, on_portal, serving_options, start
+from dynamo_nb.plan import Recipe, layers_of
 from dynamo_nb.program import find
 from dynamo_nb.runtime.access import Access
+from dynamo_nb.sdk.portal import on_portal
+from dynamo_nb.serving import serving_options, start
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import pytest
 from dynamo_nb.errors import ProtocolError
 from dynamo_nb.runtime import DistributedRuntime
 from dynamo_nb.runtime.access import Access
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 

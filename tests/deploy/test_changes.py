@@ -9,7 +9,7 @@ import pytest
 from deployed_program import alive, pids, until, workers
 
 from dynamo_nb.errors import DeploymentError, NoInstances, StartError
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
 
 
 def test_scaling_adds_and_removes_workers_and_touches_no_other(deployment):

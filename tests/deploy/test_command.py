@@ -19,7 +19,7 @@ from dynamo_nb.deploy.control import ControlClient
 from dynamo_nb.deploy.home import records
 from dynamo_nb.errors import WorkerLost
 from dynamo_nb.runtime import DistributedRuntime, NatsServer
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")]
 

@@ -8,7 +8,7 @@ import pexpect
 import pytest
 from deployed_program import pids, until, workers
 
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")]
 

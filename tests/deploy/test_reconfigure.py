@@ -5,7 +5,7 @@ from deployed_program import pids, until
 
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.runtime import DistributedRuntime
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from deployed_program import alive, folders, pids, until
 from dynamo_nb.deploy.control import ask
 from dynamo_nb.deploy.home import records
 from dynamo_nb.errors import DeploymentError, DynamoError, RequestError
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 BOUND = 30.0

@@ -8,8 +8,8 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from dynamo_nb.deployment import Plan
 from dynamo_nb.errors import DefinitionError, TargetError
+from dynamo_nb.plan import Plan
 from dynamo_nb.program import find
 from dynamo_nb.source.headers import CONFIG
 

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from dynamo_nb.errors import DeploymentError, NoInstances, ProtocolError, StartError
-from dynamo_nb.runtime import server as server_module
+from dynamo_nb.runtime import session as session_module
 from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.frames import CANCEL, HELLO, OPEN, VERSION
 from dynamo_nb.runtime.handshake import CALLER, NONCE, WORKER, key_of, proof
@@ -127,7 +127,7 @@ async def test_no_frame_is_read_before_the_proof(serve, caplog):
 
 
 async def test_who_does_not_say_who_it_is_is_sent_away(serve, monkeypatch, caplog):
-    monkeypatch.setattr(server_module, "HANDSHAKE_TIMEOUT", 0.05)
+    monkeypatch.setattr(session_module, "HANDSHAKE_TIMEOUT", 0.05)
     runtime = await serve(secret="one")
     reader, writer = await asyncio.open_connection("127.0.0.1", runtime.server.port)
     writer.write(b"\x20")
@@ -140,7 +140,7 @@ async def test_who_does_not_say_who_it_is_is_sent_away(serve, monkeypatch, caplo
 
 
 async def test_connections_are_counted(serve, call, monkeypatch, caplog):
-    monkeypatch.setattr(server_module, "MAX_HALF_OPEN", 2)
+    monkeypatch.setattr(session_module, "MAX_HALF_OPEN", 2)
     runtime = await serve(secret="one")
     held = [await hello(runtime) for _ in range(2)]
     reader, writer = await asyncio.open_connection("127.0.0.1", runtime.server.port)
@@ -152,7 +152,7 @@ async def test_connections_are_counted(serve, call, monkeypatch, caplog):
         writer.write(pack((OPEN, 1, next(iter(runtime.server.handlers)), [], {}, {})))
         assert (await unpack(reader))[2] == "answered"
     assert await call(secret="one") == "answered"
-    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(session_module, "MAX_CONNECTIONS", 3)
     with pytest.raises(NoInstances):
         await call(secret="one")
     for _, writer, *_ in held:

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynamo_nb.runtime.frames import BUFFERS, CREDIT, HELLO, MAX_FRAME, OPEN, VERSION
-from dynamo_nb.runtime.server import Server, Session
+from dynamo_nb.runtime.server import Server
+from dynamo_nb.runtime.session import Session
 
 MUTATIONS = 100  # of each conversation
 CONVERSATIONS = 1000

@@ -16,9 +16,9 @@ from dynamo_nb.errors import (
     Problem,
     WorkerLost,
 )
+from dynamo_nb.runtime.failures import as_error
 from dynamo_nb.runtime.frames import MAX_FRAME
-from dynamo_nb.runtime.server import as_error
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
 
 
 async def add(args, kwargs, context):

@@ -13,7 +13,7 @@ from dynamo_nb.errors import (
     NoSuchService,
     StartError,
 )
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 

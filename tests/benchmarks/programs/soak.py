@@ -20,7 +20,7 @@ from soak_graph import Backend, tidy
 from dynamo_nb import serve
 from dynamo_nb.errors import DeadlineExceeded, EndpointError
 from dynamo_nb.runtime import request_scope
-from dynamo_nb.sdk.call import portal
+from dynamo_nb.sdk.portal import portal
 
 CALLS = 10_000_000
 AT_ONCE = 64

@@ -1,0 +1,89 @@
+"""What a deployment is made from: a program with its configuration, and how to make it again after an edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dynamo_nb.config.arguments import arguments_layer
+from dynamo_nb.config.effective import EffectiveConfig, resolve
+from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
+from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.errors import DeploymentError, nearest
+from dynamo_nb.graph.assemble import assemble
+from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
+from dynamo_nb.program import Program
+from dynamo_nb.source import CodeTree
+
+Config = str | Path | Mapping[str, Any] | Layer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A program with its configuration: everything that a deployment is made from, before anything runs."""
+
+    program: Program
+    config: EffectiveConfig
+    code: CodeTree
+    spec: GraphSpec
+
+    @classmethod
+    def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:
+        """only: start this one service alone.
+
+        Raises ConfigError or SourceError with every fault that was found, DeploymentError if `only` is not started.
+        """
+        graph = program.graph
+        definitions = [graph.services[name] for name in graph.running]
+        known = set(graph.services) | graph.known
+        config = resolve(definitions, [env_layer(), *program.layers, *layers], known=known, namespace=namespace)
+        code = program.code()
+        spec = assemble(graph, config, code, program.name)
+        if only:
+            if only not in spec.started:
+                raise DeploymentError(f"the graph does not start {only}", remedy=nearest(only, spec.started))
+            services = {n: s if n == only or not s.enabled else _elsewhere(s) for n, s in spec.services.items()}
+            spec = spec.model_copy(update={"services": services})
+        return cls(program, config, code, spec)
+
+    def place(self, folder: Path) -> list[str]:
+        """The entries of `sys.path` for workers; writes code out under `folder` if it stands nowhere yet."""
+        if self.program.root is not None:
+            return [str(self.program.root)]
+        written = self.code.write(folder / "code" / self.code.digest.removeprefix("sha256:")[:16])
+        return [str(written), str(self.program.cwd)]
+
+
+def _elsewhere(service: ServiceSpec) -> ServiceSpec:
+    return service.model_copy(update={"running": False})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make the plan again: after an edit, or with other configuration."""
+
+    program: Callable[[], Program]
+    layers: Callable[[], Sequence[Layer]]
+    namespace: str | None = None
+    only: str = ""
+
+    def plan(self) -> Plan:
+        return Plan.of(self.program(), self.layers(), self.namespace, self.only)
+
+
+def layers_of(configs: Sequence[Config], args: Sequence[str] = (), where: str = "serve(…)") -> list[Layer]:
+    """Configuration as people give it, lowest first: YAML files, mappings, and command-line words.
+
+    Raises ConfigError with the place of what cannot be read.
+    """
+    layers = []
+    for config in configs:
+        if isinstance(config, Layer):
+            layers.append(config)
+        elif isinstance(config, Mapping):
+            layers.append(mapping_layer(config, where))
+        else:
+            layers.append(yaml_layer(config))
+    return [*layers, arguments_layer(args)] if args else layers
