@@ -1,5 +1,6 @@
 """SIGKILL of the embedded NATS server: its supervisor starts it again, and calls go on meanwhile."""
 
+import contextlib
 import os
 import signal
 import time
@@ -17,8 +18,11 @@ RECONNECTED = 5.0  # seconds in which everybody is back once the server is; half
 
 def server_of(deployment):
     """The server's process, once it runs."""
-    children = psutil.Process(deployment.state["pid"]).children()
-    return next((child for child in children if child.name() == "nats-server"), None)
+    for child in psutil.Process(deployment.state["pid"]).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ends meanwhile
+            if child.name() == "nats-server":
+                return child
+    return None
 
 
 @pytest.mark.parametrize("down", [0, 30])
