@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_nb.runtime import DistributedRuntime, NatsServer
+from dynamo_nb.runtime import DistributedRuntime, NatsServer, client
 
 WORKER = Path(__file__).parent / "echo_worker.py"
 
@@ -44,6 +44,12 @@ async def connect(nats_url):
 def plane_options(request, tmp_path):
     """What makes a runtime serve, and call, over one of the planes."""
     return {"unix": {"socket_dir": tmp_path}, "tcp": {"host": "127.0.0.1"}, "nats": {"plane": "nats"}}[request.param]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A call for which no instance is left ends soon: no other one will come in these tests."""
+    monkeypatch.setattr(client, "PATIENCE", 0.1)
 
 
 @pytest.fixture
