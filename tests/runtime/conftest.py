@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_nb.runtime import DistributedRuntime, NatsServer
+from dynamo_nb.runtime import DistributedRuntime, NatsServer, exchange
 
 WORKER = Path(__file__).parent / "echo_worker.py"
 
@@ -52,6 +52,12 @@ def plane_options(request, tmp_path):
 def caller_options(plane_options):
     """What makes a runtime call over that plane; it needs no more than the same TLS."""
     return {name: plane_options[name] for name in plane_options if name == "tls"}
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A call for which no instance is left ends soon: no other one will come in these tests."""
+    monkeypatch.setattr(exchange, "PATIENCE", 0.1)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from dynamo_nb.runtime.frames import LARGE, LENT
 
 numpy = pytest.importorskip("numpy")
 
-SIZES = [10, 20_000, LARGE - 100, LARGE, LENT - 1, LENT, 5_000_001, 70_000_000]
+SIZES = [10, 20_000, LARGE - 100, LARGE, LENT - 1, LENT, 5_000_001]
+HUGE = 70_000_000
 
 
 async def echo(args, kwargs, context):
@@ -24,13 +25,13 @@ async def refill(args, kwargs, context):
         yield {"array": array, "number": number}
 
 
-async def exchange(nats_url, space, options, caller_options):
+async def exchange(nats_url, space, options, caller_options, sizes):
     server = await DistributedRuntime.connect(nats_url, **options)
     runtime = await DistributedRuntime.connect(nats_url, **caller_options)
     try:
         await server.namespace(space).component("C").serve({"echo": echo, "refill": refill})
         client = await runtime.namespace(space).component("C").endpoint("echo").client()
-        for size in SIZES:
+        for size in sizes:
             array = (numpy.arange(size) % 251).astype("u1")
             data = array.tobytes()
             arrays = await asyncio.gather(*(client.call([array, n, array[::3], data]) for n in range(2)))
@@ -40,7 +41,7 @@ async def exchange(nats_url, space, options, caller_options):
                 assert (thirds == array[::3]).all()
                 assert raw == data
         streams = await runtime.namespace(space).component("C").endpoint("refill").client()
-        for size in SIZES:
+        for size in sizes:
             async for item in streams.call([size, 5]):
                 assert (item["array"] == item["number"]).all()
     finally:
@@ -49,11 +50,13 @@ async def exchange(nats_url, space, options, caller_options):
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_arrays_of_any_size_arrive_whole(loop, plane_options, caller_options, nats_url, space):
+@pytest.mark.parametrize("sizes", [SIZES, pytest.param([HUGE], marks=pytest.mark.slow)], ids=["small", "huge"])
+def test_arrays_of_any_size_arrive_whole(loop, sizes, plane_options, caller_options, nats_url, space):
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(exchange(nats_url, space, plane_options, caller_options))
+        runner.run(exchange(nats_url, space, plane_options, caller_options, sizes))
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_large_frame_cut_short_ends_the_request(connect, space, tmp_path):
     begun = asyncio.Event()
 

@@ -85,6 +85,7 @@ async def test_cancelling_the_caller_stops_the_handler(served, iterated):
     assert served.context.is_stopped()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_closed_connection_stops_its_handlers(served):
     call = asyncio.ensure_future((await served.client("wait")).call())
     await served.begun.wait()
@@ -94,6 +95,7 @@ async def test_a_closed_connection_stops_its_handlers(served):
         await call
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_worker_that_closes_stops_its_handlers_and_its_callers(served):
     call = asyncio.ensure_future((await served.client("wait")).call())
     await served.begun.wait()

@@ -139,6 +139,7 @@ async def test_who_does_not_say_who_it_is_is_sent_away(serve, monkeypatch, caplo
     assert [record.message.count("did not say who it is") for record in caplog.records] == [1, 1]
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_connections_are_counted(serve, call, monkeypatch, caplog):
     monkeypatch.setattr(session_module, "MAX_HALF_OPEN", 2)
     runtime = await serve(secret="one")

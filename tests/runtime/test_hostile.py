@@ -174,6 +174,7 @@ async def converse(conversation, seed, lines):
     assert not server.half_open
 
 
+@pytest.mark.slow
 @settings(max_examples=CONVERSATIONS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(conversation=conversations, seed=st.integers(0, 2**32))
 @pytest.mark.timeout(600)

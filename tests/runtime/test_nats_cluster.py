@@ -99,6 +99,7 @@ async def answer(args, kwargs, context):
     return "answered"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["leader", "follower", "the worker's own"])
 async def test_one_of_three_servers_may_go(servers, which, tmp_path, space, figures):
     clients, routes = free_ports(3), free_ports(3)

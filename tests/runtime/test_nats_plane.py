@@ -40,6 +40,7 @@ async def test_a_worker_that_is_only_on_nats_is_called_there(server, client_of, 
     assert server.server.socket is server.server.port is None
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_caller_that_is_only_on_nats_does_not_try_the_network(connect, space, client_of):
     runtime = await connect(host="127.0.0.1")
     await runtime.namespace(space).component("C").serve({"answer": answer})

@@ -199,6 +199,7 @@ async def test_a_worker_that_lost_an_endpoint_says_so(plane, space):
         await client.call([1])
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_no_instances_says_the_address_and_hides_the_credential(connect, space, nats_url):
     client = await (await connect()).namespace(space).component("Nobody").endpoint("generate").client()
     with pytest.raises(NoInstances) as caught:
