@@ -194,7 +194,7 @@ class Fleet:
         old = {change.service: [w for w in self._live(change.service) if w.index in change.stop] for change in todo}
         new: dict[str, list[WorkerProcess]] = {change.service: [] for change in todo}
         told: list[WorkerProcess] = []
-        crowded: list[WorkerProcess] = []
+        crowded: list[tuple[str, int]] = []
         try:
             for change in todo:
                 if change.start and version.spec.services[change.service].http:
@@ -204,20 +204,18 @@ class Fleet:
                     try:
                         new[change.service].append(self._place(version, change.service, index))
                     except PlacementError:
-                        holders = [w for w in old[change.service] if w.index == index and w.gpus]
-                        if not holders:
+                        crowded.append((change.service, index))
+                        if not self._will_fit(version.spec, crowded, old):
                             raise
-                        crowded += holders
             await self._begin(version.spec, new, {change.service for change in todo if change.replaces})
             for change in todo:
                 for worker in self._live(change.service):
                     if worker.index in change.reconfigure and worker not in new[change.service]:
                         told.append(worker)
                         await self._reconfigure(worker, version.spec)
-            for holder in crowded:  # no GPU is spare for its successor: one by one, while the others go on serving
-                await holder.stop(self.grace)
-                worker = self._place(version, holder.service, holder.index, prefer=holder.gpus)
-                new[holder.service].append(worker)
+            for slot in crowded:  # no GPU is spare for it: one by one, while the others go on serving
+                worker = await self._place_in_turn(version, slot, old)
+                new[worker.service].append(worker)
                 await self._start(worker)
                 await worker.begin()
                 await worker.serve()
@@ -228,6 +226,26 @@ class Fleet:
                 raise DeploymentError(STOPPED) from None  # which is why its workers were killed
             raise
         return list(old.values())
+
+    def _will_fit(self, spec: GraphSpec, crowded: list[tuple[str, int]], old: dict[str, list[WorkerProcess]]) -> bool:
+        """Whether the GPUs of those that go are enough for those that found none."""
+        needed = sum(spec.services[service].gpu for service, _ in crowded)
+        return needed <= sum(self.gpus.share_of(worker.id) for group in old.values() for worker in group)
+
+    async def _place_in_turn(
+        self, version: Version, slot: tuple[str, int], old: dict[str, list[WorkerProcess]]
+    ) -> WorkerProcess:
+        """Places a worker where one that goes has been: its predecessor, or else one that nobody succeeds."""
+        leaving = [w for group in old.values() for w in group if w.gpus and w in self._live(w.service)]
+        stays = version.spec.started
+        leaving.sort(
+            key=lambda w: ((w.service, w.index) != slot, w.service in stays and w.index < stays[w.service].workers)
+        )
+        for holder in leaving:
+            await holder.stop(self.grace)
+            with suppress(PlacementError):
+                return self._place(version, *slot, prefer=holder.gpus)
+        return self._place(version, *slot)
 
     async def _retire(self, old: list[list[WorkerProcess]]) -> None:
         for group in reversed(old):

@@ -114,6 +114,10 @@ class Allocator:
             if users.pop(worker, None) is not None:
                 self._release_if_idle(gpu_id)
 
+    def share_of(self, worker: str) -> float:
+        """How many GPUs a worker has."""
+        return sum(users.get(worker, 0.0) for users in self._used.values())
+
     def _load(self, gpu: Gpu) -> float:
         return sum(self._used.get(gpu.id, {}).values())
 

@@ -113,3 +113,20 @@ def test_without_a_spare_gpu_a_version_that_does_not_start_gives_way_to_the_old_
         assert given(deployment) == [["0"], ["1"], ["2"]]
         assert deployment.spec == spec
         assert {deployment.Backend.say("x").result() for _ in range(6)} == {"x"}
+
+
+def test_gpus_go_from_a_service_that_shrinks_to_one_that_grows(program):
+    words = ["--Backend.ServiceArgs.resources.gpu=1", "--Frontend.ServiceArgs.resources.gpu=1"]
+    with program.serve("program:Frontend", args=words).result() as deployment:
+        before = pids(deployment), pids(deployment, "Frontend")
+        assert given(deployment) + given(deployment, "Frontend") == [["0"], ["1"], ["2"]]
+
+        deployment.scale(Backend=1, Frontend=2).result()
+
+        assert (pids(deployment), pids(deployment, "Frontend")[:1]) == (before[0][:1], before[1])
+        assert given(deployment) + given(deployment, "Frontend") == [["0"], ["2"], ["1"]]
+
+        with pytest.raises(PlacementError):
+            deployment.scale(Backend=0, Frontend=4).result()
+        assert len(pids(deployment)) == 1
+        assert len(pids(deployment, "Frontend")) == 2
