@@ -160,6 +160,19 @@ class ConnectError(DeploymentError):
     code = "connect"
 
 
+class CellError(DeploymentError):
+    """A cell that ran inside a worker raised. `traceback`: what the worker's kernel shows of it."""
+
+    code = "cell"
+
+    def __init__(self, what: str, *, where: str = "", traceback: str = "") -> None:
+        super().__init__(what, where=where)
+        self.traceback = traceback
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{_RED}in {self.where}{_PLAIN}", *self.traceback.splitlines()]
+
+
 # --- what a call met ---------------------------------------------------------------------------------------------
 
 

@@ -33,10 +33,11 @@ def unload(shell: Any) -> None:
     global _current  # noqa: PLW0603
     if _current is None:
         return
-    from dynamo_nb.notebook.magics import plain_first_line
+    from dynamo_nb.notebook.magics import DynamoMagics, plain_first_line
 
     _current.end()
     shell.input_transformers_cleanup.remove(plain_first_line)
-    for kind, name in (("line", "dynamo"), ("cell", "dynamo_service"), ("cell", "dynamo_config")):
-        shell.magics_manager.magics[kind].pop(name, None)
+    for kind, names in DynamoMagics.magics.items():
+        for name in names:
+            shell.magics_manager.magics[kind].pop(name, None)
     _current = None

@@ -11,6 +11,7 @@ from dynamo_nb.cli import Console, run
 from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DeploymentError, TargetError
 from dynamo_nb.graph import Graph
+from dynamo_nb.notebook.inside import find, run_inside
 from dynamo_nb.notebook.session import Session
 from dynamo_nb.notebook_seam import NOTEBOOK
 from dynamo_nb.plan import Recipe, layers_of
@@ -108,6 +109,19 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         """
         # Cells reach this only through `run_cell_magic`; typed ones are handled by `plain_first_line`.
         self.shell.run_cell(f"{SERVICE} {line}\n{cell}").raise_error()
+
+    @no_var_expand
+    @cell_magic
+    def dynamo_exec(self, line: str, cell: str) -> None:
+        """Runs the cell in a live worker, whose service is `self` there; what it shows is shown here.
+
+        %%dynamo_exec Backend[0]            in the first worker of Backend
+        %%dynamo_exec Backend[*]            in all of them
+
+        An error is shown here and harms nothing there. The cell shares the worker's event loop: `await` lets requests
+        pass, and what blocks for long belongs in a thread.
+        """
+        run_inside(*find(self.session.deployments, line), cell)
 
     @cell_magic
     def dynamo_config(self, line: str, cell: str) -> None:  # noqa: ARG002
