@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from dynamo_nb.deploy.options import DRAIN_GRACE
+from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
 from dynamo_nb.foreground import serve_here
 from dynamo_nb.listing import listing, summary
@@ -125,8 +127,10 @@ def serve(
     metrics_port: Annotated[int | None, typer.Option(help="port of metrics [DYNAMO_METRICS_PORT, a free one]")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="return, and leave it running")] = False,
     kernels: Annotated[bool, typer.Option("--kernels/--no-kernels", help="workers are Jupyter kernels")] = True,
-    grace: Annotated[float, typer.Option(help="seconds for a worker to finish what it holds")] = 30.0,
-    hang: Annotated[float, typer.Option(help="seconds that a worker's event loop may be blocked, 0: for ever")] = 30.0,
+    grace: Annotated[float, typer.Option(help="seconds for a worker to finish what it holds")] = DRAIN_GRACE,
+    hang: Annotated[
+        float, typer.Option(help="seconds that a worker's event loop may be blocked, 0: for ever")
+    ] = HANG_LIMIT,
 ) -> Any:
     """Serve a graph; Ctrl-C drains and stops it."""
     from dataclasses import replace

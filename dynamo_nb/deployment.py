@@ -21,6 +21,7 @@ from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.notebook_seam import Notebook
 from dynamo_nb.plan import Config, Plan, Recipe, layers_of
+from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.client import Client, RemoteCall
 from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
@@ -50,6 +51,7 @@ class Deployment:
         self._notebook = notebook
         self._plan: Plan | None = None
         self._refused: GraphSpec | str | None = None
+        self._access = Access()
         self._control: ControlClient | None = None
         self._supervisor: ProcessId | None = None
         self._runtimes: dict[asyncio.AbstractEventLoop, asyncio.Task[DistributedRuntime]] = {}
@@ -62,6 +64,7 @@ class Deployment:
     async def _open(self) -> None:
         self._control = await ControlClient.connect(self.folder / CONTROL, self._heard)
         self._heard(await self._control.request("watch"))
+        self._access = Access(**await self._control.request("access"))
         with suppress(psutil.NoSuchProcess):
             self._supervisor = ProcessId.of(self.state["pid"])
         self._closing = asyncio.create_task(self._follow_end())
@@ -85,7 +88,8 @@ class Deployment:
         self._clients.clear()
 
         async def close(task: asyncio.Task[DistributedRuntime]) -> None:
-            await (await task).close()
+            with suppress(DynamoError):  # it may never have been connected
+                await (await task).close()
 
         for loop, task in runtimes.items():
             if loop is portal.loop:
@@ -203,8 +207,7 @@ class Deployment:
         async def run() -> Deployment:
             added = layers_of(configs, where=where)
             async with self._changing:
-                kept = self._recipe.layers
-                recipe = replace(self._recipe, layers=lambda: [*kept(), *added]) if configs else self._recipe
+                recipe = replace(self._recipe, added=(*self._recipe.added, *added))
                 await self._apply(recipe.plan())
                 self._recipe = recipe
             return self
@@ -336,7 +339,7 @@ class Deployment:
         loop = asyncio.get_running_loop()
         connecting = self._runtimes.get(loop)
         if connecting is None:
-            connecting = asyncio.create_task(DistributedRuntime.connect(**self.state["access"]))
+            connecting = asyncio.create_task(DistributedRuntime.connect(**vars(self._access)))
             self._runtimes[loop] = connecting
         try:
             return await asyncio.shield(connecting)
@@ -385,7 +388,7 @@ def _note(service: Mapping[str, Any]) -> str:
     return f"{ready} of {service['wanted']} ready" if service["state"] and ready != service["wanted"] else ""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _Opening(Call[Any]):
     """A call whose client is made when it begins, on the loop that it begins on."""
 

@@ -62,15 +62,16 @@ def _elsewhere(service: ServiceSpec) -> ServiceSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make the plan again: after an edit, or with other configuration."""
+    """How to make the plan again: after an edit, or with other configuration. added: goes over the layers."""
 
     program: Callable[[], Program]
     layers: Callable[[], Sequence[Layer]]
     namespace: str | None = None
     only: str = ""
+    added: Sequence[Layer] = ()
 
     def plan(self) -> Plan:
-        return Plan.of(self.program(), self.layers(), self.namespace, self.only)
+        return Plan.of(self.program(), [*self.layers(), *self.added], self.namespace, self.only)
 
 
 def layers_of(configs: Sequence[Config], args: Sequence[str] = (), where: str = "serve(…)") -> list[Layer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 from importlib import import_module
@@ -128,9 +129,15 @@ def serving_options(
         "metrics_host": metrics_host or os.environ.get("DYNAMO_METRICS_HOST") or METRICS_HOST,
         "metrics_port": port_of(metrics_port, "DYNAMO_METRICS_PORT", METRICS_PORT),
         "kernels": kernels,
-        "grace": grace,
-        "hang": hang,
+        "grace": _seconds("grace", grace),
+        "hang": _seconds("hang", hang),
     }
+
+
+def _seconds(name: str, given: float) -> float:
+    if not (isinstance(given, int | float) and 0 <= given < math.inf):
+        raise ConfigError([Problem(f"{given!r} is no number of seconds", name)], remedy="give 0 or more")
+    return given
 
 
 def port_of(given: int | None, variable: str, default: int) -> int:

@@ -91,9 +91,9 @@ class Fleet:
         self._ending = True
         for task in list(self._restarts):
             task.cancel()
-        # Whatever is being applied may be stuck in a start that never ends.
+        # Whatever is being applied may be stuck in a start, or a hook, that never ends.
         for worker in self.workers:
-            if worker.state in {"starting", "prepared"}:
+            if worker.state in {"starting", "prepared"} or worker.reconfiguring:
                 worker.kill()
         async with self._applying:
             order = list(self.spec.started) if self.spec is not None else []
@@ -156,7 +156,6 @@ class Fleet:
         asked = GraphSpec.model_validate(spec)
         async with self._applying:
             await self._become(asked, path, cwd, self._scaled)
-        self.on_change()
 
     async def _become(self, asked: GraphSpec, path: list[str], cwd: str, scaled: dict[str, int]) -> None:
         # A service stays as it was scaled until its own number of workers is changed.
@@ -180,6 +179,8 @@ class Fleet:
         for name in running:
             if name not in wanted.spec.started:
                 self.ports.release(name)
+        self._lost = {slot: lost for slot, lost in self._lost.items() if self._vacant(lost)}
+        self.on_change()
         await _to_its_end(self._retire(old))
 
     def _asked_workers(self, service: str) -> int | None:
@@ -207,7 +208,9 @@ class Fleet:
                         crowded.append((change.service, index))
                         if not self._will_fit(version.spec, crowded, old):
                             raise
-            await self._begin(version.spec, new, {change.service for change in todo if change.replaces})
+            replaced = {change.service for change in todo if change.replaces}
+            held = self._held_back(version.spec, new, crowded)
+            await self._begin(version.spec, {n: group for n, group in new.items() if n not in held}, replaced)
             for change in todo:
                 for worker in self._live(change.service):
                     if worker.index in change.reconfigure and worker not in new[change.service]:
@@ -219,6 +222,7 @@ class Fleet:
                 await self._start(worker)
                 await worker.begin()
                 await worker.serve()
+            await self._begin(version.spec, {name: new[name] for name in new if name in held}, replaced)
         except BaseException as error:
             ended = [worker for group in old.values() for worker in group if worker not in self._live(worker.service)]
             await _to_its_end(self._take_back(new, version.spec, ended, told))
@@ -226,6 +230,17 @@ class Fleet:
                 raise DeploymentError(STOPPED) from None  # which is why its workers were killed
             raise
         return list(old.values())
+
+    def _held_back(
+        self, spec: GraphSpec, new: dict[str, list[WorkerProcess]], crowded: list[tuple[str, int]]
+    ) -> set[str]:
+        """The services that have to wait for one that has no worker until there is room for it."""
+        lacking = {name for name, _ in crowded if all(w.state != "ready" for w in self._live(name))}
+        held: set[str] = set()
+        for name in filter(spec.started.__contains__, new):  # dependencies come before their dependants
+            if (lacking | held).intersection(filter(None, spec.services[name].bindings.values())):
+                held.add(name)
+        return held
 
     def _will_fit(self, spec: GraphSpec, crowded: list[tuple[str, int]], old: dict[str, list[WorkerProcess]]) -> bool:
         """Whether the GPUs of those that go are enough for those that found none."""
@@ -274,7 +289,7 @@ class Fleet:
             built[name].set()
 
         await _all(service(name) for name in new)
-        await _all(worker.serve() for name in replaced for worker in new[name])
+        await _all(worker.serve() for name in new if name in replaced for worker in new[name])
 
     async def _take_back(
         self,

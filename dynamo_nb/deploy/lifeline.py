@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +61,10 @@ class Lifeline:
                         if handle is None:
                             self._early.append(command)
                     if handle is not None:
-                        handle(command)
+                        try:
+                            handle(command)
+                        except Exception:  # without this thread the worker would hear nothing more
+                            traceback.print_exc()
             except OSError:
                 pass
         _die()

@@ -36,7 +36,7 @@ class Launch:
     assignment: Assignment
     control: str
     log: str
-    environ: dict[str, str]
+    environ: dict[str, str] = field(repr=False)
     path: list[str] = field(default_factory=list)
     cwd: str = "."
     connection_file: str = ""
@@ -91,7 +91,7 @@ class _Life:
     def __init__(self, worker: Worker, lifeline: Lifeline, loop: asyncio.AbstractEventLoop) -> None:
         self._worker, self._lifeline, self._loop = worker, lifeline, loop
         self._commands: asyncio.Queue[Message] = asyncio.Queue()
-        self._step: asyncio.Task[None] | None = None
+        self._steps: set[asyncio.Task[None]] = set()
         self._check: asyncio.Task[None] | None = None
 
     def begin(self, built: Callable[[object], None] = lambda _: None) -> None:
@@ -120,16 +120,21 @@ class _Life:
 
     async def _obey(self) -> None:
         while (message := await self._commands.get())["do"] != "stop":
-            self._step = asyncio.create_task(self._do(**message))
-        if self._step is not None and not self._step.done():
-            self._step.cancel()
-            await asyncio.wait([self._step])
+            step = asyncio.create_task(self._do(list(self._steps), **message))
+            self._steps.add(step)
+            step.add_done_callback(self._steps.discard)
+        if steps := list(self._steps):
+            for step in steps:
+                step.cancel()
+            await asyncio.wait(steps)
         self._lifeline.tell(state="draining")
         await self._worker.stop()
         self._lifeline.tell(measured=self._worker.measured())
         self._loop.stop()
 
-    async def _do(self, do: str, **given: Any) -> None:
+    async def _do(self, before: list[asyncio.Task[None]], do: str, **given: Any) -> None:
+        if before:
+            await asyncio.wait(before)
         if do == "begin":
             await self._prepare()
         elif do == "serve":
@@ -155,13 +160,13 @@ class _Life:
             runtime = self._worker.runtime
             self._lifeline.tell(state="ready", url=url, instance_id=str(runtime.instance_id) if runtime else "")
 
-    async def _reconfigure(self, config: str, version: str) -> None:
+    async def _reconfigure(self, number: int, config: str, version: str) -> None:
         try:
             await self._worker.reconfigure(config, version)
         except Exception as error:
-            self._tell_error(error, reconfigured=False)
+            self._tell_error(error, reconfigured=False, number=number)
         else:
-            self._lifeline.tell(reconfigured=True)
+            self._lifeline.tell(reconfigured=True, number=number)
 
     def _fail(self, error: Exception) -> None:
         self._tell_error(error, state="failed")

@@ -17,8 +17,8 @@ HANG_LIMIT: Final = 30.0
 """Seconds of silence that are too long. A person's cell in the worker's kernel keeps its loop from answering too."""
 PINGS: Final = 6
 """Questions in that time."""
-PAUSE: Final = 5.0
-"""Seconds between two questions, at most."""
+LEAST_PAUSE, PAUSE = 0.1, 5.0
+"""Seconds between two questions, at least and at most."""
 COMPLAINTS: Final = 3
 """In a row, from which a worker is replaced: one may come of a passing load."""
 STACK_SIGNAL: Final = signal.SIGUSR1
@@ -43,8 +43,8 @@ class Pulse:
 
     def __init__(self, hang: float, ask: Callable[[], None]) -> None:
         self._hang, self._ask = hang, ask
-        self._pause = min(PAUSE, hang / PINGS) if hang else PAUSE
-        self._silences = round(hang / self._pause)  # in a row that are too many
+        self._pause = min(PAUSE, max(hang / PINGS, LEAST_PAUSE)) if hang else PAUSE
+        self._silences = max(round(hang / self._pause), 1)  # in a row that are too many
         self._answered = False
         self._complaint, self._complaints = "", 0
         self.well = time.monotonic()

@@ -131,7 +131,7 @@ class Supervisor:
             first, pause = not pause, min(max(FIRST_BACKOFF, 2 * pause), MAX_NATS_BACKOFF)
             try:
                 await nats.start(self.folder / "nats")
-            except StartError as error:  # its port was taken, perhaps, and will be free again
+            except (StartError, OSError) as error:  # its port was taken, perhaps, and will be free again
                 if first:
                     print(error, flush=True)
             since = loop.time()
@@ -189,6 +189,8 @@ class Supervisor:
                 elif message.get("verb") == "watch":
                     self._watchers.add(channel)
                     channel.send({"id": message["id"], "result": self._status()})
+                elif message.get("verb") == "access":  # apart from the status, which is shown and saved
+                    channel.send({"id": message["id"], "result": asdict(self.fleet.access)})
                 elif message.get("verb") == "cancel":
                     if (running := tasks.get(message["args"]["request"])) is not None:
                         running.cancel()
@@ -224,7 +226,6 @@ class Supervisor:
             "pid": os.getpid(),
             "owner": self.options.owner,
             "started": self._started,
-            "access": asdict(self.fleet.access),
             "metrics_url": metrics.address(self._page) if self._page is not None else "",
             "entry": spec.entry if spec else "",
             "services": self.fleet.status(),

@@ -23,6 +23,10 @@ LOG_TAIL_LINES, LOG_TAIL_BYTES = 20, 64 * 1024
 """Shown of a log when its worker fails; the second bounds what is read of a long one."""
 
 
+RECONFIGURE_LIMIT = 60.0
+"""Seconds that a `reconfigure` hook may take; everything else that is asked of the deployment waits for it."""
+
+
 def version_of(fingerprint: str) -> str:
     """What instances carry of it."""
     return fingerprint[:12]
@@ -60,7 +64,7 @@ class WorkerProcess:
     _measured: asyncio.Event = field(default_factory=asyncio.Event)
     _channel: Channel | None = None
     _commands: list[Message] = field(default_factory=list)
-    _answer: asyncio.Future[Message] | None = None
+    _answers: list[asyncio.Future[Message]] = field(default_factory=list)
     _prepared: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _broken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,6 +79,10 @@ class WorkerProcess:
     @property
     def id(self) -> str:
         return self.launch.assignment.worker_id
+
+    @property
+    def reconfiguring(self) -> bool:
+        return any(not answer.done() for answer in self._answers)
 
     @property
     def pid(self) -> int:
@@ -169,8 +177,8 @@ class WorkerProcess:
             self._caring = asyncio.create_task(self._care())
         elif state == "draining":
             self._change("draining")
-        elif "reconfigured" in message and self._answer is not None and not self._answer.done():
-            self._answer.set_result(message)
+        elif "reconfigured" in message and not (answer := self._answers[message["number"]]).done():
+            answer.set_result(message)
 
     async def _care(self) -> None:
         """Ends the worker when it is ill; whoever follows its end starts another."""
@@ -233,15 +241,30 @@ class WorkerProcess:
         await self._until(self._ready)
 
     async def reconfigure(self, config: str, fingerprint: str) -> None:
-        """Gives the running service other configuration. Raises DeploymentError when its hook refuses it."""
-        answer = self._answer = asyncio.get_running_loop().create_future()
-        self._tell("reconfigure", config=config, version=version_of(fingerprint))
-        broken = asyncio.create_task(self._broken.wait())
+        """Gives the running service other configuration.
+
+        Raises DeploymentError when its hook refuses it, or has not returned within RECONFIGURE_LIMIT; then nobody knows
+        what it serves, and the worker is ended as one that has failed.
+        """
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._answers.append(answer)
+        number = len(self._answers) - 1
+        self._tell("reconfigure", number=number, config=config, version=version_of(fingerprint))
+        broken = asyncio.ensure_future(self._broken.wait())
+        waits: list[asyncio.Future[Any]] = [answer, broken]
         try:
-            await asyncio.wait([answer, broken], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=RECONFIGURE_LIMIT, return_when=asyncio.FIRST_COMPLETED)
         finally:
             broken.cancel()
         if not answer.done():
+            if not self._broken.is_set():
+                self.fail(
+                    DeploymentError(
+                        f"the `reconfigure` hook of {self.service} has not returned within {RECONFIGURE_LIMIT:g} s",
+                        where=f"worker {self.index} of {self.service}, log {self.launch.log}",
+                        remedy="let it return, and do what takes long in a task of its own",
+                    )
+                )
             raise self.error or DeploymentError(f"worker {self.index} of {self.service} ended meanwhile")
         message = answer.result()
         if not message["reconfigured"]:

@@ -37,7 +37,7 @@ class Access:
     ca.crt, tls.crt and tls.key; TCP connections are then encrypted, and both ends show a certificate of that authority.
     """
 
-    nats_url: str = ""
+    nats_url: str = field(default="", repr=False)
     nats_credentials: str = ""
     nats_tls: str = ""
     secret: str | None = field(default=None, repr=False)
@@ -52,6 +52,8 @@ class Access:
         """
         found = {name: given.get(name) or os.environ.get(variable) for name, variable in _VARIABLES.items()}
         known: dict[str, Any] = {name: str(value) for name, value in found.items() if value}
+        if given.get("secret") == "":
+            known["secret"] = ""  # which is none, and not the default
         access = cls(**known)
         if access.plane not in get_args(Plane):
             raise DeploymentError(f"there is no plane {access.plane!r}", remedy=nearest(access.plane, get_args(Plane)))

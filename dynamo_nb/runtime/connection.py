@@ -351,7 +351,7 @@ class Connections:
     async def connect(self, instance: Instance) -> Connection:
         """The connection to this instance's worker. Raises OSError when it cannot be reached, or Refused."""
         key = instance.instance_id
-        if connection := self._open.get(key):
+        if (connection := self._open.get(key)) and not connection.closed:
             return connection
         if self._closed:
             raise ConnectionAbortedError("this runtime is closed")
@@ -371,8 +371,13 @@ class Connections:
         connection.greeted.add_done_callback(
             lambda greeted: self.breaker.succeeded(instance) if greeted.result() else self.breaker.failed(instance)
         )
-        await connection.accepted()
-        self._open[instance.instance_id] = connection
+        try:
+            await connection.accepted()
+        except BaseException:
+            connection.abort()
+            raise
+        if not connection.closed:
+            self._open[instance.instance_id] = connection
         return connection
 
     async def _reach(self, instance: Instance) -> Connection:

@@ -14,7 +14,7 @@ from dynamo_nb.errors import DynamoError, NoInstances, ProtocolError, RequestErr
 from dynamo_nb.runtime.connection import Inbox, Refused
 from dynamo_nb.runtime.discovery import Instance
 from dynamo_nb.runtime.failures import too_late
-from dynamo_nb.runtime.metadata import CURRENT, TIMEOUT, earlier
+from dynamo_nb.runtime.metadata import CURRENT, TIMEOUT, checked, earlier
 from dynamo_nb.runtime.meters import CANCELLED, Meter
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PLAIN
@@ -60,7 +60,7 @@ class Exchange:
         self._policy = client.policy
         options = call.options
         if options is not PLAIN:
-            self.headers, self._policy = options.headers or {}, client.policy_of(options)
+            self.headers, self._policy = checked(options.headers or {}), client.policy_of(options)
             if options.timeout is not None:
                 self._deadline = time.monotonic() + options.timeout
         if (carried := CURRENT.get()) is not None:
@@ -97,9 +97,11 @@ class Exchange:
                 self._begin()  # it is not sent, and has failed all the same
             raise too_late(self.path)
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
+            async with asyncio.timeout(deadline - time.monotonic()) as limit:
                 inbox = await self._open()
         except TimeoutError:
+            if not limit.expired():
+                raise  # a policy's own
             raise too_late(self.path) from None
         inbox.end_in(deadline - time.monotonic(), lambda: too_late(self.path))
         return inbox
@@ -159,7 +161,7 @@ class Exchange:
         if error is None:
             meter.end(self._begun)
         elif isinstance(error, Exception):
-            meter.end(self._begun, getattr(error, "code", DynamoError.code))
+            meter.end(self._begun, error.code if isinstance(error, DynamoError) else DynamoError.code)
         else:
             stopped = CANCELLED
             meter.stop(stopped)

@@ -31,7 +31,7 @@ def too_late(path: str) -> DeadlineExceeded:
     return DeadlineExceeded(
         f"dynamo://{path} did not answer in the time that the request had",
         where=f"dynamo://{path}",
-        remedy="allow more time, or see with `dynamo trace` where it went",
+        remedy="allow more time; the metrics of the deployment show how long its requests take",
     )
 
 

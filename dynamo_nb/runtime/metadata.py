@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, Protocol
 
+from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.runtime.tracing import TRACING
 
 REQUEST_ID: Final = "request-id"
@@ -51,7 +52,7 @@ def request_scope(headers: Mapping[str, str] | None = None, timeout: float | Non
             answer = await self.backend.generate(text)
     """
     outer = CURRENT.get()
-    carried = {**(outer.carried if outer else {}), **(headers or {})}
+    carried = {**(outer.carried if outer else {}), **checked(headers or {})}
     deadline = earlier(outer.deadline if outer else None, None if timeout is None else time.monotonic() + timeout)
     token = CURRENT.set(_Scope(carried, deadline))
     try:
@@ -69,6 +70,16 @@ def no_request() -> Iterator[None]:
             yield
     finally:
         CURRENT.reset(token)
+
+
+def checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Headers that a person gave. Raises InvalidArgument for what cannot travel."""
+    for name, text in headers.items():
+        if type(name) is not str or type(text) is not str:
+            raise InvalidArgument(f"a header is a text by name, not {name!r}: {text!r:.80}", where="headers")
+    if TIMEOUT in headers:
+        raise InvalidArgument(f"the header {TIMEOUT!r} is the runtime's own", remedy="say timeout=…")
+    return headers
 
 
 def timeout_of(headers: Mapping[str, str]) -> float:

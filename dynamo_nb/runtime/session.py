@@ -208,11 +208,11 @@ class Session(Frames):
             known = [other.removeprefix(component) for other in server.handlers if other.startswith(component)]
             self.send((ERROR, stream, to_wire(no_such_endpoint(path, known)), False))
         else:
+            timeout = timeout_of(headers) if TIMEOUT in headers else None
             meter = server.meters[path]
             meter.bytes_in += length
             context = RequestContext(self, stream, path, headers, meter)
-            if TIMEOUT in headers:
-                timeout = timeout_of(headers)
+            if timeout is not None:
                 context.deadline = time.monotonic() + timeout
                 context._timer = self.loop.call_later(timeout, self._expire, stream)
             self._open[stream] = self.loop.create_task(self._answer(stream, handler, args, kwargs, context)), context
@@ -244,9 +244,10 @@ class Session(Frames):
     ) -> None:
         CURRENT.set(context)  # of this task alone
         meter = context._meter
-        span = None if TRACING.tracer is None else TRACING.serve(context.path, context.headers, context.request_id)
-        failure: DynamoError | None = None
+        span, failure = None, None
         try:
+            if TRACING.tracer is not None:
+                span = TRACING.serve(context.path, context.headers, context.request_id)
             result: Any = handler(args, kwargs, context)
             if not hasattr(result, "__aiter__"):
                 result = await result

@@ -8,6 +8,8 @@ import psutil
 import pytest
 from deployed_program import alive, pids, until, workers
 
+from dynamo_nb.deploy.control import ask
+from dynamo_nb.deploy.home import CONTROL
 from dynamo_nb.errors import DeploymentError, NoInstances, StartError
 from dynamo_nb.sdk.portal import portal
 
@@ -223,3 +225,12 @@ def test_the_supervisor_keeps_no_dead_children(deployment):
     supervisor = psutil.Process(deployment.state["pid"])
 
     until(lambda: all(child.status() != psutil.STATUS_ZOMBIE for child in supervisor.children()))
+
+
+def test_everybody_who_watches_hears_of_another_number_of_workers(deployment):
+    async def scaled_from_elsewhere():
+        await ask(deployment.folder / CONTROL, "scale", workers={"Backend": 3})
+
+    portal.run(scaled_from_elsewhere(), timeout=60)
+    until(lambda: deployment.spec.services["Backend"].workers == 3)
+    deployment.scale(Backend=2).result()

@@ -104,7 +104,7 @@ def test_a_second_ctrl_c_stops_at_once(terminal, dynamo_home, tmp_path):
 
 async def _interrupt_twice_while_it_drains(child, record, gate):
     control = await ControlClient.connect(record.control)
-    url = (await control.request("status"))["access"]["nats_url"]
+    url = (await control.request("access"))["nats_url"]
     await control.close()
     runtime = await DistributedRuntime.connect(url)
     client = await runtime.namespace("default").component("Backend").endpoint("hold").client()

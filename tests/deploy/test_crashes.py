@@ -110,8 +110,7 @@ from dynamo_nb.runtime import DistributedRuntime
 async def main():
     (record,) = records()
     control = await ControlClient.connect(record.control)
-    status = await control.request("status")
-    runtime = await DistributedRuntime.connect(**status["access"])
+    runtime = await DistributedRuntime.connect(**await control.request("access"))
     client = await runtime.namespace("default").component("Backend").endpoint("block").client()
     await client.wait_for_instances()
     try:

@@ -1,5 +1,7 @@
 """A value that is changed reaches running workers, where the service has a hook for it."""
 
+import asyncio
+
 import pytest
 from deployed_program import pids, until
 
@@ -77,7 +79,7 @@ def test_instances_carry_the_version_that_they_run(tuned):
     tuned.update({"Backend.limit": 5}).result(timeout=60)
 
     async def versions():
-        runtime = await DistributedRuntime.connect(**tuned.state["access"])
+        runtime = await DistributedRuntime.connect(**vars(tuned._access))
         client = await runtime.namespace("default").component("Backend").endpoint("state").client()
         found = {instance.version for instance in client.instances}
         await runtime.close()
@@ -109,6 +111,28 @@ def test_a_worker_that_does_not_take_the_old_values_back_is_started_again(tuned)
 
     until(lambda: len(pids(tuned)) == 2 and not {kept, ended} <= set(pids(tuned)))
     assert [limit for limit, *_ in states(tuned)] == [1, 1]
+
+
+def test_a_hook_that_never_returns_does_not_keep_a_deployment_from_being_stopped(project, tmp_path):
+    begun = tmp_path / "begun"
+    hangs = f"""        from pathlib import Path
+        Path({str(begun)!r}).touch()
+        await asyncio.Event().wait()
+        self.limit = config"""
+    text = TUNED.replace("        self.limit = config", hangs, 1).replace(
+        "from dynamo_nb", "import asyncio\n\nfrom dynamo_nb", 1
+    )
+    project.write("tuned.py", text)
+    deployment = project.serve("tuned:Frontend", args=["--Backend.limit=1"]).result()
+
+    async def update():
+        await deployment.update({"Backend.limit": 2})
+
+    updating = asyncio.run_coroutine_threadsafe(update(), portal.loop)
+    until(begun.exists)
+    deployment.stop().result(timeout=30)
+    with pytest.raises(DeploymentError):
+        updating.result(timeout=30)
 
 
 def test_a_change_of_more_than_configuration_replaces_the_workers(tuned):

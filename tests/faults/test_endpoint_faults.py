@@ -62,7 +62,7 @@ async def test_a_blocked_event_loop_is_left_out_and_then_replaced_with_its_stack
     serve, connect, figures, how, kernels
 ):
     deployment = await serve("Backend", hang=HANG, kernels=kernels)
-    runtime = await connect(deployment.state["access"]["nats_url"])
+    runtime = await connect(deployment._access.nats_url)
     client = await runtime.namespace("default").component("Backend").endpoint("fail").client()
     pids = {worker["pid"] for worker in workers(deployment).values()}
     instances = await client.wait_for_instances(count=2)

@@ -28,7 +28,7 @@ def server_of(deployment):
 @pytest.mark.parametrize("down", [0, 30])
 async def test_no_call_fails_and_everybody_comes_back(serve, connect, figures, down):
     deployment = await serve()
-    url = deployment.state["access"]["nats_url"]
+    url = deployment._access.nats_url
     await deployment.Backend.pid()
     server = server_of(deployment)
 
@@ -60,7 +60,7 @@ async def test_no_call_fails_and_everybody_comes_back(serve, connect, figures, d
     figures(down_s=down, everybody_back_s=round(back, 2), **load.figures())
     assert load.failed == []
     assert back < 5 * RECONNECTED
-    assert deployment.state["access"]["nats_url"] == url
+    assert deployment._access.nats_url == url
     assert len(workers(deployment)) == 3
 
 
@@ -89,4 +89,4 @@ async def test_it_is_killed_again_and_again(serve, connect, figures):
     figures(started_again_s=[round(seconds, 2) for seconds in times], **load.figures())
     assert load.failed == []
     assert log.count("the embedded NATS server has ended") == 1  # told once, since it never ran for long
-    await connected(connect, deployment.state["access"]["nats_url"])
+    await connected(connect, deployment._access.nats_url)

@@ -19,7 +19,7 @@ PATIENCE = 0.3  # seconds that a call may take
 
 async def test_it_leaves_the_rotation_within_the_lease_and_comes_back_once(serve, connect, figures):
     deployment = await serve("Backend")
-    runtime = await connect(deployment.state["access"]["nats_url"])
+    runtime = await connect(deployment._access.nats_url)
     client = await runtime.namespace("default").component("Backend").endpoint("pid").client()
     before = await client.wait_for_instances(count=2)
     victim = workers(deployment)[0]["pid"]
@@ -54,7 +54,7 @@ async def test_it_leaves_the_rotation_within_the_lease_and_comes_back_once(serve
 
 async def test_what_it_was_asked_before_is_answered_when_it_goes_on(serve, connect):
     deployment = await serve("Backend", {"Backend.ServiceArgs.workers": 1})
-    runtime = await connect(deployment.state["access"]["nats_url"])
+    runtime = await connect(deployment._access.nats_url)
     client = await runtime.namespace("default").component("Backend").endpoint("pid").client()
     await client.wait_for_instances()
     victim = await client.call()

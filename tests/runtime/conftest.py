@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_nb.runtime import DistributedRuntime, NatsServer, exchange
+from dynamo_nb.runtime import DistributedRuntime, NatsServer, exchange, metadata
 
 WORKER = Path(__file__).parent / "echo_worker.py"
 
@@ -93,3 +93,10 @@ def gone():
             os.close(fd)
 
     return wait
+
+
+@pytest.fixture
+def any_header(monkeypatch):
+    """Lets tests send what a caller of ours never would, such as a deadline that it does not keep itself."""
+    for module in (exchange, metadata):
+        monkeypatch.setattr(module, "checked", dict)

@@ -217,6 +217,8 @@ def test_access_is_taken_from_the_environment_where_nothing_is_given(monkeypatch
     assert Access.of() == Access("nats://a:1", secret="s", plane="nats", tls=str(certificates))
     assert Access.of(nats_url="nats://b:1", plane="direct").nats_url == "nats://b:1"
     assert "'s'" not in repr(Access.of())
+    assert "token" not in repr(Access("nats://token@host:1"))
+    assert Access.of(secret="").shared_secret == ""
 
 
 @pytest.mark.parametrize(

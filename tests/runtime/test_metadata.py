@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from dynamo_nb.errors import DeadlineExceeded, NoInstances
+from dynamo_nb.errors import DeadlineExceeded, InvalidArgument, NoInstances
 from dynamo_nb.runtime import no_request, request_scope
 
 SOON, LATER = 0.1, 60.0
@@ -66,6 +66,7 @@ async def test_a_deadline_ends_the_call_and_the_work_down_the_line(services, com
     assert services.seen.is_stopped()
 
 
+@pytest.mark.usefixtures("any_header")
 async def test_the_worker_keeps_the_deadline_by_itself(services):
     client = await services.client("Back", "call")
     items = aiter(client.call(["wait"], headers={"timeout": str(SOON)}))  # of which this end's own clock knows nothing
@@ -118,3 +119,13 @@ async def test_a_request_without_a_name_is_given_one_that_goes_on(services):
     headers, request_id, _ = await (await services.client("Front", "call")).call()
     assert headers == {"request-id": request_id}
     assert request_id
+
+
+@pytest.mark.parametrize("headers", [{"x": 1}, {1: "x"}, {"timeout": "5s"}])
+async def test_a_header_that_cannot_travel_is_refused_where_it_was_written(connect, space, headers):
+    runtime = await connect()
+    client = await runtime.namespace(space).component("C").endpoint("e").client()
+    with pytest.raises(InvalidArgument, match="header"):
+        await client.call(headers=headers)
+    with pytest.raises(InvalidArgument, match="header"), request_scope(headers):
+        pass

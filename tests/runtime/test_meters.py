@@ -110,6 +110,7 @@ async def test_errors_are_counted_by_code_and_timed(service):
         assert (end["errors"], end["seconds"]["count"], end["in_flight"]) == ({"endpoint": 2}, 2, 0)
 
 
+@pytest.mark.usefixtures("any_header")
 async def test_a_deadline_is_an_error_at_both_ends(service):
     client = await service.client("wait")
     with pytest.raises(DeadlineExceeded):
