@@ -256,9 +256,10 @@ def scale(
     counts = {}
     for word in workers:
         name, _, count = word.partition("=")
-        if not count.lstrip("-").isdigit():
-            raise DeploymentError(f"{word!r} is no Service=number", remedy="write it as Backend=4")
-        counts[name] = int(count)
+        try:
+            counts[name] = int(count)
+        except ValueError:
+            raise DeploymentError(f"{word!r} is no Service=number", remedy="write it as Backend=4") from None
     record = console.record(deployment)
     console.show(summary(_ask(record, "scale", workers=counts)))
 

@@ -91,6 +91,7 @@ class _Life:
     def __init__(self, worker: Worker, lifeline: Lifeline, loop: asyncio.AbstractEventLoop) -> None:
         self._worker, self._lifeline, self._loop = worker, lifeline, loop
         self._commands: asyncio.Queue[Message] = asyncio.Queue()
+        self._ending = False
         self._steps: set[asyncio.Task[None]] = set()
         self._check: asyncio.Task[None] | None = None
 
@@ -123,6 +124,7 @@ class _Life:
             step = asyncio.create_task(self._do(list(self._steps), **message))
             self._steps.add(step)
             step.add_done_callback(self._steps.discard)
+        self._ending = True
         if steps := list(self._steps):
             for step in steps:
                 step.cancel()
@@ -145,7 +147,9 @@ class _Life:
     async def _prepare(self) -> None:
         try:
             await self._worker.prepare()
-        except Exception as error:
+        except BaseException as error:  # a cancelled task of the service's own among them
+            if self._ending:
+                raise
             self._fail(error)
         else:
             self._built(self._worker.instance)
@@ -154,7 +158,9 @@ class _Life:
     async def _serve(self) -> None:
         try:
             url = await self._worker.serve()
-        except Exception as error:
+        except BaseException as error:  # a cancelled task of the service's own among them
+            if self._ending:
+                raise
             self._fail(error)
         else:
             runtime = self._worker.runtime
@@ -163,15 +169,17 @@ class _Life:
     async def _reconfigure(self, number: int, config: str, version: str) -> None:
         try:
             await self._worker.reconfigure(config, version)
-        except Exception as error:
+        except BaseException as error:  # a cancelled task of the service's own among them
+            if self._ending:
+                raise
             self._tell_error(error, reconfigured=False, number=number)
         else:
             self._lifeline.tell(reconfigured=True, number=number)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._tell_error(error, state="failed")
 
-    def _tell_error(self, error: Exception, **what: Any) -> None:
+    def _tell_error(self, error: BaseException, **what: Any) -> None:
         """Reports the user's lines, and the whole traceback to the log."""
         traceback.print_exception(error)
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_INTERNAL)]

@@ -50,6 +50,8 @@ class Access:
 
         Raises DeploymentError for a plane that does not exist, or a file that cannot be read.
         """
+        if not isinstance(given.get("secret") or "", str):
+            raise DeploymentError("the secret is no text", remedy="give it as a string, or in DYNAMO_SECRET")
         found = {name: given.get(name) or os.environ.get(variable) for name, variable in _VARIABLES.items()}
         known: dict[str, Any] = {name: str(value) for name, value in found.items() if value}
         if given.get("secret") == "":
@@ -57,6 +59,9 @@ class Access:
         access = cls(**known)
         if access.plane not in get_args(Plane):
             raise DeploymentError(f"there is no plane {access.plane!r}", remedy=nearest(access.plane, get_args(Plane)))
+        if not access.nats_url and (given.get("nats_credentials") or given.get("nats_tls")):
+            what = "credentials or TLS for NATS are given, and no NATS"
+            raise DeploymentError(what, remedy="name it with nats=…, --nats or NATS_SERVER")
         if access.nats_credentials and not Path(access.nats_credentials).is_file():
             raise DeploymentError(
                 f"the credentials of NATS are no file: {access.nats_credentials}",

@@ -11,8 +11,8 @@ from dynamo_nb.runtime.discovery import Instance, Watch
 from dynamo_nb.runtime.exchange import Exchange
 from dynamo_nb.runtime.failures import no_such_endpoint
 from dynamo_nb.runtime.items import DistantItems, Items, Stream
-from dynamo_nb.runtime.routing import Affinity, Policy, Random, RoundRobin
-from dynamo_nb.sdk.call import PLAIN, Call, CallOptions
+from dynamo_nb.runtime.routing import POLICIES, Affinity, Policy, Random, RoundRobin
+from dynamo_nb.sdk.call import PLAIN, Call, CallOptions, PolicyName
 from dynamo_nb.sdk.portal import portal
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Client:
         self._watch = watch
         self._turns = self.policy if isinstance(self.policy, RoundRobin) else RoundRobin()
         self._random, self._affinity = Random(), policy if policy is not None else Affinity()
+        self._by_name: dict[str, Policy] = {}
         self._version = -1
         self._instances: tuple[Instance, ...] = ()
 
@@ -82,6 +83,10 @@ class Client:
 
     def policy_of(self, options: CallOptions) -> Policy:
         """What chooses the instance of a call with these options."""
+        if isinstance(name := options.policy, str):
+            if name not in self._by_name:  # kept, so that calls take turns
+                self._by_name[name] = POLICIES[cast("PolicyName", name)]()
+            return self._by_name[name]
         return options.policy or (self._affinity if options.key is not None else self.policy)
 
     async def generate(self, request: Any) -> Stream:

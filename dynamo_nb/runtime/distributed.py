@@ -12,6 +12,7 @@ import inspect
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -86,7 +87,8 @@ async def connect_nats(access: Access, reconnected: Callable[[], Awaitable[None]
     if not connecting.cancelled() and (error := connecting.exception()):
         errors.append(error if isinstance(error, Exception) else ConnectionError(str(error)))
     nats._error_cb, nats._closed_cb = ignore, None
-    await nats.close()
+    with suppress(AssertionError):  # nats-py's own, where it never came to connecting
+        await nats.close()
     reasons = [str(error) or type(error).__name__ for error in [*inconclusive, *errors]]
     reason = reasons[-1] if reasons else f"no answer within {CONNECT_TIMEOUT:g} s"
     raise ConnectError(

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.runtime.tracing import TRACING
+from dynamo_nb.sdk.call import is_duration
 
 REQUEST_ID: Final = "request-id"
 TRACE: Final = ("traceparent", "tracestate", "baggage")  # of the W3C's recommendations
@@ -51,6 +52,8 @@ def request_scope(headers: Mapping[str, str] | None = None, timeout: float | Non
         with request_scope({"request-id": "r-1"}, timeout=2.0):
             answer = await self.backend.generate(text)
     """
+    if timeout is not None and not is_duration(timeout):
+        raise InvalidArgument(f"timeout={timeout!r} is no number of seconds", where="request_scope(…)")
     outer = CURRENT.get()
     carried = {**(outer.carried if outer else {}), **checked(headers or {})}
     deadline = earlier(outer.deadline if outer else None, None if timeout is None else time.monotonic() + timeout)
@@ -74,6 +77,8 @@ def no_request() -> Iterator[None]:
 
 def checked(headers: Mapping[str, str]) -> Mapping[str, str]:
     """Headers that a person gave. Raises InvalidArgument for what cannot travel."""
+    if not isinstance(headers, Mapping):
+        raise InvalidArgument(f"headers are texts by name, not {headers!r:.80}", where="headers")
     for name, text in headers.items():
         if type(name) is not str or type(text) is not str:
             raise InvalidArgument(f"a header is a text by name, not {name!r}: {text!r:.80}", where="headers")

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any, Final, Protocol
 
 from dynamo_nb.runtime.discovery import Instance
-from dynamo_nb.sdk.dependency import PolicyName
+from dynamo_nb.sdk.call import PolicyName
 
 _MASK: Final = (1 << 64) - 1
 

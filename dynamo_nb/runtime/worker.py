@@ -25,8 +25,9 @@ from dynamo_nb.runtime.meters import Reading
 from dynamo_nb.runtime.routing import POLICIES, Policy
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
 from dynamo_nb.runtime.tracing import TRACING
+from dynamo_nb.sdk.call import PolicyName
 from dynamo_nb.sdk.context import dynamo_context, import_services
-from dynamo_nb.sdk.dependency import PolicyName, dependencies_of
+from dynamo_nb.sdk.dependency import dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of
@@ -181,7 +182,9 @@ class Worker:
                 try:
                     async with asyncio.timeout(LIVENESS_TIMEOUT) as bound:
                         answer = await run_hook(instance, hook)
-                except (Exception, SystemExit) as error:
+                except BaseException as error:
+                    if (task := asyncio.current_task()) is not None and task.cancelling():
+                        raise  # the worker ends
                     if bound.expired():
                         return f"{name} did not answer within {LIVENESS_TIMEOUT:g} s"
                     return f"{name} raised {type(error).__name__}: {error}"

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar, get_args
 
-from dynamo_nb.errors import DeadlineExceeded
+from dynamo_nb.errors import DeadlineExceeded, InvalidArgument, nearest
 from dynamo_nb.sdk.portal import portal
 
 T = TypeVar("T")
+PolicyName = Literal["round_robin", "random", "least_loaded", "affinity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,26 @@ class CallOptions:
     headers: Mapping[str, str] | None = None
     policy: Any = None
 
+    def __post_init__(self) -> None:
+        wrong = ""
+        if self.timeout is not None and not is_duration(self.timeout):
+            wrong = f"timeout={self.timeout!r} is no number of seconds"
+        elif self.key is not None and not isinstance(self.key, str):
+            wrong = f"key={self.key!r} is no text"
+        elif self.instance_id is not None and not isinstance(self.instance_id, int):
+            wrong = f"instance_id={self.instance_id!r} is no number"
+        elif not (self.policy is None or self.policy in get_args(PolicyName) or hasattr(self.policy, "pick")):
+            wrong = f"policy={self.policy!r} is no policy: known are {', '.join(get_args(PolicyName))}"
+        if wrong:
+            raise InvalidArgument(f"a call cannot be made so: {wrong}", where="using(…)")
+
 
 PLAIN = CallOptions()
+
+
+def is_duration(seconds: Any) -> bool:
+    """Whether it is a number of seconds that can pass."""
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
 
 
 class Call(Generic[T]):
@@ -53,6 +73,12 @@ class Call(Generic[T]):
         instance_id: the worker's instance that shall answer, and no other. headers: text that travels along.
         policy: chooses the worker instead of the dependency's own. In this process only the timeout means something.
         """
+        if unknown := [name for name in options if name not in CallOptions.__slots__]:
+            raise InvalidArgument(
+                f"a call has no option {unknown[0]!r}",
+                where="using(…)",
+                remedy=nearest(unknown[0], CallOptions.__slots__),
+            )
         other = copy(self)
         other.options = replace(self.options, **options)
         return other

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar, cast, get_args, overload
+from typing import Any, TypeVar, cast, get_args, overload
 
 from dynamo_nb.errors import DefinitionError, DynamoError, nearest
+from dynamo_nb.sdk.call import PolicyName
 from dynamo_nb.sdk.interface import MARK, is_interface
 
 T = TypeVar("T")
-PolicyName = Literal["round_robin", "random", "least_loaded", "affinity"]
 
 
 class Dependency:

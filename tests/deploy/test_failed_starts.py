@@ -7,7 +7,7 @@ import socket
 import pytest
 from deployed_program import alive, folders, until
 
-from dynamo_nb.errors import ConnectError, PlacementError, StartError
+from dynamo_nb.errors import ConnectError, DeploymentError, PlacementError, StartError
 
 pytestmark = pytest.mark.slow
 
@@ -89,3 +89,51 @@ class Page:
     async def say(self, text: str) -> str:
         return text
 """
+
+
+ODD = """
+import asyncio
+
+from dynamo_nb import async_on_start, dynamo_endpoint, liveness, reconfigure, service
+
+
+class Odd(BaseException):
+    pass
+
+
+@service
+class Backend:
+    def __init__(self, fault="", limit=0):
+        self.fault = fault
+        if fault == "init":
+            raise Odd("of its own making")
+
+    @async_on_start
+    async def begin(self):
+        if self.fault == "start":
+            raise asyncio.CancelledError("of a task of its own")
+
+    @reconfigure
+    async def take(self, config):
+        raise Odd("not today")
+
+    @dynamo_endpoint()
+    async def pid(self) -> int:
+        return 1
+"""
+
+
+@pytest.mark.parametrize(("fault", "said"), [("init", "Odd: of its own making"), ("start", "CancelledError")])
+def test_what_is_no_exception_is_told_too(project, fault, said):
+    project.write("odd.py", ODD)
+    with pytest.raises(StartError, match=said):
+        project.serve("odd:Backend", args=[f"--Backend.fault={fault}"]).result(timeout=60)
+
+
+def test_a_reconfigure_hook_may_raise_anything(project):
+    project.write("odd.py", ODD)
+    with (
+        project.serve("odd:Backend").result(timeout=60) as deployment,
+        pytest.raises(DeploymentError, match="Odd: not today"),
+    ):
+        deployment.update({"Backend.limit": 2}).result(timeout=60)

@@ -322,3 +322,21 @@ def test_a_policy_is_a_known_name_or_an_object_that_picks():
         depends(Backend, policy="round-robin")
     with pytest.raises(DefinitionError, match="pick"):
         depends(Backend, policy=3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": float("inf")},
+        {"timeout": float("nan")},
+        {"timeout": "1"},
+        {"timeout": True},
+        {"key": 5},
+        {"instance_id": "first"},
+        {"policy": "round-robin"},
+        {"tiemout": 1},
+    ],
+)
+def test_a_call_that_cannot_be_made_so_is_refused_where_it_was_written(options):
+    with pytest.raises(InvalidArgument, match=next(iter(options))):
+        Backend().one("a").using(**options)
