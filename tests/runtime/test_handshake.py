@@ -221,13 +221,18 @@ def test_access_is_taken_from_the_environment_where_nothing_is_given(monkeypatch
     assert Access.of(secret="").shared_secret == ""
 
 
+ELSEWHERE = {"nats_url": "nats://elsewhere:4222"}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"plane": "carrier"}, "there is no plane 'carrier'"),
         ({"tls": "/nowhere"}, "the TLS files in /nowhere cannot be used"),
-        ({"nats_tls": "/nowhere"}, "the TLS files in /nowhere cannot be used"),
-        ({"nats_credentials": "/nowhere/a.creds"}, "the credentials of NATS are no file: /nowhere/a.creds"),
+        ({**ELSEWHERE, "nats_tls": "/nowhere"}, "the TLS files in /nowhere cannot be used"),
+        ({**ELSEWHERE, "nats_credentials": "/nowhere/a"}, "the credentials of NATS are no file: /nowhere/a"),
+        ({"nats_credentials": "/nowhere/a"}, "credentials or TLS for NATS are given, and no NATS"),
+        ({"secret": b"bytes"}, "the secret is no text"),
     ],
 )
 def test_what_cannot_be_used_is_said_before_anything_is_started(given, said):
