@@ -257,8 +257,9 @@ class Deployment:
         """The numbers of the page as plain data, counted since the deployment began.
 
         `services`: by name, with `ready` and `wanted` workers, and `workers`: by id and endpoint, the requests that
-        each served; those that have ended count together as `ended`. `edges`: source, target and endpoint, with the
-        same counts from the caller's side. Rates are differences between two of them.
+        each served; those that have ended count together as `ended`. `usage`: bytes of memory of each worker with all
+        that it started. `edges`: source, target and endpoint, with the same counts from the caller's side. Rates are
+        differences between two of them, over the seconds between their `at`.
         """
 
         async def run() -> dict[str, Any]:
