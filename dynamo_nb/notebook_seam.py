@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dynamo_nb.config.layers import Layer
-
 if TYPE_CHECKING:
+    from dynamo_nb.config.layers import Layer
     from dynamo_nb.deployment import Deployment
 
 NOTEBOOK = "__dynamo_notebook__"

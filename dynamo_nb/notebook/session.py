@@ -13,21 +13,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dynamo_nb.config.layers import Layer
-from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DynamoError, TargetError, nearest
-from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook.interrupts import Interrupts
-from dynamo_nb.notebook.still import Still
-from dynamo_nb.notebook.view import GraphView
 from dynamo_nb.notebook_seam import NOTEBOOK, Notebook
 from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
 from dynamo_nb.source.headers import CONFIG, config_layers, flags_of, header_of
+
+if TYPE_CHECKING:  # each is imported when it is first used, and not while `%load_ext` is waited for
+    from dynamo_nb.config.layers import Layer
+    from dynamo_nb.deployment import Deployment
+    from dynamo_nb.notebook.still import Still
+    from dynamo_nb.notebook.view import GraphView
 
 
 class Session(Notebook):
@@ -210,6 +211,8 @@ class Session(Notebook):
 
     def view(self, of: str | Deployment) -> GraphView:
         """A live drawing that follows: a service's graph as cells run, or a deployment as it runs."""
+        from dynamo_nb.notebook.view import GraphView
+
         view = GraphView(*self._drawing(of))
         self._views.append((weakref.ref(view), of))
         return view
@@ -218,6 +221,8 @@ class Session(Notebook):
         """Shows the graph of a service: live on a page, else in its static forms, which follow as well."""
         if self.on_page:
             return self.view(of)
+        from dynamo_nb.notebook.still import Still
+
         still = Still(self._drawing(of)[0])
         self._views.append((lambda: still, of))
         return None
@@ -225,6 +230,10 @@ class Session(Notebook):
     def redraw(self, *, between_cells: bool = False) -> None:
         """Brings every drawing up to date. Front ends take changes of outputs only from a running cell."""
         self._views = [(get, of) for get, of in self._views if get() is not None]
+        if not self._views:
+            return
+        from dynamo_nb.notebook.still import Still
+
         for get, of in self._views:
             try:
                 drawing = self._drawing(of)
@@ -238,6 +247,8 @@ class Session(Notebook):
         if isinstance(of, str):
             served = [d for d in self.deployments if d.spec.entry == of and not d.ended]
             if not served:
+                from dynamo_nb.graph.graph import Graph
+
                 return Graph.of(self.service(of), self.shell.user_ns).picture(), None
             of = served[-1]
         return of.picture, _cards(of)
