@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from dynamo_nb.errors import DeploymentError, nearest
 
@@ -46,7 +49,8 @@ class Insight:
         ]
         lines = [f"  {where:<14}  {what}" for where, what in ways]
         head = f"{self.name} is a Jupyter kernel that shares its event loop with the service, which is `self` there."
-        return "\n".join([head, *lines, "Leave with Ctrl-D or `exit`; asking the kernel itself to quit ends the worker."])
+        leave = "Leave a terminal with Ctrl-D: `exit` tells the kernel to end, and the worker with it."
+        return "\n".join([head, *lines, leave])
 
 
 def parse(target: str) -> tuple[str, str]:
@@ -73,6 +77,20 @@ def insights(services: Mapping[str, Any], target: str) -> list[Insight]:
     if not all(worker["connection_file"] for worker in found):
         raise DeploymentError(f"the workers of {service} are no kernels", remedy="serve with kernels=True")
     return [Insight(f"{service}[{w['index']}]", w["id"], w["connection_file"]) for w in found]
+
+
+def open_console(found: Sequence[Insight], *, terminal: bool) -> NoReturn:
+    """Makes this process be `jupyter console` on one worker. Raises DeploymentError where that cannot be."""
+    first, *others = found
+    if others:
+        what, remedy = "a terminal attaches to one worker", f"name it: {first.name}"
+    elif not terminal or not sys.stdin.isatty():
+        what, remedy = "there is no terminal here to attach", f"open one, and run: {first.command}"
+    elif find_spec("jupyter_console") is None:
+        what, remedy = "jupyter-console is not installed here", "install it with: pip install jupyter-console"
+    else:
+        os.execv(sys.executable, [sys.executable, "-m", "jupyter_console", "--existing", first.connection_file])  # noqa: S606
+    raise DeploymentError(what, where=first.name, remedy=remedy)
 
 
 def names_of(services: Mapping[str, Any]) -> Iterable[str]:

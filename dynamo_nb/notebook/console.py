@@ -19,6 +19,10 @@ from dynamo_nb.serving import start
 class NotebookConsole(Console):
     """The verbs as a notebook uses them: targets are its own services, and its own deployments come first."""
 
+    prefix = "%dynamo"
+    target = "Frontend"
+    terminal = False
+
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
