@@ -56,6 +56,7 @@ class Deployment:
         self._plan: Plan | None = None
         self._plan_id = ""
         self._asked: dict[str, Plan] = {}
+        self._own: GraphSpec | None = None  # what this client made of it last, whatever others do
         self._learning: asyncio.Task[None] | None = None
         self._refused: GraphSpec | str | None = None
         self._access = Access()
@@ -83,6 +84,7 @@ class Deployment:
         plan = plan_of(self.folder, GraphSpec.model_validate(kept["spec"]), kept["memo"])
         self._serves(plan, kept["plan"])
         if self._recipe is None:
+            self._own = plan.spec
             self._recipe = recipe_of(plan, kept["memo"], self._notebook)
 
     async def _learn_anew(self) -> None:
@@ -101,6 +103,7 @@ class Deployment:
         plan_id = state.get("plan", "")
         if plan_id in self._asked:
             # Also where whoever asked for it was interrupted, and does not know that it came to pass.
+            self._own = self._asked[plan_id].spec
             self._serves(self._asked[plan_id], plan_id)
         elif plan_id != self._plan_id and self._plan is not None and not self.ended:
             self._learning = asyncio.ensure_future(self._learn_anew())
@@ -157,8 +160,9 @@ class Deployment:
                 return False
             raise
         wanted = _apart_from_places(plan.spec)
-        if wanted == _apart_from_places(self._plan.spec):
-            self._plan = plan  # a cell that was run again unchanged: only its number is another
+        if wanted == _apart_from_places(self._own or plan.spec):
+            if wanted == _apart_from_places(self._plan.spec):
+                self._plan = plan  # a cell that was run again unchanged: only its number is another
             return False
         if wanted != before or again:
             self._refused = wanted

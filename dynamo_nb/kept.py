@@ -19,7 +19,7 @@ from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.config.layers import Layer, layer_data
 from dynamo_nb.config.service_config import COMMON
 from dynamo_nb.config.yaml_layer import layer_from
-from dynamo_nb.errors import TargetError
+from dynamo_nb.errors import DefinitionError, TargetError
 from dynamo_nb.graph.graph import Edge, Graph
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.notebook_seam import Notebook
@@ -59,7 +59,8 @@ def plan_of(folder: Path, spec: GraphSpec, memo: Mapping[str, Any]) -> Plan:
     code = _code(place, spec, memo["code"])
     definitions = _Definitions(spec, place, code)
     edges = tuple(Edge(e.source, e.attribute, e.target, e.active) for e in spec.edges)
-    graph = Graph(spec.entry, definitions, edges, frozenset({*spec.services, *spec.config} - {COMMON}))
+    known = frozenset({*spec.services, *spec.config, *memo["source"].get("known", ())} - {COMMON})
+    graph = Graph(spec.entry, definitions, edges, known)
     program = Program(spec.name, graph, lambda: code, None, Path(memo["cwd"]), source=memo["source"])
     config = EffectiveConfig.from_data(memo["config"], lambda name: _Arguments(definitions, name, spec.config))
     return Plan(program, config, code, spec, _layers(memo), memo["namespace"], memo["only"])
@@ -89,9 +90,20 @@ def recipe_of(plan: Plan, memo: Mapping[str, Any], notebook: Notebook | None) ->
         cls = entry()
         if notebook is None or cls is None:
             return replace(plan.program, layers=config_layers(cell for cell in cells if cell.failed_at is None))
-        return live(cls, notebook.names, cells, source["name"], past.links_with(notebook))
+        made = live(cls, notebook.names, cells, source["name"], past.links_with(notebook))
+        # Configuration speaks of services whose cells have not run again.
+        return replace(made, graph=replace(made.graph, known=made.graph.known | {*source["known"]}))
 
-    return recipe(program, lambda: entry() is not None)
+    def follows() -> bool:
+        if entry() is None:
+            return False
+        try:
+            program()
+        except DefinitionError:  # a service that is named by a text, say, and whose cell comes later
+            return past.is_over(notebook)
+        return True
+
+    return recipe(program, follows)
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,11 @@ class _Past:
         links = [(a, b, Origin(key, place)) for a, b, key, place in source["links"]]
         return cls([Cell(**cell) for cell in source["cells"]], links)
 
+    def is_over(self, notebook: Notebook | None) -> bool:
+        """Whether every cell has run again."""
+        now = {cell.key for cell in notebook.cells()} if notebook is not None else set()
+        return all(cell.key in now for cell in self.cells)
+
     def cells_with(self, notebook: Notebook | None) -> list[Cell]:
         now = {cell.key: cell for cell in notebook.cells()} if notebook is not None else {}
         deleted = notebook.deleted if notebook is not None else ()
@@ -118,7 +135,7 @@ class _Past:
             for cell in self.cells
             if cell.cell_id not in deleted or header_of(cell.text, CONFIG) is None or cell.key in now
         }
-        if past.keys() <= now.keys():
+        if self.is_over(notebook):
             return list(now.values())
         return [*(now.get(key, cell) for key, cell in past.items()), *(c for k, c in now.items() if k not in past)]
 

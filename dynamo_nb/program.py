@@ -219,7 +219,13 @@ def live(
         return tree | slice_modules(imported, Path.cwd()) if imported else tree
 
     made = [(a, b, origin.key, origin.place) for a, b in links if (origin := links.origin(a, b)) is not None]
-    source = {"entry": entry.__name__, "cells": [asdict(cell) for cell in cells], "links": made, "name": name}
+    source = {
+        "entry": entry.__name__,
+        "cells": [asdict(cell) for cell in cells],
+        "links": made,
+        "known": sorted(graph.known),
+        "name": name,
+    }
     layers = config_layers(cell for cell in cells if cell.failed_at is None)
     return Program(name or graph.entry, graph, code, None, Path.cwd(), layers, source)
 

@@ -22,7 +22,7 @@ class Backend:
 CELLS = {
     "helper": "def shape(word):\n    return word.lower()",
     "backend": BACKEND,
-    "other": BACKEND.replace("class Backend", "class Other").replace("self.suffix\n\n", "self.suffix + 'other'\n\n"),
+    "other": BACKEND.replace("class Backend", "class Other").replace("-back", "-other"),
     "frontend": """\
 @service
 class Frontend:
@@ -144,3 +144,98 @@ def test_a_new_kernel_takes_up_what_a_killed_one_left(first, lives):
     assert len(second.pids()["Backend"]) == 1
     second.run("%dynamo stop")
     assert list(records()) == []
+
+
+def test_a_notebook_that_has_run_again_in_part_changes_nothing(first, lives):
+    first.killed()
+    second = lives()
+    second.run("%dynamo attach")
+    second.run("(deployment,) = __dynamo_notebook__.deployments")
+    before = second.pids()
+
+    # Without the link both of its dependencies would run, without the configuration the suffix would be another.
+    for name in ("backend", "other", "frontend"):
+        assert second.run(CELLS[name], name).text == ""
+    assert second.pids() == before
+
+    changed = second.run(CELLS["backend"].replace("shape(word)", "shape(word) + '~'"), "backend")
+    assert "replaced Backend" in changed.text
+    assert second.answer() == ["hello~!", "big~!"], "the helper, the link and the configuration hold as they were"
+    assert second.run("elsewhere = 1", deleted=["config"], cell_id="more").text.count("replaced Backend") == 1
+    assert second.answer() == ["hello~-back", "big~-back"], "a configuration that was deleted from the page is gone"
+    assert "stopped Backend" in second.run("Frontend.link(Other)", "link").text
+    assert second.answer() == ["hello-other", "big-other"]
+
+
+def test_a_cell_that_names_a_service_before_its_own_has_run_says_nothing(lives):
+    named = {**CELLS, "frontend": CELLS["frontend"].replace("depends(Backend)", "depends('Backend')")}
+    first = lives()
+    for name, text in named.items():
+        first.run(text, name)
+    first.run(SERVE, "serve")
+    first.killed()
+    second = lives()
+    second.run("deployment = %dynamo attach")
+    before = second.pids()
+
+    for name in ("helper", "other", "frontend", "config", "backend", "link"):
+        assert second.run(named[name], name).text == "", name
+
+    assert second.pids() == before
+    assert "replaced Backend" in second.run(BACKEND.replace("shape(word)", "shape(word) + '~'"), "backend").text
+
+
+def test_configuration_can_be_changed_before_any_cell_has_run(first, lives):
+    first.killed()
+    second = lives()
+    second.run("from dynamo_nb import attach\ndeployment = attach('Frontend').result()")
+    before = second.pids()
+
+    second.run("await deployment.update({'Backend.suffix': '?'})")
+
+    assert second.answer() == ["hello?", "big?"]
+    assert second.pids()["Frontend"] == before["Frontend"]
+    for name, text in CELLS.items():
+        assert second.run(text, name).text == "", name
+    assert second.answer() == ["hello?", "big?"]
+    assert len(second.pids()["Backend"]) == 1
+
+
+def test_who_looks_on_calls_and_changes_and_follows_no_cells(first, lives):
+    owned = first.run("mine = await serve(Other, name='mine', http_port=0)")
+    assert "goes on" not in owned.text
+    other = lives()
+    deployment_id = other.run("deployment = %dynamo attach mine") and other.value("deployment.id")
+    assert other.value("await deployment.Other.generate('A')") == ["a-other"]
+    listed = other.run("%dynamo ps").text.splitlines()
+    row = next(line for line in listed if line.startswith(deployment_id))
+    assert f"notebook {first.value('os.getpid()')}, attached here" in row
+
+    other.run(CELLS["helper"], "helper")
+    edited = other.run(CELLS["other"].replace("-other", "-edited"), "other")
+    assert edited.text == ""
+    assert other.value("await deployment.Other.generate('A')") == ["a-other"]
+
+    other.run("await deployment.update({'Other.suffix': '?'})")
+    assert first.value("await mine.Other.generate('A')") == ["a?"]
+    assert first.value("[v for k, v, _ in mine.config.rows() if k == 'Other.suffix']") == ["?"]
+    assert first.run("here = 1").text == "", "its own cells say nothing new"
+    other.run("%dynamo attach mine")
+    assert other.value("len(__dynamo_notebook__.deployments)") == 1
+    other.killed()
+    assert first.value("await mine.Other.generate('A')") == ["a?"]
+    first.run("await mine.stop()")
+
+
+def test_a_deployment_that_was_detached_later_outlives_its_kernel(first, lives):
+    first.run("mine = await serve(Other, name='mine', http_port=0)")
+    assert "this notebook" in first.run("%dynamo ps").text
+    first.run("await mine.detach()")
+    assert "this notebook" not in first.run("%dynamo ps").text
+    first.killed()
+    second = lives()
+    second.run("deployment = %dynamo attach mine")
+    assert second.value("await deployment.Other.generate('A')") == ["a-other"]
+    several = second.kernel.run("%dynamo attach nothing")
+    assert "there is no deployment 'nothing'" in several.error
+    second.run("(await __import__('dynamo_nb').attach('Frontend'))")
