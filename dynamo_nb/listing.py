@@ -64,7 +64,7 @@ async def _described(record: Record) -> dict[str, Any]:
     }
 
 
-def table(found: Sequence[Mapping[str, Any]]) -> str:
+def in_columns(found: Sequence[Mapping[str, Any]]) -> str:
     """The deployments as text, in columns; those that no row needs are left out."""
     if not found:
         return "nothing is being served"

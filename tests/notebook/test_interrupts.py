@@ -155,3 +155,20 @@ def test_what_is_interrupted_is_as_before_or_as_asked(word, module_home, what):
     ]
     word.run("await word.restart('Word')")  # nothing drains any more
     assert looked(word)[:4] == [["before"], ["ready"], 1, 1]
+
+
+@pytest.mark.slow
+def test_stopping_that_is_interrupted_stops_or_does_not(word, module_home):
+    chance = random.Random(1)
+    for _ in range(3):
+        ran = word.run("brief = await serve(Word, name='brief', http_port=0, kernels=False)")
+        assert ran.ok, ran.error
+        request = word._ask("await brief.stop()")
+        time.sleep(chance.uniform(0, SECONDS))
+        word.manager.interrupt_kernel()
+        word._ran(request)
+
+        ran = word.run("await brief.stop()\nprint(brief.ended)")
+
+        assert ran.text == "True\n", ran.error
+        assert not [path for path in module_home.iterdir() if path.name.startswith("brief-")]
