@@ -54,4 +54,7 @@ def chosen(which: str | None) -> Record:
         names = ", ".join(r.id for r in alive) or "none"
         what = "nothing is being served" if which is None else f"there is no deployment {which!r}"
         raise DeploymentError(what, remedy=f"deployments of this user: {names}")
-    raise DeploymentError(f"several deployments run: {', '.join(r.id for r in found)}", remedy="name one by its id")
+    raise DeploymentError(
+        f"several deployments run: {', '.join(r.id for r in found)}",
+        remedy="name one by its id (-d ID, for `scale` and `logs`)",
+    )

@@ -122,7 +122,7 @@ def looked(kernel):
 
 ASKED = {
     "scaling up": ("await word.scale(Word=3)", "await word.scale(Word=1)"),
-    "scaling by a magic": ("%dynamo scale Word=2", "%dynamo scale Word=1"),
+    "scaling by a magic": ("%dynamo scale Word=2 -d word", "%dynamo scale Word=1 -d word"),
     "restarting": ("await word.restart('Word')", ""),
     "an edited cell": (WORD.replace("before", "after"), WORD),
     "exporting": ("for _ in range(40): word.export('exported')", ""),
