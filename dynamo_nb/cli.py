@@ -86,6 +86,18 @@ class Console:
             raise DeploymentError(what, remedy=f"deployments of this user: {names}")
         raise DeploymentError(f"several deployments run: {names}", remedy="name one with -d ID")
 
+    def deployment(self, which: str | None) -> Any:
+        """The Deployment that a verb calls."""
+        record = self.record(which)
+        raise DeploymentError(
+            f"{record.id} is called from the notebook or the program that serves it",
+            remedy="%dynamo trace Service.endpoint there, or deployment.trace(…)",
+        )
+
+    def give(self, value: Any) -> Any:
+        """Shows what a verb came to."""
+        self.show(value)
+
     def export(self, target: str, recipe: Callable[[], Any], folder: Path) -> Path:  # noqa: ARG002
         from dynamo_nb.bundle import export
 
@@ -287,6 +299,23 @@ def logs(
             time.sleep(LogTail.PAUSE)
             for line in tail.read():
                 console.show(line)
+
+
+@app.command()
+def trace(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="Service.endpoint")],
+    payload: Annotated[
+        str | None, typer.Option(help="""its arguments in JSON: '{"text": "hi"}', or @file.json""")
+    ] = None,
+    deployment: Which = None,
+) -> Any:
+    """Make one call and show where its time went: a waterfall of the calls across services."""
+    from dynamo_nb.observe.request import Request
+
+    console = _console(context)
+    served = console.deployment(deployment)
+    return console.give(served.trace(Request.parse(served, target, payload).call()).result())
 
 
 @app.command()

@@ -28,6 +28,7 @@ from dynamo_nb.deploy.options import Options
 from dynamo_nb.deploy.orphans import adopt_orphans, kill_descendants
 from dynamo_nb.deploy.ports import Ports
 from dynamo_nb.deploy.rotation import keep_small
+from dynamo_nb.deploy.traces import Traces
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError, to_wire
 from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.nats_server import NatsServer
@@ -66,6 +67,7 @@ class Supervisor:
             nats.on_start = self.fleet.own_processes.add
             self.fleet.own_processes.add(nats.pid or 0)  # it may have been launched
         self.metrics = metrics.Metrics(self.fleet)
+        self.traces = Traces()
         self._page: socket.socket | None = None
         self._page_waits = False
 
@@ -173,6 +175,7 @@ class Supervisor:
             "status": self._nothing,
             "apply": self._apply,
             "metrics": self.metrics.gather,
+            "trace": self.traces.gather,
             "scale": self.fleet.scale,
             "restart": self.fleet.restart,
             "stop": self._stop,
@@ -184,7 +187,7 @@ class Supervisor:
                     worker = next((w for w in self.fleet.workers if w.id == message["worker"]), None)
                     if worker is None:
                         return  # it was given up; the closed connection is its end
-                    with self.metrics.following(worker):
+                    with self.metrics.following(worker), self.traces.following(worker):
                         await worker.follow(channel)
                 elif message.get("verb") == "watch":
                     self._watchers.add(channel)

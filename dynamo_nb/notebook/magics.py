@@ -56,6 +56,13 @@ class NotebookConsole(Console):
             which = own[0].id
         return super().record(which)
 
+    def deployment(self, which: str | None) -> Any:
+        record = self.record(which)
+        return next((d for d in self._own() if d.id == record.id), None) or super().deployment(which)
+
+    def give(self, value: Any) -> Any:
+        return value
+
     def export(self, target: str, recipe: Any, folder: Path) -> Path:
         """`%dynamo export bundle/` writes what is served; with a service before the folder, what would be."""
         own = self._own()
@@ -88,6 +95,7 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         %dynamo graph Frontend              draw the graph; it follows as cells run
         %dynamo config Frontend             the effective configuration, with the origin of each value
         %dynamo serve Frontend -f c.yaml    serve it (or: deployment = await serve(Frontend, "c.yaml"))
+        %dynamo trace Frontend.generate --payload '{"text": "hello"}'
         %dynamo ps / logs Backend / scale Backend=4 / export bundle/ / stop
         """
         import shlex
