@@ -17,6 +17,7 @@ from dynamo_nb.deploy.control import ControlClient, Message
 from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.logs import LogTail
 from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoInstances, NoSuchService, nearest
+from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.notebook_seam import Notebook
@@ -164,6 +165,12 @@ class Deployment:
         # During a change the supervisor may already tell of services that the plan lacks.
         wanted = {n: s["wanted"] for n, s in self.state.get("services", {}).items() if n in spec.services}
         return spec.with_workers(wanted)
+
+    @property
+    def graph(self) -> Graph:
+        """The services and the edges between them, also those that are not active."""
+        assert self._plan is not None
+        return self._plan.program.graph
 
     @property
     def config(self) -> EffectiveConfig:
@@ -392,11 +399,15 @@ class Deployment:
             lines.append(f"  {name:<20} {service['state']:<9} {ready}/{service['wanted']} workers{url}")
         return "\n".join(lines)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+    def _ipython_display_(self) -> None:
+        if self._notebook is None:
+            raise NotImplementedError  # the forms below are shown
+        self._notebook.show(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from dynamo_nb.graph.draw import mimebundle
 
-        still = {**mimebundle(self.picture), "text/plain": repr(self)}
-        return still if self._notebook is None else self._notebook.mimebundle(self, still, **kwargs)
+        return {**mimebundle(self.picture), "text/plain": repr(self)}
 
 
 def _apart_from_places(spec: GraphSpec) -> GraphSpec:

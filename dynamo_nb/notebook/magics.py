@@ -45,7 +45,10 @@ class NotebookConsole(Console):
         return portal.run(start(recipe, options, detach=detach, notebook=self.session))
 
     def draw(self, target: str, graph: Graph) -> Any:
-        return graph if _elsewhere(target) else self.session.display(target)
+        if _elsewhere(target):
+            return graph
+        self.session.show(target)
+        return None
 
     def _own(self) -> list[Deployment]:
         return [d for d in self.session.deployments if not d.ended]
