@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dynamo_nb.observe.trace import Trace
 from dynamo_nb.observe.waterfall import Row, duration, extent, rows, title
 
@@ -32,10 +34,10 @@ def _bar(row: Row, whole: float) -> str:
     cells = [" "] * BAR
 
     def at(seconds: float) -> int:
-        return min(int(seconds / whole * BAR), BAR - 1)
+        return min(int(seconds / whole * BAR + 1e-6), BAR - 1)
 
     def fill(begin: float, end: float | None, mark: str) -> None:
-        last = at(whole if end is None else end)
+        last = max(math.ceil((whole if end is None else end) / whole * BAR - 1e-6) - 1, at(begin))
         for cell in range(at(begin), last + 1):
             cells[cell] = mark
         if end is None:
