@@ -2,7 +2,7 @@
 
 It stands on a card of its own, since a reader's page may be of either colour. The pale bar is the call as its caller
 saw it, the full one inside a worker at work, in the colour of its service; up to the first item of a stream that one is
-lighter. What failed is red.
+lighter. What failed is red, and an attempt that did is dashed.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ _STYLE = "\n".join(
         f".dynamo-trace .grid{{stroke:{_GRID[1]}}}",
         *(f".dynamo-trace .s{number} .bar{{fill:{dark}}}" for number, (_, dark) in enumerate(_PALETTE)),
         f".dynamo-trace .failed .bar,.dynamo-trace .lost,.dynamo-trace .bad{{fill:{_RED[1]}}}",
+        f".dynamo-trace .lost{{stroke:{_RED[1]}}}",
         ".dynamo-trace .first{fill:#e6edf3}",
         "}",
     ]
@@ -130,13 +131,14 @@ def _scale(whole: float, left: float, tall: float) -> Iterator[str]:
 
 
 def _bars(row: Row, colour: str, left: float, whole: float, middle: float) -> Iterator[str]:
-    def bar(begin: float, end: float | None, height: float, opacity: str, kind: str = "bar") -> str:
+    def bar(
+        begin: float, end: float | None, height: float, opacity: str, kind: str = "bar", colour: str = colour
+    ) -> str:
         x = left + begin / whole * _CHART
         wide = max((whole if end is None else end) / whole * _CHART + left - x, _THINNEST)
-        open_end = {"stroke": colour, "stroke_dasharray": "3 2"} if end is None else {}
-        fill = _RED[0] if kind == "lost" else colour
+        dashes = {"stroke": colour, "stroke_dasharray": "3 2"} if end is None or kind == "lost" else {}
         place = {"x": x, "y": middle - height / 2, "width": wide, "height": height, "rx": 2.0}
-        return _tag("rect", class_=kind, **place, fill=fill, fill_opacity=opacity, **open_end)
+        return _tag("rect", class_=kind, **place, fill=colour, fill_opacity=opacity, **dashes)
 
     if row.caller is not None:
         yield bar(row.caller.begin, row.caller.end, _WAY, ".35")
@@ -148,7 +150,7 @@ def _bars(row: Row, colour: str, left: float, whole: float, middle: float) -> It
             yield bar(span.first, span.end, _BAR, ".85")
     for one in row.seen.tries:
         if one.error:
-            yield bar(one.begin, one.end or one.begin, _BAR, ".85", "lost")
+            yield bar(one.begin, one.end or one.begin, _BAR, ".2", "lost", _RED[0])
     if (first := row.seen.first) is not None:
         x, top = left + first / whole * _CHART, middle - _BAR / 2
         yield _tag("path", class_="first", d=f"M{_n(x - 3.5)},{_n(top - 4)}h7l-3.5,5Z", fill=INK)

@@ -92,6 +92,7 @@ class Middle:
     @dynamo_endpoint()
     async def alone(self, text: str) -> str:
         with no_request():
+            trace_note(apart=True)
             return await self.backend.say(text)
 
 
@@ -229,6 +230,7 @@ def test_a_request_that_nobody_traces_leaves_nothing(deployment):
 def test_work_apart_from_its_request_is_no_part_of_its_trace(deployment):
     trace = deployment.trace(deployment.Middle.alone("x")).result()
     assert [span.name for span in trace.spans] == ["Middle.alone"] * 2
+    assert not trace.spans[-1].notes
 
 
 def test_who_waits_no_longer_and_what_it_left(deployment):
