@@ -66,6 +66,9 @@ class NotebookConsole(Console):
     def give(self, value: Any) -> Any:
         return value
 
+    def top(self, record: Any, *, once: bool) -> None:
+        self.session.page.show_top(record.control, cell=self.session.cell, live=self.session.on_page and not once)
+
     def export(self, target: str, recipe: Any, folder: Path) -> Path:
         """`%dynamo export bundle/` writes what is served; with a service before the folder, what would be."""
         own = self._own()

@@ -134,6 +134,11 @@ class Session(Notebook):
         """What messages call the cell that is running."""
         return self._running.label if self._running is not None else "a cell"
 
+    @property
+    def cell(self) -> str:
+        """The key of the cell that is running, or ""."""
+        return self._running.key if self._running is not None else ""
+
     def declare(self, flags: str) -> None:
         """What the first line of a `%%dynamo_service` cell runs: its flags are checked, and later its services."""
         flags_of(flags)
@@ -213,7 +218,7 @@ class Session(Notebook):
 
     def show(self, of: str | Deployment) -> None:
         """Displays a service's graph, or a deployment; the drawing follows."""
-        self.page.show(of, cell=self._running.key if self._running is not None else "", live=self.on_page)
+        self.page.show(of, cell=self.cell, live=self.on_page)
 
     def service(self, name: str) -> type:
         """A service among the notebook's names."""
