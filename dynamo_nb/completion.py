@@ -23,6 +23,8 @@ from dynamo_nb.sdk.service import ServiceDefinition
 
 _YAML = (".yaml", ".yml")
 _PROGRAMS = (".py", ".ipynb")
+_ENDPOINTS = {("bench", "target"), ("trace", "target")}
+"""Parameters (verb, name) that mean an endpoint, where others of their name mean something to serve."""
 
 
 class Vocabulary:
@@ -54,7 +56,8 @@ def completions(before: str, fragment: str, vocabulary: Vocabulary) -> list[str]
         return []
     table: Any = typer.main.get_command(app)
     found = _Line(table.commands, words, fragment, vocabulary).candidates()
-    return list(dict.fromkeys(one for one in found if one.startswith(fragment) and one != fragment))
+    typed = fragment.lower()
+    return list(dict.fromkeys(one for one in found if one.lower().startswith(typed) and one != fragment))
 
 
 class _Line:
@@ -109,7 +112,8 @@ class _Line:
         kinds = {hint, *get_args(hint)}
         if choices := [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]:
             return [str(choice) for choice in choices]
-        if (meaning := self.meanings.get(parameter.name)) is not None:
+        name = "endpoint" if (command.name, parameter.name) in _ENDPOINTS else parameter.name
+        if (meaning := self.meanings.get(name)) is not None:
             return meaning()
         return self.files() if Path in kinds else ()
 

@@ -15,13 +15,16 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "config": (
         ("config {target}", "each value with its origin"),
         ("config {target} -f config.yaml --json", "values only"),
+        ("config", "of what is being served"),
     ),
     "graph": (
         ("graph {target}", "draw it"),
         ("graph {target} --format svg -o graph.svg", "write it to a file"),
     ),
     "export": (("export {target} bundle/", "code, configuration and manifests"),),
-    "ps": (("ps", "all deployments of this user"),),
+    "ps": (("ps", "all deployments of this user"), ("ps --json", "for programs")),
+    "attach": (("attach", "the one that runs"), ("attach frontend-1a2b3c4d", "this one, of several")),
+    "detach": (("detach", "it outlives what serves it"),),
     "stop": (("stop", "the one that runs"), ("stop frontend-1a2b3c4d", "this one, of several")),
     "scale": (("scale Backend=4", "four workers"), ("scale Backend=0 Router=2", "several services at once")),
     "logs": (
@@ -33,6 +36,8 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("console Backend[0]", "how to attach to the first worker of Backend"),
         ("console Backend[0] --open", "attach this terminal"),
     ),
+    "trace": (("""trace Frontend.generate --payload '{{"text": "hello"}}'""", "one call, and where its time went"),),
+    "top": (("top", "live"), ("top --once", "one table")),
     "clean": (("clean", "after a crash"),),
     "help": (("help serve", "the same as `serve --help`"),),
 }

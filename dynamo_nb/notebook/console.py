@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from IPython.core.display_functions import display
+
+from dynamo_nb.attaching import chosen, take_up
 from dynamo_nb.cli import Console
 from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DeploymentError
@@ -36,7 +39,7 @@ class NotebookConsole(Console):
         where = f"%dynamo, {session.running}"
         return Recipe(
             lambda: live(session.service(target), space, session.cells()),
-            lambda: [*session.config_layers(), *layers_of(files, words, where)],
+            lambda: layers_of(files, words, where),
             namespace,
         )
 
@@ -44,7 +47,10 @@ class NotebookConsole(Console):
         return portal.run(start(recipe, options, detach=detach, notebook=self.session))
 
     def draw(self, target: str, graph: Graph) -> Any:
-        return graph if _elsewhere(target) else self.session.display(target)
+        if _elsewhere(target):
+            return graph
+        self.session.show(target)
+        return None
 
     def _own(self) -> list[Deployment]:
         return [d for d in self.session.deployments if not d.ended]
@@ -54,6 +60,25 @@ class NotebookConsole(Console):
         if which is None and len(own) == 1:
             which = own[0].id
         return super().record(which)
+
+    def attach(self, which: str | None) -> Deployment:
+        return portal.run(take_up(chosen(which), self.session))
+
+    def deployment(self, which: str | None) -> Any:
+        record = self.record(which)
+        return next((d for d in self._own() if d.id == record.id), None) or super().deployment(which)
+
+    def give(self, value: Any) -> Any:
+        return value
+
+    def show(self, value: Any) -> None:
+        if hasattr(value, "_repr_mimebundle_"):
+            display(value)
+        else:
+            super().show(value)
+
+    def top(self, record: Any, *, once: bool) -> None:
+        self.session.page.show_top(record.control, cell=self.session.cell, live=self.session.on_page and not once)
 
     def export(self, target: str, recipe: Any, folder: Path) -> Path:
         """`%dynamo export bundle/` writes what is served; with a service before the folder, what would be."""

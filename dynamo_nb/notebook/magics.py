@@ -28,7 +28,9 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         %dynamo graph Frontend              draw the graph; it follows as cells run
         %dynamo config Frontend             the effective configuration, with the origin of each value
         %dynamo serve Frontend -f c.yaml    serve it (or: deployment = await serve(Frontend, "c.yaml"))
+        %dynamo trace Frontend.generate --payload '{"text": "hello"}'
         %dynamo ps / logs Backend / scale Backend=4 / export bundle/ / stop
+        %dynamo attach                      take up what a kernel before this one left running (serve … --detach)
         """
         import shlex
 

@@ -6,11 +6,12 @@ before the cell counts as done: an error stands under the cell that made it, and
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,12 @@ from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
-from dynamo_nb.source.headers import CONFIG, config_layers, flags_of, header_of
+from dynamo_nb.source.headers import CONFIG, flags_of, header_of
 
 if TYPE_CHECKING:  # each is imported when it is first used, and not while `%load_ext` is waited for
-    from dynamo_nb.config.layers import Layer
     from dynamo_nb.deployment import Deployment
-    from dynamo_nb.notebook.still import Still
-    from dynamo_nb.notebook.view import GraphView
+    from dynamo_nb.notebook.actions import Actions
+    from dynamo_nb.notebook.page import Page
 
 
 class Session(Notebook):
@@ -38,11 +38,12 @@ class Session(Notebook):
         self.shell = shell
         self.book = CellBook()
         self.deployments: list[Deployment] = []
-        self._views: list[tuple[Callable[[], GraphView | Still | None], str | Deployment]] = []
+        self._page: Page | None = None
         self._running: Cell | None = None
         self._checked = False
         self._blamed = ""
         self._told: set[str] = set()
+        self.deleted: set[str] = set()
         self._interrupts = Interrupts(shell)
 
     # --- the shell's events ----------------------------------------------------------------------------------------
@@ -82,9 +83,11 @@ class Session(Notebook):
         number = len(self.shell.history_manager.input_hist_raw)
         self._running = Cell(info.raw_cell, f"cell {number}", number, getattr(info, "cell_id", None))
         links_in(self.shell.user_ns).forget(self._running.key)
+        if self._page is not None:
+            self._page.forget(self._running.key)
         # What a deleted cell defined still stands in the kernel; what it configured stands nowhere else.
-        deleted = _metadata(self.shell).get("deletedCells", ())
-        configs = (c.cell_id for c in self.book if c.cell_id in deleted and header_of(c.text, CONFIG) is not None)
+        self.deleted.update(_metadata(self.shell).get("deletedCells", ()))
+        configs = (c.cell_id for c in self.book if c.cell_id in self.deleted and header_of(c.text, CONFIG) is not None)
         self.book.forget({cell_id for cell_id in configs if cell_id is not None})
 
     def _after(self, result: Any) -> None:
@@ -107,7 +110,8 @@ class Session(Notebook):
                 # As if the cell itself had raised it: shown under the cell, and papermill stops here.
                 result.error_in_exec = error
                 self.shell.showtraceback((type(error), error, None))
-        self.redraw()
+        if self._page is not None:
+            self._page.redraw()
 
     def _failed_at(self, result: Any) -> int | None:
         if result.success:
@@ -135,6 +139,11 @@ class Session(Notebook):
         """What messages call the cell that is running."""
         return self._running.label if self._running is not None else "a cell"
 
+    @property
+    def cell(self) -> str:
+        """The key of the cell that is running, or ""."""
+        return self._running.key if self._running is not None else ""
+
     def declare(self, flags: str) -> None:
         """What the first line of a `%%dynamo_service` cell runs: its flags are checked, and later its services."""
         flags_of(flags)
@@ -148,12 +157,22 @@ class Session(Notebook):
             return self.book.cells
         return [*(cell for cell in self.book if cell.key != running.key or cell.failed_at is not None), running]
 
-    def config_layers(self) -> Sequence[Layer]:
-        return config_layers(cell for cell in self.cells() if cell.failed_at is None)
+    @property
+    def title(self) -> str:
+        name = os.environ.get("JPY_SESSION_NAME", "")  # the path of the notebook, from servers that tell it
+        return f"notebook {Path(name).name}".strip()
+
+    @property
+    def names(self) -> dict[str, Any]:
+        return self.shell.user_ns  # type: ignore[no-any-return]
 
     def started(self, deployment: Deployment) -> None:
         self.deployments.append(deployment)
         deployment.listeners.append(self._heard)
+        for remark in deployment.remarks:
+            print(remark)
+        if not deployment.owned:
+            print(f"{deployment.id} goes on without this notebook: `%dynamo attach {deployment.id}` finds it again")
 
     def _follow(self, *, again: bool) -> None:
         """Brings every deployment to what the cells say now. again: also to what it could not become before.
@@ -180,6 +199,17 @@ class Session(Notebook):
         if errors:
             raise errors[0]
 
+    async def follow(self) -> None:
+        """Brings every deployment to what the notebook's names say now; raises the first error in the end."""
+        errors = []
+        for deployment in [deployment for deployment in self.deployments if not deployment.ended]:
+            try:
+                await deployment.follow()
+            except DynamoError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
     def _tell_notes(self) -> None:
         """Prints what the workers of this notebook's deployments will not see of its cells; each thing once."""
         for note in dict.fromkeys(note for deployment in self.deployments for note in deployment.notes):
@@ -187,16 +217,9 @@ class Session(Notebook):
                 self._told.add(note)
                 print(note)
 
-    def _heard(self, _: Deployment) -> None:
-        # Called on another thread; widgets belong to the kernel's own.
-        if (kernel := getattr(self.shell, "kernel", None)) is not None and (loop := kernel.io_loop) is not None:
-            loop.add_callback(self.redraw, between_cells=True)
-
-    def mimebundle(self, deployment: Deployment, still: dict[str, str], **kwargs: Any) -> Any:
-        if not self.on_page:
-            return still
-        data, metadata = self.view(deployment)._repr_mimebundle_(**kwargs)
-        return {**data, **still}, metadata
+    def _heard(self, deployment: Deployment) -> None:
+        if self._page is not None:
+            self._page.heard(deployment)
 
     # --- drawings --------------------------------------------------------------------------------------------------
 
@@ -209,49 +232,24 @@ class Session(Notebook):
         """
         return _asked_cell(self.shell) is not None
 
-    def view(self, of: str | Deployment) -> GraphView:
-        """A live drawing that follows: a service's graph as cells run, or a deployment as it runs."""
-        from dynamo_nb.notebook.view import GraphView
+    @property
+    def page(self) -> Page:
+        """The drawings; none has been shown before this is first asked for."""
+        if self._page is None:
+            from dynamo_nb.notebook.page import Page
 
-        view = GraphView(*self._drawing(of))
-        self._views.append((weakref.ref(view), of))
-        return view
+            self._page = Page(self)
+        return self._page
 
-    def display(self, of: str) -> GraphView | None:
-        """Shows the graph of a service: live on a page, else in its static forms, which follow as well."""
-        if self.on_page:
-            return self.view(of)
-        from dynamo_nb.notebook.still import Still
+    @cached_property
+    def actions(self) -> Actions:
+        from dynamo_nb.notebook.actions import Actions
 
-        still = Still(self._drawing(of)[0])
-        self._views.append((lambda: still, of))
-        return None
+        return Actions(self)
 
-    def redraw(self, *, between_cells: bool = False) -> None:
-        """Brings every drawing up to date. Front ends take changes of outputs only from a running cell."""
-        self._views = [(get, of) for get, of in self._views if get() is not None]
-        if not self._views:
-            return
-        from dynamo_nb.notebook.still import Still
-
-        for get, of in self._views:
-            try:
-                drawing = self._drawing(of)
-            except DynamoError:
-                continue  # a graph that is half written is shown as it was; serving it says what is wrong
-            view = get()
-            if view is not None and not (between_cells and isinstance(view, Still)):
-                view.show(*drawing)
-
-    def _drawing(self, of: str | Deployment) -> tuple[Any, Any]:
-        if isinstance(of, str):
-            served = [d for d in self.deployments if d.spec.entry == of and not d.ended]
-            if not served:
-                from dynamo_nb.graph.graph import Graph
-
-                return Graph.of(self.service(of), self.shell.user_ns).picture(), None
-            of = served[-1]
-        return of.picture, _cards(of)
+    def show(self, of: str | Deployment) -> None:
+        """Displays a service's graph, or a deployment; the drawing follows."""
+        self.page.show(of, cell=self.cell, live=self.on_page)
 
     def service(self, name: str) -> type:
         """A service among the notebook's names."""
@@ -275,24 +273,3 @@ def _metadata(shell: Any) -> dict[str, Any]:
 
 def _pids(deployment: Deployment, service: str) -> list[int]:
     return [w["pid"] for w in deployment.state["services"].get(service, {"workers": []})["workers"]]
-
-
-def _cards(deployment: Deployment) -> dict[str, dict[str, Any]]:
-    """What a click on a service shows: its workers and its configuration."""
-    cards: dict[str, dict[str, Any]] = {}
-    for name, service in deployment.state.get("services", {}).items():
-        if not service["state"]:
-            continue
-        workers = {
-            f"worker {w['index']}": f"{w['state']}, pid {w['pid']}"
-            + (f", GPU {','.join(w['gpus'])}" if w["gpus"] else "")
-            for w in service["workers"]
-        }
-        rows = {
-            path.removeprefix(f"{name}."): f"{value}  ({origin})"
-            for path, value, origin in deployment.config.rows()
-            if path.startswith(f"{name}.")
-        }
-        url = {"url": deployment.urls[name]} if name in deployment.urls else {}
-        cards[name] = {**url, **workers, "configuration": rows}
-    return cards

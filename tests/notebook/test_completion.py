@@ -131,6 +131,8 @@ def test_python_is_completed_as_ever(typed, text):
         ("%dynamo scale Ba|", ["%dynamo scale Backend="]),
         ("%dynamo scale Frontend=2 Ba|", ["%dynamo scale Frontend=2 Backend="]),
         ("%dynamo console Ba|", [f"%dynamo console Backend[{which}]" for which in "*01"]),
+        ("%dynamo trace backend.|", ["%dynamo trace Backend.generate"]),
+        ("%dynamo trace Back|", ["%dynamo trace Backend.generate"]),
         ("%%dynamo_exec Ba|", [f"%%dynamo_exec Backend[{which}]" for which in "*01"]),
         ("%%dynamo_exec Fr|", ["%%dynamo_exec Frontend[0]"]),
         ("await deployment.Back|", ["await deployment.Backend"]),

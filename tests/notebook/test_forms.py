@@ -22,7 +22,7 @@ class Backend:
     async def say(self, text: str) -> str:
         return text + self.suffix
 """
-GRAPH = "from dynamo_nb import Graph\ngraph = Graph.of(Backend)"
+GRAPH = "from dynamo_nb import Graph, attach\ngraph = Graph.of(Backend)"
 ASKED = {
     "deployment.Backend.say('a')": "a-back",
     "deployment['Backend'].say('a')": "a-back",
@@ -30,14 +30,17 @@ ASKED = {
     "deployment.Backend.generate('a b')": "['a-back', 'b-back']",
     "Backend().say('a')": "a-back",
     "Backend().generate('a b')": "['a-back', 'b-back']",
-    "deployment.update()": "{deployment}",
+    "deployment.update()": "Deployment",
     "deployment.follow()": "False",
-    "deployment.scale(Backend=1)": "{deployment}",
-    "deployment.restart('Backend')": "{deployment}",
-    "deployment.metrics()": "{mapping}",
+    "deployment.scale(Backend=1)": "Deployment",
+    "deployment.restart('Backend')": "Deployment",
+    "deployment.metrics()": "dict",
+    "deployment.trace(deployment.Backend.say('a'))": "Trace",
+    "deployment.detach()": "Deployment",
+    "attach(deployment.id)": "Deployment",
 }
 FORMS = ["await {}", "({}).result()"]
-SHORT = "\ndef short(v): return '{deployment}' if v is deployment else '{mapping}' if isinstance(v, dict) else str(v)\n"
+SHORT = "\ndef short(v): return str(v) if isinstance(v, str | list | bool) else type(v).__name__\n"
 STREAMS = ["deployment.Backend.generate('a b')", "Backend().generate('a b')"]
 LOOPS = ["[word async for word in {}]", "[word for word in {}]", "list({})"]
 
@@ -99,7 +102,7 @@ SCRIPT = (
     """\
 import asyncio
 from collections.abc import AsyncIterator
-from dynamo_nb import Graph, dynamo_endpoint, serve, service
+from dynamo_nb import Graph, attach, dynamo_endpoint, serve, service
 
 """
     + SERVICES
