@@ -2,98 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from IPython.core.display_functions import display
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from dynamo_nb.attaching import chosen, take_up
-from dynamo_nb.cli import Console, run
-from dynamo_nb.deployment import Deployment
-from dynamo_nb.errors import DeploymentError, TargetError
-from dynamo_nb.graph import Graph
-from dynamo_nb.notebook.inside import find, run_inside
+from dynamo_nb.errors import TargetError
 from dynamo_nb.notebook.session import Session
 from dynamo_nb.notebook_seam import NOTEBOOK
-from dynamo_nb.plan import Recipe, layers_of
-from dynamo_nb.program import live
-from dynamo_nb.sdk.portal import portal
-from dynamo_nb.serving import start
 from dynamo_nb.source.headers import CONFIG, SERVICE, config_layer, header_of
-
-
-class NotebookConsole(Console):
-    """The verbs as a notebook uses them: targets are its own services, and its own deployments come first."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session = session
-
-    def recipe(self, target: str, files: Any, working_dir: Path | None, namespace: str | None) -> Recipe:
-        if _elsewhere(target):
-            return super().recipe(target, files, working_dir, namespace)  # type: ignore[no-any-return]
-        session, words = self.session, self.words
-        session.service(target)
-        space = session.shell.user_ns
-        where = f"%dynamo, {session.running}"
-        return Recipe(
-            lambda: live(session.service(target), space, session.cells()),
-            lambda: layers_of(files, words, where),
-            namespace,
-        )
-
-    def serve(self, recipe: Any, options: dict[str, Any], detach: bool) -> Any:
-        return portal.run(start(recipe, options, detach=detach, notebook=self.session))
-
-    def draw(self, target: str, graph: Graph) -> Any:
-        if _elsewhere(target):
-            return graph
-        self.session.show(target)
-        return None
-
-    def _own(self) -> list[Deployment]:
-        return [d for d in self.session.deployments if not d.ended]
-
-    def record(self, which: str | None) -> Any:
-        own = self._own()
-        if which is None and len(own) == 1:
-            which = own[0].id
-        return super().record(which)
-
-    def attach(self, which: str | None) -> Deployment:
-        return portal.run(take_up(chosen(which), self.session))
-
-    def deployment(self, which: str | None) -> Any:
-        record = self.record(which)
-        return next((d for d in self._own() if d.id == record.id), None) or super().deployment(which)
-
-    def give(self, value: Any) -> Any:
-        return value
-
-    def show(self, value: Any) -> None:
-        if hasattr(value, "_repr_mimebundle_"):
-            display(value)
-        else:
-            super().show(value)
-
-    def top(self, record: Any, *, once: bool) -> None:
-        self.session.page.show_top(record.control, cell=self.session.cell, live=self.session.on_page and not once)
-
-    def export(self, target: str, recipe: Any, folder: Path) -> Path:
-        """`%dynamo export bundle/` writes what is served; with a service before the folder, what would be."""
-        own = self._own()
-        if folder == Path(target):
-            if len(own) != 1:
-                what = "nothing is being served here" if not own else "several deployments run here"
-                raise DeploymentError(what, remedy="%dynamo export Service folder/")
-            return own[0].export(folder)
-        return super().export(target, recipe, folder)
-
-
-def _elsewhere(target: str) -> bool:
-    """Whether a target is none of the notebook's own services: a module, a file, a saved notebook or a bundle."""
-    return ":" in target or "/" in target or target.endswith((".py", ".ipynb"))
 
 
 @magics_class
@@ -117,6 +33,9 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         %dynamo attach                      take up what a kernel before this one left running (serve … --detach)
         """
         import shlex
+
+        from dynamo_nb.cli import run
+        from dynamo_nb.notebook.console import NotebookConsole
 
         try:
             words = shlex.split(line)
@@ -147,6 +66,8 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         An error is shown here and harms nothing there. The cell shares the worker's event loop: `await` lets requests
         pass, and what blocks for long belongs in a thread.
         """
+        from dynamo_nb.notebook.inside import find, run_inside
+
         run_inside(*find(self.session.deployments, line), cell)
 
     @cell_magic

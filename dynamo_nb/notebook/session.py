@@ -11,21 +11,24 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DynamoError, TargetError, nearest
-from dynamo_nb.notebook.actions import Actions
 from dynamo_nb.notebook.interrupts import Interrupts
-from dynamo_nb.notebook.page import Page
 from dynamo_nb.notebook_seam import NOTEBOOK, Notebook
 from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
 from dynamo_nb.source.headers import CONFIG, flags_of, header_of
+
+if TYPE_CHECKING:  # each is imported when it is first used, and not while `%load_ext` is waited for
+    from dynamo_nb.deployment import Deployment
+    from dynamo_nb.notebook.actions import Actions
+    from dynamo_nb.notebook.page import Page
 
 
 class Session(Notebook):
@@ -35,8 +38,7 @@ class Session(Notebook):
         self.shell = shell
         self.book = CellBook()
         self.deployments: list[Deployment] = []
-        self.page = Page(self)
-        self.actions = Actions(self)
+        self._page: Page | None = None
         self._running: Cell | None = None
         self._checked = False
         self._blamed = ""
@@ -81,7 +83,8 @@ class Session(Notebook):
         number = len(self.shell.history_manager.input_hist_raw)
         self._running = Cell(info.raw_cell, f"cell {number}", number, getattr(info, "cell_id", None))
         links_in(self.shell.user_ns).forget(self._running.key)
-        self.page.forget(self._running.key)
+        if self._page is not None:
+            self._page.forget(self._running.key)
         # What a deleted cell defined still stands in the kernel; what it configured stands nowhere else.
         self.deleted.update(_metadata(self.shell).get("deletedCells", ()))
         configs = (c.cell_id for c in self.book if c.cell_id in self.deleted and header_of(c.text, CONFIG) is not None)
@@ -107,7 +110,8 @@ class Session(Notebook):
                 # As if the cell itself had raised it: shown under the cell, and papermill stops here.
                 result.error_in_exec = error
                 self.shell.showtraceback((type(error), error, None))
-        self.page.redraw()
+        if self._page is not None:
+            self._page.redraw()
 
     def _failed_at(self, result: Any) -> int | None:
         if result.success:
@@ -214,7 +218,8 @@ class Session(Notebook):
                 print(note)
 
     def _heard(self, deployment: Deployment) -> None:
-        self.page.heard(deployment)
+        if self._page is not None:
+            self._page.heard(deployment)
 
     # --- drawings --------------------------------------------------------------------------------------------------
 
@@ -226,6 +231,21 @@ class Session(Notebook):
         needs the network for that.
         """
         return _asked_cell(self.shell) is not None
+
+    @property
+    def page(self) -> Page:
+        """The drawings; none has been shown before this is first asked for."""
+        if self._page is None:
+            from dynamo_nb.notebook.page import Page
+
+            self._page = Page(self)
+        return self._page
+
+    @cached_property
+    def actions(self) -> Actions:
+        from dynamo_nb.notebook.actions import Actions
+
+        return Actions(self)
 
     def show(self, of: str | Deployment) -> None:
         """Displays a service's graph, or a deployment; the drawing follows."""

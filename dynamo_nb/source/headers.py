@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from dynamo_nb.config.layers import Layer, mapping_layer
 from dynamo_nb.config.service_config import SERVICE_ARGS
-from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.errors import DefinitionError
 from dynamo_nb.source.cells import Cell
 from dynamo_nb.source.services import services_in
+
+if TYPE_CHECKING:
+    from dynamo_nb.config.layers import Layer  # it and YAML take longer to import than a notebook waits for us
 
 SERVICE, CONFIG = "%%dynamo_service", "%%dynamo_config"
 
@@ -57,11 +58,15 @@ def config_layers(cells: Iterable[Cell]) -> list[Layer]:
 
 def config_layer(text: str, label: str) -> Layer:
     """What one `%%dynamo_config` cell configures. Raises ConfigError with the cell's own line."""
+    from dynamo_nb.config.yaml_layer import yaml_layer
+
     return yaml_layer(text.replace(CONFIG, "#", 1).rstrip(), label)
 
 
 def flag_layers(cell: Cell, words: str) -> list[Layer]:
     """The configuration that the flags of one cell give to its services."""
+    from dynamo_nb.config.layers import mapping_layer
+
     given = flags_of(words)
     resources = {key: given[key] for key in ("gpu", "cpu", "memory") if given[key] is not None}
     args: dict[str, object] = {}
