@@ -27,6 +27,7 @@ from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
+from dynamo_nb.source.first_line import service_line
 from dynamo_nb.source.headers import CONFIG, config_layers, flags_of, header_of
 
 
@@ -39,7 +40,6 @@ class Session(Notebook):
         self.deployments: list[Deployment] = []
         self._views: list[tuple[Callable[[], GraphView | Still | None], str | Deployment]] = []
         self._running: Cell | None = None
-        self._checked = False
         self._blamed = ""
         self._told: set[str] = set()
         self._interrupts = Interrupts(shell)
@@ -93,12 +93,10 @@ class Session(Notebook):
         self._running = None
         result.error_in_exec = self._interrupts.ended(result.error_in_exec)
         failed = self._failed_at(result)
-        self._checked, checked = False, self._checked
         self.book.record(replace(cell, failed_at=failed))
         if failed is None:
             try:
-                if checked:
-                    slice_services(self.book.cells, list(services_in([cell])), live=self.shell.user_ns, root=Path.cwd())
+                self._check(cell)
                 self._follow(again=cell.key == self._blamed)
                 self._tell_notes()
             except (DynamoError, KeyboardInterrupt) as error:
@@ -134,10 +132,11 @@ class Session(Notebook):
         """What messages call the cell that is running."""
         return self._running.label if self._running is not None else "a cell"
 
-    def declare(self, flags: str) -> None:
-        """What the first line of a `%%dynamo_service` cell runs: its flags are checked, and later its services."""
-        flags_of(flags)
-        self._checked = True
+    def _check(self, cell: Cell) -> None:
+        """Checks a cell whose first line asks for it: could workers import its services?"""
+        if (line := service_line(cell.text)) is not None:
+            flags_of(line)  # not seen yet where the same cell loads the extension
+            slice_services(self.book.cells, list(services_in([cell])), live=self.shell.user_ns, root=Path.cwd())
 
     # --- deployments -----------------------------------------------------------------------------------------------
 
