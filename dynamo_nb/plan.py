@@ -11,6 +11,7 @@ from dynamo_nb.config.arguments import arguments_layer
 from dynamo_nb.config.effective import EffectiveConfig, resolve
 from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.deploy.tracebacks import write_places
 from dynamo_nb.errors import DeploymentError, nearest
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
@@ -53,6 +54,7 @@ class Plan:
         if self.program.root is not None:
             return [str(self.program.root)]
         written = self.code.write(folder / "code" / self.code.digest.removeprefix("sha256:")[:16])
+        write_places(self.code.modules, written)
         return [str(written), str(self.program.cwd)]
 
 

@@ -24,6 +24,7 @@ from dynamo_nb.bundle import CODE_FOLDER, CONFIG_FILE, GRAPH_FILE, read_code, re
 from dynamo_nb.config.layers import Layer
 from dynamo_nb.config.service_config import COMMON
 from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.deploy.tracebacks import place_in
 from dynamo_nb.errors import DynamoError, TargetError, nearest
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import ServiceSpec
@@ -40,6 +41,7 @@ from dynamo_nb.source import (
     slice_services,
 )
 from dynamo_nb.source.headers import config_layers
+from dynamo_nb.source.places import Span
 
 NOTEBOOK = ".ipynb"
 
@@ -121,14 +123,23 @@ def _module(name: str, service: str, root: Path, cwd: Path, file: Path | None) -
     return Program(graph.entry, graph, lambda: _of_modules(graph, root), root, cwd)
 
 
-def _cannot_be_imported(name: str, root: Path, error: Exception) -> TargetError:
-    """The user's own line at which an import failed; the frames of the import machinery say nothing."""
+def _cannot_be_imported(
+    name: str, root: Path, error: Exception, places: Mapping[str, Sequence[Span]] = {}
+) -> TargetError:
+    """The user's own line at which an import failed; the frames of the import machinery say nothing.
+
+    places: by file, which cells its lines are from.
+    """
+
+    def place(file: str, line: int) -> str:
+        return place_in(places.get(file, ()), line) or f"{file}, line {line}"
+
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         if Path(frame.filename).is_relative_to(root):
-            where = f"{frame.filename}, line {frame.lineno}: {frame.line}"
+            where = f"{place(frame.filename, frame.lineno or 0)}: {frame.line}"
     if isinstance(error, SyntaxError):
-        where = f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}"
+        where = f"{place(error.filename or '', error.lineno or 0)}: {(error.text or '').strip()}"
     kind = type(error).__name__
     message = error.msg if isinstance(error, SyntaxError) else error
     return TargetError(f"{name} cannot be imported: {kind}: {message}", where=where)
@@ -300,7 +311,13 @@ def _made(tree: CodeTree, target: str) -> type:
         return Origin(label, label) if label is not None else None
 
     with _importing(written, tree), telling_cells_by(cell_of):
-        return _class(target)
+        try:
+            return _class(target)
+        except DynamoError:
+            raise
+        except Exception as error:
+            places = {str(written / module.path): module.places for module in tree.modules}
+            raise _cannot_be_imported(target.partition(":")[2], written, error, places) from error
 
 
 def _root(cells: Sequence[Cell], defined: Mapping[str, str], place: str) -> str:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from dynamo_nb.errors import Problem
 from dynamo_nb.source.bindings import Bindings
+from dynamo_nb.source.interface import Aliases
+from dynamo_nb.source.places import Span, title
 from dynamo_nb.source.tree import CodeTree, Module, digest
 from dynamo_nb.source.units import Unit
 
@@ -40,6 +42,7 @@ class Layout:
     closures: Mapping[str, Closure]
     bindings: Bindings
     future: Sequence[tuple[int, str]]
+    aliases: Aliases
     problems: list[Problem] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -61,8 +64,8 @@ class Layout:
         for group, name in self.names.items():
             providers = self._providers(group)
             imported[group] = set(providers.values())
-            text = self._text(group, providers)
-            modules.append(Module(name, name.replace(".", "/") + ".py", text))
+            text, places = self._text(group, providers)
+            modules.append(Module(name, name.replace(".", "/") + ".py", text, places))
         closures = {}
         for service, root in self.roots.items():
             needed, pending = set(), [self.group[root]]
@@ -167,7 +170,8 @@ class Layout:
             pending += first.values()
         return found
 
-    def _text(self, group: _Group, providers: Mapping[str, _Group]) -> str:
+    def _text(self, group: _Group, providers: Mapping[str, _Group]) -> tuple[str, tuple[Span, ...]]:
+        """The text of a module, and where its lines are from."""
         units = self._ordered(group)
         what = f"the service {_and(group)} needs" if len(group) == 1 else f"the services {_and(group)} share"
         blocks = [(0, f'"""From the cells of a notebook: what {what}."""')]
@@ -177,11 +181,26 @@ class Layout:
         for name, home in sorted(providers.items()):
             by_home.setdefault(self.names[home], []).append(name)
         blocks += [(not index, _import(*one)) for index, one in enumerate(sorted(by_home.items()))]
+        text = "".join("\n" * gap + block + "\n" for gap, block in blocks)
+        places: list[Span] = []
         before: Unit | None = None
         for run in _runs(units):
-            blocks.append((_gap(before, run[0]), _header(before, run[0]) + _statement(run)))
+            statement = _statement(run)
+            text += "\n" * _gap(before, run[0]) + _header(before, run[0])
+            places += self._places(run[0], statement, text.count("\n") + 1)
+            text += statement + "\n"
             before = run[-1]
-        return "".join("\n" * gap + text + "\n" for gap, text in blocks)
+        return text, tuple(places)
+
+    def _places(self, unit: Unit, text: str, line: int) -> list[Span]:
+        """Where the lines of a statement are from, if a person typed them. line: its first one in the module."""
+        if unit.interface or unit.position < 0:
+            return []
+        cell, typed = title(unit.cell, self.aliases), unit.statement
+        if text == (typed.imports.text if typed.imports else typed.text):
+            return [Span(line, text.count("\n") + 1, cell, typed.end_line - text.count("\n"))]
+        # An import of which a module takes some names is written anew.
+        return [Span(line + n, 1, cell, typed.line) for n in range(text.count("\n") + 1)]
 
 
 def _order(unit: Unit) -> tuple[int, bool, str]:

@@ -70,7 +70,7 @@ class _Slicer:
         closures = self._closures(roots)
         for closure in closures.values():
             self._check(closure)
-        layout = Layout(roots, closures, self.bindings, self.found.future)
+        layout = Layout(roots, closures, self.bindings, self.found.future, self.aliases)
         tree = layout.tree(tuple(self._notes(closures)))
         for problem in layout.problems:
             self.problems[problem] = None

@@ -123,6 +123,46 @@ def test_the_text_of_a_unit_is_the_cells_own_with_the_comments_above_it():
     assert f"\n# cell 5\n{HELLO[4].text}\n" in text_of(tree, "Backend")
 
 
+def test_every_line_that_was_typed_leads_to_its_cell():
+    cells = {cell.label: cell.text.splitlines() for cell in HELLO}
+    titles = set()
+    for module in slice_services(HELLO, SERVICES).modules:
+        lines = module.text.splitlines()
+        for place in module.places:
+            label = place.cell.partition(' "')[0]
+            titles.add(place.cell)
+            made, typed = (
+                lines[place.line - 1 : place.line - 1 + place.lines],
+                cells[label][place.cell_line - 1 : place.cell_line - 1 + place.lines],
+            )
+            assert made == typed or (place.lines == 1 and made[0].split()[:3] == typed[0].split()[:3])  # an import
+    assert titles == {
+        "cell 1",
+        'cell 3 "Request"',
+        'cell 4 "shout"',
+        'cell 5 "Backend"',
+        'cell 6 "Middle"',
+        'cell 7 "Frontend"',
+    }
+
+
+def test_a_cell_is_called_by_its_first_service_else_by_its_first_definition():
+    cells = cells_of(
+        SDK,
+        "def f():\n    pass\nclass C:\n    pass",
+        f"def g():\n    pass\n{using('f(), C, g()')}",
+    )
+    (module,) = (m for m in slice_services(cells, ["A"]).modules if m.name == "cells.A")
+    assert {place.cell for place in module.places} == {"cell 1", 'cell 2 "f"', 'cell 3 "A"'}
+
+
+def test_where_lines_are_from_changes_neither_code_nor_digests():
+    moved = [Cell(f"\n# a new remark\n\n{cell.text}" if n else cell.text, cell.label) for n, cell in enumerate(HELLO)]
+    before, after = slice_services(HELLO, SERVICES), slice_services(moved, SERVICES)
+    assert after == before
+    assert [one.places for one in after.modules] != [one.places for one in before.modules]
+
+
 def test_a_formatter_leaves_the_modules_as_they_are(tmp_path):
     cells = [
         HELLO[0],
