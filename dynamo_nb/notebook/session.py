@@ -6,6 +6,7 @@ before the cell counts as done: an error stands under the cell that made it, and
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 import weakref
@@ -29,6 +30,8 @@ from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
 from dynamo_nb.source.first_line import service_line
 from dynamo_nb.source.headers import CONFIG, config_layers, flags_of, header_of
+
+_CELL = re.compile(r"cell \d+")
 
 
 class Session(Notebook):
@@ -179,10 +182,13 @@ class Session(Notebook):
             raise errors[0]
 
     def _tell_notes(self) -> None:
-        """Prints what the workers of this notebook's deployments will not see of its cells; each thing once."""
+        """Prints what the workers of this notebook's deployments see otherwise than one may think; each thing once."""
+        keys = {cell.label: cell.key for cell in self.book}
         for note in dict.fromkeys(note for deployment in self.deployments for note in deployment.notes):
-            if note not in self._told:
-                self._told.add(note)
+            # A cell that is run again has another number, and says the same thing.
+            about = _CELL.sub(lambda label: keys.get(label[0], label[0]), note)
+            if about not in self._told:
+                self._told.add(about)
                 print(note)
 
     def _heard(self, _: Deployment) -> None:

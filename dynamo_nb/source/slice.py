@@ -71,7 +71,7 @@ class _Slicer:
         for closure in closures.values():
             self._check(closure)
         layout = Layout(roots, closures, self.bindings, self.found.future, self.aliases)
-        tree = layout.tree(tuple(self._notes(closures)))
+        tree = layout.tree((*self._changes(closures), *self._rebindings(roots, closures)))
         for problem in layout.problems:
             self.problems[problem] = None
         if self.problems:
@@ -241,7 +241,9 @@ class _Slicer:
     def _problem(self, message: str, unit: Unit, line: int = 0) -> None:
         self.problems[Problem(message, _name(unit), unit.place(line))] = None
 
-    def _notes(self, closures: Mapping[str, Closure]) -> Iterator[str]:
+    # --- notes
+
+    def _changes(self, closures: Mapping[str, Closure]) -> Iterator[str]:
         """What cells did to a container after it was defined, which no worker does."""
         taken = {unit for closure in closures.values() for unit in closure}
         used = {edge.name: edge.target for closure in closures.values() for one in closure.values() for edge in one}
@@ -252,6 +254,24 @@ class _Slicer:
                     change = ast.unparse(unit.statement.node)
                     remedy = f"workers get it as it was defined; write the change where {name} is defined"
                     yield f"{unit.place()}: `{change:.{_SHOWN}}` changes {name} in the notebook only: {remedy}"
+
+    def _rebindings(self, roots: Mapping[str, Unit], closures: Mapping[str, Closure]) -> Iterator[str]:
+        """Which cell gave a name that workers see, where another cell had given it before."""
+        seen = dict(roots)
+        for edge in (edge for closure in closures.values() for edges in closure.values() for edge in edges):
+            seen[edge.name] = max(edge.target, seen.get(edge.name, edge.target), key=lambda unit: unit.position)
+        for name, unit in sorted(seen.items()):
+            made = self.bindings.made(name, self._behind(unit) if unit.interface else unit)
+            for before in self.bindings.of(name):
+                both = before.statement.root_import and made.statement.root_import
+                if before.position < made.position and _rebinds(made, before) and not both:
+                    yield f"{name} is from {made.cell.label} ({before.cell.label} set it before)"
+                    break
+
+
+def _rebinds(unit: Unit, before: Unit) -> bool:
+    """Whether the two stand in different cells, of which the same one run again is none, and say different things."""
+    return unit.cell.key != before.cell.key and unit.statement.text != before.statement.text
 
 
 def _is_class(unit: Unit) -> bool:

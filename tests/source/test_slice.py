@@ -428,9 +428,59 @@ def test_a_name_rebound_by_global_is_not_imported_by_another_module():
 
 
 def test_notes_say_which_changes_were_left_out():
-    tree = slice_services(cells_of(SDK, "x = 1\nxs = []", "x = 2\nxs.append(\n    1)", using("x, xs")), ["A"])
+    tree = slice_services(cells_of(SDK, "x = 1\nxs = []", "y = 2\nxs.append(\n    1)", using("x, xs")), ["A"])
     (note,) = tree.notes
     assert note.startswith("cell 3, line 2: `xs.append(1)` changes xs in the notebook only: workers get it as it was")
+
+
+def notes(*texts, services=("A",), ids=()):
+    cells = [Cell(text, f"cell {n}", n, dict(enumerate(ids, 2)).get(n)) for n, text in enumerate([SDK, *texts], 1)]
+    return slice_services(cells, services).notes
+
+
+def test_a_name_that_a_later_cell_bound_anew_is_noted_with_both_cells():
+    assert notes("x = 1", "x = 2", using("x"), "x = 3") == ("x is from cell 5 (cell 2 set it before)",)
+    assert notes("x = 1", "x += 1", using("x")) == ("x is from cell 3 (cell 2 set it before)",)
+    assert notes("def f(): return 1", using("f()"), "def f(): return 2") == ("f is from cell 4 (cell 2 set it before)",)
+    assert notes("from os import path", "from sys import path", using("path")) == (
+        "path is from cell 3 (cell 2 set it before)",
+    )
+    assert notes(using("1"), using("2")) == ("A is from cell 3 (cell 2 set it before)",), "the service itself"
+
+
+def test_a_dependency_that_a_later_cell_bound_anew_is_noted_once():
+    b = "@service\nclass B:\n    def run(self): return "
+    user = "@service\nclass A:\n    b = depends(B)"
+    assert notes(f"{b}1", f"{b}2", user, services=("A", "B")) == ("B is from cell 3 (cell 2 set it before)",)
+    assert notes(f"{b}1", f"{b}2", user) == ("B is from cell 3 (cell 2 set it before)",)
+    assert notes(f"{b}1", f"{b}1", user) == ()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("x = 1\nx = 2", using("x")),  # one cell
+        ("x = 1", "x = 2", using("'no x'")),
+        ("x = 1", "x = 1", using("x")),  # the same twice
+        ("import json", "y = 1\nimport json", using("json")),
+        ("import xml.dom", "import xml.sax", using("xml")),
+        ("import os", "os.environ['K'] = 'v'", using("os")),  # an object that was changed
+        ("d = {}", "d['a'] = 1", using("d")),
+        ("x = 1", "y = x + 1", "x = 2", using("y")),  # what was computed then is what the notebook has
+        ("for i in 'ab': p = i", "for i in 'cd': q = i", using("q")),
+    ],
+)
+def test_no_note_where_nothing_surprises(cells):
+    assert notes(*cells) == ()
+
+
+def test_a_cell_that_is_run_again_is_an_edit_and_no_rebinding():
+    book = CellBook()
+    book.record(Cell(SDK, "cell 1", cell_id="sdk"))
+    book.record(Cell("x = 1\n1 / 0", "cell 2", cell_id="x", failed_at=2))
+    book.record(Cell("x = 2", "cell 3", cell_id="x"))
+    book.record(Cell(using("x"), "cell 4"))
+    assert slice_services(book.cells, ["A"]).notes == ()
 
 
 # --- the book of cells
