@@ -24,11 +24,16 @@ _LONGEST_NAME, _LONGEST_LINE = 60, 88
 
 
 class Edge(NamedTuple):
-    """A unit needs `name` from `target`. later: in the body of a function. runs: it may call what it gets, at once."""
+    """A unit needs `name` from `target`.
+
+    later: in the body of a function. runs: it may call what it gets, at once. typed: in an annotation, which may be a
+    string and then is read later too.
+    """
 
     name: str
     later: bool
     runs: bool
+    typed: bool
     target: Unit
 
 
@@ -145,7 +150,7 @@ class Layout:
         def place(unit: Unit) -> None:
             if unit not in begun:
                 begun.add(unit)
-                for needed in sorted(self._running(unit) & inside, key=_order):
+                for needed in sorted((self._running(unit) | self._types(unit)) & inside, key=_order):
                     place(needed)
                 placed[unit] = None
 
@@ -155,7 +160,7 @@ class Layout:
 
     def _running(self, unit: Unit) -> set[Unit]:
         """What must be there when the unit runs: what it names, and what that may call."""
-        found = {edge.target for edge in self.edges[unit] if not edge.later}
+        found = {edge.target for edge in self.edges[unit] if not edge.later and not edge.typed}
         pending = [edge.target for edge in self.edges[unit] if edge.runs]
         called: set[Unit] = set()
         while pending:
@@ -169,6 +174,18 @@ class Layout:
             found.update(first.values())
             pending += first.values()
         return found
+
+    def _types(self, unit: Unit) -> set[Unit]:
+        """What its annotations name, unless that needs the unit itself to run: then it is named by a string."""
+        found = {edge.target for edge in self.edges[unit] if edge.typed and not edge.later}
+        needed: dict[Unit, set[Unit]] = {target: {target} for target in found}
+        for target, seen in needed.items():
+            pending = [target]
+            while pending:
+                more = self._running(pending.pop()) - seen
+                seen.update(more)
+                pending += more
+        return {target for target in found if unit not in needed[target]}
 
     def _text(self, group: _Group, providers: Mapping[str, _Group]) -> tuple[str, tuple[Span, ...]]:
         """The text of a module, and where its lines are from."""

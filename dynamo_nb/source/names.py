@@ -83,6 +83,8 @@ def _always(body: list[ast.stmt]) -> set[str]:
     return names
 
 
+# Whose arguments after the first, a name, are types, which may be written as strings.
+_TAKING_TYPES = {"TypeVar", "NewType"}
 # The methods by which built-in containers change.
 _CHANGING = {
     "append",
@@ -256,10 +258,12 @@ class _Visitor(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         callee = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         self.visit(node.func)
+        rest = ANNOTATION if callee in _TAKING_TYPES else PLAIN
         for index, argument in enumerate(node.args):
-            self._with(f"{callee}(" if index == 0 and isinstance(argument, ast.Name) else PLAIN, argument)
+            first = f"{callee}(" if isinstance(argument, ast.Name) else PLAIN
+            self._with(first if index == 0 else rest, argument)
         for keyword in node.keywords:
-            self._with(PLAIN, keyword.value)
+            self._with(rest, keyword.value)
 
     def _with(self, how: str, *nodes: ast.AST | None) -> None:
         before, self._how = self._how, how

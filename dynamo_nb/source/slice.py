@@ -143,7 +143,7 @@ class _Slicer:
             for use in unit.names.uses:
                 runs = not use.later and use.how not in (ANNOTATION, BASE)
                 for target in self._targets(unit, use, moment, whole):
-                    edges[Edge(use.name, use.later, runs, target)] = None
+                    edges[Edge(use.name, use.later, runs, use.how == ANNOTATION, target)] = None
                     pending.append((target, moment))
                     if runs:
                         pending.append((target, unit.position))
@@ -158,7 +158,8 @@ class _Slicer:
             found = self.bindings.find(use.name, moment)
         else:
             found = self.bindings.find(use.name, unit.position, asking=unit)
-        if found or use.how == SOFT or use.name in _EVERYWHERE:
+        itself = use.how == ANNOTATION and use.name in unit.names.binds
+        if found or itself or use.how == SOFT or use.name in _EVERYWHERE:
             return found
         outside = self._from_outside(use.name)
         if outside is None:
