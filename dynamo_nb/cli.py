@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +23,8 @@ from dynamo_nb.listing import listing, summary
 # Newer versions of typer have a click of their own, older ones use the package: this is the class of either.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 _INTERRUPTED = 130
+_HOME = "\x1b[H\x1b[J"
+"""Clears a terminal."""
 
 app = typer.Typer(
     name="dynamo",
@@ -85,6 +87,20 @@ class Console:
             what = "nothing is being served" if which is None else f"there is no deployment {which!r}"
             raise DeploymentError(what, remedy=f"deployments of this user: {names}")
         raise DeploymentError(f"several deployments run: {names}", remedy="name one with -d ID")
+
+    def top(self, record: Any, *, once: bool) -> None:
+        """Shows tables of what a deployment does, until it ends or Ctrl-C."""
+        from dynamo_nb.observe.top import follow
+
+        async def show() -> None:
+            live = sys.stdout.isatty() and not once
+            async for table in follow(record.control):
+                self.show(f"{_HOME}{table}" if live else table)
+                if not live:
+                    return
+
+        with suppress(KeyboardInterrupt):
+            asyncio.run(show())
 
     def export(self, target: str, recipe: Callable[[], Any], folder: Path) -> Path:  # noqa: ARG002
         from dynamo_nb.bundle import export
@@ -287,6 +303,17 @@ def logs(
             time.sleep(LogTail.PAUSE)
             for line in tail.read():
                 console.show(line)
+
+
+@app.command()
+def top(
+    context: typer.Context,
+    deployment: Which = None,
+    once: Annotated[bool, typer.Option("--once", help="one table, of the last half second")] = False,
+) -> None:
+    """Show what passes through each service and worker, live: rates, latencies, errors, memory."""
+    console = _console(context)
+    console.top(console.record(deployment), once=once)
 
 
 @app.command()

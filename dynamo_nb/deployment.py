@@ -17,6 +17,7 @@ from dynamo_nb.deploy.control import ControlClient, Message
 from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.logs import LogTail
 from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoInstances, NoSuchService, nearest
+from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.notebook_seam import Notebook
@@ -163,6 +164,12 @@ class Deployment:
         return spec.with_workers(wanted)
 
     @property
+    def graph(self) -> Graph:
+        """The services and the edges between them, also those that are not active."""
+        assert self._plan is not None
+        return self._plan.program.graph
+
+    @property
     def config(self) -> EffectiveConfig:
         """The effective configuration, with the origin of every value."""
         assert self._plan is not None
@@ -257,8 +264,9 @@ class Deployment:
         """The numbers of the page as plain data, counted since the deployment began.
 
         `services`: by name, with `ready` and `wanted` workers, and `workers`: by id and endpoint, the requests that
-        each served; those that have ended count together as `ended`. `edges`: source, target and endpoint, with the
-        same counts from the caller's side. Rates are differences between two of them.
+        each served; those that have ended count together as `ended`. `usage`: bytes of memory of each worker with all
+        that it started. `edges`: source, target and endpoint, with the same counts from the caller's side. Rates are
+        differences between two of them, over the seconds between their `at`.
         """
 
         async def run() -> dict[str, Any]:
@@ -372,11 +380,15 @@ class Deployment:
             lines.append(f"  {name:<20} {service['state']:<9} {ready}/{service['wanted']} workers{url}")
         return "\n".join(lines)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+    def _ipython_display_(self) -> None:
+        if self._notebook is None:
+            raise NotImplementedError  # the forms below are shown
+        self._notebook.show(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from dynamo_nb.graph.draw import mimebundle
 
-        still = {**mimebundle(self.picture), "text/plain": repr(self)}
-        return still if self._notebook is None else self._notebook.mimebundle(self, still, **kwargs)
+        return {**mimebundle(self.picture), "text/plain": repr(self)}
 
 
 def _apart_from_places(spec: GraphSpec) -> GraphSpec:

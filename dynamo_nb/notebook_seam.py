@@ -29,8 +29,8 @@ class Notebook:
         """A deployment of this notebook's services began; it follows the cells from now on."""
         raise NotImplementedError
 
-    def mimebundle(self, deployment: Deployment, still: dict[str, str], **kwargs: Any) -> Any:
-        """How a deployment shows itself here. still: its forms for where nothing lives."""
+    def show(self, deployment: Deployment) -> None:
+        """Displays a deployment as output of the running cell."""
         raise NotImplementedError
 
 

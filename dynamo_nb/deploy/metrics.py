@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import accumulate
+from math import inf
 from typing import Any, Final
 
 from dynamo_nb.deploy.fleet import Fleet
+from dynamo_nb.deploy.usage import Usage, usage
 from dynamo_nb.deploy.workers import WorkerProcess
 from dynamo_nb.errors import PlacementError
 from dynamo_nb.runtime.meters import BOUNDS, Reading, total
 
 ANSWER_WITHIN: Final = 0.5
 """Seconds for workers to tell their counts. A thread of theirs does it: only a process that is stopped takes longer."""
+USAGE_EVERY: Final = 1.0
+"""Seconds between two looks at the memory of workers, at least: one is a walk through all processes of the machine."""
 ENDED: Final = "ended"
 _BACKLOG: Final = 16  # scrapes that may wait for the page's server to start
 _BUCKETS: Final = (*map(str, BOUNDS), "+Inf")
@@ -32,6 +38,8 @@ class Metrics:
         self._fleet = fleet
         self._followed: set[WorkerProcess] = set()
         self._ended: dict[str, Reading] = {}
+        self._usage: dict[int, Usage] = {}
+        self._usage_at = -inf
 
     @contextmanager
     def following(self, worker: WorkerProcess) -> Iterator[None]:
@@ -51,11 +59,17 @@ class Metrics:
             _, late = await asyncio.wait(asked, timeout=ANSWER_WITHIN)
             for task in late:
                 task.cancel()
+        if time.monotonic() - self._usage_at >= USAGE_EVERY:
+            self._usage_at = time.monotonic()
+            pids = [worker.pid for worker in self._followed if worker.pid]
+            gpus = any(worker.gpus for worker in self._followed)
+            self._usage = await asyncio.to_thread(usage, pids, gpus=gpus)
 
     def numbers(self) -> dict[str, Any]:
         """`services` (their workers, and the requests that each served by endpoint) and `edges` (calls between them).
 
         An edge is seen from the caller's side, whichever of its workers called. Counts are since the deployment began.
+        `at`: when they were read, in seconds of a clock that never goes back.
         """
         services: dict[str, Any] = {}
         for name, service in self._fleet.status().items():
@@ -64,13 +78,14 @@ class Metrics:
                     "ready": sum(worker["state"] == "ready" for worker in service["workers"]),
                     "wanted": service["wanted"],
                     "restarts": {w["id"]: w["restarts"] for w in service["workers"]},
+                    "usage": {w["id"]: asdict(self._usage.get(w["pid"], Usage())) for w in service["workers"]},
                     "workers": {},
                 }
         told = [(worker.service, worker.id, worker.measured) for worker in self._followed]
         told += [(service, ENDED, measured) for service, measured in self._ended.items()]
         called: list[tuple[str, Reading]] = []
         for service, worker_id, measured in sorted(told, key=lambda one: one[:2]):
-            known = services.setdefault(service, {"ready": 0, "wanted": 0, "restarts": {}, "workers": {}})
+            known = services.setdefault(service, {"ready": 0, "wanted": 0, "restarts": {}, "usage": {}, "workers": {}})
             served = known["workers"].setdefault(worker_id, {})
             for component, endpoints in measured.get("served", {}).items():
                 own = component == service  # and not one more that it has registered by hand
@@ -81,7 +96,7 @@ class Metrics:
             for target, endpoints in total([reading for service, reading in called if service == source]).items():
                 for endpoint, reading in endpoints.items():
                     edges.append({"source": source, "target": target, "endpoint": endpoint, **_shown(reading)})
-        return {"services": services, "edges": edges}
+        return {"at": time.monotonic(), "services": services, "edges": edges}
 
 
 def _at_rest(measured: Reading) -> Reading:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from html import escape
 
 from dynamo_nb.graph.layout import DENSE, Group, Layout, Point, Route, lay_out
@@ -33,6 +34,8 @@ _PAD = 14.0
 _TOP, _LEADING = 21.0, 16.0
 """Baseline of the first line below a card's top, and the distance to the next."""
 _MARGIN = 8.0
+_LOAD = 160.0
+"""Room for `1,234/s · 12 ms · p99 150 ms`, in pixels."""
 _STUB = 18.0
 """The line that leads into the entry."""
 _STACK = 4.0
@@ -61,25 +64,31 @@ _STYLE = """\
 }"""
 
 
-def svg(picture: Picture) -> str:
+def svg(picture: Picture, *, live: bool = False) -> str:
     """The drawing as one `<svg>` element, the same bytes for the same picture on every machine that has Graphviz.
 
-    Nodes and edges are groups with the ids `service:A` and `edge:A->B`; nodes have `data-service` and `data-state`.
+    Nodes and edges are groups with the ids `service:A` and `edge:A->B`. Nodes have `data-service` and `data-state`,
+    edges `data-source`, `data-target` and `data-active`, a path `line` and a path `head`.
+    live: each node that is served has room for a line of numbers, an empty text `load`.
     """
     outline = Outline.of(picture)
     index = {n.name: i for i, n in enumerate(outline.nodes)}
-    layout = lay_out(
-        [_size(node) for node in outline.nodes],
-        [(index[e.source], index[e.target], (_width(e.label, _SMALL) + 6, 14.0)) for e in outline.lines],
-        [
+    layout = _laid_out(
+        tuple(_size(node, live=live) for node in outline.nodes),
+        tuple((index[e.source], index[e.target], (_width(e.label, _SMALL) + 6, 14.0)) for e in outline.lines),
+        tuple(
             Group(tuple(index[n.name] for n in nodes), (_width(namespace, _SMALL) + 8, 14.0))
             for namespace, nodes in outline.groups.items()
-        ],
+        ),
     )
-    return "\n".join(_drawn(picture.name, outline, layout))
+    return "\n".join(_drawn(picture.name, outline, layout, live=live))
 
 
-def _drawn(name: str, outline: Outline, layout: Layout) -> Iterator[str]:
+# A graph that runs is drawn again and again, with other states in the same places.
+_laid_out = lru_cache(maxsize=16)(lay_out)
+
+
+def _drawn(name: str, outline: Outline, layout: Layout, *, live: bool) -> Iterator[str]:
     left, width, height = _MARGIN + _STUB, layout.size[0] + 2 * _MARGIN + _STUB, layout.size[1] + 2 * _MARGIN
     root = _tag(
         "svg",
@@ -108,7 +117,7 @@ def _drawn(name: str, outline: Outline, layout: Layout) -> Iterator[str]:
         kind = "node" + " entry" * node.entry + " off" * (not node.running)
         yield _tag(
             "g",
-            title + "".join(_node(node, centre)),
+            title + "".join(_node(node, centre, live=live)),
             id=f"service:{node.name}",
             class_=kind,
             data_service=node.name,
@@ -122,22 +131,32 @@ def _edge(line: Line, route: Route, *, labelled: bool) -> str:
     dx, dy = (tip[0] - x) * 0.42, (tip[1] - y) * 0.42
     start, *curve = map(_p, route.points)
     said = f"{line.source}.{line.label} → {line.target}" + ("" if line.active else " (not linked)")
-    dashes = {} if line.active else {"stroke_dasharray": _DASHED}
+    dashes: dict[str, str | float] = {"stroke_width": 1.3}
+    if not line.active:
+        dashes["stroke_dasharray"] = _DASHED
     parts = [
         _tag("title", _xml(said)),
-        _tag("path", d=f"M{start}C{' '.join(curve)}", fill="none", stroke=LINE, stroke_width=1.3, **dashes),
-        _tag("path", d=f"M{_p(tip)}L{_p((x - dy, y + dx))}L{_p((x + dy, y - dx))}Z", fill=LINE),
+        _tag("path", class_="line", d=f"M{start}C{' '.join(curve)}", fill="none", stroke=LINE, **dashes),
+        _tag("path", class_="head", d=f"M{_p(tip)}L{_p((x - dy, y + dx))}L{_p((x + dy, y - dx))}Z", fill=LINE),
     ]
     if labelled and route.label is not None:
         x, y = route.label
         anchor = {"text_anchor": "middle"}
         parts.append(_tag("text", _xml(line.label), x=x, y=y + 3, font_size=_SMALL, fill=LINE, **anchor))
     kind = "edge" + " off" * (not line.active)
-    return _tag("g", "".join(parts), id=f"edge:{line.source}->{line.target}", class_=kind)
+    return _tag(
+        "g",
+        "".join(parts),
+        id=f"edge:{line.source}->{line.target}",
+        class_=kind,
+        data_source=line.source,
+        data_target=line.target,
+        data_active="true" if line.active else "false",
+    )
 
 
-def _node(node: Node, centre: Point) -> Iterator[str]:
-    width, height = _size(node)
+def _node(node: Node, centre: Point, *, live: bool) -> Iterator[str]:
+    width, height = _size(node, live=live)
     x, y = centre[0] - width / 2, centre[1] - height / 2
     if stacked := _stacked(node):
         width, height, y = width - _STACK, height - _STACK, y + _STACK
@@ -169,14 +188,19 @@ def _node(node: Node, centre: Point) -> Iterator[str]:
         baseline += _LEADING
         yield _tag("circle", class_="state", cx=left + 3.5, cy=baseline - 4, r=3.5, fill=colour)
         yield _tag("text", _short(state), class_="state", x=left + 12, y=baseline, font_size=_SMALL, fill=colour)
+        if live:
+            baseline += _LEADING
+            yield _tag("text", class_="load", x=left, y=baseline, font_size=_SMALL, fill=QUIET)
 
 
-def _size(node: Node) -> tuple[float, float]:
+def _size(node: Node, *, live: bool) -> tuple[float, float]:
     quiet, state = details(node), status(node)
     widths = [_width(_cut(node.name), _NAME) * 1.08, _width(_cut(quiet), _SMALL)]
     if state:
         widths.append(max(_width(_cut(state), _SMALL), 80.0) + 12)  # "starting" may become "draining: …" in place
-    height = _TOP + 11 + _LEADING * (bool(quiet) + bool(state))
+        if live:
+            widths.append(_LOAD)
+    height = _TOP + 11 + _LEADING * (bool(quiet) + bool(state) * (2 if live else 1))
     stack = _STACK if _stacked(node) else 0
     return max(*widths, 56.0) + 2 * _PAD + stack, height + stack
 
@@ -185,6 +209,7 @@ def _stacked(node: Node) -> bool:
     return node.workers > 1 and not node.local
 
 
+@lru_cache(maxsize=4096)
 def _width(words: str, size: float) -> float:
     """About the widest that a sans-serif font sets the words, in pixels; measuring would need the reader's fonts."""
     return sum(_advance(c) for c in words) * size
@@ -230,7 +255,7 @@ def _short(words: str) -> str:
 
 
 def _xml(words: str) -> str:
-    return escape(printable(words))
+    return words if words.isalnum() else escape(printable(words))
 
 
 def _n(number: float) -> str:

@@ -45,7 +45,10 @@ class NotebookConsole(Console):
         return portal.run(start(recipe, options, detach=detach, notebook=self.session))
 
     def draw(self, target: str, graph: Graph) -> Any:
-        return graph if _elsewhere(target) else self.session.display(target)
+        if _elsewhere(target):
+            return graph
+        self.session.show(target)
+        return None
 
     def _own(self) -> list[Deployment]:
         return [d for d in self.session.deployments if not d.ended]
@@ -55,6 +58,9 @@ class NotebookConsole(Console):
         if which is None and len(own) == 1:
             which = own[0].id
         return super().record(which)
+
+    def top(self, record: Any, *, once: bool) -> None:
+        self.session.page.show_top(record.control, cell=self.session.cell, live=self.session.on_page and not once)
 
     def export(self, target: str, recipe: Any, folder: Path) -> Path:
         """`%dynamo export bundle/` writes what is served; with a service before the folder, what would be."""

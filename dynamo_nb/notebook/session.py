@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import time
 import traceback
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -19,10 +18,9 @@ from typing import Any
 from dynamo_nb.config.layers import Layer
 from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DynamoError, TargetError, nearest
-from dynamo_nb.graph.graph import Graph
+from dynamo_nb.notebook.actions import Actions
 from dynamo_nb.notebook.interrupts import Interrupts
-from dynamo_nb.notebook.still import Still
-from dynamo_nb.notebook.view import GraphView
+from dynamo_nb.notebook.page import Page
 from dynamo_nb.notebook_seam import NOTEBOOK, Notebook
 from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
@@ -41,7 +39,8 @@ class Session(Notebook):
         self.shell = shell
         self.book = CellBook()
         self.deployments: list[Deployment] = []
-        self._views: list[tuple[Callable[[], GraphView | Still | None], str | Deployment]] = []
+        self.page = Page(self)
+        self.actions = Actions(self)
         self._running: Cell | None = None
         self._blamed = ""
         self._told: set[str] = set()
@@ -84,6 +83,7 @@ class Session(Notebook):
         number = len(self.shell.history_manager.input_hist_raw)
         self._running = Cell(info.raw_cell, f"cell {number}", number, getattr(info, "cell_id", None))
         links_in(self.shell.user_ns).forget(self._running.key)
+        self.page.forget(self._running.key)
         # What a deleted cell defined still stands in the kernel; what it configured stands nowhere else.
         deleted = _metadata(self.shell).get("deletedCells", ())
         configs = (c.cell_id for c in self.book if c.cell_id in deleted and header_of(c.text, CONFIG) is not None)
@@ -107,7 +107,7 @@ class Session(Notebook):
                 # As if the cell itself had raised it: shown under the cell, and papermill stops here.
                 result.error_in_exec = error
                 self.shell.showtraceback((type(error), error, None))
-        self.redraw()
+        self.page.redraw()
 
     def _failed_at(self, result: Any) -> int | None:
         if result.success:
@@ -140,6 +140,11 @@ class Session(Notebook):
         if (line := service_line(cell.text)) is not None:
             flags_of(line)  # not seen yet where the same cell loads the extension
             slice_services(self.book.cells, list(services_in([cell])), live=self.shell.user_ns, root=Path.cwd())
+
+    @property
+    def cell(self) -> str:
+        """The key of the cell that is running, or ""."""
+        return self._running.key if self._running is not None else ""
 
     # --- deployments -----------------------------------------------------------------------------------------------
 
@@ -181,6 +186,17 @@ class Session(Notebook):
         if errors:
             raise errors[0]
 
+    async def follow(self) -> None:
+        """Brings every deployment to what the notebook's names say now; raises the first error in the end."""
+        errors = []
+        for deployment in [deployment for deployment in self.deployments if not deployment.ended]:
+            try:
+                await deployment.follow()
+            except DynamoError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
     def _tell_notes(self) -> None:
         """Prints what the workers of this notebook's deployments see otherwise than one may think; each thing once."""
         keys = {cell.label: cell.key for cell in self.book}
@@ -191,16 +207,8 @@ class Session(Notebook):
                 self._told.add(about)
                 print(note)
 
-    def _heard(self, _: Deployment) -> None:
-        # Called on another thread; widgets belong to the kernel's own.
-        if (kernel := getattr(self.shell, "kernel", None)) is not None and (loop := kernel.io_loop) is not None:
-            loop.add_callback(self.redraw, between_cells=True)
-
-    def mimebundle(self, deployment: Deployment, still: dict[str, str], **kwargs: Any) -> Any:
-        if not self.on_page:
-            return still
-        data, metadata = self.view(deployment)._repr_mimebundle_(**kwargs)
-        return {**data, **still}, metadata
+    def _heard(self, deployment: Deployment) -> None:
+        self.page.heard(deployment)
 
     # --- drawings --------------------------------------------------------------------------------------------------
 
@@ -213,39 +221,9 @@ class Session(Notebook):
         """
         return _asked_cell(self.shell) is not None
 
-    def view(self, of: str | Deployment) -> GraphView:
-        """A live drawing that follows: a service's graph as cells run, or a deployment as it runs."""
-        view = GraphView(*self._drawing(of))
-        self._views.append((weakref.ref(view), of))
-        return view
-
-    def display(self, of: str) -> GraphView | None:
-        """Shows the graph of a service: live on a page, else in its static forms, which follow as well."""
-        if self.on_page:
-            return self.view(of)
-        still = Still(self._drawing(of)[0])
-        self._views.append((lambda: still, of))
-        return None
-
-    def redraw(self, *, between_cells: bool = False) -> None:
-        """Brings every drawing up to date. Front ends take changes of outputs only from a running cell."""
-        self._views = [(get, of) for get, of in self._views if get() is not None]
-        for get, of in self._views:
-            try:
-                drawing = self._drawing(of)
-            except DynamoError:
-                continue  # a graph that is half written is shown as it was; serving it says what is wrong
-            view = get()
-            if view is not None and not (between_cells and isinstance(view, Still)):
-                view.show(*drawing)
-
-    def _drawing(self, of: str | Deployment) -> tuple[Any, Any]:
-        if isinstance(of, str):
-            served = [d for d in self.deployments if d.spec.entry == of and not d.ended]
-            if not served:
-                return Graph.of(self.service(of), self.shell.user_ns).picture(), None
-            of = served[-1]
-        return of.picture, _cards(of)
+    def show(self, of: str | Deployment) -> None:
+        """Displays a service's graph, or a deployment; the drawing follows."""
+        self.page.show(of, cell=self.cell, live=self.on_page)
 
     def service(self, name: str) -> type:
         """A service among the notebook's names."""
@@ -269,24 +247,3 @@ def _metadata(shell: Any) -> dict[str, Any]:
 
 def _pids(deployment: Deployment, service: str) -> list[int]:
     return [w["pid"] for w in deployment.state["services"].get(service, {"workers": []})["workers"]]
-
-
-def _cards(deployment: Deployment) -> dict[str, dict[str, Any]]:
-    """What a click on a service shows: its workers and its configuration."""
-    cards: dict[str, dict[str, Any]] = {}
-    for name, service in deployment.state.get("services", {}).items():
-        if not service["state"]:
-            continue
-        workers = {
-            f"worker {w['index']}": f"{w['state']}, pid {w['pid']}"
-            + (f", GPU {','.join(w['gpus'])}" if w["gpus"] else "")
-            for w in service["workers"]
-        }
-        rows = {
-            path.removeprefix(f"{name}."): f"{value}  ({origin})"
-            for path, value, origin in deployment.config.rows()
-            if path.startswith(f"{name}.")
-        }
-        url = {"url": deployment.urls[name]} if name in deployment.urls else {}
-        cards[name] = {**url, **workers, "configuration": rows}
-    return cards

@@ -58,8 +58,8 @@ export default {
 
     function tell() {
       const name = model.get("selected");
-      const about = model.get("cards")[name];
-      card.hidden = about === undefined;
+      const about = model.get("card");
+      card.hidden = about.service === undefined || about.service !== name;
       if (card.hidden) return;
       const close = make("button", "dynamo-close", "×");
       close.setAttribute("aria-label", "Close");
@@ -67,7 +67,7 @@ export default {
         select("");
         node(name)?.focus();
       });
-      const rows = { state: "", note: "", ...about, ...model.get("states")[name] };
+      const rows = { state: "", note: "", ...Object.fromEntries(about.rows ?? []), ...model.get("states")[name] };
       card.setAttribute("aria-label", name);
       card.replaceChildren(close, make("h4", "", name), table(rows));
     }
@@ -93,7 +93,7 @@ export default {
     });
 
     const watched = { "change:svg": draw, "change:text": () => model.get("svg") || draw(), "change:states": paint,
-                      "change:cards": tell, "change:selected": mark };
+                      "change:card": tell, "change:selected": mark };
     for (const [event, act] of Object.entries(watched)) model.on(event, act);
     draw();
     return () => {

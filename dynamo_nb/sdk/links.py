@@ -40,6 +40,14 @@ class LinkBook:
             if not origins:
                 del self._links[names]
 
+    def saved(self) -> dict[tuple[str, str], dict[str, Origin]]:
+        """The links as they are now, for `restore`."""
+        return {names: dict(origins) for names, origins in self._links.items()}
+
+    def restore(self, saved: Mapping[tuple[str, str], Mapping[str, Origin]]) -> None:
+        """Makes the links what they were."""
+        self._links = {names: dict(origins) for names, origins in saved.items()}
+
     def targets(self, source: str) -> list[str]:
         """The services that `source` is linked to; empty when nothing was chosen for it."""
         return [b for a, b in self._links if a == source]

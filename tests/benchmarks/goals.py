@@ -143,4 +143,14 @@ BENCHMARKS = (
         {OURS: ["edit_cell.py"]},
         [Row("an edited cell run again, to the new answer", "seconds", "s", 2.0, how="alone")],
     ),
+    Benchmark(
+        "widget",
+        {OURS: ["widget.py"]},
+        [
+            Row("200 services: the first picture of the widget", "first_s", "ms", 300, how="alone", scale=1e3),
+            Row("200 services: an update of states, of the kernel", "state_s", "ms", 30, how="alone", scale=1e3),
+            Row("200 services: an update of traffic, of the kernel", "traffic_s", "ms", 30, how="alone", scale=1e3),
+            Row("200 services: two updates a second, of a core", "share", "%", 5, how="alone", scale=100),
+        ],
+    ),
 )

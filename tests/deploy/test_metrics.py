@@ -180,3 +180,10 @@ def test_a_deployment_ends_while_its_page_is_being_read(program):
         deployment.stop().result()
         assert half.recv(1) == b""
     assert not supervisor.is_running()
+
+
+def test_the_memory_of_each_worker_is_told(deployment):
+    services = deployment.metrics().result()["services"]
+    for name in ("Frontend", "Backend"):
+        assert set(services[name]["usage"]) == {worker["id"] for worker in workers(deployment, name).values()}
+        assert all(used["memory"] > 10_000_000 for used in services[name]["usage"].values())

@@ -13,6 +13,7 @@ import pytest
 from dynamo_nb.graph.draw import svg, text
 from dynamo_nb.graph.picture import Arrow, Node, Picture
 from dynamo_nb.notebook.view import GraphView
+from dynamo_nb.observe.traffic import Load, Traffic
 
 PICTURE = Picture(
     (
@@ -36,15 +37,54 @@ def changes(view):
 # --- in the kernel -----------------------------------------------------------------------------------------------
 
 
-def test_a_view_has_the_drawing_the_states_and_a_card_for_each_service():
-    view = GraphView(PICTURE, {"Backend": {"configuration": {"model": "tiny"}}})
-    assert view.svg == svg(PICTURE)
+def test_a_view_has_the_drawing_with_room_for_numbers_and_the_states():
+    view = GraphView(PICTURE, "hello-1234", {"Backend": {"workers": "1/4", "gpus": "0,1"}})
+    assert view.svg == svg(PICTURE, live=True)
     assert view.text == text(PICTURE)
-    assert view.states["Backend"] == {"state": "starting", "note": "1 of 4"}
-    assert view.cards == {
-        "Frontend": {"namespace": "hello", "workers": 1, "endpoints": ["generate"]},
-        "Backend": {"namespace": "hello", "workers": 4, "gpu": 2, "configuration": {"model": "tiny"}},
+    assert view.deployment == "hello-1234"
+    assert view.states == {
+        "Frontend": {"state": "ready", "note": ""},
+        "Backend": {"state": "starting", "note": "1 of 4", "workers": "1/4", "gpus": "0,1"},
     }
+
+
+def test_a_card_is_made_for_the_service_that_is_selected_only():
+    asked = []
+
+    def describe(name):
+        asked.append(name)
+        return {"service": name}
+
+    view = GraphView(PICTURE, describe=describe)
+    view.show(PICTURE)
+    assert asked == []
+    view.selected = "Backend"
+    assert view.card == {"service": "Backend"}
+    view.selected = ""
+    assert (view.card, asked) == ({}, ["Backend"])
+
+
+def test_traffic_is_shown_without_a_new_drawing():
+    view = GraphView(PICTURE, "hello-1234")
+    seen = changes(view)
+    load = Load(rate=1234.567, p50=0.00123456, p99=None, in_flight=3, errors=0.5, failed=7)
+    traffic = Traffic({"Backend": load}, edges={("Frontend", "Backend"): load}, memory={"a": 5, "b": 6})
+    view.show_traffic(traffic, {"Frontend": [], "Backend": ["a", "b"]})
+    shown = {"rate": 1230.0, "p50": 0.00123, "p99": None, "in_flight": 3, "errors": 0.5, "failed": 7}
+    assert view.loads == {
+        "services": {"Backend": {**shown, "memory": 11}},
+        "edges": {"Frontend->Backend": shown},
+    }
+    assert seen == ["loads"]
+    view.show(PICTURE)
+    assert view.loads == {}  # nothing is served any more
+
+
+def test_what_the_page_asks_is_told_with_its_view():
+    asked = []
+    view = GraphView(PICTURE, ask=lambda *told: asked.append(told))
+    view._handle_custom_msg({"do": "restart", "service": "Backend", "id": 1}, [])
+    assert asked == [(view, {"do": "restart", "service": "Backend", "id": 1})]
 
 
 def test_a_new_state_is_sent_without_a_new_drawing():
@@ -74,7 +114,7 @@ def test_the_same_picture_again_sends_nothing():
 def test_another_shape_is_drawn_anew(picture):
     view = GraphView(PICTURE)
     view.show(picture)
-    assert view.svg == svg(picture)
+    assert view.svg == svg(picture, live=True)
 
 
 def test_the_selection_ends_when_its_service_is_gone():
@@ -91,7 +131,7 @@ def test_a_view_is_also_shown_where_no_widget_lives():
     picture = PICTURE.with_states({"Backend": ("ready", "")})
     view.show(picture)
     data, _ = view._repr_mimebundle_()
-    assert data["image/svg+xml"] == svg(picture)
+    assert data["image/svg+xml"] == svg(picture, live=True)
     assert data["text/plain"] == text(picture)
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == view.model_id
 
@@ -118,6 +158,8 @@ const model = {{
   set: (key, value) => {{ state[key] = value; handlers["change:" + key]?.forEach((act) => act()); }},
   save_changes: () => {{}},
   on: (event, act) => (handlers[event] ??= new Set()).add(act),
+  card: () => model.on("change:selected", () => model.set("card", state.selected ? {{ service: state.selected,
+    rows: [["namespace", "hello"]] }} : {{}})),
   off: (event, act) => handlers[event].delete(act),
 }};
 const el = document.getElementById("el"), $ = (selector) => el.querySelector(selector);
@@ -135,7 +177,7 @@ out.textContent = JSON.stringify(said);
 
 def play(view, script, tmp_path):
     """Shows the view in a browser, runs the script there, and gives what it put into `said`."""
-    state = {name: getattr(view, name) for name in ("svg", "text", "states", "cards", "selected")}
+    state = {name: getattr(view, name) for name in ("svg", "text", "states", "card", "selected")}
     page = tmp_path / "page.html"
     page.write_text(
         PAGE.format(
@@ -168,8 +210,8 @@ def test_a_click_or_a_key_opens_a_card_and_escape_closes_it(tmp_path):
     click($("aside button"));
     said.closed = [state.selected, document.activeElement.dataset.service];
     """
-    said = play(GraphView(PICTURE, {"Backend": {"pids": [7, 8]}}), script, tmp_path)
-    words = "× Backend state starting note 1 of 4 namespace hello workers 4 gpu 2 pids 7, 8"  # noqa: RUF001
+    said = play(GraphView(PICTURE), "model.card(); " + script, tmp_path)
+    words = "× Backend state starting note 1 of 4 namespace hello"  # noqa: RUF001
     assert said == {
         "clicked": ["Backend", False, words.split()],
         "pressed": "true",
@@ -247,7 +289,7 @@ def test_names_and_notes_are_words_and_no_markup(tmp_path):
     said.name = only.dataset.service;
     said.found = [state.selected === said.name, el.querySelectorAll("img, script, b").length, window.hit ?? 0];
     """
-    said = play(GraphView(picture, {name: {"<i>": "<b>x</b>"}}), script, tmp_path)
+    said = play(GraphView(picture), script, tmp_path)
     assert said == {"name": name, "found": [True, 0, 0]}
 
 

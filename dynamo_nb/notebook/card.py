@@ -1,0 +1,96 @@
+"""What a page shows of one service: its endpoints with a form to try each, its workers, its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, Final
+
+from dynamo_nb.deploy.logs import LogTail
+from dynamo_nb.deployment import Deployment
+from dynamo_nb.errors import DynamoError
+from dynamo_nb.graph.graph import Graph
+from dynamo_nb.observe.example import example
+from dynamo_nb.observe.traffic import Traffic
+from dynamo_nb.sdk.endpoint import Endpoint
+from dynamo_nb.sdk.service import ServiceDefinition
+
+LOG_LINES: Final = 12
+"""Of each worker's log."""
+
+
+def card_of(name: str, graph: Graph, deployment: Deployment | None, traffic: Traffic) -> dict[str, Any]:
+    """Plain data, of a service in a graph, which is that of the deployment if there is one; {} if it is none."""
+    definition = graph.services.get(name)
+    if definition is None:  # an interface that nothing fills
+        return {}
+    card: dict[str, Any] = {
+        "service": name,
+        "rows": list(_rows(definition, graph)),
+        "endpoints": [_endpoint(e) for e in definition.endpoints.values() if e.served],
+        "links": {
+            "out": [[e.target, e.active] for e in graph.edges if e.source == name],
+            "in": [[e.source, e.active] for e in graph.edges if e.target == name],
+        },
+    }
+    service = deployment.state.get("services", {}).get(name) if deployment is not None else None
+    if deployment is None or service is None or not service["state"]:
+        return card
+    if name in deployment.urls:
+        card["rows"].append(["url", deployment.urls[name]])
+    logs = _logs(deployment, name)
+    return {
+        **card,
+        "config": [
+            [path.removeprefix(f"{name}."), str(value), str(origin)]
+            for path, value, origin in deployment.config.rows()
+            if path.startswith(f"{name}.")
+        ],
+        "wanted": service["wanted"],
+        "workers": [
+            {
+                **{key: worker[key] for key in ("index", "id", "state", "pid", "started")},
+                "gpus": ", ".join(worker["gpus"]),
+                "memory": traffic.memory.get(worker["id"]),
+                "log": logs.get(str(worker["index"]), []),
+            }
+            for worker in service["workers"]
+        ],
+    }
+
+
+def _rows(definition: ServiceDefinition, graph: Graph) -> Iterator[list[str]]:
+    yield ["namespace", definition.namespace]
+    resources = definition.args.get("resources") or {}
+    if given := ", ".join(f"{value} {kind}" for kind, value in resources.items() if value):
+        yield ["resources", given]
+    yield ["defined in", definition.where]
+    if definition.name not in graph.running:
+        yield ["started", "no: no active path reaches it"]
+    elif not definition.enabled:
+        yield ["started", "in the process of those that depend on it"]
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": endpoint.attribute,
+        "doc": (endpoint.function.__doc__ or "").strip(),
+        "stream": endpoint.stream,
+    }
+    try:
+        schema = endpoint.schema()
+    except DynamoError as error:  # an annotation that names nothing yet
+        return {**described, "doc": str(error), "input": {"type": "object"}, "output": {}, "example": "{}"}
+    from pydantic_core import to_json
+
+    return {**described, **schema, "example": to_json(example(schema["input"]), indent=2).decode()}
+
+
+def _logs(deployment: Deployment, service: str) -> dict[str, list[str]]:
+    """The last lines of each worker's log, by its index."""
+    found: dict[str, list[str]] = {}
+    with closing(LogTail(deployment.folder / "logs", service, LOG_LINES)) as tail:
+        for line in tail.read():
+            worker, _, words = line.removeprefix("[").partition("] ")
+            found.setdefault(worker.rpartition(".")[2], []).append(words)
+    return found

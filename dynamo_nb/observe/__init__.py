@@ -1,0 +1,1 @@
+"""Seeing the work of a deployment: values, and their drawings."""

@@ -1,0 +1,139 @@
+"""How much goes through a deployment: rates and latencies of its services, endpoints and edges.
+
+What a deployment counts only grows (`Deployment.metrics`), so a rate is a difference between two readings.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from operator import sub
+from typing import Any, Final
+
+from dynamo_nb.runtime.meters import BOUNDS, Reading, total
+
+SPAN: Final = 3.0
+"""Seconds that rates and latencies are taken over: enough calls for a median, and soon enough to see a change."""
+_BOUNDS: Final = (*BOUNDS, inf)
+
+
+@dataclass(frozen=True)
+class Load:
+    """The requests of something over the last seconds.
+
+    rate, errors: a second. p50, p99: seconds to the whole answer, None where nothing ended. in_flight: at this moment.
+    failed: all errors since the deployment began. items: of streams, a second.
+    """
+
+    rate: float = 0.0
+    p50: float | None = None
+    p99: float | None = None
+    in_flight: int = 0
+    errors: float = 0.0
+    failed: int = 0
+    items: float = 0.0
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The load of services, of (service, endpoint), of (service, worker id), and of edges, (source, target).
+
+    memory, gpu_memory: bytes, by worker id, of those that are known.
+    """
+
+    services: Mapping[str, Load] = field(default_factory=dict)
+    endpoints: Mapping[tuple[str, str], Load] = field(default_factory=dict)
+    workers: Mapping[tuple[str, str], Load] = field(default_factory=dict)
+    edges: Mapping[tuple[str, str], Load] = field(default_factory=dict)
+    memory: Mapping[str, int] = field(default_factory=dict)
+    gpu_memory: Mapping[str, int] = field(default_factory=dict)
+
+
+_Counts = dict[str, dict[Any, Reading]]
+
+
+class TrafficWindow:
+    """Makes Traffic of readings that come one after the other. span: seconds to look back."""
+
+    def __init__(self, span: float = SPAN) -> None:
+        self._span = span
+        self._readings: deque[tuple[float, _Counts]] = deque()
+
+    def add(self, numbers: Mapping[str, Any]) -> Traffic:
+        """numbers: what `Deployment.metrics` gives. The first of them has no rates yet."""
+        at, counts = numbers["at"], _counts(numbers)
+        self._readings.append((at, counts))
+        while len(self._readings) > 2 and self._readings[1][0] <= at - self._span:
+            self._readings.popleft()
+        before_at, before = self._readings[0]
+        seconds = at - before_at
+        loads = {
+            kind: {key: _load(reading, before[kind].get(key), seconds) for key, reading in readings.items()}
+            for kind, readings in counts.items()
+        }
+        usage = {worker: used for s in numbers["services"].values() for worker, used in s["usage"].items()}
+        return Traffic(
+            **loads,
+            memory={worker: used["memory"] for worker, used in usage.items() if used["memory"]},
+            gpu_memory={worker: used["gpu_memory"] for worker, used in usage.items() if used["gpu_memory"] is not None},
+        )
+
+
+def _counts(numbers: Mapping[str, Any]) -> _Counts:
+    services, endpoints, workers, edges = {}, {}, {}, {}
+    for name, service in numbers["services"].items():
+        by_endpoint: dict[str, list[Reading]] = {}
+        for worker, served in service["workers"].items():
+            for endpoint, reading in served.items():
+                by_endpoint.setdefault(endpoint, []).append(reading)
+            if served:
+                workers[name, worker] = _sum(served.values())
+        for endpoint, readings in by_endpoint.items():
+            endpoints[name, endpoint] = _sum(readings)
+        if by_endpoint:
+            services[name] = _sum(endpoints[name, endpoint] for endpoint in by_endpoint)
+    between: dict[tuple[str, str], list[Reading]] = {}
+    for edge in numbers["edges"]:
+        reading = {name: value for name, value in edge.items() if name not in {"source", "target", "endpoint"}}
+        between.setdefault((edge["source"], edge["target"]), []).append(reading)
+    edges = {ends: _sum(readings) for ends, readings in between.items()}
+    return {"services": services, "endpoints": endpoints, "workers": workers, "edges": edges}
+
+
+def _sum(readings: Iterable[Reading]) -> Reading:
+    first, *others = readings
+    return total([first, *others]) if others else first
+
+
+def _load(now: Reading, before: Reading | None, seconds: float) -> Load:
+    failed = sum(now["errors"].values())
+    if before is None or seconds <= 0:
+        return Load(in_flight=now["in_flight"], failed=failed)
+    counts = list(now["seconds"]["buckets"].values())
+    new = list(map(sub, counts, before["seconds"]["buckets"].values()))
+    return Load(
+        rate=max(now["requests"] - before["requests"], 0) / seconds,
+        p50=quantile(_BOUNDS, new, 0.5),
+        p99=quantile(_BOUNDS, new, 0.99),
+        in_flight=now["in_flight"],
+        errors=max(failed - sum(before["errors"].values()), 0) / seconds,
+        failed=failed,
+        items=max(now["items"] - before["items"], 0) / seconds,
+    )
+
+
+def quantile(bounds: Sequence[float], counts: Sequence[int], q: float) -> float | None:
+    """The value below which a share `q` lies, given cumulative counts up to each bound, the last one infinite.
+
+    As Prometheus has it: spread evenly within a bucket, and the last finite bound for what lies above it. None for no
+    counts.
+    """
+    wanted = q * counts[-1]
+    if not wanted:
+        return None
+    at = bisect_left(counts, wanted)
+    low, below = (bounds[at - 1], counts[at - 1]) if at else (0.0, 0)
+    return low if bounds[at] == inf else low + (bounds[at] - low) * (wanted - below) / (counts[at] - below)
