@@ -27,10 +27,10 @@ from dynamo_nb.runtime.service_client import Caller, ServiceClient
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PolicyName
 from dynamo_nb.sdk.context import dynamo_context, import_services
-from dynamo_nb.sdk.dependency import dependencies_of
+from dynamo_nb.sdk.dependency import Dependency, dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
-from dynamo_nb.sdk.service import ServiceDefinition, definition_of
+from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
 
 LIVENESS_TIMEOUT: Final = 10.0  # seconds for one hook; an engine that is asked through its own queue may take some
 
@@ -110,22 +110,24 @@ class Worker:
         cls: Any = definition.cls
         instance = cls.__new__(cls)
         for attribute, name in self.assignment.bindings.get(definition.name, {}).items():
-            policy = dependencies_of(cls)[attribute].policy
-            instance.__dict__[attribute] = None if name is None else await self._connect(name, policy)
+            dependency = dependencies_of(cls)[attribute]
+            instance.__dict__[attribute] = None if name is None else await self._connect(name, dependency)
         instance.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
         await run_hooks(instance, "start")
         return instance
 
-    async def _connect(self, name: str, policy: Any) -> Any:
+    async def _connect(self, name: str, dependency: Dependency) -> Any:
         """What stands for a dependency: a client, or the object itself if the service is not `enabled`."""
-        definition = load(self.assignment.targets[name])
         if not self.assignment.enabled.get(name, True):
-            made = await self._build(definition)
+            made = await self._build(load(self.assignment.targets[name]))
             self._locals.append(made)
             return made
+        # What the dependant names may be an interface alone: what the service itself imports need not be here.
+        named = dependency.target if is_service(dependency.target) and dependency.on == name else None
+        definition = definition_of(named) if isinstance(named, type) else load(self.assignment.targets[name])
         assert self.runtime is not None
         self._services["/".join(definition.cls.dynamo_address())] = name  # type: ignore[attr-defined]
-        return await connect_service(self.runtime, definition, policy)
+        return await connect_service(self.runtime, definition, dependency.policy)
 
     async def serve(self) -> str:
         """Registers the endpoints and opens the HTTP port; gives its URL, or "" if there is none."""
