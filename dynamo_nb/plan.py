@@ -34,7 +34,8 @@ class Plan:
     def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:
         """only: start this one service alone.
 
-        Raises ConfigError or SourceError with every fault that was found, DeploymentError if `only` is not started.
+        Raises ConfigError or SourceError with every fault that was found, DeploymentError if `only` is not started,
+        TargetError if what is started imports something that is not installed.
         """
         graph = program.graph
         definitions = [graph.services[name] for name in graph.running]
@@ -47,6 +48,9 @@ class Plan:
                 raise DeploymentError(f"the graph does not start {only}", remedy=nearest(only, spec.started))
             services = {n: s if n == only or not s.enabled else _elsewhere(s) for n, s in spec.services.items()}
             spec = spec.model_copy(update={"services": services})
+        for name, service in spec.services.items():
+            if name in program.absent and service.running and (service.workers or not service.enabled):
+                raise program.absent[name]
         return cls(program, config, code, spec)
 
     def place(self, folder: Path) -> list[str]:
