@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -66,6 +67,15 @@ def load(target: str) -> ServiceDefinition:
     return definition_of(getattr(import_services(module), name))
 
 
+def _named(dependency: Dependency, name: str, owner: type) -> ServiceDefinition | None:
+    """The service of this name that a dependency names, or that stands beside the class which names it by a string."""
+    there = [dependency.target]
+    if isinstance(dependency.target, str):
+        there = [value for base in owner.__mro__ for value in vars(sys.modules[base.__module__]).values()]
+    found = (definition_of(value) for value in there if isinstance(value, type) and is_service(value))
+    return next((definition for definition in found if definition.name == name), None)
+
+
 class Worker:
     """The life of one worker: `prepare`, `serve`, `drain`, `stop`, in this order."""
 
@@ -111,20 +121,19 @@ class Worker:
         instance = cls.__new__(cls)
         for attribute, name in self.assignment.bindings.get(definition.name, {}).items():
             dependency = dependencies_of(cls)[attribute]
-            instance.__dict__[attribute] = None if name is None else await self._connect(name, dependency)
+            instance.__dict__[attribute] = None if name is None else await self._connect(name, dependency, cls)
         instance.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
         await run_hooks(instance, "start")
         return instance
 
-    async def _connect(self, name: str, dependency: Dependency) -> Any:
+    async def _connect(self, name: str, dependency: Dependency, owner: type) -> Any:
         """What stands for a dependency: a client, or the object itself if the service is not `enabled`."""
         if not self.assignment.enabled.get(name, True):
             made = await self._build(load(self.assignment.targets[name]))
             self._locals.append(made)
             return made
         # What the dependant names may be an interface alone: what the service itself imports need not be here.
-        named = dependency.target if is_service(dependency.target) and dependency.on == name else None
-        definition = definition_of(named) if isinstance(named, type) else load(self.assignment.targets[name])
+        definition = _named(dependency, name, owner) or load(self.assignment.targets[name])
         assert self.runtime is not None
         self._services["/".join(definition.cls.dynamo_address())] = name  # type: ignore[attr-defined]
         return await connect_service(self.runtime, definition, dependency.policy)

@@ -18,9 +18,9 @@ from dynamo_nb.source import live as memory
 from dynamo_nb.source.bindings import NOW, Bindings
 from dynamo_nb.source.cells import Cell
 from dynamo_nb.source.files import imported, with_local_files
-from dynamo_nb.source.interface import aliases, interface, is_service, needs_interface_only
+from dynamo_nb.source.interface import aliases, interface, is_service, needs_interface_only, service_name
 from dynamo_nb.source.layout import Closure, Edge, Layout
-from dynamo_nb.source.names import ANNOTATION, BASE, SOFT, Use
+from dynamo_nb.source.names import ANNOTATION, BASE, NAMED, SOFT, Use
 from dynamo_nb.source.tree import CodeTree
 from dynamo_nb.source.units import Unit, Units, parse
 
@@ -101,6 +101,14 @@ class _Slicer:
         unit = self.bindings.class_of(name)
         return unit if unit and is_service(unit.statement.node, self.aliases) else None
 
+    def _named(self, service: str) -> Unit | None:
+        """The class of a service by the service's own name."""
+        for unit in filter(None, map(self._service, self.bindings.names())):
+            node = unit.statement.node
+            if isinstance(node, ast.ClassDef) and service_name(node, self.aliases) == service:
+                return unit
+        return None
+
     # --- closures
 
     def _closures(self, roots: Mapping[str, Unit]) -> dict[str, Closure]:
@@ -143,13 +151,17 @@ class _Slicer:
             for use in unit.names.uses:
                 runs = not use.later and use.how not in (ANNOTATION, BASE)
                 for target in self._targets(unit, use, moment, whole):
-                    edges[Edge(use.name, use.later, runs, use.how == ANNOTATION, target)] = None
+                    name = use.name if use.how != NAMED else next(iter(target.names.binds))
+                    edges[Edge(name, use.later, runs, use.how == ANNOTATION, target)] = None
                     pending.append((target, moment))
                     if runs:
                         pending.append((target, unit.position))
         return closure
 
     def _targets(self, unit: Unit, use: Use, moment: int, whole: set[Unit]) -> list[Unit]:
+        if use.how == NAMED:
+            by_name = self._named(use.name)
+            return [self._interface(by_name)] if by_name and by_name not in whole else []
         if needs_interface_only(use, self.aliases, of_interface=unit.interface):
             named = self.bindings.class_of(use.name) if use.how == BASE else self._service(use.name)
             if named and named not in whole:

@@ -37,10 +37,11 @@ class Frontend:
 """
 
 
-def test_a_worker_of_a_notebook_starts_without_the_import_of_its_dependency(kernel):
+@pytest.mark.parametrize("named", ["depends(Backend)", "depends('Backend')"], ids=["by class", "by name"])
+def test_a_worker_of_a_notebook_starts_without_the_import_of_its_dependency(kernel, named):
     kernel.load()
     assert kernel.run(BACKEND).ok
-    assert kernel.run(FRONTEND).ok
+    assert kernel.run(FRONTEND.replace("depends(Backend)", named)).ok
 
     ran = kernel.run("deployment = await serve(Frontend, http_port=0)")
 

@@ -260,9 +260,21 @@ TABLE = {
         ],
         {"A": ["interface B", A], "B": ["import heavy", B]},
     ),
-    "a dependency by name needs nothing": (
-        [service("B"), "@service\nclass A:\n    b = depends('B')"],
-        {"A": [A], "B": [B]},
+    "so does a dependency by name": (
+        ["import heavy", "@service\nclass A:\n    b = depends('B')", service("B", "heavy")],
+        {"A": [A, "interface B"], "B": ["import heavy", B]},
+    ),
+    "a dependency by the name that a service gives itself": (
+        ["@service\nclass A:\n    b = depends('bee')", service("B", decorator="@service(dynamo={'name': 'bee'})")],
+        {"A": [A, "interface B"], "B": [B]},
+    ),
+    "a dependency by the name of what no cell defines needs nothing": (
+        ["@service\nclass A:\n    b = depends('elsewhere')"],
+        {"A": [A]},
+    ),
+    "services that depend on each other by name": (
+        ["@service\nclass A:\n    b = depends('B')", "@service\nclass B:\n    a = depends('A')"],
+        {"A": [A, "interface B"], "B": ["interface A", B]},
     ),
     "a subclass needs it whole": (
         ["import heavy", service("B", "heavy"), "@service\nclass A(B):\n    pass"],
