@@ -66,9 +66,9 @@ class Program:
 
     name: of the deployment. code: gives the modules of the services that run. root: the folder to import them from
     as they are, None for code that has to be written out first. cwd: the working directory of workers.
-    layers: configuration that it brings along, which stands under what a person names. absent: services of which only
-    the interface is here, since something that they import is not installed: they can only run elsewhere.
-    source: plain data from which another process can make it again (`kept` knows how).
+    layers: configuration that it brings along, which stands under what a person names. source: plain data from which
+    another process can make it again (`kept` knows how). absent: services of which only the interface is here, since
+    something that they import is not installed: they can only run elsewhere.
     """
 
     name: str
@@ -77,8 +77,8 @@ class Program:
     root: Path | None
     cwd: Path
     layers: Sequence[Layer] = field(default=())
-    absent: Mapping[str, DynamoError] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    absent: Mapping[str, DynamoError] = field(default_factory=dict)
 
 
 def find(target: str, working_dir: Path | None = None) -> Program:
@@ -334,7 +334,7 @@ def notebook(path: Path, service: str) -> Program:
         names = {graph.services[n].cls.__name__: n for n in graph.running}
         return _by_service(slice_services(cells, list(names), root=path.parent), names)
 
-    return Program(path.stem, graph, code, None, path.parent, config_layers(cells), absent)
+    return Program(path.stem, graph, code, None, path.parent, config_layers(cells), absent=absent)
 
 
 def _settled(build: Callable[[], Graph], absent: Mapping[str, DynamoError]) -> Graph:
