@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dynamo_nb.attaching import attach as attach
     from dynamo_nb.config.service_config import ServiceConfig as ServiceConfig
     from dynamo_nb.deployment import Deployment as Deployment
     from dynamo_nb.errors import DynamoError as DynamoError
@@ -36,6 +37,7 @@ _HOME = {
     "Graph": "dynamo_nb.graph",
     "GraphSpec": "dynamo_nb.graph",
     "ServiceConfig": "dynamo_nb.config.service_config",
+    "attach": "dynamo_nb.attaching",
     "serve": "dynamo_nb.serving",
 } | dict.fromkeys(
     [

@@ -7,6 +7,7 @@ from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
+from dynamo_nb.attaching import chosen, take_up
 from dynamo_nb.cli import Console, run
 from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DeploymentError, TargetError
@@ -37,7 +38,7 @@ class NotebookConsole(Console):
         where = f"%dynamo, {session.running}"
         return Recipe(
             lambda: live(session.service(target), space, session.cells()),
-            lambda: [*session.config_layers(), *layers_of(files, words, where)],
+            lambda: layers_of(files, words, where),
             namespace,
         )
 
@@ -58,6 +59,9 @@ class NotebookConsole(Console):
         if which is None and len(own) == 1:
             which = own[0].id
         return super().record(which)
+
+    def attach(self, which: str | None) -> Deployment:
+        return portal.run(take_up(chosen(which), self.session))
 
     def top(self, record: Any, *, once: bool) -> None:
         self.session.page.show_top(record.control, cell=self.session.cell, live=self.session.on_page and not once)
@@ -95,6 +99,7 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         %dynamo config Frontend             the effective configuration, with the origin of each value
         %dynamo serve Frontend -f c.yaml    serve it (or: deployment = await serve(Frontend, "c.yaml"))
         %dynamo ps / logs Backend / scale Backend=4 / export bundle/ / stop
+        %dynamo attach                      take up what a kernel before this one left running (serve … --detach)
         """
         import shlex
 

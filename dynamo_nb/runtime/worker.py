@@ -41,7 +41,8 @@ class Assignment:
 
     targets: service name to `module:Class`, for this service and for those it is connected to.
     bindings: service name to its attributes and the services they are connected to (None: not active).
-    access: how it reaches the others. graph, version, capacity: registered beside its endpoints.
+    access: how it reaches the others. graph, shared, version, capacity: registered beside its endpoints. own: the
+    components that its deployment serves (see DistributedRuntime.connect).
     http: (host, port) for HTTP endpoints. socket_dir: for connections on this host. host: address to listen on for
     others, None for this host only.
     """
@@ -52,6 +53,8 @@ class Assignment:
     bindings: Mapping[str, Mapping[str, str | None]]
     access: Access
     graph: str = ""
+    shared: bool = False
+    own: Sequence[str] = ()
     version: str = ""
     capacity: Mapping[str, Any] = field(default_factory=dict)
     socket_dir: str | None = None
@@ -88,6 +91,8 @@ class Worker:
             socket_dir=Path(own.socket_dir) if own.socket_dir else None,
             host=own.host,
             graph=own.graph,
+            shared=own.shared,
+            own=own.own,
             version=own.version,
             capacity=own.capacity,
             worker_id=own.worker_id,

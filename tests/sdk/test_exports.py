@@ -18,6 +18,7 @@ def test_the_names_of_the_package():
         "api",
         "async_on_shutdown",
         "async_on_start",
+        "attach",
         "depends",
         "dynamo_api",
         "dynamo_context",
