@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dynamo_nb.sdk import readiness as readiness
     from dynamo_nb.sdk import reconfigure as reconfigure
     from dynamo_nb.sdk import service as service
+    from dynamo_nb.sdk import trace_note as trace_note
     from dynamo_nb.serving import serve as serve
 
 _HOME = {
@@ -57,6 +58,7 @@ _HOME = {
         "readiness",
         "reconfigure",
         "service",
+        "trace_note",
     ],
     "dynamo_nb.sdk",
 )

@@ -86,6 +86,17 @@ class Console:
 
         return watch_here(self.record(which))
 
+    def deployment(self, which: str | None) -> Any:
+        """The Deployment that a verb calls."""
+        from dynamo_nb.attaching import take_up
+        from dynamo_nb.sdk.portal import portal
+
+        return portal.run(take_up(self.record(which)))
+
+    def give(self, value: Any) -> Any:
+        """Shows what a verb came to."""
+        self.show(value)
+
     def top(self, record: Any, *, once: bool) -> None:
         """Shows tables of what a deployment does, until it ends or Ctrl-C."""
         from dynamo_nb.observe.top import follow
@@ -326,6 +337,23 @@ def logs(
             time.sleep(LogTail.PAUSE)
             for line in tail.read():
                 console.show(line)
+
+
+@app.command()
+def trace(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="Service.endpoint")],
+    payload: Annotated[
+        str | None, typer.Option(help="""its arguments in JSON: '{"text": "hi"}', or @file.json""")
+    ] = None,
+    deployment: Which = None,
+) -> Any:
+    """Make one call and show where its time went: a waterfall of the calls across services."""
+    from dynamo_nb.observe.request import Request
+
+    console = _console(context)
+    served = console.deployment(deployment)
+    return console.give(served.trace(Request.parse(served, target, payload).call()).result())
 
 
 @app.command()

@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
@@ -34,6 +34,9 @@ from dynamo_nb.sdk.call import Call
 from dynamo_nb.sdk.origin import origin_of
 from dynamo_nb.sdk.portal import Pending, on_portal, portal
 from dynamo_nb.sdk.service import definition_of
+
+if TYPE_CHECKING:
+    from dynamo_nb.observe.trace import Trace
 
 T = TypeVar("T")
 
@@ -335,6 +338,22 @@ class Deployment:
             return self
 
         return Pending(lambda: on_portal(run))
+
+    def trace(self, call: Call[Any]) -> Pending[Trace]:
+        """Makes a call, and shows where its time went: `await deployment.trace(deployment.Frontend.generate("hello"))`.
+
+        Gives a Trace, shown as a waterfall of the calls across services. An error of the call is part of it.
+        """
+
+        async def gather(trace: str) -> Any:
+            return await on_portal(lambda: self._request("trace", trace=trace))
+
+        async def run() -> Trace:
+            from dynamo_nb.observe.trace import traced
+
+            return await traced(call, gather)
+
+        return Pending(run)
 
     def stop(self) -> Pending[None]:
         """Drains and stops everything; returns when no process of the deployment is left."""

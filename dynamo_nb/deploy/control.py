@@ -70,12 +70,12 @@ async def listen(path: Path, accept: Callable[[Channel], Awaitable[None]]) -> as
 
 
 async def answer(
-    channel: Channel, message: Message, verb: Callable[..., Awaitable[None]], status: Callable[[], Message]
+    channel: Channel, message: Message, verb: Callable[..., Awaitable[Any]], status: Callable[[], Message]
 ) -> None:
-    """Runs one request and sends what is so after it, or its error."""
+    """Runs one request and sends what it gives, or what is so after it where that is None, or its error."""
     try:
-        await verb(**message.get("args", {}))
-        channel.send({"id": message["id"], "result": status()})
+        given = await verb(**message.get("args", {}))
+        channel.send({"id": message["id"], "result": status() if given is None else given})
     except DynamoError as error:
         channel.send({"id": message["id"], "error": to_wire(error)})
     except Exception as error:

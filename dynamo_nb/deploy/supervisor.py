@@ -29,6 +29,7 @@ from dynamo_nb.deploy.options import Options
 from dynamo_nb.deploy.orphans import adopt_orphans, kill_descendants
 from dynamo_nb.deploy.ports import Ports
 from dynamo_nb.deploy.rotation import keep_small
+from dynamo_nb.deploy.traces import Traces
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError, to_wire
 from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.nats_server import NatsServer
@@ -70,6 +71,7 @@ class Supervisor:
             nats.on_start = self.fleet.own_processes.add
             self.fleet.own_processes.add(nats.pid or 0)  # it may have been launched
         self.metrics = metrics.Metrics(self.fleet)
+        self.traces = Traces()
         self._page: socket.socket | None = None
         self._page_waits = False
 
@@ -179,6 +181,7 @@ class Supervisor:
             "apply": self._apply,
             "metrics": self.metrics.gather,
             "plan": self._plan,
+            "trace": self.traces.gather,
             "scale": self.fleet.scale,
             "restart": self.fleet.restart,
             "stop": self._stop,
@@ -197,7 +200,7 @@ class Supervisor:
                     worker = next((w for w in self.fleet.workers if w.id == message["worker"]), None)
                     if worker is None:
                         return  # it was given up; the closed connection is its end
-                    with self.metrics.following(worker):
+                    with self.metrics.following(worker), self.traces.following(worker):
                         await worker.follow(channel)
                 elif message.get("verb") == "watch":
                     self._watchers[channel] = message["args"].get("client", {})

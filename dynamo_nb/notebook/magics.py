@@ -63,6 +63,13 @@ class NotebookConsole(Console):
     def attach(self, which: str | None) -> Deployment:
         return portal.run(take_up(chosen(which), self.session))
 
+    def deployment(self, which: str | None) -> Any:
+        record = self.record(which)
+        return next((d for d in self._own() if d.id == record.id), None) or super().deployment(which)
+
+    def give(self, value: Any) -> Any:
+        return value
+
     def top(self, record: Any, *, once: bool) -> None:
         self.session.page.show_top(record.control, cell=self.session.cell, live=self.session.on_page and not once)
 
@@ -98,6 +105,7 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         %dynamo graph Frontend              draw the graph; it follows as cells run
         %dynamo config Frontend             the effective configuration, with the origin of each value
         %dynamo serve Frontend -f c.yaml    serve it (or: deployment = await serve(Frontend, "c.yaml"))
+        %dynamo trace Frontend.generate --payload '{"text": "hello"}'
         %dynamo ps / logs Backend / scale Backend=4 / export bundle/ / stop
         %dynamo attach                      take up what a kernel before this one left running (serve … --detach)
         """

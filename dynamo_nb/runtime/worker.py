@@ -24,6 +24,7 @@ from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
 from dynamo_nb.runtime.meters import Reading
 from dynamo_nb.runtime.routing import POLICIES, Policy
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
+from dynamo_nb.runtime.spans import SPANS
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PolicyName
 from dynamo_nb.sdk.context import dynamo_context, import_services
@@ -210,6 +211,15 @@ class Worker:
                 service = self._services.get(component, component)
                 counted[direction].setdefault(service, {})[endpoint] = reading
         return counted
+
+    def spans(self, trace: str | None = None) -> list[dict[str, Any]]:
+        """The spans that this process keeps of a trace, or of all of them, their paths as names. From any thread."""
+        return [{**span, "path": self._name_of(span["path"])} for span in SPANS.read(trace)]
+
+    def _name_of(self, path: str) -> str:
+        """`Service/endpoint`, of a path whose component may have another name."""
+        component, _, endpoint = path.rpartition("/")
+        return f"{self._services.get(component, component)}/{endpoint}"
 
     async def stop(self) -> None:
         """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once."""
