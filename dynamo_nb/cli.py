@@ -186,16 +186,20 @@ def serve(
 @app.command()
 def config(
     context: typer.Context,
-    target: Target,
+    target: Annotated[str, typer.Argument(help="as of `serve`; without one, what is being served")] = "",
     file: Files = None,
     working_dir: WorkingDir = None,
     namespace: NamespaceOption = None,
+    deployment: Which = None,
     as_json: Annotated[bool, typer.Option("--json", help="values only, as JSON")] = False,
 ) -> None:
     """Show the effective configuration and where each value comes from."""
     console = _console(context)
-    effective = console.recipe(target, file or [], working_dir, namespace).plan().config
-    console.show(json.dumps(effective.as_json(), indent=2, default=str) if as_json else effective.table())
+    if target:
+        effective = console.recipe(target, file or [], working_dir, namespace).plan().config
+    else:
+        effective = console.deployment(deployment).config
+    console.show(json.dumps(effective.as_json(), indent=2, default=str) if as_json else effective)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from dynamo_nb.config.layers import Tree, Value, leaves, plain, tree_data, tree_from
@@ -114,6 +115,18 @@ class EffectiveConfig:
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         lines = [f"{path:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip() for path, value, origin in rows]
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        cell = '<t{0} style="text-align:left;padding:1px 14px 1px 0">{1}</t{0}>'
+        rows = [
+            ("value of", "value", "origin"),
+            *((path, _shown(value), origin) for path, value, origin in self.rows()),
+        ]
+        lines = ("".join(cell.format("d" if n else "h", escape(text)) for text in row) for n, row in enumerate(rows))
+        return {"text/plain": self.table(), "text/html": f"<table><tr>{'</tr><tr>'.join(lines)}</tr></table>"}
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from IPython.core.display_functions import display
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from dynamo_nb.attaching import chosen, take_up
@@ -69,6 +70,12 @@ class NotebookConsole(Console):
 
     def give(self, value: Any) -> Any:
         return value
+
+    def show(self, value: Any) -> None:
+        if hasattr(value, "_repr_mimebundle_"):
+            display(value)
+        else:
+            super().show(value)
 
     def top(self, record: Any, *, once: bool) -> None:
         self.session.page.show_top(record.control, cell=self.session.cell, live=self.session.on_page and not once)

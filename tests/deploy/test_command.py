@@ -190,6 +190,9 @@ def test_what_runs_is_listed_scaled_read_and_stopped_from_another_terminal(dynam
     assert listed[1].split()[:2] == [name, "detached"]
     assert listed[1].endswith("Backend ready 2/2, Frontend ready 1/1")
 
+    assert "Frontend.ServiceArgs.workers" in dynamo("config")
+    assert dynamo("top", "--once").split("\n")[1].split()[:3] == ["Backend", "ready", "2/2"]
+
     follower = terminal("logs", "Backend", "-f")
     follower.expect_exact("[Backend.1] weights loaded")
     assert dynamo("scale", "Backend=3") == "Backend ready 3/3, Frontend ready 1/1\n"
