@@ -61,14 +61,18 @@ class Camera {
   arrange() {
     if (this.svg === null) return;
     if (this.at.mode === "own") this.show();
-    // A card that opens beside the drawing narrows the stage, and must not shrink what a person reads.
     else this.fit(this.at.mode, false);
   }
 
-  /** Shows all of it. mode: "home" for the widget's width, "fit" for what is free beside a card. */
+  /**
+   * Shows all of it. mode: "fit" for as small as it takes, "home" for only as small as can be read: beside a card a
+   * drawing is then cut off rather than shrunk.
+   */
   fit(mode = "fit", smooth = true) {
     const { x, y, height } = this.home;
-    const scale = mode === "home" || !this.room.width ? this.first() : this.fitting(this.room.width, this.room.height);
+    const beside = this.fitting(this.room.width, TALLEST);
+    const scale = mode === "fit" ? this.fitting(this.room.width, this.room.height || TALLEST)
+      : this.room.width < this.whole && beside >= LEGIBLE ? beside : this.first();
     const seen = this.tall() / scale;
     const cut = mode === "home" && seen < height - 1;
     this.go({ x, y: cut ? Math.min(Math.max(y, this.entry - seen / 2), y + height - seen) : y, scale, mode }, smooth);

@@ -75,7 +75,7 @@ class Drawing {
 
   edgeAt(element) {
     const g = element?.closest?.(".edge");
-    return g && this.edges.get(`${g.dataset.source}->${g.dataset.target}`);
+    return g ? this.edges.get(`${g.dataset.source}->${g.dataset.target}`) : undefined;
   }
 
   /** Makes the one node that Tab leads to; arrow keys lead on. */

@@ -265,11 +265,11 @@ class View {
     if (this.desk.path) this.seek("");
     this.light();
     if (!this.desk.path) return;
-    const { before, behind } = this.way;
-    const box = this.drawing.boxOf([...before, ...behind].map((each) => this.drawing.nodes.get(each)));
+    const box = this.drawing.boxOf([...this.way.before, ...this.way.behind].map((each) => this.drawing.nodes.get(each)));
     const { width, height } = this.camera.room;
     const scale = Math.min(1, width / (box.width + 48), height / (box.height + 48));
-    if (scale > this.camera.at.scale * 1.1) this.camera.centre(box, scale);
+    if (scale < LEGIBLE) this.camera.reveal(this.drawing.boxOf([this.drawing.nodes.get(name)]), { readable: LEGIBLE });
+    else if (scale > this.camera.at.scale * 1.1) this.camera.centre(box, scale);
     else this.camera.reveal(box);
   }
 
