@@ -18,7 +18,7 @@ from dynamo_nb.deploy.options import DRAIN_GRACE
 from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
 from dynamo_nb.foreground import serve_here
-from dynamo_nb.listing import listing, summary
+from dynamo_nb.listing import deployments, in_columns, summary
 
 # Newer versions of typer have a click of their own, older ones use the package: this is the class of either.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -76,17 +76,26 @@ class Console:
 
     def record(self, which: str | None) -> Any:
         """The deployment that a verb is about."""
-        from dynamo_nb.deploy.home import records
+        from dynamo_nb.attaching import chosen
 
-        alive = [record for record in records() if record.alive]
-        found = [r for r in alive if which is None or which in {r.id, r.name}]
-        if len(found) == 1:
-            return found[0]
-        names = ", ".join(r.id for r in alive) or "none"
-        if not found:
-            what = "nothing is being served" if which is None else f"there is no deployment {which!r}"
-            raise DeploymentError(what, remedy=f"deployments of this user: {names}")
-        raise DeploymentError(f"several deployments run: {names}", remedy="name one with -d ID")
+        return chosen(which)
+
+    def attach(self, which: str | None) -> Any:
+        """Shows the logs of a deployment until Ctrl-C."""
+        from dynamo_nb.foreground import watch_here
+
+        return watch_here(self.record(which))
+
+    def deployment(self, which: str | None) -> Any:
+        """The Deployment that a verb calls."""
+        from dynamo_nb.attaching import take_up
+        from dynamo_nb.sdk.portal import portal
+
+        return portal.run(take_up(self.record(which)))
+
+    def give(self, value: Any) -> Any:
+        """Shows what a verb came to."""
+        self.show(value)
 
     def top(self, record: Any, *, once: bool) -> None:
         """Shows tables of what a deployment does, until it ends or Ctrl-C."""
@@ -177,16 +186,20 @@ def serve(
 @app.command()
 def config(
     context: typer.Context,
-    target: Target,
+    target: Annotated[str, typer.Argument(help="as of `serve`; without one, what is being served")] = "",
     file: Files = None,
     working_dir: WorkingDir = None,
     namespace: NamespaceOption = None,
+    deployment: Which = None,
     as_json: Annotated[bool, typer.Option("--json", help="values only, as JSON")] = False,
 ) -> None:
     """Show the effective configuration and where each value comes from."""
     console = _console(context)
-    effective = console.recipe(target, file or [], working_dir, namespace).plan().config
-    console.show(json.dumps(effective.as_json(), indent=2, default=str) if as_json else effective.table())
+    if target:
+        effective = console.recipe(target, file or [], working_dir, namespace).plan().config
+    else:
+        effective = console.deployment(deployment).config
+    console.show(json.dumps(effective.as_json(), indent=2, default=str) if as_json else effective)
 
 
 @app.command()
@@ -242,11 +255,36 @@ def export(
 
 
 @app.command()
-def ps(context: typer.Context) -> None:
+def ps(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
     """List the deployments of this user on this machine."""
     from dynamo_nb.sdk.portal import portal
 
-    _console(context).show(portal.run(listing()))
+    found = portal.run(deployments())
+    _console(context).show(json.dumps(found, indent=2) if as_json else in_columns(found))
+
+
+@app.command()
+def attach(
+    context: typer.Context,
+    which: Annotated[str | None, typer.Argument(help="id or name, if several run")] = None,
+) -> Any:
+    """Follow a deployment that runs; Ctrl-C leaves it running. In a notebook: take it up again."""
+    return _console(context).attach(which)
+
+
+@app.command()
+def detach(
+    context: typer.Context,
+    which: Annotated[str | None, typer.Argument(help="id or name, if several run")] = None,
+) -> None:
+    """Let a deployment outlive the notebook or terminal that serves it."""
+    console = _console(context)
+    record = console.record(which)
+    _ask(record, "detach")
+    console.show(f"{record.id} goes on until `dynamo stop {record.id}`; `dynamo attach {record.id}` finds it again")
 
 
 @app.command()
@@ -306,6 +344,23 @@ def logs(
 
 
 @app.command()
+def trace(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="Service.endpoint")],
+    payload: Annotated[
+        str | None, typer.Option(help="""its arguments in JSON: '{"text": "hi"}', or @file.json""")
+    ] = None,
+    deployment: Which = None,
+) -> Any:
+    """Make one call and show where its time went: a waterfall of the calls across services."""
+    from dynamo_nb.observe.request import Request
+
+    console = _console(context)
+    served = console.deployment(deployment)
+    return console.give(served.trace(Request.parse(served, target, payload).call()).result())
+
+
+@app.command()
 def top(
     context: typer.Context,
     deployment: Which = None,
@@ -319,21 +374,11 @@ def top(
 @app.command()
 def clean(context: typer.Context) -> None:
     """Remove what a crash left behind: processes and folders of deployments whose supervisor is gone."""
-    from dynamo_nb.deploy.forkserver import kill_group
-    from dynamo_nb.deploy.home import records, remove
-    from dynamo_nb.deploy.orphans import kill_descendants
+    from dynamo_nb.deploy.remains import clear_remains
 
     console = _console(context)
-    left = [record for record in records() if not record.alive]
-    for record in left:
-        for process in record.processes:
-            if process.alive:
-                kill_descendants(process.pid)
-                kill_group(process.pid)
-        remove(record.folder)
-        console.show(f"removed {record.id}")
-    if not left:
-        console.show("nothing is left behind")
+    for line in clear_remains() or ["nothing is left behind"]:
+        console.show(line)
 
 
 # --- how they are done -------------------------------------------------------------------------------------------

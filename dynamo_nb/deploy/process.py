@@ -103,8 +103,10 @@ class _Life:
         self._lifeline.on_command(self._commanded)
 
     def _commanded(self, message: Message) -> None:
-        if message["do"] == "measure":  # answered by the thread that reads, also while the loop is blocked
+        if message["do"] == "measure":  # as the next, answered by the thread that reads, also while the loop is blocked
             self._lifeline.tell(measured=self._worker.measured())
+        elif message["do"] == "spans":
+            self._lifeline.tell(spans=self._worker.spans(message["trace"]), trace=message["trace"])
         else:
             self._loop.call_soon_threadsafe(self._hear, message)
 
@@ -132,6 +134,7 @@ class _Life:
         self._lifeline.tell(state="draining")
         await self._worker.stop()
         self._lifeline.tell(measured=self._worker.measured())
+        self._lifeline.tell(spans=self._worker.spans(), trace=None)
         self._loop.stop()
 
     async def _do(self, before: list[asyncio.Task[None]], do: str, **given: Any) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from IPython.core.display_functions import display
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
+from dynamo_nb.attaching import chosen, take_up
 from dynamo_nb.cli import Console, run
 from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DeploymentError, TargetError
@@ -37,7 +39,7 @@ class NotebookConsole(Console):
         where = f"%dynamo, {session.running}"
         return Recipe(
             lambda: live(session.service(target), space, session.cells()),
-            lambda: [*session.config_layers(), *layers_of(files, words, where)],
+            lambda: layers_of(files, words, where),
             namespace,
         )
 
@@ -58,6 +60,22 @@ class NotebookConsole(Console):
         if which is None and len(own) == 1:
             which = own[0].id
         return super().record(which)
+
+    def attach(self, which: str | None) -> Deployment:
+        return portal.run(take_up(chosen(which), self.session))
+
+    def deployment(self, which: str | None) -> Any:
+        record = self.record(which)
+        return next((d for d in self._own() if d.id == record.id), None) or super().deployment(which)
+
+    def give(self, value: Any) -> Any:
+        return value
+
+    def show(self, value: Any) -> None:
+        if hasattr(value, "_repr_mimebundle_"):
+            display(value)
+        else:
+            super().show(value)
 
     def top(self, record: Any, *, once: bool) -> None:
         self.session.page.show_top(record.control, cell=self.session.cell, live=self.session.on_page and not once)
@@ -94,7 +112,9 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         %dynamo graph Frontend              draw the graph; it follows as cells run
         %dynamo config Frontend             the effective configuration, with the origin of each value
         %dynamo serve Frontend -f c.yaml    serve it (or: deployment = await serve(Frontend, "c.yaml"))
+        %dynamo trace Frontend.generate --payload '{"text": "hello"}'
         %dynamo ps / logs Backend / scale Backend=4 / export bundle/ / stop
+        %dynamo attach                      take up what a kernel before this one left running (serve … --detach)
         """
         import shlex
 

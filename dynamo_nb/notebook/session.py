@@ -6,6 +6,7 @@ before the cell counts as done: an error stands under the cell that made it, and
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Sequence
@@ -14,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dynamo_nb.config.layers import Layer
 from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DynamoError, TargetError, nearest
 from dynamo_nb.notebook.actions import Actions
@@ -25,7 +25,7 @@ from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
-from dynamo_nb.source.headers import CONFIG, config_layers, flags_of, header_of
+from dynamo_nb.source.headers import CONFIG, flags_of, header_of
 
 
 class Session(Notebook):
@@ -41,6 +41,7 @@ class Session(Notebook):
         self._checked = False
         self._blamed = ""
         self._told: set[str] = set()
+        self.deleted: set[str] = set()
         self._interrupts = Interrupts(shell)
 
     # --- the shell's events ----------------------------------------------------------------------------------------
@@ -82,8 +83,8 @@ class Session(Notebook):
         links_in(self.shell.user_ns).forget(self._running.key)
         self.page.forget(self._running.key)
         # What a deleted cell defined still stands in the kernel; what it configured stands nowhere else.
-        deleted = _metadata(self.shell).get("deletedCells", ())
-        configs = (c.cell_id for c in self.book if c.cell_id in deleted and header_of(c.text, CONFIG) is not None)
+        self.deleted.update(_metadata(self.shell).get("deletedCells", ()))
+        configs = (c.cell_id for c in self.book if c.cell_id in self.deleted and header_of(c.text, CONFIG) is not None)
         self.book.forget({cell_id for cell_id in configs if cell_id is not None})
 
     def _after(self, result: Any) -> None:
@@ -152,12 +153,22 @@ class Session(Notebook):
             return self.book.cells
         return [*(cell for cell in self.book if cell.key != running.key or cell.failed_at is not None), running]
 
-    def config_layers(self) -> Sequence[Layer]:
-        return config_layers(cell for cell in self.cells() if cell.failed_at is None)
+    @property
+    def title(self) -> str:
+        name = os.environ.get("JPY_SESSION_NAME", "")  # the path of the notebook, from servers that tell it
+        return f"notebook {Path(name).name}".strip()
+
+    @property
+    def names(self) -> dict[str, Any]:
+        return self.shell.user_ns  # type: ignore[no-any-return]
 
     def started(self, deployment: Deployment) -> None:
         self.deployments.append(deployment)
         deployment.listeners.append(self._heard)
+        for remark in deployment.remarks:
+            print(remark)
+        if not deployment.owned:
+            print(f"{deployment.id} goes on without this notebook: `%dynamo attach {deployment.id}` finds it again")
 
     def _follow(self, *, again: bool) -> None:
         """Brings every deployment to what the cells say now. again: also to what it could not become before.

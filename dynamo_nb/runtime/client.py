@@ -41,7 +41,8 @@ class Client:
         """The instances that serve this endpoint now, in order of registration."""
         if self._version != self._watch.version:
             self._version = self._watch.version
-            self._instances = tuple(i for i in self._watch.instances if self.endpoint in i.endpoints)
+            uses = self.runtime.uses
+            self._instances = tuple(i for i in self._watch.instances if self.endpoint in i.endpoints and uses(i))
         return self._instances
 
     def instance_ids(self) -> list[int]:
@@ -121,7 +122,9 @@ class Client:
             if breaker.failures:
                 instances = breaker.admitted(instances)
             return policy.pick(instances, request)
-        known = {endpoint for instance in self._watch.instances for endpoint in instance.endpoints}
+        known = {
+            endpoint for instance in filter(self.runtime.uses, self._watch.instances) for endpoint in instance.endpoints
+        }
         if known and self.endpoint not in known:
             raise no_such_endpoint(self.path, known)
         raise self._none()

@@ -24,6 +24,7 @@ from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
 from dynamo_nb.runtime.meters import Reading
 from dynamo_nb.runtime.routing import POLICIES, Policy
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
+from dynamo_nb.runtime.spans import SPANS
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PolicyName
 from dynamo_nb.sdk.context import dynamo_context, import_services
@@ -41,7 +42,8 @@ class Assignment:
 
     targets: service name to `module:Class`, for this service and for those it is connected to.
     bindings: service name to its attributes and the services they are connected to (None: not active).
-    access: how it reaches the others. graph, version, capacity: registered beside its endpoints.
+    access: how it reaches the others. graph, shared, version, capacity: registered beside its endpoints. own: the
+    components that its deployment serves (see DistributedRuntime.connect).
     http: (host, port) for HTTP endpoints. socket_dir: for connections on this host. host: address to listen on for
     others, None for this host only.
     """
@@ -52,6 +54,8 @@ class Assignment:
     bindings: Mapping[str, Mapping[str, str | None]]
     access: Access
     graph: str = ""
+    shared: bool = False
+    own: Sequence[str] = ()
     version: str = ""
     capacity: Mapping[str, Any] = field(default_factory=dict)
     socket_dir: str | None = None
@@ -88,6 +92,8 @@ class Worker:
             socket_dir=Path(own.socket_dir) if own.socket_dir else None,
             host=own.host,
             graph=own.graph,
+            shared=own.shared,
+            own=own.own,
             version=own.version,
             capacity=own.capacity,
             worker_id=own.worker_id,
@@ -205,6 +211,15 @@ class Worker:
                 service = self._services.get(component, component)
                 counted[direction].setdefault(service, {})[endpoint] = reading
         return counted
+
+    def spans(self, trace: str | None = None) -> list[dict[str, Any]]:
+        """The spans that this process keeps of a trace, or of all of them, their paths as names. From any thread."""
+        return [{**span, "path": self._name_of(span["path"])} for span in SPANS.read(trace)]
+
+    def _name_of(self, path: str) -> str:
+        """`Service/endpoint`, of a path whose component may have another name."""
+        component, _, endpoint = path.rpartition("/")
+        return f"{self._services.get(component, component)}/{endpoint}"
 
     async def stop(self) -> None:
         """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once."""

@@ -161,7 +161,7 @@ def test_cells_before_the_extension_are_known(shell):
 def test_everything_in_the_cell_that_loads_the_extension(shell):
     ran = shell.run(f"{LOAD}\n{HELPER}\n\n{BACKEND}\n{TWO}\nFrontend.link(Backend)\n%dynamo config Frontend", "first")
     assert ran.ok, ran.error
-    assert "-back" in ran.text
+    assert "-back" in ran.shown[0]["text/plain"]
     assert active(shell) == ["Backend"]
     assert len(notebook.current().book) == 1
     assert shell.plan("Frontend").spec.started
@@ -209,8 +209,9 @@ def test_configuration_cells_are_layers_with_places(graph):
     assert plan.spec.config["Backend"]["suffix"] == "one", "running a cell again replaces what it said"
     assert plan.spec.origins["Backend.suffix"] == "cell 5:3"
     assert plan.spec.origins["Backend.ServiceArgs.workers"] == "cell 7:4"
-    table = graph.run("%dynamo config Frontend --Backend.suffix=three")
-    assert re.search(r'Backend\.suffix +"three" +--Backend\.suffix', table.text), table.text
+    (table,) = graph.run("%dynamo config Frontend --Backend.suffix=three").shown
+    assert re.search(r'Backend\.suffix +"three" +--Backend\.suffix', table["text/plain"])
+    assert "<td" in table["text/html"]
 
 
 def test_bad_yaml_is_an_error_at_its_place_and_changes_nothing(graph):
