@@ -18,7 +18,7 @@ class Toolbar {
         event.stopPropagation();
       },
     });
-    this.found = make("span", { class: "dynamo-found", "aria-live": "polite" });
+    this.found = make("span", { class: "dynamo-found" });
     this.path = tool("path", "Focus on the paths through the selected service  ( f )", acts.path, { "aria-pressed": "false" });
     this.scale = make("button", { type: "button", class: "dynamo-tool dynamo-scale", title: "Back to full size", onclick: acts.whole }, "100%");
     this.stop = button("Stop…", () => this.asking(acts.stop), { class: "dynamo-button dynamo-quietly", title: "Stop the deployment" });

@@ -45,6 +45,7 @@ class View {
     el.appendChild(this.root);
     this.listen();
     this.draw();
+    this.resize();
     this.strip.show(desk.latest);
   }
 
