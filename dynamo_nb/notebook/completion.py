@@ -10,7 +10,8 @@ from IPython.core.completer import SimpleCompletion, context_matcher
 
 from dynamo_nb.notebook.session import Session
 from dynamo_nb.sdk.service import definition_of, is_service
-from dynamo_nb.source.headers import CONFIG, SERVICE, service_parser
+from dynamo_nb.source.first_line import SERVICE
+from dynamo_nb.source.headers import CONFIG, service_parser
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult

@@ -8,8 +8,8 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 
 from dynamo_nb.errors import TargetError
 from dynamo_nb.notebook.session import Session
-from dynamo_nb.notebook_seam import NOTEBOOK
-from dynamo_nb.source.headers import CONFIG, SERVICE, config_layer, header_of
+from dynamo_nb.source.first_line import SERVICE, service_line
+from dynamo_nb.source.headers import CONFIG, config_layer, flags_of
 
 
 @magics_class
@@ -49,8 +49,9 @@ class DynamoMagics(Magics):  # type: ignore[misc]
 
         %%dynamo_service [--workers N] [--gpu N] [--cpu N] [--memory N] [--namespace NAME]
 
-        The rest is an ordinary cell: its classes are decorated with @service. An ordinary cell without this line does
-        the same; the flags stand over the decorator and under YAML. Such a cell declares: write `await` in others.
+        The rest is an ordinary cell: its classes are decorated with @service. With `#| dynamo_service` for its first
+        line the cell does the same and is Python for every editor. An ordinary cell without such a line is checked
+        when it is served; the flags stand over the decorator and under YAML.
         """
         # Cells reach this only through `run_cell_magic`; typed ones are handled by `plain_first_line`.
         self.shell.run_cell(f"{SERVICE} {line}\n{cell}").raise_error()
@@ -83,13 +84,17 @@ class DynamoMagics(Magics):  # type: ignore[misc]
 
 
 def plain_first_line(lines: list[str]) -> list[str]:
-    """Turns a `%%dynamo_service` line into one plain line, so that the rest stays an ordinary cell.
+    """Turns a `%%dynamo_service` line into a comment, so that the rest stays an ordinary cell.
 
-    Line numbers, tracebacks and editors' cells are then what they are everywhere.
+    Line numbers, tracebacks and editors' cells are then what they are everywhere, and `from __future__` may follow.
+    Raises DefinitionError for a wrong flag, so that the cell does not run.
     """
-    text = "".join(lines)
-    flags = header_of(text, SERVICE)
-    if flags is None:
+    found = service_line("".join(lines))
+    if found is None:
         return lines
-    at = next(number for number, line in enumerate(lines) if line.strip())
-    return [*lines[:at], f"{NOTEBOOK}.declare({flags.strip()!r})\n", *lines[at + 1 :]]
+    flags_of(found)
+    return [*lines[: found.at], f"# {lines[found.at].lstrip()}", *lines[found.at + 1 :]]
+
+
+# Else IPython also asks it whether a cell that is being typed is complete, and would show what it raises.
+plain_first_line.has_side_effects = True  # type: ignore[attr-defined]

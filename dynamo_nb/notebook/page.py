@@ -194,12 +194,19 @@ class Page:
     def _redraw(self, drawing: Drawing, *, between_cells: bool) -> None:
         if drawing.view is not None:
             drawing.view.show(*self._now(drawing.of))
-        if drawing.view is None and between_cells:
-            return  # nbclient hears of outputs from running cells only
+        if drawing.view is None and (between_cells or self._over(drawing.of)):
+            return  # nbclient hears of outputs from running cells only; a saved page tells what ran, not that it ended
         still = self._still(drawing)
         if still != drawing.still and drawing.handle is not None:
             drawing.still = still
             drawing.handle.update(self._bundle(drawing), raw=True)
+
+    def _over(self, of: str | Deployment) -> bool:
+        """Whether what a drawing shows is a deployment that has ended, or of which nothing serves any more."""
+        if not isinstance(of, Deployment):
+            return False
+        states = {service["state"] for service in of.state.get("services", {}).values()}
+        return of.ended or states <= {"draining", "stopped", ""}
 
     # --- traffic -------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ before the cell counts as done: an error stands under the cell that made it, and
 from __future__ import annotations
 
 import os
+import re
 import time
 import traceback
 from collections.abc import Sequence
@@ -23,12 +24,15 @@ from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
+from dynamo_nb.source.first_line import service_line
 from dynamo_nb.source.headers import CONFIG, flags_of, header_of
 
 if TYPE_CHECKING:  # each is imported when it is first used, and not while `%load_ext` is waited for
     from dynamo_nb.deployment import Deployment
     from dynamo_nb.notebook.actions import Actions
     from dynamo_nb.notebook.page import Page
+
+_CELL = re.compile(r"cell \d+")
 
 
 class Session(Notebook):
@@ -40,7 +44,6 @@ class Session(Notebook):
         self.deployments: list[Deployment] = []
         self._page: Page | None = None
         self._running: Cell | None = None
-        self._checked = False
         self._blamed = ""
         self._told: set[str] = set()
         self.deleted: set[str] = set()
@@ -97,12 +100,10 @@ class Session(Notebook):
         self._running = None
         result.error_in_exec = self._interrupts.ended(result.error_in_exec)
         failed = self._failed_at(result)
-        self._checked, checked = False, self._checked
         self.book.record(replace(cell, failed_at=failed))
         if failed is None:
             try:
-                if checked:
-                    slice_services(self.book.cells, list(services_in([cell])), live=self.shell.user_ns, root=Path.cwd())
+                self._check(cell)
                 self._follow(again=cell.key == self._blamed)
                 self._tell_notes()
             except (DynamoError, KeyboardInterrupt) as error:
@@ -139,15 +140,16 @@ class Session(Notebook):
         """What messages call the cell that is running."""
         return self._running.label if self._running is not None else "a cell"
 
+    def _check(self, cell: Cell) -> None:
+        """Checks a cell whose first line asks for it: could workers import its services?"""
+        if (line := service_line(cell.text)) is not None:
+            flags_of(line)  # not seen yet where the same cell loads the extension
+            slice_services(self.book.cells, list(services_in([cell])), live=self.shell.user_ns, root=Path.cwd())
+
     @property
     def cell(self) -> str:
         """The key of the cell that is running, or ""."""
         return self._running.key if self._running is not None else ""
-
-    def declare(self, flags: str) -> None:
-        """What the first line of a `%%dynamo_service` cell runs: its flags are checked, and later its services."""
-        flags_of(flags)
-        self._checked = True
 
     # --- deployments -----------------------------------------------------------------------------------------------
 
@@ -211,10 +213,13 @@ class Session(Notebook):
             raise errors[0]
 
     def _tell_notes(self) -> None:
-        """Prints what the workers of this notebook's deployments will not see of its cells; each thing once."""
+        """Prints what the workers of this notebook's deployments see otherwise than one may think; each thing once."""
+        keys = {cell.label: cell.key for cell in self.book}
         for note in dict.fromkeys(note for deployment in self.deployments for note in deployment.notes):
-            if note not in self._told:
-                self._told.add(note)
+            # A cell that is run again has another number, and says the same thing.
+            about = _CELL.sub(lambda label: keys.get(label[0], label[0]), note)
+            if about not in self._told:
+                self._told.add(about)
                 print(note)
 
     def _heard(self, deployment: Deployment) -> None:
