@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dynamo_nb.attaching import attach as attach
     from dynamo_nb.config.service_config import ServiceConfig as ServiceConfig
     from dynamo_nb.deployment import Deployment as Deployment
     from dynamo_nb.errors import DynamoError as DynamoError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dynamo_nb.sdk import readiness as readiness
     from dynamo_nb.sdk import reconfigure as reconfigure
     from dynamo_nb.sdk import service as service
+    from dynamo_nb.sdk import trace_note as trace_note
     from dynamo_nb.serving import serve as serve
 
 _HOME = {
@@ -36,6 +38,7 @@ _HOME = {
     "Graph": "dynamo_nb.graph",
     "GraphSpec": "dynamo_nb.graph",
     "ServiceConfig": "dynamo_nb.config.service_config",
+    "attach": "dynamo_nb.attaching",
     "serve": "dynamo_nb.serving",
 } | dict.fromkeys(
     [
@@ -55,6 +58,7 @@ _HOME = {
         "readiness",
         "reconfigure",
         "service",
+        "trace_note",
     ],
     "dynamo_nb.sdk",
 )

@@ -7,22 +7,25 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import typer
 
 from dynamo_nb.deploy.options import DRAIN_GRACE
 from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
+from dynamo_nb.examples import with_examples
 from dynamo_nb.foreground import serve_here
-from dynamo_nb.listing import listing, summary
+from dynamo_nb.listing import deployments, in_columns, summary
 
 # Newer versions of typer have a click of their own, older ones use the package: this is the class of either.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 _INTERRUPTED = 130
+_HOME = "\x1b[H\x1b[J"
+"""Clears a terminal."""
 
 app = typer.Typer(
     name="dynamo",
@@ -48,8 +51,12 @@ class Console:
     """Where a verb is used from. A notebook gives its own services, deployments and ways to show things.
 
     words: the configuration given as --Service.key=value, kept apart from the options of the verb.
+    prefix: what stands before a verb there. target: an example of one. terminal: whether it is one.
     """
 
+    prefix: ClassVar[str] = "dynamo"
+    target: ClassVar[str] = "hello.py:Frontend"
+    terminal: ClassVar[bool] = True
     words: Sequence[str] = field(default=())
 
     def recipe(self, target: str, files: Sequence[str], working_dir: Path | None, namespace: str | None) -> Any:
@@ -74,17 +81,40 @@ class Console:
 
     def record(self, which: str | None) -> Any:
         """The deployment that a verb is about."""
-        from dynamo_nb.deploy.home import records
+        from dynamo_nb.attaching import chosen
 
-        alive = [record for record in records() if record.alive]
-        found = [r for r in alive if which is None or which in {r.id, r.name}]
-        if len(found) == 1:
-            return found[0]
-        names = ", ".join(r.id for r in alive) or "none"
-        if not found:
-            what = "nothing is being served" if which is None else f"there is no deployment {which!r}"
-            raise DeploymentError(what, remedy=f"deployments of this user: {names}")
-        raise DeploymentError(f"several deployments run: {names}", remedy="name one with -d ID")
+        return chosen(which)
+
+    def attach(self, which: str | None) -> Any:
+        """Shows the logs of a deployment until Ctrl-C."""
+        from dynamo_nb.foreground import watch_here
+
+        return watch_here(self.record(which))
+
+    def deployment(self, which: str | None) -> Any:
+        """The Deployment that a verb calls."""
+        from dynamo_nb.attaching import take_up
+        from dynamo_nb.sdk.portal import portal
+
+        return portal.run(take_up(self.record(which)))
+
+    def give(self, value: Any) -> Any:
+        """Shows what a verb came to."""
+        self.show(value)
+
+    def top(self, record: Any, *, once: bool) -> None:
+        """Shows tables of what a deployment does, until it ends or Ctrl-C."""
+        from dynamo_nb.observe.top import follow
+
+        async def show() -> None:
+            live = sys.stdout.isatty() and not once
+            async for table in follow(record.control):
+                self.show(f"{_HOME}{table}" if live else table)
+                if not live:
+                    return
+
+        with suppress(KeyboardInterrupt):
+            asyncio.run(show())
 
     def export(self, target: str, recipe: Callable[[], Any], folder: Path) -> Path:  # noqa: ARG002
         from dynamo_nb.bundle import export
@@ -161,16 +191,20 @@ def serve(
 @app.command()
 def config(
     context: typer.Context,
-    target: Target,
+    target: Annotated[str, typer.Argument(help="as of `serve`; without one, what is being served")] = "",
     file: Files = None,
     working_dir: WorkingDir = None,
     namespace: NamespaceOption = None,
+    deployment: Which = None,
     as_json: Annotated[bool, typer.Option("--json", help="values only, as JSON")] = False,
 ) -> None:
     """Show the effective configuration and where each value comes from."""
     console = _console(context)
-    effective = console.recipe(target, file or [], working_dir, namespace).plan().config
-    console.show(json.dumps(effective.as_json(), indent=2, default=str) if as_json else effective.table())
+    if target:
+        effective = console.recipe(target, file or [], working_dir, namespace).plan().config
+    else:
+        effective = console.deployment(deployment).config
+    console.show(json.dumps(effective.as_json(), indent=2, default=str) if as_json else effective)
 
 
 @app.command()
@@ -226,11 +260,36 @@ def export(
 
 
 @app.command()
-def ps(context: typer.Context) -> None:
+def ps(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
     """List the deployments of this user on this machine."""
     from dynamo_nb.sdk.portal import portal
 
-    _console(context).show(portal.run(listing()))
+    found = portal.run(deployments())
+    _console(context).show(json.dumps(found, indent=2) if as_json else in_columns(found))
+
+
+@app.command()
+def attach(
+    context: typer.Context,
+    which: Annotated[str | None, typer.Argument(help="id or name, if several run")] = None,
+) -> Any:
+    """Follow a deployment that runs; Ctrl-C leaves it running. In a notebook: take it up again."""
+    return _console(context).attach(which)
+
+
+@app.command()
+def detach(
+    context: typer.Context,
+    which: Annotated[str | None, typer.Argument(help="id or name, if several run")] = None,
+) -> None:
+    """Let a deployment outlive the notebook or terminal that serves it."""
+    console = _console(context)
+    record = console.record(which)
+    _ask(record, "detach")
+    console.show(f"{record.id} goes on until `dynamo stop {record.id}`; `dynamo attach {record.id}` finds it again")
 
 
 @app.command()
@@ -289,24 +348,75 @@ def logs(
                 console.show(line)
 
 
+@app.command("console")
+def console_of(
+    context: typer.Context,
+    worker: Annotated[str, typer.Argument(help="Backend[0]; Backend is its first worker, Backend[*] all of them")],
+    deployment: Which = None,
+    attach: Annotated[bool, typer.Option("--open", help="attach this terminal; needs jupyter-console")] = False,
+) -> None:
+    """Tell how to attach a terminal, JupyterLab or a program to the kernel of a live worker."""
+    from dynamo_nb.insight import insights, open_console
+
+    console = _console(context)
+    services = _ask(console.record(deployment), "status")["services"]
+    found = insights(services, worker)
+    if attach:
+        open_console(found, terminal=console.terminal)
+    else:
+        console.show("\n\n".join(insight.ways() for insight in found))
+
+
+@app.command("help")
+def help_of(context: typer.Context, verb: Annotated[str | None, typer.Argument(help="serve, logs, …")] = None) -> None:
+    """Show what a verb does, its options and examples."""
+    root = context.find_root()
+    commands: Any = root.command
+    if verb is None:
+        _console(context).show(root.get_help())
+        return
+    if verb not in commands.commands:
+        raise DynamoError(f"dynamo has no verb {verb!r}", remedy=nearest(verb, commands.commands))
+    command = commands.commands[verb]
+    _console(context).show(command.get_help(typer.Context(command, info_name=verb, parent=root)))
+
+
+@app.command()
+def trace(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="Service.endpoint")],
+    payload: Annotated[
+        str | None, typer.Option(help="""its arguments in JSON: '{"text": "hi"}', or @file.json""")
+    ] = None,
+    deployment: Which = None,
+) -> Any:
+    """Make one call and show where its time went: a waterfall of the calls across services."""
+    from dynamo_nb.observe.request import Request
+
+    console = _console(context)
+    served = console.deployment(deployment)
+    return console.give(served.trace(Request.parse(served, target, payload).call()).result())
+
+
+@app.command()
+def top(
+    context: typer.Context,
+    deployment: Which = None,
+    once: Annotated[bool, typer.Option("--once", help="one table, of the last half second")] = False,
+) -> None:
+    """Show what passes through each service and worker, live: rates, latencies, errors, memory."""
+    console = _console(context)
+    console.top(console.record(deployment), once=once)
+
+
 @app.command()
 def clean(context: typer.Context) -> None:
     """Remove what a crash left behind: processes and folders of deployments whose supervisor is gone."""
-    from dynamo_nb.deploy.forkserver import kill_group
-    from dynamo_nb.deploy.home import records, remove
-    from dynamo_nb.deploy.orphans import kill_descendants
+    from dynamo_nb.deploy.remains import clear_remains
 
     console = _console(context)
-    left = [record for record in records() if not record.alive]
-    for record in left:
-        for process in record.processes:
-            if process.alive:
-                kill_descendants(process.pid)
-                kill_group(process.pid)
-        remove(record.folder)
-        console.show(f"removed {record.id}")
-    if not left:
-        console.show("nothing is left behind")
+    for line in clear_remains() or ["nothing is left behind"]:
+        console.show(line)
 
 
 # --- how they are done -------------------------------------------------------------------------------------------
@@ -377,10 +487,11 @@ def run(argv: Sequence[str], console: Console) -> Any:
     """Runs one command line. Raises DynamoError, also for a command line that cannot be understood."""
     verb, console.words = split_words(argv)
     command: Any = typer.main.get_command(app)
+    with_examples(command.commands, console.prefix, console.target)
     if verb and not verb[0].startswith("-") and verb[0] not in command.commands:
         raise DynamoError(f"dynamo has no verb {verb[0]!r}", remedy=nearest(verb[0], command.commands))
     try:
-        shown = command.main(args=verb or ["--help"], prog_name="dynamo", standalone_mode=False, obj=console)
+        shown = command.main(args=verb or ["--help"], prog_name=console.prefix, standalone_mode=False, obj=console)
     except _UsageError as error:
         context = getattr(error, "ctx", None)
         usage = context.get_usage() if context is not None else "dynamo --help"

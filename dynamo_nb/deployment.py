@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
@@ -20,6 +22,7 @@ from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoInsta
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec
+from dynamo_nb.kept import memo, plan_of, recipe_of
 from dynamo_nb.notebook_seam import Notebook
 from dynamo_nb.plan import Config, Plan, Recipe, layers_of
 from dynamo_nb.runtime.access import Access
@@ -32,6 +35,9 @@ from dynamo_nb.sdk.origin import origin_of
 from dynamo_nb.sdk.portal import Pending, on_portal, portal
 from dynamo_nb.sdk.service import definition_of
 
+if TYPE_CHECKING:
+    from dynamo_nb.observe.trace import Trace
+
 T = TypeVar("T")
 
 
@@ -43,7 +49,7 @@ class Deployment:
     what was last heard from the supervisor.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, notebook: Notebook | None = None) -> None:
+    def __init__(self, folder: Path, recipe: Recipe | None = None, notebook: Notebook | None = None) -> None:
         self.id = folder.name
         self.folder = folder
         self.state: Message = {}
@@ -51,6 +57,10 @@ class Deployment:
         self._recipe = recipe
         self._notebook = notebook
         self._plan: Plan | None = None
+        self._plan_id = ""
+        self._asked: dict[str, Plan] = {}
+        self._own: GraphSpec | None = None  # what this client made of it last, whatever others do
+        self._learning: asyncio.Task[None] | None = None
         self._refused: GraphSpec | str | None = None
         self._access = Access()
         self._control: ControlClient | None = None
@@ -64,14 +74,42 @@ class Deployment:
 
     async def _open(self) -> None:
         self._control = await ControlClient.connect(self.folder / CONTROL, self._heard)
-        self._heard(await self._control.request("watch"))
+        title = self._notebook.title if self._notebook is not None else ""
+        self._heard(await self._control.request("watch", client={"pid": os.getpid(), "title": title}))
         self._access = Access(**await self._control.request("access"))
         with suppress(psutil.NoSuchProcess):
             self._supervisor = ProcessId.of(self.state["pid"])
         self._closing = asyncio.create_task(self._follow_end())
 
+    async def _learn(self) -> None:
+        """Finds out what another client has made of the deployment, or what was made of it before this one came."""
+        kept = await self._request("plan")
+        plan = plan_of(self.folder, GraphSpec.model_validate(kept["spec"]), kept["memo"])
+        self._serves(plan, kept["plan"])
+        if self._recipe is None:
+            self._own = plan.spec
+            self._recipe = recipe_of(plan, kept["memo"], self._notebook)
+
+    async def _learn_anew(self) -> None:
+        with suppress(DynamoError):  # it may have stopped since
+            await self._learn()
+            self._heard(self.state)
+
+    def _serves(self, plan: Plan, plan_id: str) -> None:
+        self._plan, self._plan_id, self._asked = plan, plan_id, {}
+        for connecting in self._runtimes.values():
+            if connecting.done() and not connecting.cancelled() and not connecting.exception():
+                connecting.result().own = _components(plan.spec)
+
     def _heard(self, state: Message) -> None:
         self.state = state
+        plan_id = state.get("plan", "")
+        if plan_id in self._asked:
+            # Also where whoever asked for it was interrupted, and does not know that it came to pass.
+            self._own = self._asked[plan_id].spec
+            self._serves(self._asked[plan_id], plan_id)
+        elif plan_id != self._plan_id and self._plan is not None and not self.ended:
+            self._learning = asyncio.ensure_future(self._learn_anew())
         for listener in list(self.listeners):
             listener(self)
 
@@ -105,12 +143,17 @@ class Deployment:
 
     async def _apply(self, plan: Plan) -> None:
         path = plan.place(self.folder)
-        spec = plan.spec.model_dump()
-        self._heard(await self._request("apply", spec=spec, path=path, cwd=str(plan.program.cwd)))
-        self._plan = plan
+        spec, plan_id = plan.spec.model_dump(), token_hex(8)
+        self._asked[plan_id] = plan
+        cwd = str(plan.program.cwd)
+        self._heard(await self._request("apply", spec=spec, path=path, cwd=cwd, plan=plan_id, memo=memo(plan)))
 
     async def _follow(self, *, again: bool) -> bool:
         assert self._plan is not None
+        assert self._recipe is not None
+        # What another process has its life with follows that one's cells; who looks on can `update` it.
+        if not self._recipe.follows() or self.state.get("owner") not in {None, os.getpid()}:
+            return False
         before, self._refused = self._refused, None
         try:
             plan = self._recipe.plan()
@@ -120,8 +163,9 @@ class Deployment:
                 return False
             raise
         wanted = _apart_from_places(plan.spec)
-        if wanted == _apart_from_places(self._plan.spec):
-            self._plan = plan  # a cell that was run again unchanged: only its number is another
+        if wanted == _apart_from_places(self._own or plan.spec):
+            if wanted == _apart_from_places(self._plan.spec):
+                self._plan = plan  # a cell that was run again unchanged: only its number is another
             return False
         if wanted != before or again:
             self._refused = wanted
@@ -182,6 +226,16 @@ class Deployment:
         return self._plan.code.notes
 
     @property
+    def owned(self) -> bool:
+        """Whether it stops when the process that it shares its life with ends; else it was detached."""
+        return self.state.get("owner") is not None
+
+    @property
+    def remarks(self) -> list[str]:
+        """Lines about what is otherwise than one might expect, such as the port of HTTP endpoints."""
+        return list(self.state.get("remarks", ()))
+
+    @property
     def ended(self) -> bool:
         return bool(self.state.get("ended"))
 
@@ -213,6 +267,7 @@ class Deployment:
 
         async def run() -> Deployment:
             added = layers_of(configs, where=where)
+            assert self._recipe is not None
             async with self._changing:
                 recipe = replace(self._recipe, added=(*self._recipe.added, *added))
                 await self._apply(recipe.plan())
@@ -274,6 +329,31 @@ class Deployment:
             return numbers
 
         return Pending(lambda: on_portal(run))
+
+    def detach(self) -> Pending[Deployment]:
+        """Lets it outlive the process that serves it; `attach` or `dynamo ps` finds it again."""
+
+        async def run() -> Deployment:
+            self._heard(await self._request("detach"))
+            return self
+
+        return Pending(lambda: on_portal(run))
+
+    def trace(self, call: Call[Any]) -> Pending[Trace]:
+        """Makes a call, and shows where its time went: `await deployment.trace(deployment.Frontend.generate("hello"))`.
+
+        Gives a Trace, shown as a waterfall of the calls across services. An error of the call is part of it.
+        """
+
+        async def gather(trace: str) -> Any:
+            return await on_portal(lambda: self._request("trace", trace=trace))
+
+        async def run() -> Trace:
+            from dynamo_nb.observe.trace import traced
+
+            return await traced(call, gather)
+
+        return Pending(run)
 
     def stop(self) -> Pending[None]:
         """Drains and stops everything; returns when no process of the deployment is left."""
@@ -347,7 +427,8 @@ class Deployment:
         loop = asyncio.get_running_loop()
         connecting = self._runtimes.get(loop)
         if connecting is None:
-            connecting = asyncio.create_task(DistributedRuntime.connect(**vars(self._access)))
+            own = _components(self.spec)
+            connecting = asyncio.create_task(DistributedRuntime.connect(**vars(self._access), graph=self.id, own=own))
             self._runtimes[loop] = connecting
         try:
             return await asyncio.shield(connecting)
@@ -389,6 +470,11 @@ class Deployment:
         from dynamo_nb.graph.draw import mimebundle
 
         return {**mimebundle(self.picture), "text/plain": repr(self)}
+
+
+def _components(spec: GraphSpec) -> frozenset[str]:
+    """The components of which the deployment has workers."""
+    return frozenset(f"{service.namespace}/{service.name}" for service in spec.started.values())
 
 
 def _apart_from_places(spec: GraphSpec) -> GraphSpec:

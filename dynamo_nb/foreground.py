@@ -1,9 +1,10 @@
-"""A deployment in a terminal: its logs are shown until Ctrl-C drains and stops it."""
+"""A deployment in a terminal: its logs are shown until Ctrl-C, which stops it, or leaves what is looked at."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -25,7 +26,7 @@ async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> b
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, signalled)
-    starting = asyncio.ensure_future(on_portal(lambda: start(recipe, options, detach=detach)))
+    starting = asyncio.ensure_future(on_portal(lambda: start(recipe, options, detach=detach, title="terminal")))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
@@ -34,9 +35,10 @@ async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> b
         print("stopped before it was ready", flush=True)
         return False
     deployment = starting.result()
-    print(f"{deployment!r}\nmetrics at {deployment.metrics_url}", flush=True)
+    print("\n".join([repr(deployment), f"metrics at {deployment.metrics_url}", *deployment.remarks]), flush=True)
     if detach:
-        print(f"it goes on without this terminal; dynamo stop {deployment.id} ends it", flush=True)
+        here = deployment.id
+        print(f"it goes on without this terminal; dynamo attach {here} shows its logs, dynamo stop {here} ends it")
         stopping.cancel()
         await on_portal(deployment._leave)
         return True
@@ -66,3 +68,28 @@ async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> b
         drained.result()
         print("stopped", flush=True)
     return True
+
+
+def watch_here(record: Any) -> None:
+    """Shows the logs of somebody's deployment until Ctrl-C, which leaves it running, or until it stops."""
+    from dynamo_nb.deploy.logs import LogTail
+    from dynamo_nb.sdk.portal import portal
+
+    print(f"{portal.run(_described(record))}\nCtrl-C leaves it running", flush=True)
+    with closing(LogTail(record.folder / "logs")) as tail:
+        try:
+            while record.alive:
+                for line in tail.read():
+                    print(line, flush=True)
+                time.sleep(LogTail.PAUSE)
+        except KeyboardInterrupt:
+            print(f"\n{record.id} goes on; dynamo stop {record.id} ends it", flush=True)
+        else:
+            print(f"{record.id} has stopped", flush=True)
+
+
+async def _described(record: Any) -> str:
+    from dynamo_nb.deploy.control import ask
+    from dynamo_nb.listing import summary
+
+    return f"{record.id}: {summary(await ask(record.control, 'status'))}"

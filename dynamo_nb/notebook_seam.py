@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from dynamo_nb.config.layers import Layer
 
 if TYPE_CHECKING:
     from dynamo_nb.deployment import Deployment
@@ -17,16 +15,27 @@ NOTEBOOK = "__dynamo_notebook__"
 class Notebook:
     """What the notebook extension tells of the session; none of it exists in a plain script."""
 
+    deployments: list[Deployment]
+    """Those that began here or were attached, oldest first."""
+    deleted: Collection[str]
+    """Ids of the cells that the page no longer has."""
+
     def cells(self) -> Sequence[Any]:
         """The cells that were run."""
         raise NotImplementedError
 
-    def config_layers(self) -> Sequence[Layer]:
-        """The configuration cells, lowest first."""
+    @property
+    def title(self) -> str:
+        """What people know the notebook by."""
+        raise NotImplementedError
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """The notebook's global names."""
         raise NotImplementedError
 
     def started(self, deployment: Deployment) -> None:
-        """A deployment of this notebook's services began; it follows the cells from now on."""
+        """A deployment began here, or was attached; it follows the cells from now on."""
         raise NotImplementedError
 
     def show(self, deployment: Deployment) -> None:

@@ -11,6 +11,7 @@ from dynamo_nb.config.arguments import arguments_layer
 from dynamo_nb.config.effective import EffectiveConfig, resolve
 from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.deploy.tracebacks import write_places
 from dynamo_nb.errors import DeploymentError, nearest
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
@@ -22,18 +23,25 @@ Config = str | Path | Mapping[str, Any] | Layer
 
 @dataclass(frozen=True)
 class Plan:
-    """A program with its configuration: everything that a deployment is made from, before anything runs."""
+    """A program with its configuration: everything that a deployment is made from, before anything runs.
+
+    layers, namespace, only: what was asked for beside the program.
+    """
 
     program: Program
     config: EffectiveConfig
     code: CodeTree
     spec: GraphSpec
+    layers: Sequence[Layer] = ()
+    namespace: str | None = None
+    only: str = ""
 
     @classmethod
     def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:
         """only: start this one service alone.
 
-        Raises ConfigError or SourceError with every fault that was found, DeploymentError if `only` is not started.
+        Raises ConfigError or SourceError with every fault that was found, DeploymentError if `only` is not started,
+        TargetError if what is started imports something that is not installed.
         """
         graph = program.graph
         definitions = [graph.services[name] for name in graph.running]
@@ -46,14 +54,25 @@ class Plan:
                 raise DeploymentError(f"the graph does not start {only}", remedy=nearest(only, spec.started))
             services = {n: s if n == only or not s.enabled else _elsewhere(s) for n, s in spec.services.items()}
             spec = spec.model_copy(update={"services": services})
-        return cls(program, config, code, spec)
+        for name, service in spec.services.items():
+            if name in program.absent and service.running and (service.workers or not service.enabled):
+                raise program.absent[name]
+        return cls(program, config, code, spec, layers, namespace, only)
 
     def place(self, folder: Path) -> list[str]:
-        """The entries of `sys.path` for workers; writes code out under `folder` if it stands nowhere yet."""
-        if self.program.root is not None:
-            return [str(self.program.root)]
-        written = self.code.write(folder / "code" / self.code.digest.removeprefix("sha256:")[:16])
-        return [str(written), str(self.program.cwd)]
+        """The entries of `sys.path` for workers.
+
+        The code is written out under `folder` in any case: files of a project may be changed while they are served, and
+        whoever attaches needs to know what is.
+        """
+        written = self.code.write(code_place(folder, self.code.digest))
+        write_places(self.code.modules, written)
+        return [str(written), str(self.program.cwd)] if self.program.root is None else [str(self.program.root)]
+
+
+def code_place(folder: Path, digest: str) -> Path:
+    """Where a deployment keeps the code of this digest."""
+    return folder / "code" / digest.removeprefix("sha256:")[:16]
 
 
 def _elsewhere(service: ServiceSpec) -> ServiceSpec:
@@ -62,13 +81,17 @@ def _elsewhere(service: ServiceSpec) -> ServiceSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make the plan again: after an edit, or with other configuration. added: goes over the layers."""
+    """How to make the plan again: after an edit, or with other configuration.
+
+    added: goes over the layers. follows: whether what the plan is made from is there to be followed.
+    """
 
     program: Callable[[], Program]
     layers: Callable[[], Sequence[Layer]]
     namespace: str | None = None
     only: str = ""
     added: Sequence[Layer] = ()
+    follows: Callable[[], bool] = lambda: True
 
     def plan(self) -> Plan:
         return Plan.of(self.program(), [*self.layers(), *self.added], self.namespace, self.only)

@@ -17,6 +17,7 @@ from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
 from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import ConfigError, DeploymentError, Problem
+from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook_seam import Notebook, notebook_state
 from dynamo_nb.plan import Config, Recipe, layers_of
 from dynamo_nb.program import Program, live
@@ -55,16 +56,20 @@ def serve(
     entry: the service to begin at; with the links of the caller's module or notebook.
     configs: YAML files and mappings (dotted keys nest), a later one over an earlier one.
     name: of the deployment (default: the entry's). namespace: moves the whole graph there.
-    nats: URL of a NATS server with JetStream (default: NATS_SERVER, else one of its own).
+    nats: URL of a NATS server with JetStream (default: NATS_SERVER, else one of its own). A deployment calls its own
+    workers, whoever else serves the same graph in the same namespace there. Services that `dynamo serve
+    --service-name` serves one by one, as pods do, are everybody's in their namespace.
     nats_credentials: a `.creds` file (NATS_CREDS). nats_tls: a folder with its ca.crt (NATS_TLS).
     host: address on which workers accept calls from other machines (default: this machine only).
     secret: what those must know (DYNAMO_SECRET; default: the token in the URL of NATS).
     tls: a folder with ca.crt, tls.crt and tls.key, to encrypt calls between machines (DYNAMO_TLS).
     plane: "nats" where no direct connection can be made (DYNAMO_PLANE; default: "direct").
-    http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000; 0: a free port).
+    http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000, or the next port
+    that is free, which `Deployment.remarks` tells; 0: any free port).
     metrics_host, metrics_port: where Prometheus finds the metrics (default: DYNAMO_METRICS_HOST, DYNAMO_METRICS_PORT,
     else 127.0.0.1 and a free port, which `Deployment.metrics_url` names).
-    detach: outlives this process. kernels: workers are Jupyter kernels that one can look into.
+    detach: outlives this process; `attach` or `dynamo ps` finds it again.
+    kernels: workers are Jupyter kernels that one can look into.
     grace: seconds that a worker has to finish the requests it holds before it is stopped.
     hang: seconds that a worker's event loop may be blocked, by a cell in its kernel too, before the worker is replaced;
     0: for ever.
@@ -74,6 +79,9 @@ def serve(
     GPUs or a port that is taken, ConnectError if NATS does not answer, StartError if a worker does not become ready.
     """
     frame = sys._getframe(1)
+    if frame.f_code is Graph.serve.__code__:
+        assert frame.f_back is not None
+        frame = frame.f_back
     space = frame.f_globals
     where = f"serve(…), {origin_of(frame)}"
     name_of_entry = definition_of(entry).name
@@ -87,8 +95,7 @@ def serve(
         return live(current, space, in_notebook.cells() if in_notebook is not None else None, name)
 
     def layers() -> list[Layer]:
-        cells = in_notebook.config_layers() if in_notebook is not None else []
-        return layers_of([*cells, *configs], where=where)
+        return layers_of(configs, where=where)
 
     access = Access.of(
         nats_url=nats, nats_credentials=nats_credentials, nats_tls=nats_tls, secret=secret, plane=plane, tls=tls
@@ -126,6 +133,7 @@ def serving_options(
         "host": host,
         "http_host": http_host or os.environ.get("DYNAMO_HOST") or DEFAULT_HOST,
         "http_port": port_of(http_port, "DYNAMO_PORT", DEFAULT_PORT),
+        "http_port_asked": http_port is not None or bool(os.environ.get("DYNAMO_PORT")),
         "metrics_host": metrics_host or os.environ.get("DYNAMO_METRICS_HOST") or METRICS_HOST,
         "metrics_port": port_of(metrics_port, "DYNAMO_METRICS_PORT", METRICS_PORT),
         "kernels": kernels,
@@ -150,12 +158,23 @@ def port_of(given: int | None, variable: str, default: int) -> int:
 
 
 async def start(
-    recipe: Recipe, options: dict[str, Any], *, detach: bool = False, notebook: Notebook | None = None
+    recipe: Recipe,
+    options: dict[str, Any],
+    *,
+    detach: bool = False,
+    notebook: Notebook | None = None,
+    title: str = "script",
 ) -> Deployment:
-    """Begins a deployment: everything that can be checked is checked before the first process."""
+    """Begins a deployment: everything that can be checked is checked before the first process.
+
+    title: what this process is, where it is no notebook.
+    """
     plan = recipe.plan()
     http = any(service.http for service in plan.spec.started.values())
-    chosen = new_options(plan.spec.name, detach=detach, http=http, **options)
+    owned_by = notebook.title if notebook is not None else title
+    chosen = new_options(
+        plan.spec.name, detach=detach, owned_by=owned_by, http=http, shared=bool(recipe.only), **options
+    )
     await start_supervisor(chosen)
     deployment = Deployment(Path(chosen.folder), recipe, notebook)
     try:

@@ -32,10 +32,11 @@ Path: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """One source of configuration: service name -> keys."""
+    """One source of configuration: service name -> keys. file: that it can be read from again, if it is one."""
 
     name: str
     values: Tree
+    file: str = ""
 
 
 def holds_texts(path: Path) -> bool:
@@ -106,6 +107,23 @@ def tree_of(value: Any, origin: str) -> Value | Tree:
     if isinstance(value, Mapping) and value:
         return {str(key): tree_of(child, origin) for key, child in value.items()}
     return Value(value, origin)
+
+
+def tree_data(node: Value | Tree) -> Any:
+    """The tree as plain data that JSON holds: a value is a list of itself and its origin."""
+    if isinstance(node, Value):
+        return [node.value, node.origin]
+    return {key: tree_data(child) for key, child in node.items()}
+
+
+def tree_from(data: Any) -> Any:
+    """What `tree_data` was made from."""
+    return Value(*data) if isinstance(data, list) else {key: tree_from(child) for key, child in data.items()}
+
+
+def layer_data(layer: Layer) -> dict[str, Any]:
+    """The layer as plain data that JSON holds: its values, or the file to read them from."""
+    return {"name": layer.name, **({"file": layer.file} if layer.file else {"values": tree_data(layer.values)})}
 
 
 def sections_of(name: str, values: Tree) -> Layer:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
-from dynamo_nb.config.layers import Tree, Value, leaves, plain
+from dynamo_nb.config.layers import Tree, Value, leaves, plain, tree_data, tree_from
 from dynamo_nb.config.service_args import ServiceArgs
 from dynamo_nb.config.service_config import COMMON, SERVICE_ARGS, underscored
 from dynamo_nb.config.yaml_layer import to_yaml
@@ -33,6 +34,20 @@ class ServiceSettings:
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments for the constructor, as its annotations want them; defaults are left to it."""
         return dict(self._arguments)
+
+    def as_data(self) -> dict[str, Any]:
+        """All but the arguments, as plain data with the origins."""
+        return {
+            "values": tree_data(self.values),
+            "parameters": tree_data(dict(self.parameters)),
+            "extras": tree_data(dict(self.extras)),
+        }
+
+    @classmethod
+    def from_data(cls, name: str, data: Mapping[str, Any], arguments: Mapping[str, Any]) -> ServiceSettings:
+        values = tree_from(data["values"])
+        args = ServiceArgs.model_validate(plain(values[SERVICE_ARGS]))
+        return cls(name, args, tree_from(data["parameters"]), tree_from(data["extras"]), values, arguments)
 
     def origin(self, path: str) -> str:
         """Where the value at `ServiceArgs.workers` or `model_name` comes from; KeyError if there is no such value."""
@@ -77,6 +92,17 @@ class EffectiveConfig:
         """Every effective value, nested, as JSON data."""
         return {name: plain(settings.values) for name, settings in self.services.items()}
 
+    def as_data(self) -> dict[str, Any]:
+        """The whole of it as plain data that JSON holds, origins included."""
+        services = {name: settings.as_data() for name, settings in self.services.items()}
+        return {"services": services, "written": tree_data(self.written)}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any], arguments: Callable[[str], Mapping[str, Any]]) -> EffectiveConfig:
+        """What `as_data` was made from. arguments: gives those of a service's constructor, which have no JSON form."""
+        services = {n: ServiceSettings.from_data(n, s, arguments(n)) for n, s in data["services"].items()}
+        return cls(services, tree_from(data["written"]))
+
     def to_yaml(self) -> str:
         """YAML that gives the same effective configuration when it is the only file."""
         return to_yaml(self.for_workers())
@@ -89,6 +115,18 @@ class EffectiveConfig:
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         lines = [f"{path:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip() for path, value, origin in rows]
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        cell = '<t{0} style="text-align:left;padding:1px 14px 1px 0">{1}</t{0}>'
+        rows = [
+            ("value of", "value", "origin"),
+            *((path, _shown(value), origin) for path, value, origin in self.rows()),
+        ]
+        lines = ("".join(cell.format("d" if n else "h", escape(text)) for text in row) for n, row in enumerate(rows))
+        return {"text/plain": self.table(), "text/html": f"<table><tr>{'</tr><tr>'.join(lines)}</tr></table>"}
 
 
 def _shown(value: Any) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from dynamo_nb.config.layers import Layer, Path, Tree, Value, holds_texts, sections_of
+from dynamo_nb.config.layers import Layer, Path, Tree, Value, holds_texts, sections_of, tree_from
 from dynamo_nb.errors import ConfigError, Problem
 
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
@@ -70,9 +71,15 @@ def yaml_layer(source: str | FilePath, name: str | None = None) -> Layer:
             reason = getattr(error, "strerror", None) or str(error)
             remedy = f"looked for {FilePath(source).absolute()}"
             raise ConfigError([Problem(f"cannot read {name}: {reason}", origin=name)], remedy=remedy) from None
-    else:
-        text, name = source, name or "YAML"
-    return _Reading(name).layer(text)
+        return replace(_Reading(name).layer(text), file=str(FilePath(source).absolute()))
+    return _Reading(name or "YAML").layer(source)
+
+
+def layer_from(data: Mapping[str, Any]) -> Layer:
+    """What `layer_data` was made from, a file as it is now. Raises what `yaml_layer` does."""
+    if "file" in data:
+        return yaml_layer(FilePath(data["file"]), data["name"])
+    return Layer(data["name"], tree_from(data["values"]))
 
 
 class _Reading:

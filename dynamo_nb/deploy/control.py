@@ -20,6 +20,9 @@ from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, from_wi
 MAX_LINE = 64 * 2**20
 """Bytes of one message; a GraphSpec with many schemas is the longest."""
 
+TAKE_BACK = 5.0
+"""Seconds that a request which is taken back is waited for: new workers end sooner, old ones may drain for longer."""
+
 Message = dict[str, Any]
 
 
@@ -67,12 +70,12 @@ async def listen(path: Path, accept: Callable[[Channel], Awaitable[None]]) -> as
 
 
 async def answer(
-    channel: Channel, message: Message, verb: Callable[..., Awaitable[None]], status: Callable[[], Message]
+    channel: Channel, message: Message, verb: Callable[..., Awaitable[Any]], status: Callable[[], Message]
 ) -> None:
-    """Runs one request and sends what is so after it, or its error."""
+    """Runs one request and sends what it gives, or what is so after it where that is None, or its error."""
     try:
-        await verb(**message.get("args", {}))
-        channel.send({"id": message["id"], "result": status()})
+        given = await verb(**message.get("args", {}))
+        channel.send({"id": message["id"], "result": status() if given is None else given})
     except DynamoError as error:
         channel.send({"id": message["id"], "error": to_wire(error)})
     except Exception as error:
@@ -129,16 +132,22 @@ class ControlClient:
         await self._channel.close()
 
     async def request(self, verb: str, **args: Any) -> Any:
-        """Asks the supervisor; raises the error that it answers with, ConnectError if it goes away."""
+        """Asks the supervisor; raises the error that it answers with, ConnectError if it goes away.
+
+        When this is cancelled it returns after the supervisor has taken back what it did, or has done it all.
+        """
         if self._reading.done():
             raise ConnectError("the supervisor of this deployment has stopped", remedy="serve the graph again")
         number = next(self._ids)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._channel.send({"id": number, "verb": verb, "args": args})
         try:
-            return await future
+            return await asyncio.shield(future)
         except asyncio.CancelledError:
             self._channel.send({"id": 0, "verb": "cancel", "args": {"request": number}})
+            await asyncio.wait([future], timeout=TAKE_BACK)
+            if future.done():
+                future.exception()  # nobody asks for it any more
             raise
         finally:
             self._waiting.pop(number, None)

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,17 @@ _NOT_FOR_WORKERS = {"JPY_PARENT_PID", "JPY_SESSION_NAME"}
 
 @dataclass(frozen=True)
 class Version:
-    """A GraphSpec and where its code is. path: goes before `sys.path` in workers. cwd: their working directory."""
+    """A GraphSpec and where its code is.
+
+    path: goes before `sys.path` in workers. cwd: their working directory. plan, memo: the id of the plan that it is of,
+    and what that one's maker wants kept for whoever attaches.
+    """
 
     spec: GraphSpec
     path: list[str]
     cwd: str
+    plan: str = ""
+    memo: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,7 +64,8 @@ class Fleet:
 
     access, host: for the workers. kernels: whether they are Jupyter kernels. on_change: called after every change.
     grace: seconds that a worker has to finish the requests it holds. hang: seconds that its event loop may be silent, 0
-    for ever. own_processes: pids of this process's children in sessions of their own that belong to no worker.
+    for ever. own_processes: pids of this process's children in sessions of their own that belong to no worker. shared:
+    whether every deployment in their namespace may call the workers.
     """
 
     folder: Path
@@ -71,6 +78,7 @@ class Fleet:
     grace: float = DRAIN_GRACE
     hang: float = HANG_LIMIT
     own_processes: set[int] = field(default_factory=set)
+    shared: bool = False
     workers: list[WorkerProcess] = field(default_factory=list)
     _version: Version | None = None
     _asked: GraphSpec | None = None
@@ -85,6 +93,17 @@ class Fleet:
     def spec(self) -> GraphSpec | None:
         """What is being served."""
         return self._version.spec if self._version is not None else None
+
+    @property
+    def plan(self) -> str:
+        """The id of the plan that is being served."""
+        return self._version.plan if self._version is not None else ""
+
+    def kept(self) -> dict[str, Any]:
+        """The plan that is being served, as its maker gave it."""
+        if self._version is None or self._asked is None:
+            raise DeploymentError("nothing is being served yet", remedy="attach when `dynamo ps` lists its services")
+        return {"plan": self.plan, "spec": self._asked.model_dump(), "memo": self._version.memo}
 
     async def stop(self, grace: float) -> None:
         """Stops every worker, dependants first, so that requests under way can still be answered."""
@@ -136,7 +155,7 @@ class Fleet:
                 if not isinstance(count, int) or isinstance(count, bool) or count < 0:
                     remedy = "give a whole number, 0 or more"
                     raise DeploymentError(f"{name} cannot have {count!r} workers", remedy=remedy)
-            await self._become(self._asked or version.spec, version.path, version.cwd, {**self._scaled, **workers})
+            await self._become(replace(version, spec=self._asked or version.spec), {**self._scaled, **workers})
 
     def _current(self, *services: str) -> Version:
         """What runs. Raises DeploymentError if that is nothing, or not these services."""
@@ -148,23 +167,21 @@ class Fleet:
                 raise DeploymentError(f"{name} is not running here", remedy=nearest(name, started))
         return self._version
 
-    async def apply(self, spec: dict[str, Any], path: list[str], cwd: str) -> None:
-        """Makes the deployment be `spec`, or leaves it as it was and raises why.
-
-        path: goes before `sys.path` in workers: where their modules are. cwd: their working directory.
-        """
-        asked = GraphSpec.model_validate(spec)
+    async def apply(self, spec: dict[str, Any], **version: Any) -> None:
+        """Makes the deployment be `spec`, or leaves it as it was and raises why. version: the fields of Version."""
+        asked = Version(GraphSpec.model_validate(spec), **version)
         async with self._applying:
-            await self._become(asked, path, cwd, self._scaled)
+            await self._become(asked, self._scaled)
 
-    async def _become(self, asked: GraphSpec, path: list[str], cwd: str, scaled: dict[str, int]) -> None:
+    async def _become(self, version: Version, scaled: dict[str, int]) -> None:
+        asked = version.spec
         # A service stays as it was scaled until its own number of workers is changed.
         kept = {
             name: count
             for name, count in scaled.items()
             if name in asked.started and asked.services[name].workers == self._asked_workers(name)
         }
-        wanted = Version(asked.with_workers(kept), path, cwd)
+        wanted = replace(version, spec=asked.with_workers(kept))
         running = {}
         for name in {w.service for w in self.workers}:
             live = self._live(name)
@@ -352,6 +369,8 @@ class Fleet:
                 enabled={n: s.enabled for n, s in spec.services.items()},
                 access=self.access,
                 graph=self.folder.name,
+                shared=self.shared,
+                own=sorted(f"{s.namespace}/{s.name}" for s in spec.started.values()),
                 version=version_of(spec.fingerprint(name)),
                 capacity={"gpus": gpus, "cpu": service.cpu, "memory": service.memory},
                 socket_dir=str(self.folder / "sockets"),

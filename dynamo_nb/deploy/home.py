@@ -13,6 +13,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from dynamo_nb.errors import DeploymentError
 RECORD, CONTROL = "deployment.json", "control.sock"
 _LOOK = 0.5
 """Seconds between two looks at a process, where the system does not tell of its end."""
+START_LIMIT = 60.0
+"""Seconds after which a folder without a record is nobody's: whoever starts a supervisor gives up earlier."""
 _MAX_SOCKET_PATH = 107
 _LONGEST_NAME = len("/abcdefghijkl-12345678/kernels/12345678-ipc-5")
 
@@ -95,7 +98,10 @@ class ProcessId:
 
 @dataclass(frozen=True)
 class Record:
-    """What a deployment's folder says of it. `processes` are all that it started, for cleaning up after a crash."""
+    """What a deployment's folder says of it.
+
+    processes: all that it started, for cleaning up after a crash. owned_by: what the owner is, in words.
+    """
 
     id: str
     name: str
@@ -104,6 +110,7 @@ class Record:
     owner: ProcessId | None
     started: float
     processes: tuple[ProcessId, ...] = field(default=())
+    owned_by: str = ""
 
     @property
     def alive(self) -> bool:
@@ -130,6 +137,7 @@ class Record:
             owner=ProcessId(**owner) if owner else None,
             started=data["started"],
             processes=tuple(ProcessId(**p) for p in data["processes"]),
+            owned_by=data.get("owned_by", ""),
         )
 
 
@@ -152,6 +160,14 @@ def records() -> Iterator[Record]:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # not (yet) a deployment
     yield from sorted(found, key=lambda record: record.started)
+
+
+def abandoned() -> Iterator[Path]:
+    """Folders of deployments that ended before they wrote a record."""
+    for folder in home().iterdir():
+        made = (folder / "sockets").is_dir() and not (folder / RECORD).exists()
+        if made and time.time() - folder.stat().st_mtime > START_LIMIT:
+            yield folder
 
 
 def remove(folder: Path) -> None:

@@ -57,6 +57,6 @@ async def start_supervisor(options: Options) -> None:
 
 
 def new_options(name: str, *, detach: bool, **options: object) -> Options:
-    """Options with a fresh folder; the owner is this process unless detached."""
+    """Options with a fresh folder; the owner is this process unless detached. owned_by: what this process is."""
     folder = home.new_folder(name)
     return Options(folder=str(folder), name=name, owner=None if detach else os.getpid(), **options)  # type: ignore[arg-type]

@@ -16,21 +16,28 @@ _TRIES = 200
 class Ports:
     """Gives out ports from `first` on; 0 lets the system choose.
 
+    asked: whether a person named `first`, and wants no other for the first service. Else the next free one does, as
+    when two notebooks serve side by side; `remarks` then tells of it.
+
     A port is held by a bound socket that does not listen. Workers bind the same port with SO_REUSEPORT, so that an old
     and a new version can both accept while one replaces the other.
     """
 
-    def __init__(self, host: str = DEFAULT_HOST, first: int = DEFAULT_PORT) -> None:
-        self.host, self.first = host, first
+    def __init__(self, host: str = DEFAULT_HOST, first: int = DEFAULT_PORT, *, asked: bool = True) -> None:
+        self.host, self.first, self.asked = host, first, asked
+        self.remarks: list[str] = []
         self._held: dict[str, socket.socket] = {}
 
     def of(self, service: str) -> tuple[str, int]:
         """The (host, port) of a service, taken now if it has none.
 
-        Raises PlacementError that names the owner if the first port is taken.
+        Raises PlacementError that names the owner if the first port was asked for and is taken.
         """
         if service not in self._held:
-            self._held[service] = self._take()
+            first = not self._held
+            held = self._held[service] = self._take()
+            if first and self.first not in {0, port := held.getsockname()[1]}:
+                self.remarks = [f"port {self.first} is taken by {_owner(self.first)}: {service} is on {port}"]
         return self.host, self._held[service].getsockname()[1]
 
     def release(self, service: str) -> None:
@@ -47,7 +54,7 @@ class Ports:
                 return _bind(self.host, port)
             except OSError as error:
                 # Only the port that was asked for must be had; the next services take what is free after it.
-                if not self._held:
+                if (self.asked or error.errno != errno.EADDRINUSE) and not self._held:
                     taken = error.errno == errno.EADDRINUSE
                     what = f"port {port} is taken by {_owner(port)}" if taken else f"port {port}: {error.strerror}"
                     raise PlacementError(

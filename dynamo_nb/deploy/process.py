@@ -20,6 +20,7 @@ from typing import Any
 from dynamo_nb.deploy.lifeline import Lifeline, Message
 from dynamo_nb.deploy.orphans import adopt_orphans
 from dynamo_nb.deploy.pulse import STACK_SIGNAL
+from dynamo_nb.deploy.tracebacks import name_cells
 from dynamo_nb.errors import DynamoError, to_wire
 from dynamo_nb.runtime.worker import Assignment, Worker
 
@@ -61,6 +62,7 @@ def run(launch: Launch) -> None:
     os.environ.update(launch.environ)
     os.chdir(launch.cwd)
     sys.path[:0] = launch.path
+    name_cells()
     sys.argv = [f"dynamo-worker {launch.assignment.worker_id}"]
     lifeline = Lifeline(launch.control, launch.assignment.worker_id)
     try:
@@ -103,8 +105,10 @@ class _Life:
         self._lifeline.on_command(self._commanded)
 
     def _commanded(self, message: Message) -> None:
-        if message["do"] == "measure":  # answered by the thread that reads, also while the loop is blocked
+        if message["do"] == "measure":  # as the next, answered by the thread that reads, also while the loop is blocked
             self._lifeline.tell(measured=self._worker.measured())
+        elif message["do"] == "spans":
+            self._lifeline.tell(spans=self._worker.spans(message["trace"]), trace=message["trace"])
         else:
             self._loop.call_soon_threadsafe(self._hear, message)
 
@@ -132,6 +136,7 @@ class _Life:
         self._lifeline.tell(state="draining")
         await self._worker.stop()
         self._lifeline.tell(measured=self._worker.measured())
+        self._lifeline.tell(spans=self._worker.spans(), trace=None)
         self._loop.stop()
 
     async def _do(self, before: list[asyncio.Task[None]], do: str, **given: Any) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from dynamo_nb.deploy.options import Options
 from dynamo_nb.deploy.orphans import adopt_orphans, kill_descendants
 from dynamo_nb.deploy.ports import Ports
 from dynamo_nb.deploy.rotation import keep_small
+from dynamo_nb.deploy.traces import Traces
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError, to_wire
 from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.nats_server import NatsServer
@@ -46,7 +48,9 @@ class Supervisor:
         self.options = options
         self._nats = nats
         self.folder = Path(options.folder)
-        self._watchers: set[Channel] = set()
+        self._watchers: dict[Channel, Message] = {}
+        self._owner = options.owner
+        self._following: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._grace = options.grace
         self._started = time.time()
@@ -58,7 +62,8 @@ class Supervisor:
             kernels=options.kernels,
             grace=options.grace,
             hang=options.hang,
-            ports=Ports(options.http_host, options.http_port),
+            ports=Ports(options.http_host, options.http_port, asked=options.http_port_asked),
+            shared=options.shared,
             gpus=Allocator(home.home() / "gpus"),
             on_change=self._changed,
         )
@@ -66,6 +71,7 @@ class Supervisor:
             nats.on_start = self.fleet.own_processes.add
             self.fleet.own_processes.add(nats.pid or 0)  # it may have been launched
         self.metrics = metrics.Metrics(self.fleet)
+        self.traces = Traces()
         self._page: socket.socket | None = None
         self._page_waits = False
 
@@ -98,11 +104,11 @@ class Supervisor:
                 said({"error": to_wire(error if isinstance(error, DynamoError) else ours)})
                 return
             said({"ready": True})
-            owner = asyncio.create_task(self._follow_owner())
+            self._following = asyncio.create_task(self._follow_owner())
             logs = asyncio.create_task(keep_small(self.folder / "logs"))
             await self._ended.wait()
             await self.fleet.stop(self._grace)
-            owner.cancel()
+            self._following.cancel()
             logs.cancel()
         finally:
             if server is not None:
@@ -137,10 +143,10 @@ class Supervisor:
             since = loop.time()
 
     async def _follow_owner(self) -> None:
-        if self.options.owner is None:
+        if self._owner is None:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
-            await home.ProcessId.of(self.options.owner).ended()
+            await home.ProcessId.of(self._owner).ended()
         self._grace = ORPHAN_GRACE
         self._ended.set()
         await asyncio.sleep(ORPHAN_GRACE)
@@ -153,15 +159,16 @@ class Supervisor:
             with contextlib.suppress(Exception):
                 processes.append(home.ProcessId.of(pid))
         owner = None
-        if self.options.owner is not None:
+        if self._owner is not None:
             with contextlib.suppress(Exception):
-                owner = home.ProcessId.of(self.options.owner)
+                owner = home.ProcessId.of(self._owner)
         home.Record(
             id=self.folder.name,
             name=self.options.name,
             folder=self.folder,
             supervisor=home.ProcessId.of(os.getpid()),
             owner=owner,
+            owned_by=self.options.owned_by if owner is not None else "",
             started=self._started,
             processes=tuple(processes),
         ).write()
@@ -173,21 +180,30 @@ class Supervisor:
             "status": self._nothing,
             "apply": self._apply,
             "metrics": self.metrics.gather,
+            "plan": self._plan,
+            "trace": self.traces.gather,
             "scale": self.fleet.scale,
             "restart": self.fleet.restart,
             "stop": self._stop,
+            "detach": self._detach,
         }
         tasks: dict[int, asyncio.Task[None]] = {}
+
+        def ended(number: int, task: asyncio.Task[None]) -> None:
+            tasks.pop(number, None)
+            if task.cancelled():
+                channel.send({"id": number, "error": to_wire(DeploymentError("it was taken back"))})
+
         try:
             async for message in channel:
                 if "worker" in message:
                     worker = next((w for w in self.fleet.workers if w.id == message["worker"]), None)
                     if worker is None:
                         return  # it was given up; the closed connection is its end
-                    with self.metrics.following(worker):
+                    with self.metrics.following(worker), self.traces.following(worker):
                         await worker.follow(channel)
                 elif message.get("verb") == "watch":
-                    self._watchers.add(channel)
+                    self._watchers[channel] = message["args"].get("client", {})
                     channel.send({"id": message["id"], "result": self._status()})
                 elif message.get("verb") == "access":  # apart from the status, which is shown and saved
                     channel.send({"id": message["id"], "result": asdict(self.fleet.access)})
@@ -196,13 +212,14 @@ class Supervisor:
                         running.cancel()
                 else:
                     verb = verbs.get(message.get("verb", ""), _unknown_verb)
-                    told = self.metrics.numbers if message.get("verb") == "metrics" else self._status
+                    told = {"metrics": self.metrics.numbers, "plan": self.fleet.kept}.get(
+                        message.get("verb", ""), self._status
+                    )
                     task = asyncio.create_task(answer(channel, message, verb, told))
                     tasks[message["id"]] = task
-                    number: int = message["id"]
-                    task.add_done_callback(lambda _, number=number: tasks.pop(number, None))  # type: ignore[misc]
+                    task.add_done_callback(partial(ended, message["id"]))
         finally:
-            self._watchers.discard(channel)
+            self._watchers.pop(channel, None)
             # A client that goes away in the middle of an apply takes its wish back.
             for task in tasks.values():
                 task.cancel()
@@ -224,7 +241,10 @@ class Supervisor:
             "name": self.options.name,
             "folder": str(self.folder),
             "pid": os.getpid(),
-            "owner": self.options.owner,
+            "owner": self._owner,
+            "clients": [client for client in self._watchers.values() if client and client["pid"] != self._owner],
+            "plan": self.fleet.plan,
+            "remarks": self.fleet.ports.remarks,
             "started": self._started,
             "metrics_url": metrics.address(self._page) if self._page is not None else "",
             "entry": spec.entry if spec else "",
@@ -233,6 +253,17 @@ class Supervisor:
 
     async def _nothing(self) -> None:
         """Asks for the status only."""
+
+    async def _plan(self) -> None:
+        """Asks for the plan that is being served."""
+
+    async def _detach(self) -> None:
+        """Lets the deployment outlive its owner."""
+        if self._following is not None:
+            self._following.cancel()
+        self._owner = None
+        self._journal()
+        self._changed()
 
     async def _apply(self, **asked: Any) -> None:
         await self.fleet.apply(**asked)

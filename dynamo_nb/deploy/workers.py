@@ -16,6 +16,7 @@ from dynamo_nb.deploy.control import Channel, Message
 from dynamo_nb.deploy.forkserver import exited, fork, kill_group
 from dynamo_nb.deploy.process import Launch
 from dynamo_nb.deploy.pulse import HANG_LIMIT, STACK_SIGNAL, STACK_TIME, Pulse
+from dynamo_nb.deploy.tracebacks import with_cells
 from dynamo_nb.errors import ConfigError, DeploymentError, DynamoError, StartError, from_wire
 
 State = Literal["starting", "prepared", "ready", "draining", "failed", "stopped"]
@@ -39,7 +40,8 @@ class WorkerProcess:
     on_change: called after each change of state. on_end: ends what the process left behind outside of its group.
     gpus: ids it was given. grace, hang: seconds that it has to finish what it holds, and may be silent. restarts: how
     often its slot was restarted. crashes: how often in a row soon after it served, or before. crash: why the last time,
-    if that was often enough to tell of it. measured: what it last said of its requests.
+    if that was often enough to tell of it. measured: what it last said of its requests. spans: of traced ones, as told
+    at its end.
     """
 
     service: str
@@ -61,7 +63,9 @@ class WorkerProcess:
     started: float = field(default_factory=time.time)
     process: ForkServerProcess | None = None
     measured: Message = field(default_factory=lambda: {"served": {}, "called": {}})
+    spans: list[Message] = field(default_factory=list)
     _measured: asyncio.Event = field(default_factory=asyncio.Event)
+    _asked: dict[str, asyncio.Future[list[Message]]] = field(default_factory=dict)
     _channel: Channel | None = None
     _commands: list[Message] = field(default_factory=list)
     _answers: list[asyncio.Future[Message]] = field(default_factory=list)
@@ -146,6 +150,12 @@ class WorkerProcess:
             self.measured = message["measured"]
             self._measured.set()
             return
+        if "spans" in message:
+            if message["trace"] is None:
+                self.spans = message["spans"]
+            elif (asked := self._asked.pop(message["trace"], None)) is not None:
+                asked.set_result(message["spans"])
+            return
         if self._pulse is not None and "pulse" in message:
             self._pulse.answered()
         elif self._pulse is not None and "complaint" in message:
@@ -229,6 +239,18 @@ class WorkerProcess:
             self._measured.clear()
             self._channel.send({"do": "measure"})
             await self._measured.wait()
+
+    async def spans_of(self, trace: str) -> list[Message]:
+        """Asks the worker which spans it keeps of a trace."""
+        if self._channel is None:
+            return []
+        if trace not in self._asked:
+            self._asked[trace] = asyncio.get_running_loop().create_future()
+            self._channel.send({"do": "spans", "trace": trace})
+        try:
+            return await asyncio.shield(self._asked[trace])
+        finally:
+            self._asked.pop(trace, None)
 
     async def begin(self) -> None:
         """Lets the worker build its service; returns when the start hooks have run. Raises what they raised."""
@@ -319,7 +341,7 @@ class WorkerProcess:
                 lines = log.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
-        return "\n".join(lines[-LOG_TAIL_LINES:])
+        return with_cells("\n".join(lines[-LOG_TAIL_LINES:]))
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -10,14 +10,14 @@ from dynamo_nb.graph.text import text
 __all__ = ["dot", "mimebundle", "svg", "text"]
 
 
-def mimebundle(picture: Picture) -> dict[str, str]:
-    """What a notebook shows: SVG, and text where no SVG is shown.
+def mimebundle(picture: Picture, *, live: bool = False) -> dict[str, str]:
+    """What a notebook shows: SVG, and text where no SVG is shown. live: as in `svg`.
 
     Never raises, starts no process, and asks no network: a drawing must not be what stops a notebook.
     """
     bundle = {"text/plain": text(picture)}
     try:
-        bundle["image/svg+xml"] = svg(picture)
+        bundle["image/svg+xml"] = svg(picture, live=live)
     except Exception:  # a picture on which Graphviz fails, say
         return bundle
     return bundle

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dynamo_nb.graph.picture import Node, Picture
 
 DEFAULT_NAMESPACE = "default"
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 INK, QUIET, LINE, ENTRY = "#1f2328", "#59636e", "#768390", "#0969da"
 """Colours of words, of words that matter less, of lines and of the entry. The third reads on white and on black."""
 STATES = {
@@ -62,7 +63,7 @@ class Outline:
 
 def printable(words: str) -> str:
     """The words without the characters that neither XML nor DOT can hold."""
-    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "\ufffd", words)
+    return _UNPRINTABLE.sub("\ufffd", words)
 
 
 def details(node: Node) -> str:

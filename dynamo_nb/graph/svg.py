@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from html import escape
 
 from dynamo_nb.graph.layout import DENSE, Group, Layout, Point, Route, lay_out
@@ -72,15 +73,19 @@ def svg(picture: Picture, *, live: bool = False) -> str:
     """
     outline = Outline.of(picture)
     index = {n.name: i for i, n in enumerate(outline.nodes)}
-    layout = lay_out(
-        [_size(node, live=live) for node in outline.nodes],
-        [(index[e.source], index[e.target], (_width(e.label, _SMALL) + 6, 14.0)) for e in outline.lines],
-        [
+    layout = _laid_out(
+        tuple(_size(node, live=live) for node in outline.nodes),
+        tuple((index[e.source], index[e.target], (_width(e.label, _SMALL) + 6, 14.0)) for e in outline.lines),
+        tuple(
             Group(tuple(index[n.name] for n in nodes), (_width(namespace, _SMALL) + 8, 14.0))
             for namespace, nodes in outline.groups.items()
-        ],
+        ),
     )
     return "\n".join(_drawn(picture.name, outline, layout, live=live))
+
+
+# A graph that runs is drawn again and again, with other states in the same places.
+_laid_out = lru_cache(maxsize=16)(lay_out)
 
 
 def _drawn(name: str, outline: Outline, layout: Layout, *, live: bool) -> Iterator[str]:
@@ -204,6 +209,7 @@ def _stacked(node: Node) -> bool:
     return node.workers > 1 and not node.local
 
 
+@lru_cache(maxsize=4096)
 def _width(words: str, size: float) -> float:
     """About the widest that a sans-serif font sets the words, in pixels; measuring would need the reader's fonts."""
     return sum(_advance(c) for c in words) * size
@@ -249,7 +255,7 @@ def _short(words: str) -> str:
 
 
 def _xml(words: str) -> str:
-    return escape(printable(words))
+    return words if words.isalnum() else escape(printable(words))
 
 
 def _n(number: float) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.display import DisplayHandle, display
@@ -21,6 +23,7 @@ from dynamo_nb.graph.draw import mimebundle
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook.card import card_of
 from dynamo_nb.notebook.view import GraphView
+from dynamo_nb.observe.top import Top, follow
 from dynamo_nb.observe.traffic import Traffic, TrafficWindow
 from dynamo_nb.sdk.portal import portal
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 SETTLE: Final = 0.1
 """Seconds in which changes of a deployment's states are gathered: a start of many workers makes hundreds."""
+REST: Final = 1.0
+"""Seconds after such a change in which the static forms follow, which cost more and nobody looks at while a view is."""
 LOOK: Final = 0.5
 """Seconds between two readings of what passes through a deployment that somebody watches."""
 
@@ -43,9 +48,9 @@ class Drawing:
 
     of: str | Deployment
     cell: str
-    still: dict[str, str]
     view: GraphView | None = None
     handle: DisplayHandle | None = None
+    still: dict[str, str] = field(default_factory=dict)
     watched_by: set[str] = field(default_factory=set)
 
 
@@ -57,18 +62,43 @@ class Page:
         self._drawings: list[Drawing] = []
         self._lock = threading.RLock()
         self._settling: set[Deployment] = set()
+        self._resting: set[Deployment] = set()
+        self._kept: dict[str, list[Future[None]]] = {}
         self._feeds: dict[Deployment, asyncio.Task[None]] = {}
         self._traffic: dict[Deployment, Traffic] = {}
 
     def show(self, of: str | Deployment, *, cell: str, live: bool) -> None:
         """Displays a drawing as output of the running cell: a widget if live, its static forms in any case."""
-        drawing = Drawing(of, cell, self._still(of))
+        drawing = Drawing(of, cell)
         if live:
             drawing.view = self._view(drawing)
+        drawing.still = self._still(drawing)
         # The forms may change as long as the page is open, and a widget is what a front end shows of them.
         drawing.handle = display(self._bundle(drawing), raw=True, display_id=True)
         with self._lock:
             self._drawings.append(drawing)
+
+    def show_top(self, control: Path, *, cell: str, live: bool) -> None:
+        """Displays a table of what a deployment does. live: it follows for as long as the output stands."""
+        tables = follow(control)
+
+        async def first() -> Top:
+            return await anext(tables)
+
+        handle = display(portal.run(first()), display_id=True)
+
+        async def go_on() -> None:
+            async for table in tables:
+                handle.update(table)
+
+        if live and handle is not None:
+            self.keep(cell, asyncio.run_coroutine_threadsafe(go_on(), portal.loop))
+        else:
+            portal.run(tables.aclose())
+
+    def keep(self, cell: str, work: Future[None]) -> None:
+        """Ends the work when the cell whose output it changes runs again."""
+        self._kept.setdefault(cell, []).append(work)
 
     def forget(self, cell: str | None = None) -> None:
         """Ends the drawings of a cell that runs again, or all of them."""
@@ -79,6 +109,9 @@ class Page:
             drawing.watched_by.clear()
             if drawing.view is not None:
                 drawing.view.close()
+        for key in [key for key in self._kept if cell in {None, key}]:
+            for work in self._kept.pop(key):
+                work.cancel()
 
     def redraw(self, *, between_cells: bool = False) -> None:
         """Brings every drawing up to date. Those at rest change only while a cell runs, where no widget lives."""
@@ -97,9 +130,19 @@ class Page:
         self._settling.discard(deployment)
         with self._lock:
             for drawing in self._drawings:
+                if drawing.view is not None and self._deployment(drawing.of) is deployment:
+                    drawing.view.show(*self._now(drawing.of))
+        self._feed()
+        if deployment not in self._resting:
+            self._resting.add(deployment)
+            asyncio.get_running_loop().call_later(REST, self._rested, deployment)
+
+    def _rested(self, deployment: Deployment) -> None:
+        self._resting.discard(deployment)
+        with self._lock:
+            for drawing in self._drawings:
                 if self._deployment(drawing.of) is deployment:
                     self._redraw(drawing, between_cells=True)
-        self._feed()
 
     # --- one drawing ---------------------------------------------------------------------------------------------
 
@@ -124,9 +167,10 @@ class Page:
         services = deployment.state.get("services", {})
         return deployment.picture, "" if deployment.ended else deployment.id, {n: _crew(s) for n, s in services.items()}
 
-    def _still(self, of: str | Deployment) -> dict[str, str]:
-        forms = mimebundle(self._now(of)[0])
-        return {**forms, "text/plain": repr(of)} if isinstance(of, Deployment) else forms
+    def _still(self, drawing: Drawing) -> dict[str, str]:
+        # Laid out as the view is, which then costs nothing.
+        forms = mimebundle(self._now(drawing.of)[0], live=drawing.view is not None)
+        return {**forms, "text/plain": repr(drawing.of)} if isinstance(drawing.of, Deployment) else forms
 
     def _view(self, drawing: Drawing) -> GraphView:
         def describe(name: str) -> dict[str, Any]:
@@ -145,17 +189,24 @@ class Page:
         return GraphView(*self._now(drawing.of), describe=describe, ask=ask)
 
     def _bundle(self, drawing: Drawing) -> dict[str, Any]:
-        return drawing.still if drawing.view is None else {**drawing.view.mimebundle(), **drawing.still}
+        return drawing.still if drawing.view is None else {**drawing.view.widget(), **drawing.still}
 
     def _redraw(self, drawing: Drawing, *, between_cells: bool) -> None:
         if drawing.view is not None:
             drawing.view.show(*self._now(drawing.of))
-        if drawing.view is None and between_cells:
-            return  # nbclient hears of outputs from running cells only
-        still = self._still(drawing.of)
+        if drawing.view is None and (between_cells or self._over(drawing.of)):
+            return  # nbclient hears of outputs from running cells only; a saved page tells what ran, not that it ended
+        still = self._still(drawing)
         if still != drawing.still and drawing.handle is not None:
             drawing.still = still
             drawing.handle.update(self._bundle(drawing), raw=True)
+
+    def _over(self, of: str | Deployment) -> bool:
+        """Whether what a drawing shows is a deployment that has ended, or of which nothing serves any more."""
+        if not isinstance(of, Deployment):
+            return False
+        states = {service["state"] for service in of.state.get("services", {}).values()}
+        return of.ended or states <= {"draining", "stopped", ""}
 
     # --- traffic -------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import anywidget
 import traitlets
 
-from dynamo_nb.graph.draw import mimebundle, svg, text
+from dynamo_nb.graph.draw import mimebundle, text
 from dynamo_nb.graph.outline import Outline
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.observe.traffic import Load, Traffic
@@ -95,20 +95,17 @@ class GraphView(anywidget.AnyWidget):  # type: ignore[misc]
         """Brings the open card up to date."""
         self.card = dict(self._describe(self.selected)) if self.selected else {}
 
-    def mimebundle(self) -> dict[str, Any]:
-        """The widget, and the forms for where none lives."""
+    def widget(self) -> dict[str, Any]:
+        """What stands for the widget in an output."""
         data, _ = super()._repr_mimebundle_() or ({}, {})
-        return {**data, **mimebundle(self._picture)}
+        return {**data}
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return self.mimebundle(), {}
+        return {**self.widget(), **mimebundle(self._picture, live=True)}, {}
 
 
 def _svg(picture: Picture) -> str:
-    try:
-        return svg(picture, live=True)
-    except Exception:  # as with a drawing at rest: the text stands in
-        return ""
+    return mimebundle(picture, live=True).get("image/svg+xml", "")
 
 
 def _shown(picture: Picture, workers: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

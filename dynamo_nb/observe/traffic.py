@@ -5,17 +5,19 @@ What a deployment counts only grows (`Deployment.metrics`), so a rate is a diffe
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from math import inf
+from operator import sub
 from typing import Any, Final
 
-from dynamo_nb.runtime.meters import Reading, total
+from dynamo_nb.runtime.meters import BOUNDS, Reading, total
 
 SPAN: Final = 3.0
 """Seconds that rates and latencies are taken over: enough calls for a median, and soon enough to see a change."""
+_BOUNDS: Final = (*BOUNDS, inf)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class TrafficWindow:
         before_at, before = self._readings[0]
         seconds = at - before_at
         loads = {
-            kind: {key: _load(reading, before[kind].get(key, {}), seconds) for key, reading in readings.items()}
+            kind: {key: _load(reading, before[kind].get(key), seconds) for key, reading in readings.items()}
             for kind, readings in counts.items()
         }
         usage = {worker: used for s in numbers["services"].values() for worker, used in s["usage"].items()}
@@ -106,36 +108,32 @@ def _sum(readings: Iterable[Reading]) -> Reading:
     return total([first, *others]) if others else first
 
 
-def _load(now: Reading, before: Reading, seconds: float) -> Load:
-    failed, failed_before = sum(now["errors"].values()), sum(before.get("errors", {}).values())
-    buckets = now["seconds"]["buckets"]
-    earlier = before.get("seconds", {}).get("buckets", {})
-    new = {bound: count - earlier.get(bound, 0) for bound, count in buckets.items()}
-
-    def a_second(name: str) -> float:
-        return max(now[name] - before.get(name, 0), 0) / seconds if seconds > 0 else 0.0
-
+def _load(now: Reading, before: Reading | None, seconds: float) -> Load:
+    failed = sum(now["errors"].values())
+    if before is None or seconds <= 0:
+        return Load(in_flight=now["in_flight"], failed=failed)
+    counts = list(now["seconds"]["buckets"].values())
+    new = list(map(sub, counts, before["seconds"]["buckets"].values()))
     return Load(
-        rate=a_second("requests"),
-        p50=quantile(new, 0.5) if seconds > 0 else None,
-        p99=quantile(new, 0.99) if seconds > 0 else None,
+        rate=max(now["requests"] - before["requests"], 0) / seconds,
+        p50=quantile(_BOUNDS, new, 0.5),
+        p99=quantile(_BOUNDS, new, 0.99),
         in_flight=now["in_flight"],
-        errors=max(failed - failed_before, 0) / seconds if seconds > 0 else 0.0,
+        errors=max(failed - sum(before["errors"].values()), 0) / seconds,
         failed=failed,
-        items=a_second("items"),
+        items=max(now["items"] - before["items"], 0) / seconds,
     )
 
 
-def quantile(buckets: Mapping[str, int], q: float) -> float | None:
-    """The value below which a share `q` lies, given cumulative counts by upper bound ("+Inf" the last).
+def quantile(bounds: Sequence[float], counts: Sequence[int], q: float) -> float | None:
+    """The value below which a share `q` lies, given cumulative counts up to each bound, the last one infinite.
 
-    As Prometheus has it: spread evenly within a bucket, and the last bound for what lies above it. None for no counts.
+    As Prometheus has it: spread evenly within a bucket, and the last finite bound for what lies above it. None for no
+    counts.
     """
-    bounds = [(0.0, 0), *((inf if bound == "+Inf" else float(bound), count) for bound, count in buckets.items())]
-    wanted = q * bounds[-1][1]
+    wanted = q * counts[-1]
     if not wanted:
         return None
-    for (low, below), (high, count) in pairwise(bounds):
-        if count >= wanted:
-            return low if high == inf else low + (high - low) * (wanted - below) / (count - below)
-    return None
+    at = bisect_left(counts, wanted)
+    low, below = (bounds[at - 1], counts[at - 1]) if at else (0.0, 0)
+    return low if bounds[at] == inf else low + (bounds[at] - low) * (wanted - below) / (counts[at] - below)

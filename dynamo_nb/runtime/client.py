@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dynamo_nb.errors import NoInstances
@@ -41,7 +41,8 @@ class Client:
         """The instances that serve this endpoint now, in order of registration."""
         if self._version != self._watch.version:
             self._version = self._watch.version
-            self._instances = tuple(i for i in self._watch.instances if self.endpoint in i.endpoints)
+            uses = self.runtime.uses
+            self._instances = tuple(i for i in self._watch.instances if self.endpoint in i.endpoints and uses(i))
         return self._instances
 
     def instance_ids(self) -> list[int]:
@@ -121,7 +122,9 @@ class Client:
             if breaker.failures:
                 instances = breaker.admitted(instances)
             return policy.pick(instances, request)
-        known = {endpoint for instance in self._watch.instances for endpoint in instance.endpoints}
+        known = {
+            endpoint for instance in filter(self.runtime.uses, self._watch.instances) for endpoint in instance.endpoints
+        }
         if known and self.endpoint not in known:
             raise no_such_endpoint(self.path, known)
         raise self._none()
@@ -180,6 +183,12 @@ class RemoteCall(Call[T], Generic[T]):
             return answer.__await__()
         distant = asyncio.run_coroutine_threadsafe(answer, self._client.runtime.loop)
         return cast("Generator[Any, None, T]", asyncio.wrap_future(distant).__await__())
+
+    def __iter__(self) -> Iterator[Any]:
+        """Raises TypeError on the loop that the client belongs to: in a worker, every other request would wait."""
+        if asyncio._get_running_loop() is self._client.runtime.loop:
+            raise TypeError("here a call is iterated with `async for`: a plain `for` would block the event loop")
+        return super().__iter__()
 
     def __aiter__(self) -> Items:
         items = Items(Exchange(self._client, self))

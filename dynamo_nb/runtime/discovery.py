@@ -49,7 +49,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     serve with (`gpus`, `cpu`, `memory`). once: the endpoints that must not get one request twice.
     tls: whether its TCP port is encrypted. socket: path of its Unix socket, for clients with the same host_id.
     subject: where it takes connections over NATS.
-    lease: seconds of silence after which it counts as gone.
+    lease: seconds of silence after which it counts as gone. graph: the id of its deployment. shared: whether other
+    deployments, which serve this component too, may call it.
     """
 
     instance_id: int
@@ -65,6 +66,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     tls: bool = False
     subject: str | None = None
     graph: str = ""
+    shared: bool = False
     version: str = ""
     info: dict[str, Any] = {}
     capacity: dict[str, Any] = {}

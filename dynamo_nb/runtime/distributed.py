@@ -116,6 +116,8 @@ class DistributedRuntime:
         self.worker_id = worker_id or f"{self.instance_id:x}"
         self.lease = lease
         self.graph = self.version = ""
+        self.shared = False
+        self.own: frozenset[str] = frozenset()
         self.capacity: dict[str, Any] = {}
         self.nats: Any = None
         self.closed = asyncio.Event()
@@ -139,6 +141,8 @@ class DistributedRuntime:
         host: str | None = None,
         lease: float = 3.0,
         graph: str = "",
+        shared: bool = False,
+        own: Iterable[str] = (),
         version: str = "",
         capacity: Mapping[str, Any] | None = None,
         worker_id: str = "",
@@ -148,12 +152,15 @@ class DistributedRuntime:
 
         socket_dir: where this process, if it serves, makes its Unix socket. host: the address on which it listens for
         TCP; with neither it listens on the loopback. lease: seconds of silence after which its instances count as
-        gone. graph, version, capacity: written beside its instances. access: the other fields of `Access`. Raises
-        ConnectError within 5 s.
+        gone. graph, shared, version, capacity: written beside its instances. access: the other fields of `Access`.
+        own: the components, as `namespace/name`, of which `graph` has instances: of these the clients of this runtime
+        use no others, except shared ones, so that several deployments of one graph can stand in one namespace of one
+        NATS. All instances of any other component are used. Raises ConnectError within 5 s.
         """
         TRACING.notice()
         runtime = cls(Access(nats_url, **access), socket_dir, host, lease, worker_id)
         runtime.graph, runtime.version, runtime.capacity = graph, version, dict(capacity or {})
+        runtime.shared, runtime.own = shared, frozenset(own)
         runtime.nats = await connect_nats(runtime.access, runtime._reconnected)
         runtime.connections.nats = runtime.nats
         runtime.directory = Directory(runtime.nats, lease)
@@ -215,6 +222,7 @@ class DistributedRuntime:
             tls=bool(self.access.tls),
             subject=self.server.subject,
             graph=self.graph,
+            shared=self.shared,
             version=self.version,
             capacity=self.capacity,
         )
@@ -224,13 +232,21 @@ class DistributedRuntime:
         if self.loop is portal.loop:
             return self
         if self._twin is None:
-            self._twin = asyncio.create_task(DistributedRuntime.connect(**vars(self.access), lease=self.lease))
+            connecting = DistributedRuntime.connect(
+                **vars(self.access), lease=self.lease, graph=self.graph, own=self.own
+            )
+            self._twin = asyncio.create_task(connecting)
         twin = self._twin
         try:
             return await asyncio.shield(twin)
         except ConnectError:
             self._twin = None if self._twin is twin else self._twin
             raise
+
+    def uses(self, instance: Instance) -> bool:
+        """Whether clients of this runtime call the instance."""
+        apart = f"{instance.namespace}/{instance.component}" in self.own
+        return not apart or instance.shared or instance.graph == self.graph
 
     def measured(self) -> dict[str, Reading]:
         """What was counted of the requests that this process `served` and `called`, by path. From any thread."""

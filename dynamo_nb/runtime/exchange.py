@@ -10,13 +10,14 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from dynamo_nb.errors import DynamoError, NoInstances, ProtocolError, RequestError
+from dynamo_nb.errors import ConnectError, DynamoError, NoInstances, ProtocolError, RequestError
 from dynamo_nb.runtime.connection import Inbox, Refused
 from dynamo_nb.runtime.discovery import Instance
 from dynamo_nb.runtime.failures import too_late
 from dynamo_nb.runtime.metadata import CURRENT, TIMEOUT, checked, earlier
 from dynamo_nb.runtime.meters import CANCELLED, Meter
-from dynamo_nb.runtime.tracing import TRACING
+from dynamo_nb.runtime.spans import TRACED
+from dynamo_nb.runtime.tracing import TRACING, Traced
 from dynamo_nb.sdk.call import PLAIN
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Exchange:
         self._error: RequestError | None = None
         self._patience = 0.0
         self._meter: Meter | None = None  # from the first attempt to the end
-        self._span: Any = None
+        self._span: Traced | None = None
         self._deadline: float | None = None
         self.headers: Mapping[str, str] = {}
         self._policy = client.policy
@@ -134,11 +135,13 @@ class Exchange:
                     if isinstance(error, Refused) and isinstance(error.error, RequestError):
                         self._error = error.error
                     client.runtime.directory.doubt(instance)
-                    self._failed += (instance,)
+                    self._give_up(instance, error.error.code if isinstance(error, Refused) else ConnectError.code)
                     continue
             if connection.paused:
                 await connection.writable()
             self._sent += 1
+            if self._span is not None:
+                self._span.tried(instance.worker_id)
             if self._deadline is not None:
                 headers = {**self.headers, TIMEOUT: f"{self._deadline - time.monotonic():.6f}"}
             return connection.open(client.path, call.args, call.kwargs, headers, meter, self._begun)
@@ -146,9 +149,16 @@ class Exchange:
     def _begin(self) -> Meter:
         meter = self._meter = self._client.meter
         self._begun = meter.begin()
-        if TRACING.tracer is not None:
-            self._span, self.headers = TRACING.call(self.path, self.headers)
+        if TRACING.tracer is not None or TRACED in self.headers:
+            self._span, self.headers = TRACING.call(self.path, self.headers, self._begun)
+            meter = self._meter = self._span.meter(meter)
         return meter
+
+    def _give_up(self, instance: Instance, why: str) -> None:
+        """The request is not given to this instance again. why: the code of an error."""
+        self._failed += (instance,)
+        if self._span is not None:
+            self._span.failed(instance.worker_id, why)
 
     def end(self, error: BaseException | None = None) -> None:
         """The request has ended, in this way: StopAsyncIteration is the end of a stream. Only the first one counts."""
@@ -166,7 +176,7 @@ class Exchange:
             stopped = CANCELLED
             meter.stop(stopped)
         if self._span is not None:
-            TRACING.end(self._span, error, stopped)
+            self._span.end(error, stopped)
 
     def again(self, inbox: Inbox) -> bool:
         """Whether a request that ended so may be given to another instance."""
@@ -175,7 +185,7 @@ class Exchange:
         turned_away = isinstance(inbox.error, NoInstances)
         if self._client.endpoint in self._instance.once and not turned_away:
             return False
-        self._failed += (self._instance,)
+        self._give_up(self._instance, inbox.error.code if inbox.error is not None else "")
         if turned_away:
             self._sent -= 1  # by one that drains: it has done no harm
         elif isinstance(inbox.error, RequestError):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_nb.runtime.metadata import REQUEST_ID, TRACE
 from dynamo_nb.runtime.meters import Meter
+from dynamo_nb.runtime.spans import TRACED
+from dynamo_nb.runtime.tracing import Traced
 
 if TYPE_CHECKING:
     from dynamo_nb.runtime.session import Session
@@ -29,6 +31,7 @@ class RequestContext:
         "_meter",
         "_room",
         "_session",
+        "_span",
         "_stopped",
         "_stream",
         "_timer",
@@ -42,6 +45,7 @@ class RequestContext:
         self._session, self._stream, self.path, self.headers = session, stream, path, headers
         self._meter, self._begun = meter, meter.begin()
         self._carried: dict[str, str] | None = None
+        self._span: Traced | None = None
         self._stopped = ""  # why nobody waits for the answer any more
         self._room = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -64,6 +68,8 @@ class RequestContext:
             headers = self.headers
             self._carried = {name: headers[name] for name in TRACE if name in headers}
             self._carried[REQUEST_ID] = self.request_id
+            if self._span is not None and self._span.kept is not None:
+                self._carried[TRACED] = self._span.kept.header
         return self._carried
 
     def remaining(self) -> float | None:

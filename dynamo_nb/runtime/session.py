@@ -40,6 +40,7 @@ from dynamo_nb.runtime.handshake import (
 from dynamo_nb.runtime.metadata import CURRENT, TIMEOUT, timeout_of
 from dynamo_nb.runtime.meters import CALLER_GONE, CANCELLED
 from dynamo_nb.runtime.request import Handler, RequestContext
+from dynamo_nb.runtime.spans import TRACED
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import Call
 
@@ -236,6 +237,8 @@ class Session(Frames):
             self._fail(stream, too_late(context.path), context)
 
     def _fail(self, stream: int, error: DynamoError, context: RequestContext) -> None:
+        if context._span is not None:
+            context._span.answered(error)
         context._meter.bytes_out += self.send((ERROR, stream, to_wire(error), False))
         context._meter.end(context._begun, error.code)
 
@@ -246,8 +249,9 @@ class Session(Frames):
         meter = context._meter
         span, failure = None, None
         try:
-            if TRACING.tracer is not None:
-                span = TRACING.serve(context.path, context.headers, context.request_id)
+            if TRACING.tracer is not None or TRACED in context.headers:
+                span = context._span = TRACING.serve(context.path, context.headers, context.request_id, context._begun)
+                meter = context._meter = span.meter(meter)
             result: Any = handler(args, kwargs, context)
             if not hasattr(result, "__aiter__"):
                 result = await result
@@ -261,6 +265,8 @@ class Session(Frames):
             if self.paused:
                 await self.writable()
             if not context._stopped:
+                if span is not None:
+                    span.answered()
                 meter.bytes_out += self._send_value(end, handler)
                 meter.end(context._begun)
         except BaseException as error:
@@ -276,7 +282,7 @@ class Session(Frames):
                 context._timer.cancel()
             self._open.pop(stream, None)
             if span is not None:
-                TRACING.end(span, failure, context._stopped)
+                span.end(failure, context._stopped)
 
     async def _stream(self, stream: int, items: AsyncIterator[Any], context: RequestContext, handler: Handler) -> None:
         count, room, meter = 0, WINDOW, context._meter

@@ -1,15 +1,19 @@
-"""Spans of requests, through OpenTelemetry's own API, in a process where somebody has configured it.
+"""Where the spans of requests begin and end: those of one that somebody traces, and OpenTelemetry's.
 
-Each call is a CLIENT span whose `traceparent` travels in the headers, each request that is served a SERVER span below
-it. A handler runs in the context of its span, so that spans of its own and further calls are below that. Where nothing
-is configured nothing is imported, and a request pays for one comparison with None.
+A request that carries the header TRACED leaves spans in this process's own ring (see `spans`), with nothing configured.
+In a process where somebody has configured OpenTelemetry every request leaves spans there, through its own API: a call
+is a CLIENT span whose `traceparent` travels in the headers, a request that is served a SERVER span below it. A handler
+runs in the context of its span, so that spans of its own and further calls are below that. A request that does neither
+pays for one comparison with None and one look into its headers, and nothing is imported for it.
 
-Attributes follow the semantic conventions for RPC spans (opentelemetry.io/docs/specs/semconv/rpc/rpc-spans).
+Attributes of OpenTelemetry's follow its semantic conventions for RPC spans
+(opentelemetry.io/docs/specs/semconv/rpc/rpc-spans).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -19,6 +23,9 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError
+from dynamo_nb.runtime.meters import Meter
+from dynamo_nb.runtime.spans import SPANS, TRACED, Kind, Span, SpanMeter
+from dynamo_nb.sdk.trace import SPAN
 
 FLUSH_TIMEOUT: Final = 2.0  # seconds for a collector to take the last spans: one that is gone must not hold up the end
 EXPORTER: Final = "OTEL_TRACES_EXPORTER"
@@ -26,6 +33,50 @@ ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_EN
 CONFIGURATOR: Final = "OTEL_PYTHON_CONFIGURATOR"
 
 logger = logging.getLogger(__name__)
+
+
+class Traced:
+    """The spans of one call, or of one request that is served: one kept here, one of OpenTelemetry's, or both."""
+
+    __slots__ = ("_otel", "kept")
+
+    def __init__(self, kept: Span | None, otel: Any) -> None:
+        self.kept, self._otel = kept, otel
+
+    def meter(self, meter: Meter) -> Meter:
+        """What counts this request from now on."""
+        return meter if self.kept is None else SpanMeter(meter, self.kept)
+
+    def note(self, notes: Mapping[str, Any]) -> None:
+        if self.kept is not None:
+            self.kept.note(notes)
+        if self._otel is not None:
+            plain = {
+                n: v if isinstance(v, str | int | float) else json.dumps(v, default=repr) for n, v in notes.items()
+            }
+            self._otel.set_attributes(plain)
+
+    def tried(self, worker: str) -> None:
+        """The call is sent to this worker."""
+        if self.kept is not None:
+            self.kept.tried(worker)
+
+    def failed(self, worker: str, error: str) -> None:
+        """It did not answer; error: the code of why."""
+        if self.kept is not None:
+            self.kept.failed(worker, error)
+
+    def answered(self, error: DynamoError | None = None) -> None:
+        """The last of the answer is about to be sent: the caller's span may end before what follows here."""
+        if self.kept is not None:
+            self.kept.over(error)
+
+    def end(self, error: BaseException | None, stopped: str = "") -> None:
+        """stopped: why nobody waited for the answer any more, which is an error only if it was too late."""
+        if self.kept is not None and self.kept.end is None:
+            self.kept.over(None if stopped else error, stopped)
+        if self._otel is not None:
+            _end(self._otel, error, stopped)
 
 
 class Tracing:
@@ -74,8 +125,25 @@ class Tracing:
         if not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
             self.tracer = provider.get_tracer("dynamo_nb")
 
-    def call(self, path: str, headers: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
-        """Begins the span of a call; gives it, and the headers that carry it on."""
+    def call(self, path: str, headers: Mapping[str, str], begun: float) -> tuple[Traced, Mapping[str, str]]:
+        """Begins the spans of a call; gives them, and the headers that carry them on. begun: as the meter gave it."""
+        kept, otel = _kept(path, "client", headers, begun), None
+        if kept is not None:
+            headers = {**headers, TRACED: kept.header}
+        if self.tracer is not None:
+            otel, headers = self._call(path, headers)
+        return Traced(kept, otel), headers
+
+    def serve(self, path: str, headers: Mapping[str, str], request_id: str, begun: float) -> Traced:
+        """Begins the spans of a request that is served, for the task that serves it: its context becomes theirs."""
+        kept, otel = _kept(path, "server", headers, begun), None
+        if self.tracer is not None:
+            otel = self._serve(path, headers, request_id)
+        traced = Traced(kept, otel)
+        SPAN.set(traced)
+        return traced
+
+    def _call(self, path: str, headers: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
         from opentelemetry import propagate, trace
 
         parent = None if trace.get_current_span().get_span_context().is_valid else propagate.extract(headers)
@@ -90,8 +158,7 @@ class Tracing:
         propagate.inject(carried, trace.set_span_in_context(span, parent))
         return span, carried
 
-    def serve(self, path: str, headers: Mapping[str, str], request_id: str) -> Any:
-        """Begins the span of a request that is served, for the task that serves it: its context becomes the span's."""
+    def _serve(self, path: str, headers: Mapping[str, str], request_id: str) -> Any:
         from opentelemetry import context, propagate, trace
 
         parent = propagate.extract(headers, context.Context())
@@ -109,41 +176,23 @@ class Tracing:
         context.attach(trace.set_span_in_context(span, parent))  # never detached: the task ends with it
         return span
 
-    def end(self, span: Any, error: BaseException | None, stopped: str = "") -> None:
-        """stopped: why nobody waited for the answer any more, which is an error only if it was too late."""
-        from opentelemetry.trace import Status, StatusCode
-
-        if stopped:
-            span.set_attribute("rpc.response.status_code", stopped)
-            if stopped == DeadlineExceeded.code:
-                span.set_attribute("error.type", stopped)
-                span.set_status(Status(StatusCode.ERROR, "the request had no more time"))
-        elif error is not None:
-            kind = error.kind if isinstance(error, EndpointError) else type(error).__qualname__
-            code = error.code if isinstance(error, DynamoError) else DynamoError.code
-            what = error.what if isinstance(error, DynamoError) else str(error)
-            trace = getattr(error, "traceback", "")
-            span.set_attribute("rpc.response.status_code", code)
-            span.set_attribute("error.type", kind if isinstance(error, EndpointError) else code)
-            # By hand, for the traceback is the remote one with the user's lines, where `record_exception` sees ours.
-            said = {"exception.type": kind, "exception.message": what, "exception.stacktrace": trace}
-            span.add_event("exception", {name: text for name, text in said.items() if text})
-            span.set_status(Status(StatusCode.ERROR, what))
-        span.end()
-
     @contextmanager
     def apart(self) -> Iterator[None]:
         """Calls made inside begin traces of their own."""
-        if self.tracer is None:
-            yield
-            return
-        from opentelemetry import context
-
-        token = context.attach(context.Context())
+        span = SPAN.set(None)
         try:
-            yield
+            if self.tracer is None:
+                yield
+                return
+            from opentelemetry import context
+
+            token = context.attach(context.Context())
+            try:
+                yield
+            finally:
+                context.detach(token)
         finally:
-            context.detach(token)
+            SPAN.reset(span)
 
     async def flush(self) -> None:
         """Sends what was not sent yet, and ends the tracing of this process."""
@@ -168,6 +217,36 @@ class Tracing:
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT):
                 await done.wait()
+
+
+def _kept(path: str, kind: Kind, headers: Mapping[str, str], begun: float) -> Span | None:
+    if TRACED not in headers:
+        return None
+    span = Span(path, kind, headers[TRACED], begun)
+    SPANS.add(span)
+    return span
+
+
+def _end(span: Any, error: BaseException | None, stopped: str = "") -> None:
+    from opentelemetry.trace import Status, StatusCode
+
+    if stopped:
+        span.set_attribute("rpc.response.status_code", stopped)
+        if stopped == DeadlineExceeded.code:
+            span.set_attribute("error.type", stopped)
+            span.set_status(Status(StatusCode.ERROR, "the request had no more time"))
+    elif error is not None:
+        kind = error.kind if isinstance(error, EndpointError) else type(error).__qualname__
+        code = error.code if isinstance(error, DynamoError) else DynamoError.code
+        what = error.what if isinstance(error, DynamoError) else str(error)
+        trace = getattr(error, "traceback", "")
+        span.set_attribute("rpc.response.status_code", code)
+        span.set_attribute("error.type", kind if isinstance(error, EndpointError) else code)
+        # By hand, for the traceback is the remote one with the user's lines, where `record_exception` sees ours.
+        said = {"exception.type": kind, "exception.message": what, "exception.stacktrace": trace}
+        span.add_event("exception", {name: text for name, text in said.items() if text})
+        span.set_status(Status(StatusCode.ERROR, what))
+    span.end()
 
 
 def _names(path: str) -> tuple[str, str]:

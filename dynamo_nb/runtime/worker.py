@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,13 +25,14 @@ from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
 from dynamo_nb.runtime.meters import Reading
 from dynamo_nb.runtime.routing import POLICIES, Policy
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
+from dynamo_nb.runtime.spans import SPANS
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PolicyName
 from dynamo_nb.sdk.context import dynamo_context, import_services
-from dynamo_nb.sdk.dependency import dependencies_of
+from dynamo_nb.sdk.dependency import Dependency, dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
-from dynamo_nb.sdk.service import ServiceDefinition, definition_of
+from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
 
 LIVENESS_TIMEOUT: Final = 10.0  # seconds for one hook; an engine that is asked through its own queue may take some
 
@@ -41,7 +43,8 @@ class Assignment:
 
     targets: service name to `module:Class`, for this service and for those it is connected to.
     bindings: service name to its attributes and the services they are connected to (None: not active).
-    access: how it reaches the others. graph, version, capacity: registered beside its endpoints.
+    access: how it reaches the others. graph, shared, version, capacity: registered beside its endpoints. own: the
+    components that its deployment serves (see DistributedRuntime.connect).
     http: (host, port) for HTTP endpoints. socket_dir: for connections on this host. host: address to listen on for
     others, None for this host only.
     """
@@ -52,6 +55,8 @@ class Assignment:
     bindings: Mapping[str, Mapping[str, str | None]]
     access: Access
     graph: str = ""
+    shared: bool = False
+    own: Sequence[str] = ()
     version: str = ""
     capacity: Mapping[str, Any] = field(default_factory=dict)
     socket_dir: str | None = None
@@ -64,6 +69,15 @@ def load(target: str) -> ServiceDefinition:
     """Imports `module:Class`."""
     module, _, name = target.partition(":")
     return definition_of(getattr(import_services(module), name))
+
+
+def _named(dependency: Dependency, name: str, owner: type) -> ServiceDefinition | None:
+    """The service of this name that a dependency names, or that stands beside the class which names it by a string."""
+    there = [dependency.target]
+    if isinstance(dependency.target, str):
+        there = [value for base in owner.__mro__ for value in vars(sys.modules[base.__module__]).values()]
+    found = (definition_of(value) for value in there if isinstance(value, type) and is_service(value))
+    return next((definition for definition in found if definition.name == name), None)
 
 
 class Worker:
@@ -88,6 +102,8 @@ class Worker:
             socket_dir=Path(own.socket_dir) if own.socket_dir else None,
             host=own.host,
             graph=own.graph,
+            shared=own.shared,
+            own=own.own,
             version=own.version,
             capacity=own.capacity,
             worker_id=own.worker_id,
@@ -110,22 +126,23 @@ class Worker:
         cls: Any = definition.cls
         instance = cls.__new__(cls)
         for attribute, name in self.assignment.bindings.get(definition.name, {}).items():
-            policy = dependencies_of(cls)[attribute].policy
-            instance.__dict__[attribute] = None if name is None else await self._connect(name, policy)
+            dependency = dependencies_of(cls)[attribute]
+            instance.__dict__[attribute] = None if name is None else await self._connect(name, dependency, cls)
         instance.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
         await run_hooks(instance, "start")
         return instance
 
-    async def _connect(self, name: str, policy: Any) -> Any:
+    async def _connect(self, name: str, dependency: Dependency, owner: type) -> Any:
         """What stands for a dependency: a client, or the object itself if the service is not `enabled`."""
-        definition = load(self.assignment.targets[name])
         if not self.assignment.enabled.get(name, True):
-            made = await self._build(definition)
+            made = await self._build(load(self.assignment.targets[name]))
             self._locals.append(made)
             return made
+        # What the dependant names may be an interface alone: what the service itself imports need not be here.
+        definition = _named(dependency, name, owner) or load(self.assignment.targets[name])
         assert self.runtime is not None
         self._services["/".join(definition.cls.dynamo_address())] = name  # type: ignore[attr-defined]
-        return await connect_service(self.runtime, definition, policy)
+        return await connect_service(self.runtime, definition, dependency.policy)
 
     async def serve(self) -> str:
         """Registers the endpoints and opens the HTTP port; gives its URL, or "" if there is none."""
@@ -205,6 +222,15 @@ class Worker:
                 service = self._services.get(component, component)
                 counted[direction].setdefault(service, {})[endpoint] = reading
         return counted
+
+    def spans(self, trace: str | None = None) -> list[dict[str, Any]]:
+        """The spans that this process keeps of a trace, or of all of them, their paths as names. From any thread."""
+        return [{**span, "path": self._name_of(span["path"])} for span in SPANS.read(trace)]
+
+    def _name_of(self, path: str) -> str:
+        """`Service/endpoint`, of a path whose component may have another name."""
+        component, _, endpoint = path.rpartition("/")
+        return f"{self._services.get(component, component)}/{endpoint}"
 
     async def stop(self) -> None:
         """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once."""

@@ -8,6 +8,7 @@ from dynamo_nb.sdk.hooks import async_on_shutdown, async_on_start, liveness, on_
 from dynamo_nb.sdk.interface import AbstractService, abstract_endpoint
 from dynamo_nb.sdk.portal import Pending
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service, service
+from dynamo_nb.sdk.trace import trace_note
 
 __all__ = [
     "AbstractService",
@@ -33,4 +34,5 @@ __all__ = [
     "readiness",
     "reconfigure",
     "service",
+    "trace_note",
 ]

@@ -76,6 +76,26 @@ BENCHMARKS = (
         [Row("one call awaited in a cell", "call_us", "µs", 1.3, "script", ours="cell")],
     ),
     Benchmark(
+        "load",
+        {OURS: ["load_extension.py"]},
+        [Row("`%load_ext dynamo_nb`", "milliseconds", "ms", 150, how="alone")],
+    ),
+    Benchmark(
+        "cell",
+        {"with": ["service_cell.py", "with"], "without": ["service_cell.py", "without"]},
+        [
+            Row(
+                "a service cell, in a notebook of 35 that shows its graph",
+                "milliseconds",
+                "ms",
+                5,
+                "without",
+                how="difference",
+                ours="with",
+            )
+        ],
+    ),
+    Benchmark(
         "meters",
         {OURS: ["metered.py"]},
         [
@@ -142,5 +162,15 @@ BENCHMARKS = (
         "edit",
         {OURS: ["edit_cell.py"]},
         [Row("an edited cell run again, to the new answer", "seconds", "s", 2.0, how="alone")],
+    ),
+    Benchmark(
+        "widget",
+        {OURS: ["widget.py"]},
+        [
+            Row("200 services: the first picture of the widget", "first_s", "ms", 300, how="alone", scale=1e3),
+            Row("200 services: an update of states, of the kernel", "state_s", "ms", 30, how="alone", scale=1e3),
+            Row("200 services: an update of traffic, of the kernel", "traffic_s", "ms", 30, how="alone", scale=1e3),
+            Row("200 services: two updates a second, of a core", "share", "%", 5, how="alone", scale=100),
+        ],
     ),
 )

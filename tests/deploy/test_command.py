@@ -156,6 +156,20 @@ def test_ctrl_c_ends_the_logs_that_are_followed_and_nothing_else(terminal, dynam
     dynamo("stop")
 
 
+def test_ctrl_c_ends_the_look_at_a_deployment_and_leaves_it_running(terminal, dynamo, dynamo_home):
+    dynamo("serve", "program:Frontend", "--detach", "--port", "0", "--no-kernels")
+    (record,) = records()
+    child = terminal("attach")
+    child.expect_exact("Ctrl-C leaves it running")
+    child.expect_exact("[Backend.1] weights loaded")
+
+    child.sendintr()
+
+    assert f"{record.id} goes on; dynamo stop {record.id} ends it" in ended(child)
+    assert "Backend ready 2/2" in dynamo("ps")
+    dynamo("stop")
+
+
 def test_a_service_that_does_not_start_is_one_clear_error_and_status_1(dynamo, dynamo_home):
     shown = dynamo("serve", "program:Frontend", "--port", "0", "--Backend.fault=start", status=1)
 
@@ -175,6 +189,9 @@ def test_what_runs_is_listed_scaled_read_and_stopped_from_another_terminal(dynam
     listed = dynamo("ps").splitlines()
     assert listed[1].split()[:2] == [name, "detached"]
     assert listed[1].endswith("Backend ready 2/2, Frontend ready 1/1")
+
+    assert "Frontend.ServiceArgs.workers" in dynamo("config")
+    assert dynamo("top", "--once").split("\n")[1].split()[:3] == ["Backend", "ready", "2/2"]
 
     follower = terminal("logs", "Backend", "-f")
     follower.expect_exact("[Backend.1] weights loaded")

@@ -233,3 +233,15 @@ def test_a_drawing_of_a_cell_that_runs_again_ends(mouse, page):
     assert page.run("from ipywidgets import Widget; import ipywidgets.widgets.widget as w").ok
     ran = page.run(f"{mouse.comm!r} in w._instances, {again.comm!r} in w._instances")
     assert ran.shown == [{"text/plain": "(False, True)"}]
+
+
+def test_a_table_of_what_is_served_follows_until_its_cell_runs_again(page):
+    (data,) = page.run("%dynamo top", "top").shown
+    assert "Frontend" in data["text/plain"]
+    assert "<table>" in data["text/html"]
+    while page.client.get_iopub_msg(timeout=60)["msg_type"] != "update_display_data":
+        pass
+    (data,) = page.run("%dynamo top --once", "top").shown
+    assert "Frontend" in data["text/plain"]
+    kept = page.run("from dynamo_nb import notebook; len(notebook.current().page._kept)").shown
+    assert kept == [{"text/plain": "0"}]

@@ -14,6 +14,7 @@ from dynamo_nb.program import find
 from dynamo_nb.source.headers import CONFIG
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+SAVED = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
 CELLS = [
     "%load_ext dynamo_nb\nfrom dynamo_nb import depends, dynamo_endpoint, serve, service",
     "from pathlib import Path\nPath('ran.txt').write_text('a cell that no service needs')",
@@ -81,6 +82,15 @@ def test_only_what_the_graph_needs_runs(notebook):
     assert plan.spec.config["Backend"]["suffix"] == "!"
     assert plan.spec.origins["Backend.suffix"] == "cell 9:3"
     assert not Path("ran.txt").exists()
+
+
+def test_the_first_line_of_a_service_cell_may_be_a_comment(notebook):
+    cells = [text.replace("%%dynamo_service", "#| dynamo_service") for text in CELLS]
+    program, spelled = find("graph.ipynb:Frontend"), find(f"{save('comment.ipynb', cells)}:Frontend")
+    plan = Plan.of(spelled, spelled.layers)
+    assert plan.spec.services["Backend"].workers == 2
+    assert plan.spec.origins["Backend.ServiceArgs.workers"] == "#| dynamo_service, cell 4"
+    assert plan.code == program.code()
 
 
 def test_the_entry_may_be_left_out_where_there_is_one(notebook):
@@ -164,17 +174,46 @@ def test_papermill_stops_at_an_edit_that_does_not_start(notebook, dynamo_home):
 
 
 @pytest.mark.slow
-def test_hello_world_runs_and_is_a_page_without_a_kernel(tmp_path, monkeypatch, dynamo_home):
+@pytest.mark.parametrize("name", SAVED)
+def test_a_notebook_of_this_repository_runs_and_is_a_page_without_a_kernel(name, tmp_path, monkeypatch, dynamo_home):
     from nbconvert import HTMLExporter
 
     monkeypatch.chdir(tmp_path)
-    done = papermill.execute_notebook(NOTEBOOKS / "hello_world.ipynb", "hello.ipynb", progress_bar=False)
-    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
-    drawings = [o.data["image/svg+xml"] for o in outputs if "image/svg+xml" in o.get("data", {})]
-    assert len(drawings) >= 2
-    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    done = papermill.execute_notebook(NOTEBOOKS / name, name, progress_bar=False)
+    assert not [o for o in outputs_of(done) if o.output_type == "error" or o.get("name") == "stderr"]
+    drawings = drawings_in(done)
+    assert drawings
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(done)
-    Path("hello.html").write_text(page)
     shown = re.findall(r"<svg.*?</svg>|data:image/svg\+xml;base64,", page, re.DOTALL)
     assert len(shown) >= len(drawings)
     assert "application/vnd.jupyter.widget-view+json" not in page
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_a_notebook_of_this_repository_is_saved_with_what_its_cells_show(name):
+    saved = nbformat.read(NOTEBOOKS / name, as_version=4)
+    nbformat.validate(saved)
+    ran = [cell.execution_count for cell in saved.cells if cell.cell_type == "code"]
+    assert ran == list(range(1, len(ran) + 1))
+    assert not [o for o in outputs_of(saved) if o.output_type == "error" or o.get("name") == "stderr"]
+    assert drawings_in(saved)
+    assert not [drawing for drawing in drawings_in(saved) if "stopped" in drawing]
+    assert not re.findall(r"/(?:tmp|home|root|work|Users)/[^\s\"]*", nbformat.writes(saved))
+    assert not any("papermill" in cell.metadata or "execution" in cell.metadata for cell in saved.cells)
+
+
+@pytest.mark.slow
+def test_the_page_tells_what_ran_and_not_that_it_was_stopped(notebook, dynamo_home):
+    plain = CELLS[3].partition("\n")[2]
+    cells = [CELLS[0], CELLS[2], plain, "deployment = await serve(Backend, http_port=0)\ndeployment", "%dynamo stop"]
+    done = papermill.execute_notebook(save("stop.ipynb", cells), "out.ipynb", progress_bar=False)
+    (drawing,) = drawings_in(done)
+    assert "Backend is ready" in drawing
+
+
+def outputs_of(notebook):
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def drawings_in(notebook):
+    return [o.data["image/svg+xml"] for o in outputs_of(notebook) if "image/svg+xml" in o.get("data", {})]

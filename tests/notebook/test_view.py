@@ -131,7 +131,7 @@ def test_a_view_is_also_shown_where_no_widget_lives():
     picture = PICTURE.with_states({"Backend": ("ready", "")})
     view.show(picture)
     data, _ = view._repr_mimebundle_()
-    assert data["image/svg+xml"] == svg(picture)
+    assert data["image/svg+xml"] == svg(picture, live=True)
     assert data["text/plain"] == text(picture)
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == view.model_id
 

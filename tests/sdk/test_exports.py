@@ -18,6 +18,7 @@ def test_the_names_of_the_package():
         "api",
         "async_on_shutdown",
         "async_on_start",
+        "attach",
         "depends",
         "dynamo_api",
         "dynamo_context",
@@ -29,6 +30,7 @@ def test_the_names_of_the_package():
         "reconfigure",
         "serve",
         "service",
+        "trace_note",
     ]
     assert all(getattr(dynamo_nb, name) is not None for name in dynamo_nb.__all__)
     assert set(dynamo_nb.__all__) <= set(dir(dynamo_nb))
@@ -60,6 +62,7 @@ def test_the_names_of_the_sdk():
         "readiness",
         "reconfigure",
         "service",
+        "trace_note",
     ]
 
 

@@ -1,0 +1,185 @@
+"""Drawings of traces: the same for the same trace, and saying what is in it."""
+
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from dynamo_nb.errors import WorkerLost
+from dynamo_nb.observe.trace import Span, Trace, Try
+from dynamo_nb.observe.waterfall import duration, tick, ticks
+from dynamo_nb.observe.waterfall_svg import svg
+
+
+def span(name, kind, begin, end, *children, service="", worker="", **more):
+    given = {"first": None, "items": 0, "bytes_in": 0, "bytes_out": 0, "error": "", "what": "", "stopped": ""}
+    given |= {"notes": {}, "tries": ()} | more
+    number = f"{name}-{kind}-{begin}"
+    return Span(
+        id=number,
+        name=name,
+        kind=kind,
+        service=service,
+        worker=worker,
+        begin=begin,
+        end=end,
+        children=children,
+        **given,
+    )
+
+
+def call(name, begin, end, *children, worker=None, **more):
+    service = name.partition(".")[0]
+    served = span(
+        name,
+        "server",
+        begin + 0.001,
+        end - 0.001,
+        *children,
+        service=service,
+        worker=worker or f"{service}.0.1",
+        **more,
+    )
+    of_caller = {key: more[key] for key in ("first", "items", "error", "what") if key in more}
+    return span(name, "client", begin, end, served, **of_caller)
+
+
+def trace(*roots, error=None, answer=None):
+    return Trace("t", 0.0, roots, error, answer)
+
+
+ROUTED = trace(
+    call(
+        "Frontend.generate",
+        0,
+        0.04,
+        call("Router.pick", 0.004, 0.01, notes={"chosen": "Backend.1", "scores": {"a": 0.5}, "overlap": 1 / 3}),
+        call("Backend.generate", 0.012, 0.036, first=0.02, items=5),
+        first=0.022,
+        items=5,
+    )
+)
+FAILED = trace(
+    call(
+        "Frontend.say",
+        0,
+        0.04,
+        span(
+            "Backend.say",
+            "client",
+            0.01,
+            0.03,
+            error="worker_lost",
+            what="it went away",
+            tries=(Try("Backend.0.1", 0.01, 0.02, "worker_lost"), Try("Backend.1.2", 0.02, None, "")),
+        ),
+        error="worker_lost",
+        what="it went away",
+    ),
+    error=WorkerLost("it went away"),
+)
+OPEN = trace(call("Frontend.say", 0, 0.01, span("Backend.wait", "client", 0.002, None)))
+ORPHAN = trace(
+    span("Frontend.say", "client", 0, 0.01, error="worker_lost"), span("Backend.say", "server", 0.002, 0.005)
+)
+MANY = trace(call("Frontend.fan", 0, 1, *(call(f"Backend.number{n}", 0.01 * n, 0.01 * n + 0.02) for n in range(49))))
+
+
+def test_the_text_of_a_routed_stream():
+    assert str(ROUTED).splitlines() == [
+        "Frontend.generate took 40.0 ms, 3 services, 6 spans",
+        "                    0                                40.0 ms",
+        "Frontend.generate   ░█████████████████████◆████████████████░ 40.0 ms · 5 items · Frontend.0.1",
+        "├─ Router.pick          ░████░                               6.00 ms · Router.0.1",
+        '                    chosen=Backend.1, scores={"a": 0.5}, overlap=0.333333',
+        "└─ Backend.generate             ░███████◆██████████████░     24.0 ms · 5 items · Backend.0.1",
+    ]
+
+
+def test_the_text_of_a_call_that_failed_on_every_worker():
+    assert str(FAILED).splitlines() == [
+        "Frontend.say failed after 40.0 ms, 1 service, 3 spans",
+        "               0                                40.0 ms",
+        "Frontend.say   ░██████████████████████████████████████░ 40.0 ms · ✗ worker_lost · Frontend.0.1",
+        "└─ Backend.say           ✗✗✗✗✗✗✗✗✗✗░░░░░░░░░░           20.0 ms · ✗ worker_lost · Backend.1.2",
+        "               Backend.0.1 did not answer: worker_lost after 10.0 ms",
+        "               ✗ it went away",
+    ]
+
+
+def test_what_has_not_ended_is_open():
+    assert str(OPEN).splitlines()[-1].split(maxsplit=2)[-1].endswith("→ has not ended")
+    assert "stroke-dasharray" in svg(OPEN)
+
+
+def test_what_lost_its_caller_stands_by_itself():
+    assert [line.split()[0] for line in str(ORPHAN).splitlines()[2:]] == ["Frontend.say", "Backend.say"]
+
+
+@pytest.mark.parametrize("drawn", [ROUTED, FAILED, OPEN, ORPHAN, MANY])
+def test_the_svg_is_xml_with_a_row_for_each_call_within_its_card(drawn):
+    assert svg(drawn) == svg(drawn)
+    root = ET.fromstring(svg(drawn))
+    width, height = float(root.get("width")), float(root.get("height"))
+    rows = [group for group in root.iter() if group.get("data-span")]
+    served = {one.id for s in drawn.spans for one in s.children if s.kind == "client" and one.kind == "server"}
+    assert [row.get("data-span") for row in rows] == [one.id for one in drawn.spans if one.id not in served]
+    for rect in root.iter("{http://www.w3.org/2000/svg}rect"):
+        assert float(rect.get("x")) >= 0
+        assert float(rect.get("x")) + float(rect.get("width")) <= width
+        assert float(rect.get("y")) + float(rect.get("height")) <= height
+
+
+def test_what_failed_is_red_and_its_attempts_are_marked():
+    rows = [g for g in ET.fromstring(svg(FAILED)).iter() if g.get("data-span")]
+    assert [row.get("class").split()[-1] for row in rows] == ["failed", "failed"]
+    assert [e.get("class") for e in rows[1]].count("lost") == 1
+    assert not re.search("failed", "".join(row.get("class") for row in ET.fromstring(svg(ROUTED)) if row.get("class")))
+
+
+def test_the_first_item_of_a_stream_is_marked():
+    assert svg(ROUTED).count('class="first"') == 2
+    assert svg(MANY).count('class="first"') == 0
+
+
+def test_names_and_notes_of_any_length_and_kind_stay_within_the_drawing():
+    odd = trace(call("Frontend." + "long" * 50, 0, 1, notes={"<&>": "]]>\x00" + "x" * 900}))
+    root = ET.fromstring(svg(odd))
+    shown = [e.text for e in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert all(len(words) < 200 for words in shown[1:])
+    assert max(map(len, str(odd).splitlines())) < 420
+
+
+def test_a_notebook_gets_svg_and_text():
+    bundle = ROUTED._repr_mimebundle_()
+    assert bundle == {"text/plain": str(ROUTED), "image/svg+xml": svg(ROUTED)}
+
+
+def test_the_value_of_a_failed_trace_is_its_error():
+    with pytest.raises(WorkerLost):
+        _ = FAILED.value
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 µs"),
+        (4e-7, "0.40 µs"),
+        (8.5e-4, "850 µs"),
+        (0.9996e-3, "1.00 ms"),
+        (0.01234, "12.3 ms"),
+        (75.25, "75.2 s"),
+        (1234, "1234 s"),
+    ],
+)
+def test_durations_have_three_digits(seconds, said):
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize("whole", [1e-6, 3e-4, 0.019, 0.04, 1.0, 7.3, 400])
+def test_a_scale_has_a_few_round_moments(whole):
+    moments = ticks(whole)
+    assert 2 <= len(moments) <= 7
+    assert moments[-1] <= whole * 1.0001
+    words = [tick(moment, moments[1]) for moment in moments]
+    assert len(set(words)) == len(words)
