@@ -490,7 +490,8 @@ def _apart_from_places(spec: GraphSpec) -> GraphSpec:
 
 def _note(service: Mapping[str, Any]) -> str:
     ready = sum(worker["state"] == "ready" for worker in service["workers"])
-    return f"{ready} of {service['wanted']} ready" if service["state"] and ready != service["wanted"] else ""
+    told = service["state"] not in {"", "stopped"} and ready != service["wanted"]
+    return f"{ready} of {service['wanted']} ready" if told else ""
 
 
 @dataclass(eq=False, repr=False)
