@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import typer
 
 from dynamo_nb.deploy.options import DRAIN_GRACE
 from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
+from dynamo_nb.examples import with_examples
 from dynamo_nb.foreground import serve_here
 from dynamo_nb.listing import deployments, in_columns, summary
 
@@ -50,8 +51,12 @@ class Console:
     """Where a verb is used from. A notebook gives its own services, deployments and ways to show things.
 
     words: the configuration given as --Service.key=value, kept apart from the options of the verb.
+    prefix: what stands before a verb there. target: an example of one. terminal: whether it is one.
     """
 
+    prefix: ClassVar[str] = "dynamo"
+    target: ClassVar[str] = "hello.py:Frontend"
+    terminal: ClassVar[bool] = True
     words: Sequence[str] = field(default=())
 
     def recipe(self, target: str, files: Sequence[str], working_dir: Path | None, namespace: str | None) -> Any:
@@ -343,6 +348,39 @@ def logs(
                 console.show(line)
 
 
+@app.command("console")
+def console_of(
+    context: typer.Context,
+    worker: Annotated[str, typer.Argument(help="Backend[0]; Backend is its first worker, Backend[*] all of them")],
+    deployment: Which = None,
+    attach: Annotated[bool, typer.Option("--open", help="attach this terminal; needs jupyter-console")] = False,
+) -> None:
+    """Tell how to attach a terminal, JupyterLab or a program to the kernel of a live worker."""
+    from dynamo_nb.insight import insights, open_console
+
+    console = _console(context)
+    services = _ask(console.record(deployment), "status")["services"]
+    found = insights(services, worker)
+    if attach:
+        open_console(found, terminal=console.terminal)
+    else:
+        console.show("\n\n".join(insight.ways() for insight in found))
+
+
+@app.command("help")
+def help_of(context: typer.Context, verb: Annotated[str | None, typer.Argument(help="serve, logs, …")] = None) -> None:
+    """Show what a verb does, its options and examples."""
+    root = context.find_root()
+    commands: Any = root.command
+    if verb is None:
+        _console(context).show(root.get_help())
+        return
+    if verb not in commands.commands:
+        raise DynamoError(f"dynamo has no verb {verb!r}", remedy=nearest(verb, commands.commands))
+    command = commands.commands[verb]
+    _console(context).show(command.get_help(typer.Context(command, info_name=verb, parent=root)))
+
+
 @app.command()
 def trace(
     context: typer.Context,
@@ -449,10 +487,11 @@ def run(argv: Sequence[str], console: Console) -> Any:
     """Runs one command line. Raises DynamoError, also for a command line that cannot be understood."""
     verb, console.words = split_words(argv)
     command: Any = typer.main.get_command(app)
+    with_examples(command.commands, console.prefix, console.target)
     if verb and not verb[0].startswith("-") and verb[0] not in command.commands:
         raise DynamoError(f"dynamo has no verb {verb[0]!r}", remedy=nearest(verb[0], command.commands))
     try:
-        shown = command.main(args=verb or ["--help"], prog_name="dynamo", standalone_mode=False, obj=console)
+        shown = command.main(args=verb or ["--help"], prog_name=console.prefix, standalone_mode=False, obj=console)
     except _UsageError as error:
         context = getattr(error, "ctx", None)
         usage = context.get_usage() if context is not None else "dynamo --help"

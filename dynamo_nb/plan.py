@@ -11,6 +11,7 @@ from dynamo_nb.config.arguments import arguments_layer
 from dynamo_nb.config.effective import EffectiveConfig, resolve
 from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.deploy.tracebacks import write_places
 from dynamo_nb.errors import DeploymentError, nearest
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
@@ -39,7 +40,8 @@ class Plan:
     def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:
         """only: start this one service alone.
 
-        Raises ConfigError or SourceError with every fault that was found, DeploymentError if `only` is not started.
+        Raises ConfigError or SourceError with every fault that was found, DeploymentError if `only` is not started,
+        TargetError if what is started imports something that is not installed.
         """
         graph = program.graph
         definitions = [graph.services[name] for name in graph.running]
@@ -52,6 +54,9 @@ class Plan:
                 raise DeploymentError(f"the graph does not start {only}", remedy=nearest(only, spec.started))
             services = {n: s if n == only or not s.enabled else _elsewhere(s) for n, s in spec.services.items()}
             spec = spec.model_copy(update={"services": services})
+        for name, service in spec.services.items():
+            if name in program.absent and service.running and (service.workers or not service.enabled):
+                raise program.absent[name]
         return cls(program, config, code, spec, layers, namespace, only)
 
     def place(self, folder: Path) -> list[str]:
@@ -61,6 +66,7 @@ class Plan:
         whoever attaches needs to know what is.
         """
         written = self.code.write(code_place(folder, self.code.digest))
+        write_places(self.code.modules, written)
         return [str(written), str(self.program.cwd)] if self.program.root is None else [str(self.program.root)]
 
 

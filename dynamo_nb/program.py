@@ -24,7 +24,8 @@ from dynamo_nb.bundle import CODE_FOLDER, CONFIG_FILE, GRAPH_FILE, read_code, re
 from dynamo_nb.config.layers import Layer
 from dynamo_nb.config.service_config import COMMON
 from dynamo_nb.config.yaml_layer import yaml_layer
-from dynamo_nb.errors import DynamoError, TargetError, nearest
+from dynamo_nb.deploy.tracebacks import place_in
+from dynamo_nb.errors import DynamoError, LinkError, TargetError, nearest
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import ServiceSpec
 from dynamo_nb.sdk.context import import_services
@@ -40,6 +41,7 @@ from dynamo_nb.source import (
     slice_services,
 )
 from dynamo_nb.source.headers import config_layers
+from dynamo_nb.source.places import Span
 
 NOTEBOOK = ".ipynb"
 
@@ -65,7 +67,8 @@ class Program:
     name: of the deployment. code: gives the modules of the services that run. root: the folder to import them from
     as they are, None for code that has to be written out first. cwd: the working directory of workers.
     layers: configuration that it brings along, which stands under what a person names. source: plain data from which
-    another process can make it again (`kept` knows how).
+    another process can make it again (`kept` knows how). absent: services of which only the interface is here, since
+    something that they import is not installed: they can only run elsewhere.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Program:
     cwd: Path
     layers: Sequence[Layer] = field(default=())
     source: Mapping[str, Any] = field(default_factory=dict)
+    absent: Mapping[str, DynamoError] = field(default_factory=dict)
 
 
 def find(target: str, working_dir: Path | None = None) -> Program:
@@ -127,14 +131,23 @@ def _module(name: str, service: str, root: Path, cwd: Path, file: Path | None) -
     return Program(graph.entry, graph, lambda: _of_modules(graph, root), root, cwd)
 
 
-def _cannot_be_imported(name: str, root: Path, error: Exception) -> TargetError:
-    """The user's own line at which an import failed; the frames of the import machinery say nothing."""
+def _cannot_be_imported(
+    name: str, root: Path, error: Exception, places: Mapping[str, Sequence[Span]] = {}
+) -> TargetError:
+    """The user's own line at which an import failed; the frames of the import machinery say nothing.
+
+    places: by file, which cells its lines are from.
+    """
+
+    def place(file: str, line: int) -> str:
+        return place_in(places.get(file, ()), line) or f"{file}, line {line}"
+
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         if Path(frame.filename).is_relative_to(root):
-            where = f"{frame.filename}, line {frame.lineno}: {frame.line}"
+            where = f"{place(frame.filename, frame.lineno or 0)}: {frame.line}"
     if isinstance(error, SyntaxError):
-        where = f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}"
+        where = f"{place(error.filename or '', error.lineno or 0)}: {(error.text or '').strip()}"
     kind = type(error).__name__
     message = error.msg if isinstance(error, SyntaxError) else error
     return TargetError(f"{name} cannot be imported: {kind}: {message}", where=where)
@@ -280,11 +293,17 @@ def notebook(path: Path, service: str) -> Program:
         raise TargetError(f"{path.name} has no service {service!r}", where=f"{path}:{service}", remedy=remedy)
     # The classes are made from the very modules that workers will import.
     loaded: dict[str, type] = {}
+    absent: dict[str, DynamoError] = {}
 
     def load(name: str) -> type:
         if name not in loaded:
             tree = slice_services(cells, [name], root=path.parent)
-            loaded[name] = _made(tree, tree.targets[name])
+            try:
+                loaded[name] = _made(tree, tree.targets[name])
+            except TargetError as error:
+                if not isinstance(error.__cause__, ModuleNotFoundError):
+                    raise
+                absent[defined[name]], loaded[name] = error, interface(name)
         return loaded[name]
 
     def interface(name: str) -> type:
@@ -295,20 +314,38 @@ def notebook(path: Path, service: str) -> Program:
     def whole(definition: ServiceDefinition) -> type | None:
         return load(definition.cls.__name__) if definition.cls.__name__ in defined else None
 
-    book = LinkBook()
-    for source, target, place in _links(cells):
+    def graph_of() -> Graph:
+        book, links = LinkBook(), [*_links(cells)]
         # What fills an interface is named by nothing but the link.
-        cls = load(target) if target in defined else None
-        book.add(defined.get(source, source), defined.get(target, target), Origin(place, place), cls)
-    entry = load(service or _root(cells, defined, path.name))
-    named = {name: partial(interface, cls) for cls, name in defined.items()}
-    graph = Graph.of(entry, {}, links=book, load=whole, named=named)
+        filling = {target: load(target) for _, target, _ in links if target in defined}
+        for source, target, place in links:
+            if (name := defined.get(source, source)) not in absent:  # an interface has no dependencies to link
+                book.add(name, defined.get(target, target), Origin(place, place), filling.get(target))
+        named = {name: partial(interface, cls) for cls, name in defined.items()}
+        return Graph.of(load(entry), {}, links=book, load=whole, named=named)
+
+    entry = service or _root(cells, defined, path.name)
+    load(entry)
+    if defined[entry] in absent:
+        raise absent[defined[entry]]
+    graph = _settled(graph_of, absent)
 
     def code() -> CodeTree:
         names = {graph.services[n].cls.__name__: n for n in graph.running}
         return _by_service(slice_services(cells, list(names), root=path.parent), names)
 
-    return Program(path.stem, graph, code, None, path.parent, config_layers(cells))
+    return Program(path.stem, graph, code, None, path.parent, config_layers(cells), absent=absent)
+
+
+def _settled(build: Callable[[], Graph], absent: Mapping[str, DynamoError]) -> Graph:
+    """The graph, built again if it turned out meanwhile that a service whose links it has is absent."""
+    while True:
+        known = len(absent)
+        try:
+            return build()
+        except LinkError as error:
+            if len(absent) == known:
+                raise next(iter(absent.values()), error) from None
 
 
 def _trees(cells: Sequence[Cell]) -> Iterator[tuple[Cell, ast.Module]]:
@@ -352,7 +389,13 @@ def _made(tree: CodeTree, target: str) -> type:
         return Origin(label, label) if label is not None else None
 
     with importing_from(written, tree), telling_cells_by(cell_of):
-        return class_at(target)
+        try:
+            return class_at(target)
+        except DynamoError:
+            raise
+        except Exception as error:
+            places = {str(written / module.path): module.places for module in tree.modules}
+            raise _cannot_be_imported(target.partition(":")[2], written, error, places) from error
 
 
 def _root(cells: Sequence[Cell], defined: Mapping[str, str], place: str) -> str:
@@ -417,24 +460,38 @@ def bundle(folder: Path) -> Program:
     folder = folder.resolve()
     spec = read_spec(folder)
     tree = read_code(folder, spec)
+    absent: dict[str, DynamoError] = {}
+    loaded: dict[str, type] = {}
 
     def load(name: str) -> type:
-        return class_at(tree.targets[name])
+        if name not in loaded:
+            try:
+                loaded[name] = class_at(tree.targets[name])
+            except ModuleNotFoundError as error:
+                absent[name] = _cannot_be_imported(name, folder / CODE_FOLDER, error)
+                if name == spec.entry:
+                    raise absent[name] from error
+                loaded[name] = left_out(spec.services[name])
+        return loaded[name]
 
-    with importing_from(folder / CODE_FOLDER, tree):
+    def graph_of() -> Graph:
         # What was active is written as links: an edge is active without one only where there is no choice.
         book = LinkBook()
         place = Origin(str(folder / GRAPH_FILE), GRAPH_FILE)
+        filling = {edge.target: load(edge.target) for edge in spec.edges if edge.active}
         for edge in spec.edges:
-            if edge.active:
-                book.add(edge.source, edge.target, place, load(edge.target))
-        graph = Graph.of(
+            if edge.active and edge.source not in absent:
+                book.add(edge.source, edge.target, place, filling[edge.target])
+        return Graph.of(
             load(spec.entry),
             {},
             links=book,
             load=lambda d: load(d.name) if d.name in tree.targets else None,
             named={name: partial(left_out, known) for name, known in spec.services.items()},
         )
+
+    with importing_from(folder / CODE_FOLDER, tree):
+        graph = _settled(graph_of, absent)
     # Whole files came along with what runs, and may declare more than the bundle knows.
     graph = replace(
         graph,
@@ -443,9 +500,11 @@ def bundle(folder: Path) -> Program:
         known=graph.known | set(spec.services) | (set(spec.config) - {COMMON}),
     )
     # Workers import a copy, so that exporting anew cannot change what a deployment runs.
-    return Program(spec.name, graph, lambda: tree, None, folder, layers=[yaml_layer(folder / CONFIG_FILE)])
+    return Program(
+        spec.name, graph, lambda: tree, None, folder, layers=[yaml_layer(folder / CONFIG_FILE)], absent=absent
+    )
 
 
 def left_out(known: ServiceSpec) -> type:
-    """A service that is not started and is known by its name alone: no code of it is in the bundle."""
+    """A service that is not started here and is known by its name alone: its code, or what that imports, is absent."""
     return service(dynamo={"name": known.name, "namespace": known.namespace})(type(known.name, (), {}))

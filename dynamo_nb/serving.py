@@ -17,6 +17,7 @@ from dynamo_nb.deploy.ports import DEFAULT_HOST, DEFAULT_PORT
 from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import ConfigError, DeploymentError, Problem
+from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook_seam import Notebook, notebook_state
 from dynamo_nb.plan import Config, Recipe, layers_of
 from dynamo_nb.program import Program, live
@@ -78,6 +79,9 @@ def serve(
     GPUs or a port that is taken, ConnectError if NATS does not answer, StartError if a worker does not become ready.
     """
     frame = sys._getframe(1)
+    if frame.f_code is Graph.serve.__code__:
+        assert frame.f_back is not None
+        frame = frame.f_back
     space = frame.f_globals
     where = f"serve(…), {origin_of(frame)}"
     name_of_entry = definition_of(entry).name

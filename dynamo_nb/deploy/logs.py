@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from dynamo_nb.deploy.rotation import older
+from dynamo_nb.deploy.tracebacks import with_cells
 
 _BLOCK: Final = 64 * 1024
 """Bytes that are read at once from the end of a log backwards."""
@@ -36,7 +37,7 @@ class LogTail:
                 self._logs[path] = _Log(path, self._lines)
         for path, log in sorted(self._logs.items()):
             for line in log.read():
-                yield f"[{path.stem}] {line}"
+                yield f"[{path.stem}] {with_cells(line)}"
 
     def close(self) -> None:
         for log in self._logs.values():

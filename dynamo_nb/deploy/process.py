@@ -20,6 +20,7 @@ from typing import Any
 from dynamo_nb.deploy.lifeline import Lifeline, Message
 from dynamo_nb.deploy.orphans import adopt_orphans
 from dynamo_nb.deploy.pulse import STACK_SIGNAL
+from dynamo_nb.deploy.tracebacks import name_cells
 from dynamo_nb.errors import DynamoError, to_wire
 from dynamo_nb.runtime.worker import Assignment, Worker
 
@@ -61,6 +62,7 @@ def run(launch: Launch) -> None:
     os.environ.update(launch.environ)
     os.chdir(launch.cwd)
     sys.path[:0] = launch.path
+    name_cells()
     sys.argv = [f"dynamo-worker {launch.assignment.worker_id}"]
     lifeline = Lifeline(launch.control, launch.assignment.worker_id)
     try:

@@ -16,6 +16,7 @@ from dynamo_nb.deploy.control import Channel, Message
 from dynamo_nb.deploy.forkserver import exited, fork, kill_group
 from dynamo_nb.deploy.process import Launch
 from dynamo_nb.deploy.pulse import HANG_LIMIT, STACK_SIGNAL, STACK_TIME, Pulse
+from dynamo_nb.deploy.tracebacks import with_cells
 from dynamo_nb.errors import ConfigError, DeploymentError, DynamoError, StartError, from_wire
 
 State = Literal["starting", "prepared", "ready", "draining", "failed", "stopped"]
@@ -340,7 +341,7 @@ class WorkerProcess:
                 lines = log.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
-        return "\n".join(lines[-LOG_TAIL_LINES:])
+        return with_cells("\n".join(lines[-LOG_TAIL_LINES:]))
 
     def describe(self) -> dict[str, Any]:
         return {

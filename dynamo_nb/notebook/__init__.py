@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dynamo_nb.notebook.manners import Manners
     from dynamo_nb.notebook.session import Session
 
 _current: Session | None = None
 _latest: Session | None = None
+_manners: Manners | None = None
 
 
 def current() -> Session | None:
@@ -18,26 +20,22 @@ def current() -> Session | None:
 
 def load(shell: Any) -> None:
     """Begins a session in an IPython shell, or takes up the one that was ended there: it has deployments to follow."""
-    from dynamo_nb.notebook.magics import DynamoMagics, plain_first_line
+    from dynamo_nb.notebook.manners import Manners
     from dynamo_nb.notebook.session import Session
 
-    global _current, _latest  # noqa: PLW0603
+    global _current, _latest, _manners  # noqa: PLW0603
+    unload(shell)
     _current = _latest = _latest if _latest is not None and _latest.shell is shell else Session(shell)
     _current.begin()
-    shell.input_transformers_cleanup.append(plain_first_line)
-    shell.register_magics(DynamoMagics(shell, _current))
+    _manners = Manners(shell, _current)
+    _manners.begin()
 
 
-def unload(shell: Any) -> None:
+def unload(shell: Any) -> None:  # noqa: ARG001
     """Ends the session; its deployments go on for as long as the process lives."""
-    global _current  # noqa: PLW0603
-    if _current is None:
+    global _current, _manners  # noqa: PLW0603
+    if _current is None or _manners is None:
         return
-    from dynamo_nb.notebook.magics import DynamoMagics, plain_first_line
-
+    _manners.end()
     _current.end()
-    shell.input_transformers_cleanup.remove(plain_first_line)
-    for kind, names in DynamoMagics.magics.items():
-        for name in names:
-            shell.magics_manager.magics[kind].pop(name, None)
-    _current = None
+    _current = _manners = None

@@ -5,30 +5,19 @@ A worker's kernel shares its event loop with the service: requests pass while a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import Empty
 from typing import Any
 
 from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import CellError, DeploymentError, nearest
+from dynamo_nb.insight import Insight, insights, parse
 
 GREETING = 10.0
 """Seconds for a worker's kernel to answer at first: its loop may be busy with a request that blocks."""
 _LOOK = 0.2
 """Seconds between two looks at whether the worker still lives."""
-_TARGET = re.compile(r"(?P<service>[^\[\]\s]+)(\[(?P<index>\d+|\*)\])?")
-
-
-@dataclass(frozen=True)
-class Insight:
-    """A worker's kernel. name: `Backend[0]`. connection_file: for any Jupyter client."""
-
-    name: str
-    worker_id: str
-    connection_file: str
 
 
 def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, list[Insight]]:
@@ -36,23 +25,13 @@ def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, li
 
     Raises DeploymentError for a worker that is not there, or is no kernel.
     """
-    match = _TARGET.fullmatch(target.strip())
-    if match is None:
-        raise DeploymentError(f"{target!r} names no worker", remedy="write Backend[0], or Backend[*] for all of them")
-    service, index = match["service"], match["index"] or "0"
+    service, _ = parse(target)
     served = [deployment for deployment in deployments if service in deployment.spec.started]
     if not served:
         known = {name for deployment in deployments for name in deployment.spec.started}
         what = f"nothing is served here that has a service {service}" if known else "nothing is being served here"
         raise DeploymentError(what, remedy=nearest(service, known) if known else "serve a graph first")
-    workers = [w for w in served[-1].state["services"][service]["workers"] if w["state"] == "ready"]
-    found = [w for w in workers if index in {"*", str(w["index"])}]
-    if not found:
-        there = ", ".join(f"{service}[{w['index']}]" for w in workers) or "none"
-        raise DeploymentError(f"there is no worker {service}[{index}] that serves", remedy=f"there are: {there}")
-    if not all(worker["connection_file"] for worker in found):
-        raise DeploymentError(f"the workers of {service} are no kernels", remedy="serve with kernels=True")
-    return served[-1], [Insight(f"{service}[{w['index']}]", w["id"], w["connection_file"]) for w in found]
+    return served[-1], insights(served[-1].state["services"], target)
 
 
 def run_inside(deployment: Deployment, insights: Sequence[Insight], code: str) -> None:

@@ -2,98 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from IPython.core.display_functions import display
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from dynamo_nb.attaching import chosen, take_up
-from dynamo_nb.cli import Console, run
-from dynamo_nb.deployment import Deployment
-from dynamo_nb.errors import DeploymentError, TargetError
-from dynamo_nb.graph import Graph
-from dynamo_nb.notebook.inside import find, run_inside
+from dynamo_nb.errors import TargetError
 from dynamo_nb.notebook.session import Session
-from dynamo_nb.notebook_seam import NOTEBOOK
-from dynamo_nb.plan import Recipe, layers_of
-from dynamo_nb.program import live
-from dynamo_nb.sdk.portal import portal
-from dynamo_nb.serving import start
-from dynamo_nb.source.headers import CONFIG, SERVICE, config_layer, header_of
-
-
-class NotebookConsole(Console):
-    """The verbs as a notebook uses them: targets are its own services, and its own deployments come first."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session = session
-
-    def recipe(self, target: str, files: Any, working_dir: Path | None, namespace: str | None) -> Recipe:
-        if _elsewhere(target):
-            return super().recipe(target, files, working_dir, namespace)  # type: ignore[no-any-return]
-        session, words = self.session, self.words
-        session.service(target)
-        space = session.shell.user_ns
-        where = f"%dynamo, {session.running}"
-        return Recipe(
-            lambda: live(session.service(target), space, session.cells()),
-            lambda: layers_of(files, words, where),
-            namespace,
-        )
-
-    def serve(self, recipe: Any, options: dict[str, Any], detach: bool) -> Any:
-        return portal.run(start(recipe, options, detach=detach, notebook=self.session))
-
-    def draw(self, target: str, graph: Graph) -> Any:
-        if _elsewhere(target):
-            return graph
-        self.session.show(target)
-        return None
-
-    def _own(self) -> list[Deployment]:
-        return [d for d in self.session.deployments if not d.ended]
-
-    def record(self, which: str | None) -> Any:
-        own = self._own()
-        if which is None and len(own) == 1:
-            which = own[0].id
-        return super().record(which)
-
-    def attach(self, which: str | None) -> Deployment:
-        return portal.run(take_up(chosen(which), self.session))
-
-    def deployment(self, which: str | None) -> Any:
-        record = self.record(which)
-        return next((d for d in self._own() if d.id == record.id), None) or super().deployment(which)
-
-    def give(self, value: Any) -> Any:
-        return value
-
-    def show(self, value: Any) -> None:
-        if hasattr(value, "_repr_mimebundle_"):
-            display(value)
-        else:
-            super().show(value)
-
-    def top(self, record: Any, *, once: bool) -> None:
-        self.session.page.show_top(record.control, cell=self.session.cell, live=self.session.on_page and not once)
-
-    def export(self, target: str, recipe: Any, folder: Path) -> Path:
-        """`%dynamo export bundle/` writes what is served; with a service before the folder, what would be."""
-        own = self._own()
-        if folder == Path(target):
-            if len(own) != 1:
-                what = "nothing is being served here" if not own else "several deployments run here"
-                raise DeploymentError(what, remedy="%dynamo export Service folder/")
-            return own[0].export(folder)
-        return super().export(target, recipe, folder)
-
-
-def _elsewhere(target: str) -> bool:
-    """Whether a target is none of the notebook's own services: a module, a file, a saved notebook or a bundle."""
-    return ":" in target or "/" in target or target.endswith((".py", ".ipynb"))
+from dynamo_nb.source.first_line import SERVICE, service_line
+from dynamo_nb.source.headers import CONFIG, config_layer, flags_of
 
 
 @magics_class
@@ -118,6 +34,9 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         """
         import shlex
 
+        from dynamo_nb.cli import run
+        from dynamo_nb.notebook.console import NotebookConsole
+
         try:
             words = shlex.split(line)
         except ValueError as error:
@@ -130,8 +49,9 @@ class DynamoMagics(Magics):  # type: ignore[misc]
 
         %%dynamo_service [--workers N] [--gpu N] [--cpu N] [--memory N] [--namespace NAME]
 
-        The rest is an ordinary cell: its classes are decorated with @service. An ordinary cell without this line does
-        the same; the flags stand over the decorator and under YAML. Such a cell declares: write `await` in others.
+        The rest is an ordinary cell: its classes are decorated with @service. With `#| dynamo_service` for its first
+        line the cell does the same and is Python for every editor. An ordinary cell without such a line is checked
+        when it is served; the flags stand over the decorator and under YAML.
         """
         # Cells reach this only through `run_cell_magic`; typed ones are handled by `plain_first_line`.
         self.shell.run_cell(f"{SERVICE} {line}\n{cell}").raise_error()
@@ -147,6 +67,8 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         An error is shown here and harms nothing there. The cell shares the worker's event loop: `await` lets requests
         pass, and what blocks for long belongs in a thread.
         """
+        from dynamo_nb.notebook.inside import find, run_inside
+
         run_inside(*find(self.session.deployments, line), cell)
 
     @cell_magic
@@ -162,13 +84,17 @@ class DynamoMagics(Magics):  # type: ignore[misc]
 
 
 def plain_first_line(lines: list[str]) -> list[str]:
-    """Turns a `%%dynamo_service` line into one plain line, so that the rest stays an ordinary cell.
+    """Turns a `%%dynamo_service` line into a comment, so that the rest stays an ordinary cell.
 
-    Line numbers, tracebacks and editors' cells are then what they are everywhere.
+    Line numbers, tracebacks and editors' cells are then what they are everywhere, and `from __future__` may follow.
+    Raises DefinitionError for a wrong flag, so that the cell does not run.
     """
-    text = "".join(lines)
-    flags = header_of(text, SERVICE)
-    if flags is None:
+    found = service_line("".join(lines))
+    if found is None:
         return lines
-    at = next(number for number, line in enumerate(lines) if line.strip())
-    return [*lines[:at], f"{NOTEBOOK}.declare({flags.strip()!r})\n", *lines[at + 1 :]]
+    flags_of(found)
+    return [*lines[: found.at], f"# {lines[found.at].lstrip()}", *lines[found.at + 1 :]]
+
+
+# Else IPython also asks it whether a cell that is being typed is complete, and would show what it raises.
+plain_first_line.has_side_effects = True  # type: ignore[attr-defined]

@@ -7,25 +7,32 @@ before the cell counts as done: an error stands under the cell that made it, and
 from __future__ import annotations
 
 import os
+import re
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DynamoError, TargetError, nearest
-from dynamo_nb.notebook.actions import Actions
 from dynamo_nb.notebook.interrupts import Interrupts
-from dynamo_nb.notebook.page import Page
 from dynamo_nb.notebook_seam import NOTEBOOK, Notebook
 from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
+from dynamo_nb.source.first_line import service_line
 from dynamo_nb.source.headers import CONFIG, flags_of, header_of
+
+if TYPE_CHECKING:  # each is imported when it is first used, and not while `%load_ext` is waited for
+    from dynamo_nb.deployment import Deployment
+    from dynamo_nb.notebook.actions import Actions
+    from dynamo_nb.notebook.page import Page
+
+_CELL = re.compile(r"cell \d+")
 
 
 class Session(Notebook):
@@ -35,10 +42,8 @@ class Session(Notebook):
         self.shell = shell
         self.book = CellBook()
         self.deployments: list[Deployment] = []
-        self.page = Page(self)
-        self.actions = Actions(self)
+        self._page: Page | None = None
         self._running: Cell | None = None
-        self._checked = False
         self._blamed = ""
         self._told: set[str] = set()
         self.deleted: set[str] = set()
@@ -81,7 +86,8 @@ class Session(Notebook):
         number = len(self.shell.history_manager.input_hist_raw)
         self._running = Cell(info.raw_cell, f"cell {number}", number, getattr(info, "cell_id", None))
         links_in(self.shell.user_ns).forget(self._running.key)
-        self.page.forget(self._running.key)
+        if self._page is not None:
+            self._page.forget(self._running.key)
         # What a deleted cell defined still stands in the kernel; what it configured stands nowhere else.
         self.deleted.update(_metadata(self.shell).get("deletedCells", ()))
         configs = (c.cell_id for c in self.book if c.cell_id in self.deleted and header_of(c.text, CONFIG) is not None)
@@ -94,12 +100,10 @@ class Session(Notebook):
         self._running = None
         result.error_in_exec = self._interrupts.ended(result.error_in_exec)
         failed = self._failed_at(result)
-        self._checked, checked = False, self._checked
         self.book.record(replace(cell, failed_at=failed))
         if failed is None:
             try:
-                if checked:
-                    slice_services(self.book.cells, list(services_in([cell])), live=self.shell.user_ns, root=Path.cwd())
+                self._check(cell)
                 self._follow(again=cell.key == self._blamed)
                 self._tell_notes()
             except (DynamoError, KeyboardInterrupt) as error:
@@ -107,7 +111,8 @@ class Session(Notebook):
                 # As if the cell itself had raised it: shown under the cell, and papermill stops here.
                 result.error_in_exec = error
                 self.shell.showtraceback((type(error), error, None))
-        self.page.redraw()
+        if self._page is not None:
+            self._page.redraw()
 
     def _failed_at(self, result: Any) -> int | None:
         if result.success:
@@ -135,15 +140,16 @@ class Session(Notebook):
         """What messages call the cell that is running."""
         return self._running.label if self._running is not None else "a cell"
 
+    def _check(self, cell: Cell) -> None:
+        """Checks a cell whose first line asks for it: could workers import its services?"""
+        if (line := service_line(cell.text)) is not None:
+            flags_of(line)  # not seen yet where the same cell loads the extension
+            slice_services(self.book.cells, list(services_in([cell])), live=self.shell.user_ns, root=Path.cwd())
+
     @property
     def cell(self) -> str:
         """The key of the cell that is running, or ""."""
         return self._running.key if self._running is not None else ""
-
-    def declare(self, flags: str) -> None:
-        """What the first line of a `%%dynamo_service` cell runs: its flags are checked, and later its services."""
-        flags_of(flags)
-        self._checked = True
 
     # --- deployments -----------------------------------------------------------------------------------------------
 
@@ -207,14 +213,18 @@ class Session(Notebook):
             raise errors[0]
 
     def _tell_notes(self) -> None:
-        """Prints what the workers of this notebook's deployments will not see of its cells; each thing once."""
+        """Prints what the workers of this notebook's deployments see otherwise than one may think; each thing once."""
+        keys = {cell.label: cell.key for cell in self.book}
         for note in dict.fromkeys(note for deployment in self.deployments for note in deployment.notes):
-            if note not in self._told:
-                self._told.add(note)
+            # A cell that is run again has another number, and says the same thing.
+            about = _CELL.sub(lambda label: keys.get(label[0], label[0]), note)
+            if about not in self._told:
+                self._told.add(about)
                 print(note)
 
     def _heard(self, deployment: Deployment) -> None:
-        self.page.heard(deployment)
+        if self._page is not None:
+            self._page.heard(deployment)
 
     # --- drawings --------------------------------------------------------------------------------------------------
 
@@ -226,6 +236,21 @@ class Session(Notebook):
         needs the network for that.
         """
         return _asked_cell(self.shell) is not None
+
+    @property
+    def page(self) -> Page:
+        """The drawings; none has been shown before this is first asked for."""
+        if self._page is None:
+            from dynamo_nb.notebook.page import Page
+
+            self._page = Page(self)
+        return self._page
+
+    @cached_property
+    def actions(self) -> Actions:
+        from dynamo_nb.notebook.actions import Actions
+
+        return Actions(self)
 
     def show(self, of: str | Deployment) -> None:
         """Displays a service's graph, or a deployment; the drawing follows."""

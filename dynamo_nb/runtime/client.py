@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dynamo_nb.errors import NoInstances
@@ -183,6 +183,12 @@ class RemoteCall(Call[T], Generic[T]):
             return answer.__await__()
         distant = asyncio.run_coroutine_threadsafe(answer, self._client.runtime.loop)
         return cast("Generator[Any, None, T]", asyncio.wrap_future(distant).__await__())
+
+    def __iter__(self) -> Iterator[Any]:
+        """Raises TypeError on the loop that the client belongs to: in a worker, every other request would wait."""
+        if asyncio._get_running_loop() is self._client.runtime.loop:
+            raise TypeError("here a call is iterated with `async for`: a plain `for` would block the event loop")
+        return super().__iter__()
 
     def __aiter__(self) -> Items:
         items = Items(Exchange(self._client, self))

@@ -53,6 +53,7 @@ class ServiceClient:
         self, name: str, cls: type, endpoints: Mapping[str, Endpoint], call_of: Callable[[str], Caller]
     ) -> None:
         self._name, self._cls = name, cls
+        self.__doc__ = cls.__doc__ or type(self).__doc__
         self._endpoints: dict[str, RemoteEndpoint] = {}
         for endpoint in endpoints.values():
             if endpoint.served:

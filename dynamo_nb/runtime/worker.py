@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,10 +29,10 @@ from dynamo_nb.runtime.spans import SPANS
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PolicyName
 from dynamo_nb.sdk.context import dynamo_context, import_services
-from dynamo_nb.sdk.dependency import dependencies_of
+from dynamo_nb.sdk.dependency import Dependency, dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
-from dynamo_nb.sdk.service import ServiceDefinition, definition_of
+from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
 
 LIVENESS_TIMEOUT: Final = 10.0  # seconds for one hook; an engine that is asked through its own queue may take some
 
@@ -68,6 +69,15 @@ def load(target: str) -> ServiceDefinition:
     """Imports `module:Class`."""
     module, _, name = target.partition(":")
     return definition_of(getattr(import_services(module), name))
+
+
+def _named(dependency: Dependency, name: str, owner: type) -> ServiceDefinition | None:
+    """The service of this name that a dependency names, or that stands beside the class which names it by a string."""
+    there = [dependency.target]
+    if isinstance(dependency.target, str):
+        there = [value for base in owner.__mro__ for value in vars(sys.modules[base.__module__]).values()]
+    found = (definition_of(value) for value in there if isinstance(value, type) and is_service(value))
+    return next((definition for definition in found if definition.name == name), None)
 
 
 class Worker:
@@ -116,22 +126,23 @@ class Worker:
         cls: Any = definition.cls
         instance = cls.__new__(cls)
         for attribute, name in self.assignment.bindings.get(definition.name, {}).items():
-            policy = dependencies_of(cls)[attribute].policy
-            instance.__dict__[attribute] = None if name is None else await self._connect(name, policy)
+            dependency = dependencies_of(cls)[attribute]
+            instance.__dict__[attribute] = None if name is None else await self._connect(name, dependency, cls)
         instance.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
         await run_hooks(instance, "start")
         return instance
 
-    async def _connect(self, name: str, policy: Any) -> Any:
+    async def _connect(self, name: str, dependency: Dependency, owner: type) -> Any:
         """What stands for a dependency: a client, or the object itself if the service is not `enabled`."""
-        definition = load(self.assignment.targets[name])
         if not self.assignment.enabled.get(name, True):
-            made = await self._build(definition)
+            made = await self._build(load(self.assignment.targets[name]))
             self._locals.append(made)
             return made
+        # What the dependant names may be an interface alone: what the service itself imports need not be here.
+        definition = _named(dependency, name, owner) or load(self.assignment.targets[name])
         assert self.runtime is not None
         self._services["/".join(definition.cls.dynamo_address())] = name  # type: ignore[attr-defined]
-        return await connect_service(self.runtime, definition, policy)
+        return await connect_service(self.runtime, definition, dependency.policy)
 
     async def serve(self) -> str:
         """Registers the endpoints and opens the HTTP port; gives its URL, or "" if there is none."""

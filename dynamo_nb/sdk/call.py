@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, replace
@@ -59,7 +59,8 @@ class Call(Generic[T]):
     """A call of an endpoint.
 
     `await call` gives the one answer, or the list of a stream's items. `async for item in call` gives the items, or
-    the one answer as one item. `call.result(timeout)` does what `await` does, from code that cannot await.
+    the one answer as one item. `call.result(timeout)` does what `await` does, from code that cannot await, and
+    `for item in call` what `async for` does.
     Leaving the loop early (`break`, or cancelling the task that awaits) stops the work at the other end.
     """
 
@@ -89,11 +90,29 @@ class Call(Generic[T]):
     def __aiter__(self) -> AsyncIterator[Any]:
         raise NotImplementedError
 
-    def __iter__(self) -> Any:
-        raise TypeError("a call is iterated with `async for`, or awaited; `.result()` needs neither")
+    def __iter__(self) -> Iterator[Any]:
+        """The items as they come, from code that cannot await: `for item in call`."""
+        end = object()
+
+        async def begin() -> AsyncIterator[Any]:
+            return aiter(self)
+
+        async def following() -> Any:
+            return await anext(items, end)
+
+        async def close() -> None:
+            if hasattr(items, "aclose"):
+                await items.aclose()
+
+        items = portal.run(begin())
+        try:
+            while (item := portal.run(following())) is not end:
+                yield item
+        finally:  # not waited for: the portal's own thread may be the one that throws an unfinished loop away
+            asyncio.run_coroutine_threadsafe(close(), portal.loop)
 
     def __repr__(self) -> str:
-        return "<a call, not begun: await it, iterate it with `async for`, or take its `.result()`>"
+        return "<a call, not begun: await it, iterate it, or take its `.result()`>"
 
     def result(self, timeout: float | None = None) -> T:
         async def wait() -> T:

@@ -64,6 +64,8 @@ class CellBook:
 def read_notebook(path: str | Path) -> list[Cell]:
     """The code cells of a saved notebook (nbformat 4), in order, whether they were ever executed or not.
 
+    They are numbered as a run from top to bottom would number them, which passes over blank ones.
+
     Raises TargetError when the file cannot be read as a notebook.
     """
     path = Path(path)
@@ -76,7 +78,5 @@ def read_notebook(path: str | Path) -> list[Cell]:
     except (ValueError, KeyError, TypeError) as error:
         remedy = "save it as a Jupyter notebook of format 4 (jupyter nbconvert --to notebook converts older ones)"
         raise TargetError("this file is no Jupyter notebook of format 4", where=str(path), remedy=remedy) from error
-    return [
-        Cell(text, f"cell {number}", number, cell.get("id"))
-        for number, (cell, text) in enumerate(zip(cells, texts, strict=True), start=1)
-    ]
+    typed = [(cell, text) for cell, text in zip(cells, texts, strict=True) if text.strip()]
+    return [Cell(text, f"cell {number}", number, cell.get("id")) for number, (cell, text) in enumerate(typed, start=1)]

@@ -5,26 +5,29 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from dynamo_nb.config.layers import Layer, mapping_layer
 from dynamo_nb.config.service_config import SERVICE_ARGS
-from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.errors import DefinitionError
 from dynamo_nb.source.cells import Cell
+from dynamo_nb.source.first_line import SERVICE, ServiceLine, service_line
 from dynamo_nb.source.services import services_in
 
-SERVICE, CONFIG = "%%dynamo_service", "%%dynamo_config"
+if TYPE_CHECKING:
+    from dynamo_nb.config.layers import Layer  # it and YAML take longer to import than a notebook waits for us
+
+CONFIG = "%%dynamo_config"
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise DefinitionError(f"{SERVICE}: {message}", remedy=self.format_usage().strip())
+        raise DefinitionError(f"{self.prog}: {message}", remedy=self.format_usage().strip())
 
 
-def service_parser() -> argparse.ArgumentParser:
-    """The flags of a `%%dynamo_service` line."""
-    parser = _Parser(prog=SERVICE, add_help=False, description="Defines services, and checks that they can be shipped.")
+def service_parser(spelling: str = SERVICE) -> argparse.ArgumentParser:
+    """The flags of a `%%dynamo_service` line, or of a `#| dynamo_service` one."""
+    what = "Defines services, and checks that they can be shipped."
+    parser = _Parser(prog=spelling, add_help=False, description=what)
     parser.add_argument("--workers", type=int, help="how many processes run each service of this cell")
     parser.add_argument("--gpu", type=float, help="GPUs of each worker")
     parser.add_argument("--cpu", help="cores of each worker, such as 500m")
@@ -41,15 +44,15 @@ def header_of(text: str, word: str) -> str | None:
 
 
 def config_layers(cells: Iterable[Cell]) -> list[Layer]:
-    """What `%%dynamo_service` flags and `%%dynamo_config` cells configure, lowest first: flags, then YAML cells.
+    """What the flags of service cells and `%%dynamo_config` cells configure, lowest first: flags, then YAML cells.
 
     Raises ConfigError or DefinitionError with the cell and line of what cannot be read.
     """
     flags: list[Layer] = []
     files: list[Layer] = []
     for cell in cells:
-        if (words := header_of(cell.text, SERVICE)) is not None:
-            flags += flag_layers(cell, words)
+        if (line := service_line(cell.text)) is not None:
+            flags += flag_layers(cell, line)
         elif header_of(cell.text, CONFIG) is not None:
             files.append(config_layer(cell.text, cell.label))
     return [*flags, *files]
@@ -57,12 +60,16 @@ def config_layers(cells: Iterable[Cell]) -> list[Layer]:
 
 def config_layer(text: str, label: str) -> Layer:
     """What one `%%dynamo_config` cell configures. Raises ConfigError with the cell's own line."""
+    from dynamo_nb.config.yaml_layer import yaml_layer
+
     return yaml_layer(text.replace(CONFIG, "#", 1).rstrip(), label)
 
 
-def flag_layers(cell: Cell, words: str) -> list[Layer]:
+def flag_layers(cell: Cell, line: ServiceLine) -> list[Layer]:
     """The configuration that the flags of one cell give to its services."""
-    given = flags_of(words)
+    from dynamo_nb.config.layers import mapping_layer
+
+    given = flags_of(line)
     resources = {key: given[key] for key in ("gpu", "cpu", "memory") if given[key] is not None}
     args: dict[str, object] = {}
     if given["workers"] is not None:
@@ -74,12 +81,12 @@ def flag_layers(cell: Cell, words: str) -> list[Layer]:
     if not args:
         return []
     services = services_in([cell]).values()
-    return [mapping_layer({name: {SERVICE_ARGS: args} for name in services}, f"{SERVICE}, {cell.label}")]
+    return [mapping_layer({name: {SERVICE_ARGS: args} for name in services}, f"{line.spelling}, {cell.label}")]
 
 
-def flags_of(words: str) -> dict[str, Any]:
-    """The flags of a `%%dynamo_service` line. Raises DefinitionError for those that it does not have."""
+def flags_of(line: ServiceLine) -> dict[str, Any]:
+    """The flags of a cell's first line. Raises DefinitionError for those that there are not."""
     try:
-        return vars(service_parser().parse_args(shlex.split(words)))
+        return vars(service_parser(line.spelling).parse_args(shlex.split(line.flags)))
     except ValueError as error:
-        raise DefinitionError(f"{SERVICE}: {error}", remedy="close the quotation") from None
+        raise DefinitionError(f"{line.spelling}: {error}", remedy="close the quotation") from None

@@ -14,6 +14,7 @@ from copy import copy
 from functools import lru_cache
 from typing import TypeVar
 
+from dynamo_nb.source.first_line import lines_of
 from dynamo_nb.source.names import ANNOTATION, BASE, Use, analyse
 from dynamo_nb.source.units import Statement, first_line
 
@@ -69,7 +70,7 @@ def interface(statement: Statement, known: Aliases) -> Statement:
     """The interface of the class that `statement` defines, as a statement of its own."""
     node = ast.parse(statement.text).body[0]
     assert isinstance(node, ast.ClassDef)
-    lines = statement.text.splitlines()
+    lines = lines_of(statement.text)
     signatures = {id(one): signature for one in node.body if (signature := _signature(one, known))}
     wanted = _class_names(node, signatures.values())
     text: list[str] = []

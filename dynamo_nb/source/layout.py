@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from dynamo_nb.errors import Problem
 from dynamo_nb.source.bindings import Bindings
+from dynamo_nb.source.interface import Aliases
+from dynamo_nb.source.places import Span, title
 from dynamo_nb.source.tree import CodeTree, Module, digest
 from dynamo_nb.source.units import Unit
 
@@ -22,11 +24,16 @@ _LONGEST_NAME, _LONGEST_LINE = 60, 88
 
 
 class Edge(NamedTuple):
-    """A unit needs `name` from `target`. later: in the body of a function. runs: it may call what it gets, at once."""
+    """A unit needs `name` from `target`.
+
+    later: in the body of a function. runs: it may call what it gets, at once. typed: in an annotation, which may be a
+    string and then is read later too.
+    """
 
     name: str
     later: bool
     runs: bool
+    typed: bool
     target: Unit
 
 
@@ -40,6 +47,7 @@ class Layout:
     closures: Mapping[str, Closure]
     bindings: Bindings
     future: Sequence[tuple[int, str]]
+    aliases: Aliases
     problems: list[Problem] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -61,8 +69,8 @@ class Layout:
         for group, name in self.names.items():
             providers = self._providers(group)
             imported[group] = set(providers.values())
-            text = self._text(group, providers)
-            modules.append(Module(name, name.replace(".", "/") + ".py", text))
+            text, places = self._text(group, providers)
+            modules.append(Module(name, name.replace(".", "/") + ".py", text, places))
         closures = {}
         for service, root in self.roots.items():
             needed, pending = set(), [self.group[root]]
@@ -142,7 +150,7 @@ class Layout:
         def place(unit: Unit) -> None:
             if unit not in begun:
                 begun.add(unit)
-                for needed in sorted(self._running(unit) & inside, key=_order):
+                for needed in sorted((self._running(unit) | self._types(unit)) & inside, key=_order):
                     place(needed)
                 placed[unit] = None
 
@@ -152,7 +160,7 @@ class Layout:
 
     def _running(self, unit: Unit) -> set[Unit]:
         """What must be there when the unit runs: what it names, and what that may call."""
-        found = {edge.target for edge in self.edges[unit] if not edge.later}
+        found = {edge.target for edge in self.edges[unit] if not edge.later and not edge.typed}
         pending = [edge.target for edge in self.edges[unit] if edge.runs]
         called: set[Unit] = set()
         while pending:
@@ -167,7 +175,20 @@ class Layout:
             pending += first.values()
         return found
 
-    def _text(self, group: _Group, providers: Mapping[str, _Group]) -> str:
+    def _types(self, unit: Unit) -> set[Unit]:
+        """What its annotations name, unless that needs the unit itself to run: then it is named by a string."""
+        found = {edge.target for edge in self.edges[unit] if edge.typed and not edge.later}
+        needed: dict[Unit, set[Unit]] = {target: {target} for target in found}
+        for target, seen in needed.items():
+            pending = [target]
+            while pending:
+                more = self._running(pending.pop()) - seen
+                seen.update(more)
+                pending += more
+        return {target for target in found if unit not in needed[target]}
+
+    def _text(self, group: _Group, providers: Mapping[str, _Group]) -> tuple[str, tuple[Span, ...]]:
+        """The text of a module, and where its lines are from."""
         units = self._ordered(group)
         what = f"the service {_and(group)} needs" if len(group) == 1 else f"the services {_and(group)} share"
         blocks = [(0, f'"""From the cells of a notebook: what {what}."""')]
@@ -177,11 +198,26 @@ class Layout:
         for name, home in sorted(providers.items()):
             by_home.setdefault(self.names[home], []).append(name)
         blocks += [(not index, _import(*one)) for index, one in enumerate(sorted(by_home.items()))]
+        text = "".join("\n" * gap + block + "\n" for gap, block in blocks)
+        places: list[Span] = []
         before: Unit | None = None
         for run in _runs(units):
-            blocks.append((_gap(before, run[0]), _header(before, run[0]) + _statement(run)))
+            statement = _statement(run)
+            text += "\n" * _gap(before, run[0]) + _header(before, run[0])
+            places += self._places(run[0], statement, text.count("\n") + 1)
+            text += statement + "\n"
             before = run[-1]
-        return "".join("\n" * gap + text + "\n" for gap, text in blocks)
+        return text, tuple(places)
+
+    def _places(self, unit: Unit, text: str, line: int) -> list[Span]:
+        """Where the lines of a statement are from, if a person typed them. line: its first one in the module."""
+        if unit.interface or unit.position < 0:
+            return []
+        cell, typed = title(unit.cell, self.aliases), unit.statement
+        if text == (typed.imports.text if typed.imports else typed.text):
+            return [Span(line, text.count("\n") + 1, cell, typed.end_line - text.count("\n"))]
+        # An import of which a module takes some names is written anew.
+        return [Span(line + n, 1, cell, typed.line) for n in range(text.count("\n") + 1)]
 
 
 def _order(unit: Unit) -> tuple[int, bool, str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-PLAIN, ANNOTATION, BASE, SOFT = "", "annotation", "base", "soft"
+PLAIN, ANNOTATION, BASE, SOFT, NAMED = "", "annotation", "base", "soft", "named"
 
 
 class Use(NamedTuple):
@@ -20,7 +20,7 @@ class Use(NamedTuple):
 
     later: from the body of a function, so when that is called, not when the statement runs. how: PLAIN, ANNOTATION,
     BASE (of a class), SOFT (used if it is there), ".attribute" that is read from it, or "callee(" of which it is the
-    first argument.
+    first argument. NAMED: a service of this name is meant, by a string.
     """
 
     name: str
@@ -83,6 +83,10 @@ def _always(body: list[ast.stmt]) -> set[str]:
     return names
 
 
+# Whose arguments after the first, a name, are types, which may be written as strings.
+_TAKING_TYPES = {"TypeVar", "NewType"}
+# Which take a service by its name.
+_NAMING = {"depends"}
 # The methods by which built-in containers change.
 _CHANGING = {
     "append",
@@ -256,10 +260,14 @@ class _Visitor(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         callee = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         self.visit(node.func)
+        if callee in _NAMING and node.args and isinstance(name := node.args[0], ast.Constant):
+            self.module_use(Use(str(name.value), name.lineno, later=True, how=NAMED), bound=False)
+        rest = ANNOTATION if callee in _TAKING_TYPES else PLAIN
         for index, argument in enumerate(node.args):
-            self._with(f"{callee}(" if index == 0 and isinstance(argument, ast.Name) else PLAIN, argument)
+            first = f"{callee}(" if isinstance(argument, ast.Name) else PLAIN
+            self._with(first if index == 0 else rest, argument)
         for keyword in node.keywords:
-            self._with(PLAIN, keyword.value)
+            self._with(rest, keyword.value)
 
     def _with(self, how: str, *nodes: ast.AST | None) -> None:
         before, self._how = self._how, how

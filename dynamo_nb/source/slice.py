@@ -18,9 +18,9 @@ from dynamo_nb.source import live as memory
 from dynamo_nb.source.bindings import NOW, Bindings
 from dynamo_nb.source.cells import Cell
 from dynamo_nb.source.files import imported, with_local_files
-from dynamo_nb.source.interface import aliases, interface, is_service, needs_interface_only
+from dynamo_nb.source.interface import aliases, interface, is_service, needs_interface_only, service_name
 from dynamo_nb.source.layout import Closure, Edge, Layout
-from dynamo_nb.source.names import ANNOTATION, BASE, SOFT, Use
+from dynamo_nb.source.names import ANNOTATION, BASE, NAMED, SOFT, Use
 from dynamo_nb.source.tree import CodeTree
 from dynamo_nb.source.units import Unit, Units, parse
 
@@ -70,8 +70,8 @@ class _Slicer:
         closures = self._closures(roots)
         for closure in closures.values():
             self._check(closure)
-        layout = Layout(roots, closures, self.bindings, self.found.future)
-        tree = layout.tree(tuple(self._notes(closures)))
+        layout = Layout(roots, closures, self.bindings, self.found.future, self.aliases)
+        tree = layout.tree((*self._changes(closures), *self._rebindings(roots, closures)))
         for problem in layout.problems:
             self.problems[problem] = None
         if self.problems:
@@ -100,6 +100,14 @@ class _Slicer:
     def _service(self, name: str) -> Unit | None:
         unit = self.bindings.class_of(name)
         return unit if unit and is_service(unit.statement.node, self.aliases) else None
+
+    def _named(self, service: str) -> Unit | None:
+        """The class of a service by the service's own name."""
+        for unit in filter(None, map(self._service, self.bindings.names())):
+            node = unit.statement.node
+            if isinstance(node, ast.ClassDef) and service_name(node, self.aliases) == service:
+                return unit
+        return None
 
     # --- closures
 
@@ -143,13 +151,17 @@ class _Slicer:
             for use in unit.names.uses:
                 runs = not use.later and use.how not in (ANNOTATION, BASE)
                 for target in self._targets(unit, use, moment, whole):
-                    edges[Edge(use.name, use.later, runs, target)] = None
+                    name = use.name if use.how != NAMED else next(iter(target.names.binds))
+                    edges[Edge(name, use.later, runs, use.how == ANNOTATION, target)] = None
                     pending.append((target, moment))
                     if runs:
                         pending.append((target, unit.position))
         return closure
 
     def _targets(self, unit: Unit, use: Use, moment: int, whole: set[Unit]) -> list[Unit]:
+        if use.how == NAMED:
+            by_name = self._named(use.name)
+            return [self._interface(by_name)] if by_name and by_name not in whole else []
         if needs_interface_only(use, self.aliases, of_interface=unit.interface):
             named = self.bindings.class_of(use.name) if use.how == BASE else self._service(use.name)
             if named and named not in whole:
@@ -158,7 +170,8 @@ class _Slicer:
             found = self.bindings.find(use.name, moment)
         else:
             found = self.bindings.find(use.name, unit.position, asking=unit)
-        if found or use.how == SOFT or use.name in _EVERYWHERE:
+        itself = use.how == ANNOTATION and use.name in unit.names.binds
+        if found or itself or use.how == SOFT or use.name in _EVERYWHERE:
             return found
         outside = self._from_outside(use.name)
         if outside is None:
@@ -241,7 +254,9 @@ class _Slicer:
     def _problem(self, message: str, unit: Unit, line: int = 0) -> None:
         self.problems[Problem(message, _name(unit), unit.place(line))] = None
 
-    def _notes(self, closures: Mapping[str, Closure]) -> Iterator[str]:
+    # --- notes
+
+    def _changes(self, closures: Mapping[str, Closure]) -> Iterator[str]:
         """What cells did to a container after it was defined, which no worker does."""
         taken = {unit for closure in closures.values() for unit in closure}
         used = {edge.name: edge.target for closure in closures.values() for one in closure.values() for edge in one}
@@ -252,6 +267,24 @@ class _Slicer:
                     change = ast.unparse(unit.statement.node)
                     remedy = f"workers get it as it was defined; write the change where {name} is defined"
                     yield f"{unit.place()}: `{change:.{_SHOWN}}` changes {name} in the notebook only: {remedy}"
+
+    def _rebindings(self, roots: Mapping[str, Unit], closures: Mapping[str, Closure]) -> Iterator[str]:
+        """Which cell gave a name that workers see, where another cell had given it before."""
+        seen = dict(roots)
+        for edge in (edge for closure in closures.values() for edges in closure.values() for edge in edges):
+            seen[edge.name] = max(edge.target, seen.get(edge.name, edge.target), key=lambda unit: unit.position)
+        for name, unit in sorted(seen.items()):
+            made = self.bindings.made(name, self._behind(unit) if unit.interface else unit)
+            for before in self.bindings.of(name):
+                both = before.statement.root_import and made.statement.root_import
+                if before.position < made.position and _rebinds(made, before) and not both:
+                    yield f"{name} is from {made.cell.label} ({before.cell.label} set it before)"
+                    break
+
+
+def _rebinds(unit: Unit, before: Unit) -> bool:
+    """Whether the two stand in different cells, of which the same one run again is none, and say different things."""
+    return unit.cell.key != before.cell.key and unit.statement.text != before.statement.text
 
 
 def _is_class(unit: Unit) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dynamo_nb.errors import BundleError
+from dynamo_nb.source.places import Span
 
 
 def digest(parts: Iterable[str]) -> str:
@@ -27,11 +28,15 @@ def _file_digest(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Module:
-    """name: dotted, as it is imported. path: in the folder, with forward slashes."""
+    """name: dotted, as it is imported. path: in the folder, with forward slashes.
+
+    places: which cells its lines are from. No part of what the module is: a cell that is run again has another number.
+    """
 
     name: str
     path: str
     text: str
+    places: tuple[Span, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

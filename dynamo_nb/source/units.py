@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from dynamo_nb.source.cells import Cell
+from dynamo_nb.source.first_line import lines_of, service_line
 from dynamo_nb.source.names import Names, analyse
 
-SERVICE_MAGIC = "dynamo_service"
 # Ten times the cells of a long notebook, each edited a few times.
 _PARSED_CELLS = 2048
 
@@ -112,17 +112,18 @@ class Units:
 @lru_cache(maxsize=_PARSED_CELLS)
 def parse(text: str) -> Parsed:
     """The statements of a cell. A cell of another magic than %%dynamo_service gives none."""
-    lines = text.splitlines()
+    lines = lines_of(text)
     first = next((index for index, line in enumerate(lines) if line.strip()), 0)
-    magic = re.match(r"%%(\w+)", lines[first]) if lines else None
-    if magic:
+    ours = service_line(text)
+    magic = None if ours else re.match(r"%%(\w+)", lines[first])
+    if ours or magic:
         lines[first] = ""
     try:
-        if magic and magic[1] != SERVICE_MAGIC:
+        if magic:
             return Parsed(lost=_statements(lines).statements, fault=f"is a %%{magic[1]} cell")
         return _statements(lines)
     except (SyntaxError, ValueError) as error:  # ValueError: a null byte
-        if magic and magic[1] != SERVICE_MAGIC:
+        if magic:
             return Parsed(fault=f"is a %%{magic[1]} cell")
         line = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         return Parsed(fault=f"has a syntax error{line}")
@@ -134,7 +135,7 @@ def _statements(lines: list[str]) -> Parsed:
         tree = ast.parse(source)
     except SyntaxError:
         source = python(source)
-        tree, lines = ast.parse(source), source.splitlines()
+        tree, lines = ast.parse(source), lines_of(source)
     statements: list[Statement] = []
     future: set[str] = set()
     for index, node in enumerate(tree.body):

@@ -76,6 +76,26 @@ BENCHMARKS = (
         [Row("one call awaited in a cell", "call_us", "µs", 1.3, "script", ours="cell")],
     ),
     Benchmark(
+        "load",
+        {OURS: ["load_extension.py"]},
+        [Row("`%load_ext dynamo_nb`", "milliseconds", "ms", 150, how="alone")],
+    ),
+    Benchmark(
+        "cell",
+        {"with": ["service_cell.py", "with"], "without": ["service_cell.py", "without"]},
+        [
+            Row(
+                "a service cell, in a notebook of 35 that shows its graph",
+                "milliseconds",
+                "ms",
+                5,
+                "without",
+                how="difference",
+                ours="with",
+            )
+        ],
+    ),
+    Benchmark(
         "meters",
         {OURS: ["metered.py"]},
         [

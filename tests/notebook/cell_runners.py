@@ -62,7 +62,7 @@ class Shell:
         return self
 
     def plan(self, service):
-        from dynamo_nb.notebook.magics import NotebookConsole
+        from dynamo_nb.notebook.console import NotebookConsole
 
         return NotebookConsole(notebook.current()).recipe(service, [], None, None).plan()
 

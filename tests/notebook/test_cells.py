@@ -52,10 +52,14 @@ def active(shell):
 # --- service cells -----------------------------------------------------------------------------------------------
 
 
-def test_both_spellings_give_the_same_definition(dynamo_home, tmp_path, monkeypatch):
+SPELLINGS = {"magic": "%%dynamo_service", "comment": "#| dynamo_service"}
+spelled = pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+
+
+def test_all_spellings_give_the_same_definition_and_modules(dynamo_home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plans = []
-    for header in ("", "%%dynamo_service\n"):
+    for header in ("", *(f"{spelling}\n" for spelling in SPELLINGS.values())):
         shell = Shell().load()
         try:
             assert shell.run(HELPER).ok
@@ -63,26 +67,29 @@ def test_both_spellings_give_the_same_definition(dynamo_home, tmp_path, monkeypa
             plans.append(shell.plan("Backend"))
         finally:
             shell.close()
-    plain, magic = plans
-    assert magic.code.modules == plain.code.modules
-    assert magic.code.digests == plain.code.digests
+    plain, *others = plans
     origins = {"Backend.ServiceArgs.dynamo.namespace": "@service, cell 3, line 2"}  # the header is a line
-    assert magic.spec == plain.spec.model_copy(update={"origins": plain.spec.origins | origins})
+    for other in others:
+        assert other.code.modules == plain.code.modules
+        assert other.code.digests == plain.code.digests
+        assert other.spec == plain.spec.model_copy(update={"origins": plain.spec.origins | origins})
 
 
-def test_flags_are_configuration_with_an_origin(shell):
+@spelled
+def test_flags_are_configuration_with_an_origin(shell, spelling):
     shell.load()
     shell.run(HELPER)
-    ran = shell.run(f"%%dynamo_service --workers 3 --gpu 0.5 --cpu 500m --memory 1Gi --namespace other\n{BACKEND}")
+    ran = shell.run(f"{spelling} --workers 3 --gpu 0.5 --cpu 500m --memory 1Gi --namespace other\n{BACKEND}")
     assert ran.ok, ran.error
     plan = shell.plan("Backend")
     spec = plan.spec.services["Backend"]
     assert (spec.workers, spec.gpu, spec.cpu, spec.memory, spec.namespace) == (3, 0.5, "500m", "1Gi", "other")
-    assert plan.spec.origins["Backend.ServiceArgs.workers"] == "%%dynamo_service, cell 3"
+    assert plan.spec.origins["Backend.ServiceArgs.workers"] == f"{spelling}, cell 3"
     shell.run("%%dynamo_config\nBackend:\n  ServiceArgs: {workers: 2}")
     assert shell.plan("Backend").spec.services["Backend"].workers == 2, "YAML stands over flags"
 
 
+@spelled
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -91,17 +98,32 @@ def test_flags_are_configuration_with_an_origin(shell):
         ("--namespace 'hello", "No closing quotation"),
     ],
 )
-def test_a_wrong_flag_defines_nothing(shell, flags, message):
-    ran = shell.load().run(f"%%dynamo_service {flags}\n{BACKEND}")
+def test_a_wrong_flag_defines_nothing(shell, spelling, flags, message):
+    ran = shell.load().run(f"{spelling} {flags}\n{BACKEND}")
     assert not ran.ok
-    assert ran.error.startswith(f"DefinitionError: %%dynamo_service: {message}\n  to do: ")
+    assert ran.error.startswith(f"DefinitionError: {spelling}: {message}\n  to do: ")
     assert "Backend" not in shell.ip.user_ns
 
 
-def test_an_error_in_a_service_cell_is_the_cells_own(shell):
+@spelled
+def test_a_cell_that_is_being_typed_is_not_refused_yet(shell, spelling):
+    assert shell.load().ip.check_complete(f"{spelling} --wor\nx = 1\n")[0] != "invalid"
+
+
+@spelled
+def test_a_service_cell_may_begin_with_a_future_import(shell, spelling):
     shell.load()
     shell.run(HELPER)
-    ran = shell.run(f"%%dynamo_service\n{BACKEND}\n\n1 / 0")
+    ran = shell.run(f"{spelling} --workers 2\nfrom __future__ import annotations\n{BACKEND}")
+    assert ran.ok, ran.error
+    assert shell.plan("Backend").spec.services["Backend"].workers == 2
+
+
+@spelled
+def test_an_error_in_a_service_cell_is_the_cells_own(shell, spelling):
+    shell.load()
+    shell.run(HELPER)
+    ran = shell.run(f"{spelling}\n{BACKEND}\n\n1 / 0")
     assert not ran.ok
     assert ran.error.count("Traceback") == 1
     assert "Cell In[3], line 12" in ran.error
@@ -125,8 +147,9 @@ def test_the_source_of_a_method_is_at_hand(shell):
     assert ran.text.strip().splitlines()[-1].strip() == "yield shape(text) + self.suffix"
 
 
-def test_a_service_cell_checks_at_once_that_it_can_be_shipped(shell):
-    ran = shell.load().run(f"%%dynamo_service\n{BACKEND}")
+@spelled
+def test_a_service_cell_checks_at_once_that_it_can_be_shipped(shell, spelling):
+    ran = shell.load().run(f"{spelling}\n{BACKEND}")
     assert not ran.ok
     assert "'shape' is defined nowhere @ Backend  (cell 2, line 9)" in ran.error
     assert shell.run(BACKEND).ok, "an ordinary cell can come before its helpers"
@@ -156,6 +179,12 @@ def test_cells_before_the_extension_are_known(shell):
     module = next(m for m in shell.plan("Backend").code.modules if m.name == "cells.Backend")
     assert HELPER in module.text
     assert "not_here" not in module.text
+
+
+def test_flags_in_the_cell_that_loads_the_extension_are_checked_too(shell):
+    ran = shell.run(f"#| dynamo_service --wrkers 2\n{LOAD}\n{HELPER}\n\n{BACKEND}")
+    assert not ran.ok
+    assert "unrecognized arguments: --wrkers 2" in ran.error
 
 
 def test_everything_in_the_cell_that_loads_the_extension(shell):

@@ -1,6 +1,7 @@
 """Editing a graph while it is served, in a kernel, with the ids of cells that a front end sends."""
 
 import json
+import re
 
 import pytest
 
@@ -192,6 +193,19 @@ def test_a_value_that_is_changed_in_place_is_told_once_under_its_cell(served):
     assert served.kernel.run("ends.append('!')", "change").text == "", "no service uses it any more"
 
 
+def test_a_name_that_another_cell_binds_anew_is_told_once_whatever_the_numbers_of_the_cells(served):
+    assert served.kernel.run("mark = '.'", "first").ok
+    assert served.run("backend", "+ self.suffix", "+ self.suffix + mark").ok
+
+    told = served.kernel.run("mark = '?'", "second")
+
+    assert re.search(r"^mark is from cell \d+ \(cell \d+ set it before\)$", told.text, re.MULTILINE)
+    assert served.answer() == ["hello!?", "big!?"]
+    assert "mark is from" not in served.kernel.run("mark = ','", "second").text, "the same cell once more"
+    assert served.answer() == ["hello!,", "big!,"]
+    assert "mark is from" in served.kernel.run("mark = ':'", "first").text, "now it is the other one"
+
+
 def test_configuration_that_cannot_be_used_is_refused_under_its_cell(served):
     before = served.pids()
     ran = served.run("config", "suffix", "sufix")
@@ -208,7 +222,10 @@ def test_a_service_that_does_not_start_leaves_the_old_one_serving(served):
     ran = served.run("backend", "self.suffix = suffix", 'raise OSError("no weights here")')
     assert not ran.ok
     assert ran.error.count("Traceback") == ran.error.count('raise OSError("no weights here")') == 1
-    assert ran.error.count("  File ") == 1, "the user's own frame alone"
+    assert re.findall(r", line \d+, in \w+|  File ", ran.error) == [", line 4, in __init__"], (
+        "the user's own frame alone"
+    )
+    assert re.search(r'\n  cell \d+ "Backend", line 4, in __init__\n', ran.error)
     assert served.answer() == ["hello!", "big!"]
 
     elsewhere = served.kernel.run("x = 1")  # what was refused is not tried again by other cells

@@ -84,6 +84,15 @@ def test_only_what_the_graph_needs_runs(notebook):
     assert not Path("ran.txt").exists()
 
 
+def test_the_first_line_of_a_service_cell_may_be_a_comment(notebook):
+    cells = [text.replace("%%dynamo_service", "#| dynamo_service") for text in CELLS]
+    program, spelled = find("graph.ipynb:Frontend"), find(f"{save('comment.ipynb', cells)}:Frontend")
+    plan = Plan.of(spelled, spelled.layers)
+    assert plan.spec.services["Backend"].workers == 2
+    assert plan.spec.origins["Backend.ServiceArgs.workers"] == "#| dynamo_service, cell 4"
+    assert plan.code == program.code()
+
+
 def test_the_entry_may_be_left_out_where_there_is_one(notebook):
     assert find("graph.ipynb").graph.entry == "Frontend"
 

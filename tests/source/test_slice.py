@@ -123,6 +123,46 @@ def test_the_text_of_a_unit_is_the_cells_own_with_the_comments_above_it():
     assert f"\n# cell 5\n{HELLO[4].text}\n" in text_of(tree, "Backend")
 
 
+def test_every_line_that_was_typed_leads_to_its_cell():
+    cells = {cell.label: cell.text.splitlines() for cell in HELLO}
+    titles = set()
+    for module in slice_services(HELLO, SERVICES).modules:
+        lines = module.text.splitlines()
+        for place in module.places:
+            label = place.cell.partition(' "')[0]
+            titles.add(place.cell)
+            made, typed = (
+                lines[place.line - 1 : place.line - 1 + place.lines],
+                cells[label][place.cell_line - 1 : place.cell_line - 1 + place.lines],
+            )
+            assert made == typed or (place.lines == 1 and made[0].split()[:3] == typed[0].split()[:3])  # an import
+    assert titles == {
+        "cell 1",
+        'cell 3 "Request"',
+        'cell 4 "shout"',
+        'cell 5 "Backend"',
+        'cell 6 "Middle"',
+        'cell 7 "Frontend"',
+    }
+
+
+def test_a_cell_is_called_by_its_first_service_else_by_its_first_definition():
+    cells = cells_of(
+        SDK,
+        "def f():\n    pass\nclass C:\n    pass",
+        f"def g():\n    pass\n{using('f(), C, g()')}",
+    )
+    (module,) = (m for m in slice_services(cells, ["A"]).modules if m.name == "cells.A")
+    assert {place.cell for place in module.places} == {"cell 1", 'cell 2 "f"', 'cell 3 "A"'}
+
+
+def test_where_lines_are_from_changes_neither_code_nor_digests():
+    moved = [Cell(f"\n# a new remark\n\n{cell.text}" if n else cell.text, cell.label) for n, cell in enumerate(HELLO)]
+    before, after = slice_services(HELLO, SERVICES), slice_services(moved, SERVICES)
+    assert after == before
+    assert [one.places for one in after.modules] != [one.places for one in before.modules]
+
+
 def test_a_formatter_leaves_the_modules_as_they_are(tmp_path):
     cells = [
         HELLO[0],
@@ -388,9 +428,59 @@ def test_a_name_rebound_by_global_is_not_imported_by_another_module():
 
 
 def test_notes_say_which_changes_were_left_out():
-    tree = slice_services(cells_of(SDK, "x = 1\nxs = []", "x = 2\nxs.append(\n    1)", using("x, xs")), ["A"])
+    tree = slice_services(cells_of(SDK, "x = 1\nxs = []", "y = 2\nxs.append(\n    1)", using("x, xs")), ["A"])
     (note,) = tree.notes
     assert note.startswith("cell 3, line 2: `xs.append(1)` changes xs in the notebook only: workers get it as it was")
+
+
+def notes(*texts, services=("A",), ids=()):
+    cells = [Cell(text, f"cell {n}", n, dict(enumerate(ids, 2)).get(n)) for n, text in enumerate([SDK, *texts], 1)]
+    return slice_services(cells, services).notes
+
+
+def test_a_name_that_a_later_cell_bound_anew_is_noted_with_both_cells():
+    assert notes("x = 1", "x = 2", using("x"), "x = 3") == ("x is from cell 5 (cell 2 set it before)",)
+    assert notes("x = 1", "x += 1", using("x")) == ("x is from cell 3 (cell 2 set it before)",)
+    assert notes("def f(): return 1", using("f()"), "def f(): return 2") == ("f is from cell 4 (cell 2 set it before)",)
+    assert notes("from os import path", "from sys import path", using("path")) == (
+        "path is from cell 3 (cell 2 set it before)",
+    )
+    assert notes(using("1"), using("2")) == ("A is from cell 3 (cell 2 set it before)",), "the service itself"
+
+
+def test_a_dependency_that_a_later_cell_bound_anew_is_noted_once():
+    b = "@service\nclass B:\n    def run(self): return "
+    user = "@service\nclass A:\n    b = depends(B)"
+    assert notes(f"{b}1", f"{b}2", user, services=("A", "B")) == ("B is from cell 3 (cell 2 set it before)",)
+    assert notes(f"{b}1", f"{b}2", user) == ("B is from cell 3 (cell 2 set it before)",)
+    assert notes(f"{b}1", f"{b}1", user) == ()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("x = 1\nx = 2", using("x")),  # one cell
+        ("x = 1", "x = 2", using("'no x'")),
+        ("x = 1", "x = 1", using("x")),  # the same twice
+        ("import json", "y = 1\nimport json", using("json")),
+        ("import xml.dom", "import xml.sax", using("xml")),
+        ("import os", "os.environ['K'] = 'v'", using("os")),  # an object that was changed
+        ("d = {}", "d['a'] = 1", using("d")),
+        ("x = 1", "y = x + 1", "x = 2", using("y")),  # what was computed then is what the notebook has
+        ("for i in 'ab': p = i", "for i in 'cd': q = i", using("q")),
+    ],
+)
+def test_no_note_where_nothing_surprises(cells):
+    assert notes(*cells) == ()
+
+
+def test_a_cell_that_is_run_again_is_an_edit_and_no_rebinding():
+    book = CellBook()
+    book.record(Cell(SDK, "cell 1", cell_id="sdk"))
+    book.record(Cell("x = 1\n1 / 0", "cell 2", cell_id="x", failed_at=2))
+    book.record(Cell("x = 2", "cell 3", cell_id="x"))
+    book.record(Cell(using("x"), "cell 4"))
+    assert slice_services(book.cells, ["A"]).notes == ()
 
 
 # --- the book of cells

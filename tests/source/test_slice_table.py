@@ -1,6 +1,7 @@
 """`cells -> modules`, as one table. A module is shown as the heads of its statements, in order."""
 
 import ast
+import sys
 
 import pytest
 
@@ -259,9 +260,21 @@ TABLE = {
         ],
         {"A": ["interface B", A], "B": ["import heavy", B]},
     ),
-    "a dependency by name needs nothing": (
-        [service("B"), "@service\nclass A:\n    b = depends('B')"],
-        {"A": [A], "B": [B]},
+    "so does a dependency by name": (
+        ["import heavy", "@service\nclass A:\n    b = depends('B')", service("B", "heavy")],
+        {"A": [A, "interface B"], "B": ["import heavy", B]},
+    ),
+    "a dependency by the name that a service gives itself": (
+        ["@service\nclass A:\n    b = depends('bee')", service("B", decorator="@service(dynamo={'name': 'bee'})")],
+        {"A": [A, "interface B"], "B": [B]},
+    ),
+    "a dependency by the name of what no cell defines needs nothing": (
+        ["@service\nclass A:\n    b = depends('elsewhere')"],
+        {"A": [A]},
+    ),
+    "services that depend on each other by name": (
+        ["@service\nclass A:\n    b = depends('B')", "@service\nclass B:\n    a = depends('A')"],
+        {"A": [A, "interface B"], "B": ["interface A", B]},
     ),
     "a subclass needs it whole": (
         ["import heavy", service("B", "heavy"), "@service\nclass A(B):\n    pass"],
@@ -307,7 +320,430 @@ TABLE = {
         ],
         {"A": ["import dynamo_nb as d", "interface B", A], "B": ["import heavy", B]},
     ),
+    # what Python has
+    "a class attribute's comprehension sees the module, not the class": (
+        ["xs = [1]\nn = 2", "@service\nclass A:\n    n = 3\n    ys = [n for _ in xs]"],
+        {"A": ["xs = [1]", "n = 2", A]},
+    ),
+    "the first iterable of a class attribute's comprehension is the class's own": (
+        ["xs = [1]", "@service\nclass A:\n    xs = [3]\n    ys = [x for x in xs]"],
+        {"A": [A]},
+    ),
+    "a name that is free two functions deep": (
+        [
+            "x = y = 1",
+            "def f(y):\n    def g():\n        def h():\n            return x, y\n        return h",
+            service("A", "f(1)"),
+        ],
+        {"A": ["x = y = 1", "def f", A]},
+    ),
+    "a nested function hides the name of a global one": (
+        ["def g():\n    pass", service("A", "def g():", "    return g", "return g()")],
+        {"A": [A]},
+    ),
+    "decorators with arguments, stacked": (
+        [
+            "def deco(n):\n    return lambda f: f",
+            "N, M = 1, 2",
+            "@deco(N)\n@deco(n := M)\ndef f():\n    pass",
+            service("A", "f()"),
+        ],
+        {"A": ["def deco", "N, M = (1, 2)", "def f", A]},
+    ),
+    "a decorator of an endpoint": (
+        [
+            "def timed(f):\n    return f",
+            "@service\nclass A:\n    @timed\n    @dynamo_endpoint()\n    def go(self):\n        pass",
+        ],
+        {"A": ["def timed", A]},
+    ),
+    "a lambda's default": (
+        ["k = 2", "f = lambda x, k=k: x", service("A", "f(1)")],
+        {"A": ["k = 2", "f = lambda x, k=k: x", A]},
+    ),
+    "keyword-only defaults": (["k = 2", "def f(*, j=k):\n    pass", service("A", "f()")], {"A": ["k = 2", "def f", A]}),
+    "functools.partial": (
+        [
+            "from functools import partial",
+            "def f(a, b):\n    pass",
+            "B1 = 1",
+            "g = partial(f, b=B1)",
+            service("A", "g(1)"),
+        ],
+        {"A": ["from functools import partial", "def f", "B1 = 1", "g = partial(f, b=B1)", A]},
+    ),
+    "dataclass fields and factories": (
+        [
+            "from dataclasses import dataclass, field, replace",
+            "def make():\n    return []",
+            "@dataclass(frozen=True)\nclass D:\n    a: 'E'\n    b: list = field(default_factory=make)",
+            "class E:\n    pass",
+            service("A", "D(1)"),
+        ],
+        {"A": ["from dataclasses import dataclass, field", "def make", "class E", "class D", A]},
+    ),
+    "NamedTuple, TypedDict and Enum": (
+        [
+            "from enum import Enum, auto\nfrom typing import NamedTuple, TypedDict",
+            "class Kind(Enum):\n    ONE = auto()\n    TWO = ONE",
+            "class Pair(NamedTuple):\n    kind: Kind\n    n: int = 1",
+            "class Row(TypedDict, total=False):\n    pair: 'Pair'",
+            service("A", "row: Row = {}", "return Row()"),
+        ],
+        {
+            "A": [
+                "from enum import Enum, auto",
+                "from typing import NamedTuple, TypedDict",
+                "class Kind",
+                "class Pair",
+                "class Row",
+                A,
+            ]
+        },
+    ),
+    "functional forms": (
+        [
+            "import collections, enum",
+            "P = collections.namedtuple('P', 'x y')\nK = enum.Enum('K', 'x')",
+            service("A", "P(1, 2)"),
+        ],
+        {"A": ["import collections", "P = collections.namedtuple('P', 'x y')", A]},
+    ),
+    "TypeVar, Generic and Protocol": (
+        [
+            "from typing import Generic, Protocol, TypeVar",
+            "class Limit(Protocol):\n    def go(self) -> 'T': ...",
+            "T = TypeVar('T', bound='Limit')",
+            "class Holder(Generic[T]):\n    item: T",
+            "class Other: pass",
+            "@service\nclass A:\n    def run(self, box: 'Holder[Other]'):\n        pass",
+        ],
+        {
+            "A": [
+                "from typing import Generic, Protocol, TypeVar",
+                "T = TypeVar('T', bound='Limit')",
+                "class Limit",
+                "class Holder",
+                "class Other",
+                A,
+            ]
+        },
+    ),
+    "a model's forward reference": (
+        [
+            "from __future__ import annotations",
+            "from pydantic import BaseModel",
+            "class Tree(BaseModel):\n    leaf: Leaf | None\n    trees: list[Tree]",
+            "class Leaf(BaseModel):\n    n: int",
+            "@service\nclass A:\n    def run(self, tree: Tree):\n        pass",
+        ],
+        {"A": ["from __future__ import annotations", "from pydantic import BaseModel", "class Leaf", "class Tree", A]},
+    ),
+    "a class and a function in their own annotations": (
+        [
+            "class R:\n    def f(self, r: 'R') -> list['R']:\n        pass",
+            "def g(x: 'g'):\n    pass",
+            "@service\nclass A:\n    def run(self) -> 'A':\n        R(), g",
+        ],
+        {"A": ["class R", "def g", A]},
+    ),
+    "a string in an annotation moves nothing before what it needs": (
+        ["class Leaf:\n    tree: 'Tree'", "class Tree(Leaf):\n    pass", service("A", "Leaf()")],
+        {"A": ["class Leaf", "class Tree", A]},
+    ),
+    "if TYPE_CHECKING": (
+        [
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from decimal import Decimal",
+            "@service\nclass A:\n    def run(self, n: 'Decimal'):\n        pass",
+        ],
+        {"A": ["from typing import TYPE_CHECKING", "if TYPE_CHECKING:", A]},
+    ),
+    "a type in a comment is nothing": (
+        [
+            "class R:\n    pass",
+            "def f(x):\n    # type: (R) -> R\n    y = x  # type: R\n    return y",
+            service("A", "f(1)"),
+        ],
+        {"A": ["def f", A]},
+    ),
+    "a conditional import with else": (
+        [
+            "import sys",
+            "if sys.version_info > (3, 99):\n    import new as j\nelse:\n    import json as j",
+            service("A", "j"),
+        ],
+        {"A": ["import sys", "if sys.version_info > (3, 99):", A]},
+    ),
+    "an import in a function is its own": (
+        ["import json", service("A", "import json", "return json")],
+        {"A": [A]},
+    ),
+    "try with several names, of which one is needed": (
+        [
+            "try:\n    from fast import a, b\nexcept (ImportError, OSError) as why:\n    a, b = None, str(why)\nelse:\n    c = 1\nfinally:\n    d = 1",
+            service("A", "return b"),
+        ],
+        {"A": ["try:", A]},
+    ),
+    "a name that only some branch of try binds keeps what was before": (
+        ["c = 0", "try:\n    import fast\nexcept ImportError:\n    c = 1", service("A", "return c")],
+        {"A": ["c = 0", "try:", A]},
+    ),
+    "global in a helper makes what it writes": (
+        ["n = 0", "def up():\n    global n\n    n = 1", service("A", "up()", "return n")],
+        {"A": ["n = 0", "def up", A]},
+    ),
+    "global without any other binding": (
+        ["def up():\n    global n\n    n = 1", service("A", "up()", "return n")],
+        {"A": ["def up", A]},
+    ),
+    "del of something else does no harm": (
+        ["x = y = 1", "del y", service("A", "return x")],
+        {"A": ["x = y = 1", A]},
+    ),
+    "a name bound again after del": (["x = 1", "del x\nx = 2", service("A", "return x")], {"A": ["x = 2", A]}),
+    "starred targets and calls": (
+        ["xs = [1, 2]\nkw = {}", "first, *rest = xs", service("A", "print(*rest, **kw)")],
+        {"A": ["xs = [1, 2]\nkw = {}".splitlines()[0], "kw = {}", "first, *rest = xs", A]},
+    ),
+    "chained assignment": (["a = b = c = []", service("A", "return b")], {"A": ["a = b = c = []", A]}),
+    "an annotated constant, and an annotation alone": (
+        ["class T:\n    pass", "limit: T = 3\nlater: T", service("A", "return limit")],
+        {"A": ["class T", "limit: T = 3", A]},
+    ),
+    "subscripts and slices as targets": (
+        ["xs = [0] * 3\nat = 1", "xs[at] = 5\nxs[at:] = []", service("A", "return xs")],
+        {"A": ["xs = [0] * 3", "at = 1", "xs[at] = 5", "xs[at:] = []", A]},
+    ),
+    "an attribute set on a function": (
+        ["def f():\n    pass", "f.limit = 3", service("A", "return f.limit")],
+        {"A": ["def f", "f.limit = 3", A]},
+    ),
+    "a method put on a class afterwards": (
+        ["class R:\n    pass", "def go(self):\n    pass", "R.go = go", service("A", "R().go()")],
+        {"A": ["class R", "def go", "R.go = go", A]},
+    ),
+    "an async comprehension": (
+        [
+            "async def each():\n    yield 1",
+            "@service\nclass A:\n    async def run(self):\n        return [x async for x in each()]",
+        ],
+        {"A": ["async def each".replace("async ", ""), A]},
+    ),
+    "nested f-strings": (
+        ["name, width = 'x', 3", service("A", "return f'{f\"{name!r}\":>{width}}'")],
+        {"A": ["name, width = ('x', 3)", A]},
+    ),
+    "overloads come together": (
+        [
+            "from typing import overload\n@overload\ndef f(x: int) -> int: ...\n@overload\ndef f(x: str) -> str: ...\ndef f(x):\n    return x",
+            service("A", "f(1)"),
+        ],
+        {"A": ["def f", A]},
+    ),
+    "singledispatch registers": (
+        [
+            "from functools import singledispatch\n@singledispatch\ndef show(x):\n    return x",
+            "@show.register\ndef show_int(x: int):\n    return -x",
+            service("A", "show_int(1)"),
+        ],
+        {"A": ["from functools import singledispatch", "def show", "def show_int", A]},
+    ),
+    "property setters": (
+        [
+            "LOW = 0",
+            "@service\nclass A:\n    @property\n    def n(self):\n        return 1\n    @n.setter\n    def n(self, to):\n        self._n = max(to, LOW)",
+        ],
+        {"A": ["LOW = 0", A]},
+    ),
+    "__all__ is no more than a name": (
+        ["__all__ = ['A']\nx = 1", service("A", "return x")],
+        {"A": ["x = 1", A]},
+    ),
+    "__slots__, super and __class__": (
+        [
+            "NAMES = ('a',)",
+            "class P:\n    __slots__ = NAMES\n    def __init__(self):\n        super().__init__()\n        __class__",
+            "@service\nclass A(P):\n    pass",
+        ],
+        {"A": ["NAMES = ('a',)", "class P", A]},
+    ),
+    "a conditional expression and a lambda in it": (
+        [
+            "fast = True",
+            "def f():\n    pass",
+            "g = f if fast else (lambda: h())",
+            "def h():\n    pass",
+            service("A", "g()"),
+        ],
+        {"A": ["fast = True", "def f", "g = f if fast else lambda: h()", "def h", A]},
+    ),
+    "a while loop's else": (
+        ["n = 3\nwhile n > 0:\n    n -= 1\nelse:\n    done = n", service("A", "return done")],
+        {"A": ["n = 3", "while n > 0:", A]},
+    ),
+    "a function that calls itself, and two that call each other": (
+        [
+            "def even(n):\n    return n == 0 or odd(n - 1)",
+            "def odd(n):\n    return n and even(n - 1)",
+            service("A", "even(2)"),
+        ],
+        {"A": ["def even", "def odd", A]},
+    ),
+    "a name that hides a builtin": (
+        ["def print(*words):\n    pass", service("A", "print(1)")],
+        {"A": ["def print", A]},
+    ),
+    "alias of an alias": (
+        ["from os import path as p", "q = p", "from json import dumps as q2, loads", service("A", "q, q2")],
+        {"A": ["from os import path as p", "q = p", "from json import dumps as q2", A]},
+    ),
+    "a star import under a name of its own cell": (
+        ["from math import *\npi = 3", service("A", "pi, tau")],
+        {"A": ["from math import *", "pi = 3", A]},
+    ),
+    "no name is lost at a form feed": (
+        ["x = 'a\x0cb'\n\x0c\ndef f():\n    return x", service("A", "f()")],
+        {"A": ["x = 'a\\x0cb'", "def f", A]},
+    ),
+    "carriage returns": (["x = 1\r\n\r\ny = x\r\n", service("A", "return y")], {"A": ["x = 1", "y = x", A]}),
+    "a multi-line string keeps its lines": (
+        ["text = '''\n%not a magic\n!nor this\n?\n'''", service("A", "return text")],
+        {"A": ["text = '\\n%not a magic\\n!nor this\\n?\\n'", A]},
+    ),
+    # IPython
+    "lines of IPython in the middle of a function and a class": (
+        ["def f():\n    %time\n    !ls\n    return 1", "x = 1", service("A", "return x")],
+        {"A": ["x = 1", A]},
+    ),
+    "%pip and !pip beside what is needed": (
+        ["%pip install x\n!pip install y\nimport json\n%matplotlib inline\n%env A=b", service("A", "json")],
+        {"A": ["import json", A]},
+    ),
+    "what a shell command is assigned to, if nobody needs it": (
+        ["files = !ls\nn = %time 1\nx = 1", service("A", "return x")],
+        {"A": ["x = 1", A]},
+    ),
+    "help in all its forms": (
+        ["x = 1\nx?\n?x\nx??\n??x\n*x*?\n/print x\n,print x", service("A", "return x")],
+        {"A": ["x = 1", A]},
+    ),
+    "cells of other languages and captured ones": (
+        [
+            "%%bash\nfor i in a b; do echo $i; done",
+            "%%capture out\nx = 1",
+            "%%writefile f.py\nx = 3",
+            "x = 2",
+            service("A", "return x"),
+        ],
+        {"A": ["x = 2", A]},
+    ),
+    "a #| dynamo_service cell is Python as it stands": (
+        ["#| dynamo_service --workers 2\n" + service("A")],
+        {"A": [A]},
+    ),
+    "other comments of that kind are comments": (["#| export\nx = 1", service("A", "return x")], {"A": ["x = 1", A]}),
+    "an empty cell, a blank one and a comment": (
+        ["", "\n  \n", "# nothing", "x = 1", service("A", "return x")],
+        {"A": ["x = 1", A]},
+    ),
+    "an indented cell": (["    x = 1\n    y = x", service("A", "return y")], {"A": ["x = 1", "y = x", A]}),
+    # services
+    "a name of three services stands once": (
+        ["import json", "def f():\n    return json", *(service(name, "f()") for name in "ABC")],
+        {
+            "A": ["from cells.shared_A_B_C import f", A],
+            "B": ["from cells.shared_A_B_C import f", B],
+            "C": ["from cells.shared_A_B_C import f", "class C"],
+            "shared_A_B_C": ["import json", "def f"],
+        },
+    ),
+    "a service as a default argument needs it whole": (
+        ["import heavy", service("B", "heavy"), "@service\nclass A:\n    def run(self, b=B):\n        pass"],
+        {"A": ["from cells.B import B", A], "B": ["import heavy", B]},
+    ),
+    "a service that is made inside another needs it whole": (
+        ["import heavy", service("B", "heavy"), service("A", "return B()")],
+        {"A": ["from cells.B import B", A], "B": ["import heavy", B]},
+    ),
+    "depends in a base class": (
+        [
+            "import heavy",
+            service("B", "heavy"),
+            "class Base:\n    b = depends(B)",
+            "@service\nclass A(Base):\n    pass",
+        ],
+        {"A": ["interface B", "class Base", A], "B": ["import heavy", B]},
+    ),
+    "depends on an interface that another cell gives": (
+        [
+            "from dynamo_nb import DynamoService, abstract_endpoint",
+            "class Model(DynamoService):\n    @abstract_endpoint\n    async def go(self): ...",
+            "@service\nclass B(Model):\n    @dynamo_endpoint()\n    async def go(self):\n        pass",
+            "@service\nclass A:\n    b = depends(Model)",
+        ],
+        {"A": ["from cells.shared_A_B import Model", A], "shared_A_B": ["class Model"]},
+    ),
+    "an endpoint's model is shared with the caller": (
+        [
+            "from pydantic import BaseModel\nimport heavy",
+            "class R(BaseModel):\n    n: int",
+            "@service\nclass B:\n    @dynamo_endpoint()\n    async def go(self, r: R):\n        heavy",
+            "@service\nclass A:\n    b = depends(B)",
+        ],
+        {
+            "A": ["from cells.shared_A_B import R", "interface B", A],
+            "B": ["from cells.shared_A_B import R", "import heavy", B],
+            "shared_A_B": ["from pydantic import BaseModel", "class R"],
+        },
+    ),
+    "an endpoint's default comes with the interface": (
+        [
+            "import heavy\nLIMIT = 3",
+            "@service\nclass B:\n    @dynamo_endpoint()\n    async def go(self, n=LIMIT):\n        heavy",
+            "@service\nclass A:\n    b = depends(B)",
+        ],
+        {"A": ["from cells.shared_A_B import LIMIT", "interface B", A], "shared_A_B": ["LIMIT = 3"]},
+    ),
+    "a service defined again": (
+        ["x = 1\ny = 2", service("A", "return x"), service("A", "return y")],
+        {"A": ["y = 2", A]},
+    ),
 }
+
+NEW_SYNTAX = {
+    "type parameters and aliases": (
+        12,
+        [
+            "class K:\n    pass",
+            "type Pair[T: K] = tuple[T, T]",
+            "def f[T](x: T) -> Pair[T]:\n    return x",
+            "T = 1",
+            service("A", "f(1)"),
+        ],
+        {"A": ["class K", "type Pair[T: K] = tuple[T, T]", "def f", A]},
+    ),
+    "a generic class": (
+        12,
+        [
+            "class K:\n    pass",
+            "class Box[T: 'K', *Ts, **P]:\n    item: T",
+            "@service\nclass A:\n    def run(self, b: Box[int]):\n        pass",
+        ],
+        {"A": ["class K", "class Box", A]},
+    ),
+    "quotes of one kind in an f-string": (
+        12,
+        ["d = {}", service("A", 'return f"{d["a"]}"')],
+        {"A": ["d = {}", A]},
+    ),
+    "a type parameter's default": (
+        13,
+        ["class K:\n    pass", "class Box[T = K]:\n    item: T", service("A", "Box()")],
+        {"A": ["class K", "class Box", A]},
+    ),
+}
+TABLE |= {title: case for title, (minor, *case) in NEW_SYNTAX.items() if sys.version_info >= (3, minor)}
 
 
 @pytest.mark.parametrize("title", TABLE)
@@ -326,3 +762,4 @@ def test_cells_to_modules(title):
     assert slice_services(cells, sorted(tree.targets)) == tree
     for module in tree.modules:
         compile(module.text, module.path, "exec")
+        assert "get_ipython" not in module.text

@@ -1,0 +1,81 @@
+// Numbers as words: as short as a glance needs, and of a width that does not jump from one to the next.
+
+const BUSY = 10_000;
+/** Calls per second at which an edge is drawn as wide as edges get; the scale is logarithmic. */
+
+const SHADES = 24;
+/** Steps of that scale: a rate that trembles repaints nothing. */
+
+/** What a load consists of, in the order in which it is told: key, label, words. */
+const MEASURES = [
+  ["rate", "calls", (load) => rate(load.rate)],
+  ["p50", "p50", (load) => duration(load.p50)],
+  ["p99", "p99", (load) => duration(load.p99)],
+  ["in_flight", "in flight", (load) => grouped(load.in_flight ?? 0)],
+  ["errors", "errors", (load) => rate(load.errors)],
+  ["failed", "failed", (load) => grouped(load.failed ?? 0)],
+  ["memory", "memory", (load) => bytes(load.memory)],
+  ["gpu_memory", "GPU memory", (load) => bytes(load.gpu_memory)],
+];
+const NOTHING = "–";
+
+function rate(number) {
+  if (!number) return "0/s";
+  if (number < 0.05) return "<0.1/s";
+  if (number < 9.95) return `${number.toFixed(1)}/s`;
+  if (number < 99_999.5) return `${grouped(number)}/s`;
+  if (number < 999_500) return `${Math.round(number / 1e3)}k/s`;
+  return `${(number / 1e6).toFixed(1)}M/s`;
+}
+
+function duration(seconds) {
+  if (seconds == null) return NOTHING;
+  if (seconds < 0.0009995) return `${Math.round(seconds * 1e6)} µs`;
+  if (seconds < 0.00995) return `${(seconds * 1e3).toFixed(1)} ms`;
+  if (seconds < 0.9995) return `${Math.round(seconds * 1e3)} ms`;
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  return age(seconds);
+}
+
+function bytes(number) {
+  if (number == null) return NOTHING;
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let at = 0;
+  for (; number >= 999.5 && at < units.length - 1; at++) number /= 1024;
+  return `${at > 0 && number < 9.95 ? number.toFixed(1) : Math.round(number)} ${units[at]}`;
+}
+
+/** A time since something, in its two largest units. */
+function age(seconds) {
+  const all = Math.max(0, Math.floor(seconds));
+  const [d, h, m, s] = [Math.floor(all / 86400), Math.floor(all / 3600) % 24, Math.floor(all / 60) % 60, all % 60];
+  if (d) return `${d} d ${h} h`;
+  if (h) return `${h} h ${m} min`;
+  return m ? `${m} min ${s} s` : `${s} s`;
+}
+
+function grouped(number) {
+  return String(Math.round(number)).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** How busy, from 0 to 1. */
+function heat(load) {
+  if (!load?.rate) return 0;
+  return Math.round(Math.min(1, Math.log10(1 + load.rate) / Math.log10(1 + BUSY)) * SHADES) / SHADES;
+}
+
+/** Label and words of all that a load tells. */
+function measured(load) {
+  return MEASURES.filter(([key]) => load?.[key] != null).map(([, label, words]) => [label, words(load)]);
+}
+
+/** A load as a screen reader reads it. */
+function spoken(load) {
+  if (!load) return "";
+  const said = [`${rate(load.rate).replace("/s", "")} calls per second`];
+  if (load.p50 != null) said.push(`p50 ${duration(load.p50)}`);
+  if (load.p99 != null) said.push(`p99 ${duration(load.p99)}`);
+  if (load.in_flight) said.push(`${load.in_flight} in flight`);
+  if (load.errors) said.push(`${rate(load.errors).replace("/s", "")} errors per second`);
+  return said.join(", ");
+}

@@ -1,0 +1,56 @@
+"""`?` and `--help` on magics and verbs."""
+
+import pytest
+
+from dynamo_nb.cli import app
+
+VERBS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(shell, verb):
+    ran = shell.load().run(f"%dynamo {verb}?")
+    assert ran.ok, ran.error
+    assert f"Usage: %dynamo {verb}" in ran.text
+    assert f"Examples:\n    %dynamo {verb}" in ran.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("%dynamo scale?", "%dynamo scale ?", "%dynamo scale??", "?%dynamo scale", "? %dynamo scale", "dynamo scale?"),
+        *("%dynamo scale Backend=4?", "%dynamo scale --help", "%dynamo help scale", "if True:\n    %dynamo scale?"),
+        "%dynamo \\\n  scale?",
+    ],
+)
+def test_all_ways_to_ask_for_the_help_of_a_verb_tell_the_same(shell, line):
+    shell.load()
+    assert shell.run(line).text.rstrip() == shell.run("%dynamo help scale").text.rstrip() != ""
+
+
+def test_a_question_mark_in_a_string_is_left_alone(shell):
+    text = 'x = """\n%dynamo serve?\n"""\nprint(x)'
+    assert shell.load().run(text).text == "\n%dynamo serve?\n\n"
+
+
+def test_the_question_marks_of_others_work_as_ever(shell):
+    shell.load().run("def dynamos():\n    'mine'")
+    assert "mine" in shell.run("dynamos?").text
+
+
+def test_help_for_what_is_no_verb_names_the_nearest(shell):
+    assert "did you mean 'scale'?" in shell.load().run("%dynamo scael?").error
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("%dynamo?", "%dynamo serve Frontend"),
+        ("%%dynamo_service?", "--workers N"),
+        ("%%dynamo_exec?", "Backend[*]"),
+        ("%%dynamo_config?", "ServiceArgs:"),
+        ("serve?", "await serve(Frontend"),
+    ],
+)
+def test_magics_and_functions_have_help(shell, line, said):
+    assert said in shell.load().run(line).text
