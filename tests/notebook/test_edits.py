@@ -53,6 +53,16 @@ class Frontend:
     "config": '%%dynamo_config\nBackend:\n  suffix: "!"\n',
 }
 
+LOAD = """\
+import asyncio
+from dynamo_nb.sdk.portal import portal
+async def load():
+    while not done:
+        answers.extend(await deployment.Frontend.generate("Hello"))
+done, answers = False, []
+loading = [asyncio.run_coroutine_threadsafe(load(), portal.loop) for _ in range(16)]
+"""
+
 
 class Served:
     """The notebook of CELLS with its deployment."""
@@ -131,6 +141,14 @@ def test_an_edited_link_does_what_it_says(served):
     assert served.answer() == ["other:hello big"]
     assert served.untouched(before) == {"Frontend"}
     assert set(served.pids()) == {"Frontend", "Middle", "Other"}
+
+
+def test_no_call_fails_while_a_link_is_edited(served):
+    assert served.kernel.run(LOAD).ok
+    assert "stopped Backend" in served.run("link", "link(Backend)", "link(Other)").text
+    ended = served.kernel.run("done = True\nfor one in loading: one.result(60)\nprint(len(answers) > 16)")
+    assert (ended.ok, ended.text) == (True, "True\n"), ended.error
+    assert served.value("sorted(set(answers))") == ["hello!", "other:hello"]
 
 
 def test_edited_configuration_replaces_the_services_concerned(served):
