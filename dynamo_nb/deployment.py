@@ -46,7 +46,7 @@ class Deployment:
 
     `deployment.Backend` is a client of that service, the same kind of object that a dependency is, and so is
     `deployment["Backend"]`. Every method that takes time gives a Pending: await it, or call `.result()`. `state` is
-    what was last heard from the supervisor.
+    what was last heard from the supervisor. `served_with`: the options that `serve` was given here, None if it was not.
     """
 
     def __init__(self, folder: Path, recipe: Recipe | None = None, notebook: Notebook | None = None) -> None:
@@ -54,6 +54,7 @@ class Deployment:
         self.folder = folder
         self.state: Message = {}
         self.listeners: list[Callable[[Deployment], None]] = []
+        self.served_with: tuple[Any, ...] | None = None
         self._recipe = recipe
         self._notebook = notebook
         self._plan: Plan | None = None
@@ -147,6 +148,12 @@ class Deployment:
         self._asked[plan_id] = plan
         cwd = str(plan.program.cwd)
         self._heard(await self._request("apply", spec=spec, path=path, cwd=cwd, plan=plan_id, memo=memo(plan)))
+
+    async def _become(self, recipe: Recipe, plan: Plan) -> None:
+        """Makes it what another recipe says, which it follows from now on."""
+        async with self._changing:
+            await self._apply(plan)
+            self._recipe = recipe
 
     async def _follow(self, *, again: bool) -> bool:
         assert self._plan is not None
@@ -483,7 +490,8 @@ def _apart_from_places(spec: GraphSpec) -> GraphSpec:
 
 def _note(service: Mapping[str, Any]) -> str:
     ready = sum(worker["state"] == "ready" for worker in service["workers"])
-    return f"{ready} of {service['wanted']} ready" if service["state"] and ready != service["wanted"] else ""
+    told = service["state"] not in {"", "stopped"} and ready != service["wanted"]
+    return f"{ready} of {service['wanted']} ready" if told else ""
 
 
 @dataclass(eq=False, repr=False)

@@ -38,6 +38,14 @@ class Notebook:
         """A deployment began here, or was attached; it follows the cells from now on."""
         raise NotImplementedError
 
+    def standing(self, entry: str) -> Deployment | None:
+        """The deployment of an entry that the running cell made when it ran before, or that was attached."""
+        raise NotImplementedError
+
+    def continued(self, deployment: Deployment) -> None:
+        """The running cell goes on with it."""
+        raise NotImplementedError
+
     def show(self, deployment: Deployment) -> None:
         """Displays a deployment as output of the running cell."""
         raise NotImplementedError

@@ -167,9 +167,16 @@ async def start(
 ) -> Deployment:
     """Begins a deployment: everything that can be checked is checked before the first process.
 
-    title: what this process is, where it is no notebook.
+    A notebook's cell that runs again goes on with the deployment that it made before, or that was attached, and makes
+    it what it says now. title: what this process is, where it is no notebook.
     """
     plan = recipe.plan()
+    if notebook is not None and (standing := notebook.standing(plan.spec.entry)) is not None:
+        if standing.served_with in {None, _asked(options, detach)}:
+            await standing._become(recipe, plan)
+            notebook.continued(standing)
+            return standing
+        await standing._stop()
     http = any(service.http for service in plan.spec.started.values())
     owned_by = notebook.title if notebook is not None else title
     chosen = new_options(
@@ -184,6 +191,11 @@ async def start(
     except BaseException:
         await asyncio.shield(deployment._stop())
         raise
+    deployment.served_with = _asked(options, detach)
     if notebook is not None:
         notebook.started(deployment)
     return deployment
+
+
+def _asked(options: dict[str, Any], detach: bool) -> tuple[Any, ...]:
+    return detach, *sorted(options.items())

@@ -48,6 +48,12 @@ def dynamo_home():
         yield home
 
 
+@pytest.fixture(scope="session")
+def new_home():
+    """For a deployment that lives as long as a fixture of another scope."""
+    return short_home
+
+
 @pytest.fixture(scope="module")
 def module_home():
     """The same for a deployment that the tests of one module share."""

@@ -5,6 +5,18 @@ unset PYTHONDONTWRITEBYTECODE  # every worker is a process that imports the pack
 BIN=.venv/bin
 OWN=$($BIN/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
+# The browser tests need a browser: Debian and its like have one. Whoever may not install it goes without.
+browser=
+for candidate in "${CHROMIUM:-chromium}" chromium chromium-browser google-chrome; do
+    browser=${browser:-$(command -v "$candidate" || true)}
+done
+if [ -z "$browser" ] && command -v apt-get >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ]; then root="env"; else root="sudo -n env"; fi
+    echo "installing chromium for the browser tests"
+    timeout 300 $root DEBIAN_FRONTEND=noninteractive sh -c '
+        apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium' >/dev/null 2>&1 </dev/null || true
+fi
+
 $BIN/ruff check .
 $BIN/ruff format --check .
 $BIN/mypy

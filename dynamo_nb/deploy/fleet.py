@@ -183,11 +183,11 @@ class Fleet:
         }
         wanted = replace(version, spec=asked.with_workers(kept))
         running = {}
-        for name in {w.service for w in self.workers}:
-            live = self._live(name)
-            if live:
-                identity = self.spec.identity(name) if self.spec is not None and name in self.spec.services else ""
-                running[name] = Running(live[-1].fingerprint, tuple(w.index for w in live), identity)
+        if self.spec is not None:
+            for name in self.spec.started:
+                if live := self._live(name):
+                    indices = tuple(w.index for w in live)
+                    running[name] = Running(live[-1].fingerprint, indices, self.spec.identity(name))
         for (name, index), lost in self._lost.items():
             if name not in wanted.spec.started or index >= wanted.spec.services[name].workers:
                 self.gpus.free(lost.id)

@@ -37,8 +37,12 @@ class Change:
 
 
 def changes(running: Mapping[str, Running], spec: GraphSpec) -> list[Change]:
-    """The least that reaches `spec`: dependencies before dependants, services that go away last."""
-    found = []
+    """The least that reaches `spec`: services that go away, then dependencies before dependants.
+
+    running: dependencies before dependants. What is old is drained in the opposite order: a service that goes away
+    serves its callers for as long as there are any.
+    """
+    found = [Change(name, stop=now.indices) for name, now in running.items() if name not in spec.started]
     for name, service in spec.started.items():
         now = running.get(name)
         wanted = tuple(range(service.workers))
@@ -53,8 +57,6 @@ def changes(running: Mapping[str, Running], spec: GraphSpec) -> list[Change]:
             change = Change(name, start=wanted, stop=now.indices)
         if change.start or change.stop or change.reconfigure:
             found.append(change)
-    gone = [name for name in running if name not in spec.started]
-    found += [Change(name, stop=running[name].indices) for name in gone]
     return found
 
 

@@ -20,10 +20,10 @@ LOG_LINES: Final = 12
 
 
 def card_of(name: str, graph: Graph, deployment: Deployment | None, traffic: Traffic) -> dict[str, Any]:
-    """Plain data, of a service in a graph, which is that of the deployment if there is one; {} if it is none."""
+    """Plain data, of a service in a graph, which is that of the deployment if there is one."""
     definition = graph.services.get(name)
-    if definition is None:  # an interface that nothing fills
-        return {}
+    if definition is None:
+        return {"service": name, "rows": [["interface", "nothing linked fills it"]]}
     card: dict[str, Any] = {
         "service": name,
         "rows": list(_rows(definition, graph)),

@@ -46,6 +46,7 @@ class Session(Notebook):
         self._running: Cell | None = None
         self._blamed = ""
         self._told: set[str] = set()
+        self._made_by: dict[Deployment, tuple[str, int]] = {}
         self.deleted: set[str] = set()
         self._interrupts = Interrupts(shell)
 
@@ -170,11 +171,28 @@ class Session(Notebook):
 
     def started(self, deployment: Deployment) -> None:
         self.deployments.append(deployment)
+        if deployment.served_with is not None and self._running is not None:
+            self._made_by[deployment] = (self._running.key, self._running.number)
         deployment.listeners.append(self._heard)
         for remark in deployment.remarks:
             print(remark)
         if not deployment.owned:
             print(f"{deployment.id} goes on without this notebook: `%dynamo attach {deployment.id}` finds it again")
+
+    def standing(self, entry: str) -> Deployment | None:
+        running = self._running
+        for deployment in reversed(self.deployments):
+            if running is None or deployment.ended or deployment.spec.entry != entry:
+                continue
+            key, number = self._made_by.get(deployment, (running.key, 0))  # one that was attached is anybody's
+            if key == running.key and number < running.number:
+                return deployment
+        return None
+
+    def continued(self, deployment: Deployment) -> None:
+        assert self._running is not None
+        self._made_by[deployment] = (self._running.key, self._running.number)
+        print(f"{deployment.id} goes on, as this cell says")
 
     def _follow(self, *, again: bool) -> None:
         """Brings every deployment to what the cells say now. again: also to what it could not become before.
@@ -182,6 +200,7 @@ class Session(Notebook):
         One that refuses does not keep the others from following; the first error is raised in the end.
         """
         self.deployments = [deployment for deployment in self.deployments if not deployment.ended]
+        self._made_by = {d: made for d, made in self._made_by.items() if d in self.deployments}
         errors = []
         for deployment in self.deployments:
             before = {name: _pids(deployment, name) for name in deployment.spec.started}

@@ -22,8 +22,9 @@ Card = Mapping[str, Any]
 """All that the page shows of one service; see `card`."""
 Message = dict[str, Any]
 
-_here = files(__package__)
-_SCRIPTS: Final = ("view.js",)
+_here = files(__package__).joinpath("widget")
+_SCRIPTS: Final = sorted((f for f in _here.iterdir() if f.name.endswith(".js")), key=lambda f: f.name)
+"""Modules of one scope: joined in any order they are the widget's module."""
 
 
 class GraphView(anywidget.AnyWidget):  # type: ignore[misc]
@@ -37,7 +38,7 @@ class GraphView(anywidget.AnyWidget):  # type: ignore[misc]
     """
 
     # The text rather than the path: a path makes anywidget start a thread that watches the file.
-    _esm = "\n".join((_here / name).read_text("utf-8") for name in _SCRIPTS)
+    _esm = "\n".join(script.read_text("utf-8") for script in _SCRIPTS)
     _css = (_here / "view.css").read_text("utf-8")
 
     svg = traitlets.Unicode().tag(sync=True)

@@ -42,6 +42,10 @@ SERVED = spec(Backend=2, Frontend=1)
             spec(Tokeniser=1, Backend=(2, "!"), Frontend=1),
             [Change("Tokeniser", start=(0,)), Change("Backend", start=(0, 1), stop=(0, 1))],
         ),
+        (
+            spec(Other=1, Frontend=(1, "!")),
+            [Change("Backend", stop=(0, 1)), Change("Other", start=(0,)), Change("Frontend", start=(0,), stop=(0,))],
+        ),
     ],
 )
 def test_only_what_differs_changes(wanted, expected):

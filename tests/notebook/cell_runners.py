@@ -105,6 +105,8 @@ class Kernel:
         while True:
             message = self.client.get_iopub_msg(timeout=60)
             kind, content = message["msg_type"], message["content"]
+            if kind == "comm_msg" and content["data"].get("method") == "update":  # from any thread, in any cell's name
+                ran.updates.append(content["data"]["state"])
             if message["parent_header"].get("msg_id") != request["header"]["msg_id"]:
                 continue
             if kind == "stream":
@@ -115,8 +117,6 @@ class Kernel:
                 ran.error += _COLOUR.sub("", "\n".join(content["traceback"]))
             elif kind == "update_display_data":
                 ran.updates.append(content["data"])
-            elif kind == "comm_msg" and content["data"].get("method") == "update":
-                ran.updates.append(content["data"]["state"])
             elif kind == "status" and content["execution_state"] == "idle":
                 break
         while (reply := self.client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != request["header"][

@@ -53,6 +53,16 @@ class Frontend:
     "config": '%%dynamo_config\nBackend:\n  suffix: "!"\n',
 }
 
+LOAD = """\
+import asyncio
+from dynamo_nb.sdk.portal import portal
+async def load():
+    while not done:
+        answers.extend(await deployment.Frontend.generate("Hello"))
+done, answers = False, []
+loading = [asyncio.run_coroutine_threadsafe(load(), portal.loop) for _ in range(16)]
+"""
+
 
 class Served:
     """The notebook of CELLS with its deployment."""
@@ -94,7 +104,7 @@ def served(shared_kernel):
         kernel.load()
         for name, text in CELLS.items():
             assert kernel.run(text, name).ok
-        ran = kernel.run(SERVE)
+        ran = kernel.run(SERVE, "serve")
         assert ran.ok, ran.error
     served = Served(kernel)
     assert served.answer() == ["hello!", "big!"]
@@ -131,6 +141,14 @@ def test_an_edited_link_does_what_it_says(served):
     assert served.answer() == ["other:hello big"]
     assert served.untouched(before) == {"Frontend"}
     assert set(served.pids()) == {"Frontend", "Middle", "Other"}
+
+
+def test_no_call_fails_while_a_link_is_edited(served):
+    assert served.kernel.run(LOAD).ok
+    assert "stopped Backend" in served.run("link", "link(Backend)", "link(Other)").text
+    ended = served.kernel.run("done = True\nfor one in loading: one.result(60)\nprint(len(answers) > 16)")
+    assert (ended.ok, ended.text) == (True, "True\n"), ended.error
+    assert served.value("sorted(set(answers))") == ["hello!", "other:hello"]
 
 
 def test_edited_configuration_replaces_the_services_concerned(served):
@@ -256,6 +274,35 @@ def test_a_drawing_on_a_page_is_widget_svg_and_text_in_one_and_follows(served):
     updates = served.run("link", "link(Backend)", "link(Other)").updates
     assert any("Backend" in update.get("states", {}) for update in updates)
     assert any(update.get("svg", data["image/svg+xml"]) != data["image/svg+xml"] for update in updates)
+
+
+def test_a_serving_cell_that_runs_again_goes_on_with_what_it_made(served):
+    before, name = served.pids(), served.value("deployment.id")
+    ran = served.kernel.run(SERVE, "serve")
+    assert (ran.ok, ran.text) == (True, f"{name} goes on, as this cell says\n")
+    assert (served.pids(), served.value("deployment.id")) == (before, name)
+    ran = served.kernel.run(SERVE.replace("http_port=0", "{'Backend.suffix': '?'}, http_port=0"), "serve")
+    assert ran.ok, ran.error
+    assert served.untouched(before) == {"Middle", "Frontend"}
+    assert served.answer() == ["hello?", "big?"]
+    assert served.kernel.run(SERVE, "serve").ok
+
+
+def test_a_serving_cell_with_other_options_serves_anew(served):
+    name = served.value("deployment.id")
+    assert served.kernel.run(SERVE.replace("http_port=0", "http_port=0, kernels=False"), "serve").ok
+    assert served.value("deployment.id") != name
+    assert name not in served.kernel.run("%dynamo ps").text
+    assert served.answer() == ["hello!", "big!"]
+    assert served.kernel.run(SERVE, "serve").ok
+
+
+def test_another_cell_serves_another_deployment(served):
+    name = served.value("deployment.id")
+    assert served.kernel.run(f"other = {SERVE.partition('= ')[2]}", "another").ok
+    assert served.value("other.id") != name
+    assert served.kernel.run("await other.stop()").ok
+    assert served.answer() == ["hello!", "big!"]
 
 
 def test_a_deployment_shows_its_states(served):

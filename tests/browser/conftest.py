@@ -1,0 +1,111 @@
+"""A JupyterLab and a browser, shared by the tests of this folder; each test has a notebook of its own."""
+
+import os
+import shutil
+from pathlib import Path
+
+import psutil
+import pytest
+from lab_page import BOUND, Lab
+from lab_server import LabServer
+from playwright.sync_api import expect, sync_playwright
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NAMES = [os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"]
+BROWSER = next(filter(None, map(shutil.which, filter(None, NAMES))), None)
+NO_BROWSER = "no browser: install chromium (apt-get install chromium), or name one in CHROMIUM"
+VIEWPORT = {"width": 1280, "height": 900}
+TEST_BOUND = 240.0  # seconds; a notebook is run and a graph served, on two busy cores
+END_BOUND = 20.0  # seconds in which a deployment ends whose notebook was closed
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.timeout(TEST_BOUND))
+            if BROWSER is None and not os.environ.get("CI"):
+                item.add_marker(pytest.mark.skip(NO_BROWSER))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    lab = item.funcargs.get("lab") if hasattr(item, "funcargs") else None
+    if report.when == "call" and report.failed and lab is not None:
+        report.sections.append(("screenshot", str(lab.screenshot("FAILED"))))
+    return report
+
+
+@pytest.fixture(scope="package")
+def chromium():
+    """Path of the browser. In CI it is an error that there is none."""
+    if BROWSER is None:
+        pytest.fail(NO_BROWSER)
+    return BROWSER
+
+
+@pytest.fixture(scope="package")
+def home(chromium, new_home):
+    with new_home() as home:
+        yield home
+
+
+@pytest.fixture(scope="package")
+def page(chromium, home):
+    # Chromium has no sandbox for root.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        context = browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")
+        context.set_default_timeout(BOUND * 1000)
+        expect.set_options(timeout=BOUND * 1000)
+        yield context.new_page()
+        context.close()
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def shared_lab(page, tmp_path_factory):
+    server = LabServer(tmp_path_factory.mktemp("lab"))
+    try:
+        yield Lab(page, server.url, server.root)
+    finally:
+        page.goto("about:blank")
+        server.stop()
+
+
+@pytest.fixture
+def lab(shared_lab, request):
+    """JupyterLab, without a notebook. The page may not complain, nor speak with any other host."""
+    shared_lab.begin(request.node.name)
+    yield shared_lab
+    assert shared_lab.problems == []
+    assert shared_lab.hosts == {"127.0.0.1"}
+
+
+@pytest.fixture
+def open_notebook(lab, home):
+    """Opens a copy of one of notebooks/, with further cells; afterwards nothing of it may run."""
+    before = set(_parts(home))
+    opened = []
+
+    def open_notebook(name, *cells):
+        opened.append(lab.open(NOTEBOOKS / name, *cells))
+        return opened[-1]
+
+    yield open_notebook
+    for notebook in opened:
+        notebook.close()
+    _, left = psutil.wait_procs(set(_parts(home)) - before, timeout=END_BOUND)
+    assert left == [], f"the notebook left processes behind: {left}"
+
+
+def _parts(home):
+    """Kernels, supervisors and workers; the browser has processes come and go."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("DYNAMO_HOME") == str(home) and "chrom" not in process.name():
+                yield process
+        except psutil.Error:
+            continue

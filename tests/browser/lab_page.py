@@ -1,0 +1,268 @@
+"""What a person does in JupyterLab, in a real page: open a notebook, run and edit cells, look at the graph."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+from playwright.sync_api import Error, Locator, Page, expect
+
+BOUND = 60.0  # seconds for anything that a page or a cell does; two busy cores start workers in some seconds
+SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+
+# Every state that a node takes, as it takes it: [number of the cell, service, state].
+_WATCH = """
+window.seenStates = Object.assign([], { from: 0 });
+const tell = (node) => {
+  const cells = [...document.querySelectorAll(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell")];
+  const { service, state } = node.dataset, cell = cells.indexOf(node.closest(".jp-Cell"));
+  const last = window.seenStates.findLast(([at, name]) => at === cell && name === service);
+  if (cell !== -1 && last?.[2] !== state) window.seenStates.push([cell, service, state]);
+};
+new MutationObserver((changes) => {
+  for (const { type, target, addedNodes } of changes) {
+    if (type === "attributes" && target.dataset.service) tell(target);
+    for (const node of addedNodes) node.querySelectorAll?.("g[data-service]").forEach(tell);
+  }
+}).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-state"] });
+"""
+
+
+class Lab:
+    """One page of JupyterLab.
+
+    problems: what the page or the browser complained of. hosts: with whom the page spoke.
+    """
+
+    def __init__(self, page: Page, url: str, root: Path) -> None:
+        self.page = page
+        self.root = root
+        self.problems: list[str] = []
+        self.hosts: set[str] = set()
+        self._test, self._shots = "", 0
+        page.on("pageerror", lambda error: self.problems.append(f"{error}\n{error.stack}"))
+        page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
+        page.on("request", lambda request: self.hosts.update(re.findall(r"^\w+://([^/:]+)", request.url)))
+        page.add_init_script(_WATCH)
+        page.goto(url)
+        page.wait_for_function("window.jupyterapp !== undefined")
+        page.evaluate("jupyterapp.restored")
+
+    def begin(self, test: str) -> None:
+        """Names the screenshots from now on; older ones of the same name go."""
+        self._test, self._shots = re.sub(r"\W+|_", "-", test.removeprefix("test_")).strip("-"), 0
+        self.problems.clear()
+        for old in SCREENSHOTS.glob(f"{self._test}-[0-9][0-9]-*.png"):
+            old.unlink()
+
+    def screenshot(self, step: str, of: Locator | None = None) -> Path:
+        self._shots += 1
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        path = SCREENSHOTS / f"{self._test}-{self._shots:02}-{step}.png"
+        (of or self.page).screenshot(path=path)
+        return path
+
+    def open(self, notebook: Path, *cells: str) -> "Notebook":
+        """Opens a copy of `notebook`, with `cells` appended, as a user does by a double click."""
+        name = f"{self._test}.ipynb"
+        shutil.copy(notebook, self.root / name)
+        if cells:
+            content = nbformat.read(self.root / name, 4)
+            content.cells += [nbformat.v4.new_code_cell(text) for text in cells]
+            nbformat.write(content, self.root / name)
+        self.page.evaluate(
+            """async (path) => {
+              const panel = await jupyterapp.commands.execute("docmanager:open", { path });
+              await panel.context.ready;
+              await panel.sessionContext.ready;
+            }""",
+            name,
+        )
+        return Notebook(self)
+
+    def theme(self, name: str) -> None:
+        """Changes to the theme "light" or "dark", as Settings > Theme does."""
+        self.page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", THEMES[name])
+        self.page.wait_for_selector(f'[data-jp-theme-name="{THEMES[name]}"]', state="attached")
+
+
+class Notebook:
+    """The notebook that is open. A cell is named by a part of its text: the first code cell that has it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.page = lab.page
+        self.panel = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+
+    def close(self) -> None:
+        """Closes without saving, and shuts the kernel down."""
+        self.page.evaluate("""async () => {
+          const panel = jupyterapp.shell.currentWidget;
+          await panel.sessionContext.shutdown();
+          panel.dispose();
+        }""")
+
+    # --- cells -----------------------------------------------------------------------------------------------------
+
+    def cells(self) -> list[dict]:
+        """Each cell with its source, its outputs, the count and the state of its execution."""
+        return self.page.evaluate("""() => jupyterapp.shell.currentWidget.content.widgets.map(({ model }) => ({
+          kind: model.type, source: model.sharedModel.getSource(), outputs: model.outputs?.toJSON() ?? [],
+          count: model.executionCount, state: model.executionState }))""")
+
+    def number(self, part: str) -> int:
+        found = [n for n, cell in enumerate(self.cells()) if cell["kind"] == "code" and part in cell["source"]]
+        assert found, f"no cell has {part!r}"
+        return found[0]
+
+    def cell(self, part: str) -> Locator:
+        return self.panel.locator(".jp-Cell").nth(self.number(part))
+
+    def show(self, part: str) -> None:
+        """Scrolls so that the cell stands at the top."""
+        self.cell(part).evaluate("""async (cell) => {
+          cell.scrollIntoView({ block: "start", behavior: "instant" });
+          for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);  // it is drawn then
+        }""")
+
+    def run_all(self) -> None:
+        """Run > Run All Cells; it ends with the last cell or at the first error."""
+        self._forget_counts()
+        self._menu("Run", "Run All Cells")
+        self._until("cells.every(idle) && (cells.some(failed) || cells.every(ran))")
+
+    def run_to(self, part: str) -> None:
+        """Runs every cell to this one, with it."""
+        self._forget_counts()
+        self._select(part)
+        self._menu("Run", "Run All Above Selected Cell")
+        above = f"cells.slice(0, {self.number(part)})"
+        self._until(f"{above}.every(idle) && ({above}.some(failed) || {above}.every(ran))")
+        self.run(part)
+
+    def run(self, part: str) -> None:
+        """Runs one cell and waits for its end."""
+        self.start(part)()
+
+    def start(self, part: str) -> Callable[[], None]:
+        """Runs one cell; call what it returns to wait for its end."""
+        number = self.number(part)
+        self._forget_counts(number)
+        self._select(part)
+        self.page.keyboard.press("Control+Enter")
+        return lambda: self._until(f"ran(cells[{number}]) && idle(cells[{number}])")
+
+    def edit(self, part: str, text: str) -> None:
+        """Types a new text over that of a cell, which stays selected."""
+        number = self.number(part)
+        self.panel.locator(".jp-Cell").nth(number).locator(".cm-content").click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(text)
+        self._until(f"cells[{number}].model.sharedModel.getSource() === {json.dumps(text)}")
+        self.page.keyboard.press("Escape")
+
+    def replace(self, part: str, old: str, new: str) -> None:
+        """Edits a cell by replacing a piece of its text, and runs it."""
+        source = self.cells()[self.number(part)]["source"]
+        assert old in source
+        text = source.replace(old, new)
+        self.edit(part, text)
+        self.run(text)
+
+    def restart(self) -> None:
+        """The button "Restart the kernel", and its dialog."""
+        self.panel.get_by_role("button", name="Restart the kernel", exact=True).click()
+        self.page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+        self.page.wait_for_selector(".jp-Dialog", state="detached")
+        self._until("jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'")
+
+    # --- outputs ---------------------------------------------------------------------------------------------------
+
+    def text(self, part: str) -> str:
+        """What a cell printed and returned, as text."""
+        outputs = self.cells()[self.number(part)]["outputs"]
+        return "".join(_joined(o.get("text") or o.get("data", {}).get("text/plain", "")) for o in outputs)
+
+    def errors(self) -> list[str]:
+        return [
+            f"{cell['source']}\n{output['ename']}: {output['evalue']}"
+            for cell in self.cells()
+            for output in cell["outputs"]
+            if output["output_type"] == "error"
+        ]
+
+    def graph(self, part: str) -> "Graph":
+        """The live graph below a cell."""
+        return Graph(self.cell(part).locator(".dynamo-view"))
+
+    def seen_states(self, part: str, service: str) -> list[str]:
+        """The states of a service in the graph below a cell, since the page was loaded or `forget_states`."""
+        number = self.number(part)
+        return [
+            state
+            for cell, name, state in self.page.evaluate("seenStates.slice(seenStates.from)")
+            if (cell, name) == (number, service)
+        ]
+
+    def forget_states(self) -> None:
+        self.page.evaluate("seenStates.from = seenStates.length")
+
+    # --- waiting ---------------------------------------------------------------------------------------------------
+
+    def _menu(self, menu: str, item: str) -> None:
+        self.page.get_by_role("menuitem", name=menu, exact=True).click()
+        self.page.get_by_role("menuitem", name=item, exact=True).click()
+
+    def _select(self, part: str) -> None:
+        self.cell(part).locator(".jp-InputArea-prompt").click()
+
+    def _forget_counts(self, number: int | None = None) -> None:
+        """Of all cells, or of one: a count is then a sign that the cell has run, and none that was saved."""
+        self.page.evaluate(
+            """(number) => jupyterapp.shell.currentWidget.content.widgets.forEach(({ model }, at) => {
+              if (model.type === "code" && (number === null || number === at)) model.executionCount = null;
+            })""",
+            number,
+        )
+
+    def _until(self, condition: str) -> None:
+        script = f"""() => {{
+          const cells = jupyterapp.shell.currentWidget.content.widgets;
+          const idle = (cell) => cell.model.type !== "code" || cell.model.executionState === "idle";
+          const ran = (cell) => cell.model.type !== "code" || cell.model.executionCount !== null;
+          const failed = (cell) => cell.model.outputs?.toJSON().some((output) => output.output_type === "error");
+          return {condition};
+        }}"""
+        try:
+            self.page.wait_for_function(script, timeout=BOUND * 1000)
+        except Error as error:
+            said = [
+                (cell["state"], cell["count"], cell["source"][:40]) for cell in self.cells() if cell["kind"] == "code"
+            ]
+            raise AssertionError(f"never: {condition}\n{said}\n{self.errors()}") from error
+
+
+class Graph:
+    """A live graph on the page."""
+
+    def __init__(self, view: Locator) -> None:
+        self.view = view
+
+    def node(self, service: str) -> Locator:
+        return self.view.get_by_role("button", name=re.compile(rf"^{service}\b"))
+
+    def is_in_state(self, **states: str) -> None:
+        """Waits until each service is in its state, by colour (of which data-state decides) and by word."""
+        for service, state in states.items():
+            expect(self.node(service)).to_have_attribute("data-state", state)
+            expect(self.node(service)).to_have_accessible_name(re.compile(rf"^{service}, {state}\b"))
+
+    def card(self, service: str) -> Locator:
+        return self.view.get_by_role("complementary", name=service)
+
+
+def _joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "".join(text)

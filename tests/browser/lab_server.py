@@ -1,0 +1,111 @@
+"""A JupyterLab of the test environment on a free port of the loopback, with settings of its own and no network."""
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+READY_BOUND = 60.0  # seconds; two busy cores import a whole JupyterLab
+STOP_BOUND = 20.0  # seconds; the server shuts its kernels down first
+
+# What JupyterLab would ask of other hosts, or start besides kernels.
+_SERVER = {
+    "ServerApp": {"jpserver_extensions": {"jupyter_lsp": False, "jupyter_server_terminals": False}},
+    "LabApp": {"news_url": None, "check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate"},
+}
+_PAGE = {
+    "disabledExtensions": {
+        "@jupyterlab/apputils-extension:announcements": True,
+        "@jupyterlab/extensionmanager-extension": True,
+        "@jupyterlab/fileeditor-extension:language-server": True,
+        "@jupyterlab/lsp-extension": True,
+        "@jupyterlab/notebook-extension:language-server": True,
+    }
+}
+_SETTINGS = {
+    # Saving at random moments would only blur what a test sees.
+    "docmanager-extension/plugin": {"autosave": False},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+_ANNOUNCED = re.compile(r"http://127\.0\.0\.1:(\d+)/lab\?token=")
+
+
+class LabServer:
+    """Serves `root`, a folder in `folder`. `stop` ends it and every kernel that it started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "notebooks"
+        self.root.mkdir(exist_ok=True)
+        self.log = folder / "jupyter.log"
+        self._token = secrets.token_hex(16)
+        _write(folder / "config/jupyter_server_config.json", _SERVER)
+        _write(folder / "config/labconfig/page_config.json", _PAGE)
+        for name, values in _SETTINGS.items():
+            _write(folder / "settings/@jupyterlab" / f"{name}.jupyterlab-settings", values)
+        options = {
+            "ServerApp.ip": "127.0.0.1",
+            "ServerApp.port": 0,
+            "ServerApp.root_dir": self.root,
+            "ServerApp.terminals_enabled": False,
+            "IdentityProvider.token": self._token,
+            "LabApp.extension_manager": "readonly",
+            "LabApp.user_settings_dir": folder / "settings",
+            "LabApp.workspaces_dir": folder / "workspaces",
+        }
+        flags = ["--no-browser", "--allow-root", "--expose-app-in-browser"]
+        folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *flags, *(f"--{name}={value}" for name, value in options.items())],
+            env=os.environ
+            | {name: str(folder / path) for name, path in folders.items()}
+            | {"IPYTHONDIR": str(folder / "ipython"), "JUPYTER_PREFER_ENV_PATH": "1"},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._port = 0
+        self._announced = threading.Event()
+        self._reader = threading.Thread(target=self._read, name="jupyter log", daemon=True)
+        self._reader.start()
+        if not self._announced.wait(READY_BOUND) or not self._port:
+            self.stop()
+            raise RuntimeError(f"JupyterLab did not start in {READY_BOUND} s:\n{self.log.read_text()}")
+
+    def _read(self) -> None:
+        with self.log.open("w") as log:
+            for line in self._process.stderr:
+                log.write(line)
+                log.flush()
+                if not self._port and (found := _ANNOUNCED.search(line)):
+                    self._port = int(found[1])
+                    self._announced.set()
+        self._announced.set()
+
+    @property
+    def url(self) -> str:
+        """Where the page is; the token is in it."""
+        return f"http://127.0.0.1:{self._port}/lab?token={self._token}"
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_BOUND)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+        finally:
+            self._reader.join()
+            self._process.stderr.close()
+
+
+def _write(path: Path, values: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
