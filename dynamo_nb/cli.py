@@ -32,7 +32,7 @@ app = typer.Typer(
     help="Serve, inspect and ship inference graphs. A TARGET is module:Service, path/file.py:Service, "
     "notebook.ipynb:Service or a bundle's folder. Configuration is set with --Service.key=value.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

@@ -1,5 +1,7 @@
 """What Tab and Shift-Tab tell, asked of a kernel as front ends ask."""
 
+import re
+
 import pytest
 
 CELLS = [
@@ -51,7 +53,7 @@ class Asked:
 
     def described(self, text):
         _, content = self._reply(lambda client: client.inspect, text)
-        return content["data"].get("text/plain", "")
+        return re.sub(r"\x1b\[[0-9;]*m", "", content["data"].get("text/plain", ""))
 
 
 @pytest.fixture(scope="module")
