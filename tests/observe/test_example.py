@@ -1,0 +1,89 @@
+"""Plausible values made from JSON schemas."""
+
+import dataclasses
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Literal
+from uuid import UUID
+
+import jsonschema
+import pytest
+from annotated_types import Len
+from pydantic import BaseModel, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from dynamo_nb.observe.example import example
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Message(BaseModel):
+    role: str
+    content: str | list[dict[str, str]]
+
+
+class Chat(BaseModel):
+    model: str
+    messages: list[Message] = Field(min_length=1)
+    temperature: float = Field(gt=0, le=2)
+    top_p: float = 1.0
+    seed: int | None = None
+
+
+class Tree(BaseModel):
+    value: int
+    left: "Tree | None"
+    children: list["Tree"]
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    y: float = 0.0
+
+
+class Options(TypedDict):
+    depth: Annotated[int, Field(ge=3, multiple_of=5)]
+    colour: Colour
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        *(str, int, float, bool, None, list[int], dict[str, int], tuple[int, str], set[str]),
+        *(Message, Chat, Tree, Point, Options, Colour, datetime, UUID, bytes),
+        *(int | None, Literal["a", "b"], list[Chat] | str, Annotated[list[str], Len(2, 3)]),
+        *(Annotated[str, Field(min_length=12)], Annotated[str, Field(max_length=2)]),
+        *(Annotated[int, Field(gt=10, lt=12)], Annotated[float, Field(gt=0, lt=0.5)], Annotated[int, Field(le=-3)]),
+    ],
+    ids=str,
+)
+def test_an_example_is_what_its_schema_allows(annotation):
+    adapter = TypeAdapter(annotation)
+    schema = adapter.json_schema()
+
+    made = example(schema)
+
+    jsonschema.validate(made, schema)
+    adapter.validate_python(made, strict=False)
+    assert made == example(schema)
+
+
+def test_an_example_has_what_is_required_and_leaves_the_rest_to_its_defaults():
+    made = example(Chat.model_json_schema())
+
+    assert list(made) == ["model", "messages", "temperature"]
+    assert made["messages"] == [{"role": "user", "content": "Hello"}]
+
+
+def test_an_example_that_the_schema_brings_along_is_taken():
+    schema = {"type": "object", "properties": {"prompt": {"type": "string", "examples": ["Why is the sky blue?"]}}}
+
+    assert example(schema) == {"prompt": "Why is the sky blue?"}
+
+
+def test_a_schema_that_says_nothing_gives_null():
+    assert example({}) is None
