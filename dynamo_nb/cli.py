@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,8 @@ from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
 from dynamo_nb.foreground import serve_here
 from dynamo_nb.listing import listing, summary
+from dynamo_nb.observe.display import Display
+from dynamo_nb.terminal import TerminalLine
 
 # Newer versions of typer have a click of their own, older ones use the package: this is the class of either.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -63,6 +66,10 @@ class Console:
     def show(self, value: Any) -> None:
         print(value, flush=True)
 
+    def value(self, value: Any) -> Any:
+        """What a verb gives. A notebook shows it by itself."""
+        self.show(value)
+
     def draw(self, target: str, graph: Any) -> Any:  # noqa: ARG002
         """Shows the graph of a target as text."""
         self.show(graph)
@@ -71,6 +78,33 @@ class Console:
         if not asyncio.run(serve_here(recipe, options, detach=detach)):
             raise KeyboardInterrupt
         return None
+
+    def bench(self, which: str | None, target: str, payload: str | None, shape: Any, *, background: bool) -> Any:
+        if background:
+            raise DynamoError("--background is for notebooks", remedy="end the line with your shell's `&`")
+        return self.bench_of(self.record(which), target, payload, shape, TerminalLine, line=False).result()
+
+    def bench_of(
+        self,
+        record: Any,
+        target: str,
+        payload: str | None,
+        shape: Any,
+        display: Callable[[], Display],
+        *,
+        line: bool = True,
+    ) -> Any:
+        """The load on a deployment of another process."""
+        from dynamo_nb.observe.load import Load
+        from dynamo_nb.observe.request import Request
+        from dynamo_nb.observe.running import BenchRun
+        from dynamo_nb.reach import Reach
+        from dynamo_nb.sdk.portal import portal
+
+        reach = portal.run(Reach.of(record.control))
+        asked = Request.parse_all(reach, target, payload)
+        load = Load(asked[0].name, partial(reach.calls, asked), shape, stream=asked[0].endpoint.stream)
+        return BenchRun(load, display, line=line)
 
     def record(self, which: str | None) -> Any:
         """The deployment that a verb is about."""
@@ -287,6 +321,39 @@ def logs(
             time.sleep(LogTail.PAUSE)
             for line in tail.read():
                 console.show(line)
+
+
+@app.command()
+def bench(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="frontend.generate")],
+    payload: Annotated[
+        str | None,
+        typer.Option("-p", "--payload", help="JSON: arguments by name, or the one argument; @file.json, @lines.jsonl"),
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("-c", "--concurrency", help="callers at once; with --rate, how many calls may wait [1; 1000]"),
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="calls a second, whatever comes of the earlier ones")] = None,
+    duration: Annotated[float | None, typer.Option(help="seconds [10]")] = None,
+    requests: Annotated[int | None, typer.Option("-n", "--requests", help="how many calls, instead of seconds")] = None,
+    warmup: Annotated[float, typer.Option(help="seconds before, which are not counted")] = 0.0,
+    timeout: Annotated[float | None, typer.Option(help="seconds for each call")] = None,
+    background: Annotated[bool, typer.Option("--background", help="in a notebook: go on meanwhile")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+    deployment: Which = None,
+) -> Any:
+    """Put a load on an endpoint and measure: dynamo bench frontend.generate --concurrency 64 --payload '"hello"'."""
+    from dynamo_nb.observe.load import LoadShape
+
+    shape = LoadShape(concurrency, rate, duration, requests, warmup, timeout)
+    console = _console(context)
+    result = console.bench(deployment, target, payload, shape, background=background)
+    if as_json and not background:
+        console.show(json.dumps(result.as_dict()))
+        return None
+    return console.value(result)
 
 
 @app.command()

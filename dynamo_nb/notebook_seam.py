@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dynamo_nb.config.layers import Layer
+from dynamo_nb.observe.display import Display
 
 if TYPE_CHECKING:
     from dynamo_nb.deployment import Deployment
@@ -27,6 +28,10 @@ class Notebook:
 
     def started(self, deployment: Deployment) -> None:
         """A deployment of this notebook's services began; it follows the cells from now on."""
+        raise NotImplementedError
+
+    def place(self) -> Display:
+        """A place under the cell that runs, for something that changes."""
         raise NotImplementedError
 
     def mimebundle(self, deployment: Deployment, still: dict[str, str], **kwargs: Any) -> Any:

@@ -191,6 +191,9 @@ class Supervisor:
                     channel.send({"id": message["id"], "result": self._status()})
                 elif message.get("verb") == "access":  # apart from the status, which is shown and saved
                     channel.send({"id": message["id"], "result": asdict(self.fleet.access)})
+                elif message.get("verb") == "spec":
+                    spec = self.fleet.spec
+                    channel.send({"id": message["id"], "result": spec.model_dump() if spec is not None else None})
                 elif message.get("verb") == "cancel":
                     if (running := tasks.get(message["args"]["request"])) is not None:
                         running.cancel()

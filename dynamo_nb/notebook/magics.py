@@ -14,6 +14,8 @@ from dynamo_nb.graph import Graph
 from dynamo_nb.notebook.inside import find, run_inside
 from dynamo_nb.notebook.session import Session
 from dynamo_nb.notebook_seam import NOTEBOOK
+from dynamo_nb.observe.load import LoadShape
+from dynamo_nb.observe.request import Request
 from dynamo_nb.plan import Recipe, layers_of
 from dynamo_nb.program import live
 from dynamo_nb.sdk.portal import portal
@@ -43,6 +45,19 @@ class NotebookConsole(Console):
 
     def serve(self, recipe: Any, options: dict[str, Any], detach: bool) -> Any:
         return portal.run(start(recipe, options, detach=detach, notebook=self.session))
+
+    def bench(self, which: str | None, target: str, payload: str | None, shape: LoadShape, *, background: bool) -> Any:
+        record = self.record(which)
+        for deployment in self._own():
+            if deployment.id == record.id:
+                calls = [request.call() for request in Request.parse_all(deployment, target, payload)]
+                run = deployment.bench(*calls, **vars(shape))
+                return run.start() if background else run.result()
+        run = self.bench_of(record, target, payload, shape, self.session.place)
+        return run.start() if background else run.result()
+
+    def value(self, value: Any) -> Any:
+        return value
 
     def draw(self, target: str, graph: Graph) -> Any:
         return graph if _elsewhere(target) else self.session.display(target)
@@ -88,6 +103,7 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         %dynamo graph Frontend              draw the graph; it follows as cells run
         %dynamo config Frontend             the effective configuration, with the origin of each value
         %dynamo serve Frontend -f c.yaml    serve it (or: deployment = await serve(Frontend, "c.yaml"))
+        %dynamo bench frontend.generate --concurrency 64 --payload '{"text": "hello"}'   --background: go on meanwhile
         %dynamo ps / logs Backend / scale Backend=4 / export bundle/ / stop
         """
         import shlex

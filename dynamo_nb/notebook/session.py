@@ -20,6 +20,7 @@ from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DynamoError, TargetError, nearest
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook.interrupts import Interrupts
+from dynamo_nb.notebook.place import Place
 from dynamo_nb.notebook.still import Still
 from dynamo_nb.notebook.view import GraphView
 from dynamo_nb.notebook_seam import NOTEBOOK, Notebook
@@ -43,6 +44,7 @@ class Session(Notebook):
         self._blamed = ""
         self._told: set[str] = set()
         self._interrupts = Interrupts(shell)
+        self._places: list[Place] = []
 
     # --- the shell's events ----------------------------------------------------------------------------------------
 
@@ -107,6 +109,9 @@ class Session(Notebook):
                 result.error_in_exec = error
                 self.shell.showtraceback((type(error), error, None))
         self.redraw()
+        for place in self._places:
+            place.again()
+        self._places = [place for place in self._places if not place.closed]
 
     def _failed_at(self, result: Any) -> int | None:
         if result.success:
@@ -190,6 +195,11 @@ class Session(Notebook):
         # Called on another thread; widgets belong to the kernel's own.
         if (kernel := getattr(self.shell, "kernel", None)) is not None and (loop := kernel.io_loop) is not None:
             loop.add_callback(self.redraw, between_cells=True)
+
+    def place(self) -> Place:
+        place = Place(self.shell)
+        self._places.append(place)
+        return place
 
     def mimebundle(self, deployment: Deployment, still: dict[str, str], **kwargs: Any) -> Any:
         if not self.on_page:
