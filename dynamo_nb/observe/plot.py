@@ -20,8 +20,9 @@ from dynamo_nb.observe.units import digits, duration
 WIDTH: Final = 760.0
 POINTS: Final = 240
 """Of a curve over time; a longer load is drawn in spans of several seconds."""
-_HEAD, _FOOT, _PANEL, _GAP = 78.0, 30.0, 104.0, 46.0
-_LEFT, _RIGHT = 58.0, 12.0
+_HEAD, _FOOT, _PANEL, _GAP = 96.0, 34.0, 104.0, 46.0
+_LEFT, _RIGHT = 58.0, 16.0
+_FASTEST: Final = 0.05
 _SMALL = 11.0
 _RATE, _P50, _P99, _BAD = "#0969da", "#1a7f37", "#9a6700", "#cf222e"
 _STYLE: Final = """\
@@ -58,7 +59,7 @@ def svg(result: BenchResult) -> str:
     """The drawing as one `<svg>` element, the same bytes for the same result."""
     drawn = bool(result.series) and result.latency is not None
     panels = 2 * _PANEL + _GAP + _FOOT if drawn else 0.0
-    height = _HEAD + panels + 14.0 * min(len(result.errors), 3)
+    height = (_HEAD if drawn else _HEAD - 20) + panels + 14.0 * min(len(result.errors), 3)
     root = _tag(
         "svg",
         xmlns="http://www.w3.org/2000/svg",
@@ -76,7 +77,14 @@ def svg(result: BenchResult) -> str:
         parts += [*_over_time(result), *_by_percentile(result, result.latency)]
     for number, (kind, failure) in enumerate(list(result.errors.items())[:3]):
         said = f"{failure.count:,} of {kind}: {failure.example}"
-        parts.append(_words(said if len(said) <= 110 else said[:109] + "…", 8, _HEAD + panels + 14 * number, "bad"))
+        parts.append(
+            _words(
+                said if len(said) <= 110 else said[:109] + "…",
+                8,
+                height - 6 - 14 * (min(len(result.errors), 3) - 1 - number),
+                "bad",
+            )
+        )
     return "\n".join([*parts, "</svg>"])
 
 
@@ -148,16 +156,19 @@ def _by_percentile(result: BenchResult, found: Percentiles) -> Iterator[str]:
         kinds.append(("p99", _P99, "to the first item", result.first_item))
     if result.between_items is not None:
         kinds.append(("p50", _P50, "between items", result.between_items))
-    low, high = _decades([seconds for *_, one in kinds for _, seconds in one.curve])
+    # The few fastest would stretch the axis by decades, and nobody waits for them.
+    curves = [[(s, t) for s, t in one.curve if s >= _FASTEST and (s == 1 or 1 - s >= rest)] for *_, one in kinds]
+    low, high = _decades([seconds for curve in curves for _, seconds in curve])
     frame = _Frame(x, _HEAD, WIDTH - _RIGHT - x, 2 * _PANEL + _GAP, across, _log(low, high))
     shares = [(s, t) for s, t in ((0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9")) if 1 - s >= rest]
     if across(0.9999) < 0.97 and rest <= 0.0001:
         shares.append((0.9999, "99.99"))
+    bottom = frame.y + frame.height - 12
     yield from _axes(frame, "latency by percentile", _durations(low, high), [*shares, (1.0, "max")])
-    for number, (kind, colour, name, one) in enumerate(kinds):
-        yield _curve(frame, one.curve, kind, colour)
+    for number, ((kind, colour, name, _), curve) in enumerate(zip(kinds, curves, strict=True)):
+        yield _curve(frame, curve, kind, colour)
         if len(kinds) > 1:
-            yield _words(name, frame.x + 6, frame.y + 14 + 14 * number, kind, fill=colour)
+            yield _words(name, frame.x + frame.width - 6, bottom - 14 * number, kind, fill=colour, anchor="end")
 
 
 def _axes(

@@ -86,7 +86,7 @@ class BenchRun(Pending[BenchResult]):
 def progress(result: BenchResult) -> dict[str, str]:
     """A load under way, as a bar and a line."""
     done, share = round(result.progress * _BAR), f"{result.progress:.0%}"
-    said = f"{result.target}, {result.load}: {result.line}"
+    said = f"{result.line} · {result.target}, {result.load}"
     bar = f'<progress value="{result.progress:.3f}" max="1" style="vertical-align:middle"></progress>'
     return {
         "text/plain": f"[{'#' * done}{'.' * (_BAR - done)}] {share:>4} {said}",
