@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
 from dynamo_nb.foreground import serve_here
 from dynamo_nb.listing import listing, summary
 from dynamo_nb.observe.display import Display
-from dynamo_nb.terminal import TerminalLine
+from dynamo_nb.terminal import Terminal
 
 # Newer versions of typer have a click of their own, older ones use the package: this is the class of either.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -66,6 +67,14 @@ class Console:
     def show(self, value: Any) -> None:
         print(value, flush=True)
 
+    def place(self) -> Display:
+        """Where something is shown that changes."""
+        return Terminal()
+
+    def until_interrupted(self) -> AbstractContextManager[None]:
+        """Within, an interrupt is how a person ends what would go on for ever."""
+        return nullcontext()
+
     def value(self, value: Any) -> Any:
         """What a verb gives. A notebook shows it by itself."""
         self.show(value)
@@ -82,18 +91,9 @@ class Console:
     def bench(self, which: str | None, target: str, payload: str | None, shape: Any, *, background: bool) -> Any:
         if background:
             raise DynamoError("--background is for notebooks", remedy="end the line with your shell's `&`")
-        return self.bench_of(self.record(which), target, payload, shape, TerminalLine, line=False).result()
+        return self.bench_of(self.record(which), target, payload, shape, line=False).result()
 
-    def bench_of(
-        self,
-        record: Any,
-        target: str,
-        payload: str | None,
-        shape: Any,
-        display: Callable[[], Display],
-        *,
-        line: bool = True,
-    ) -> Any:
+    def bench_of(self, record: Any, target: str, payload: str | None, shape: Any, *, line: bool = True) -> Any:
         """The load on a deployment of another process."""
         from dynamo_nb.observe.load import Load
         from dynamo_nb.observe.request import Request
@@ -104,7 +104,7 @@ class Console:
         reach = portal.run(Reach.of(record.control))
         asked = Request.parse_all(reach, target, payload)
         load = Load(asked[0].name, partial(reach.calls, asked), shape, stream=asked[0].endpoint.stream)
-        return BenchRun(load, display, line=line)
+        return BenchRun(load, self.place, line=line)
 
     def record(self, which: str | None) -> Any:
         """The deployment that a verb is about."""
@@ -295,7 +295,7 @@ def scale(
         except ValueError:
             raise DeploymentError(f"{word!r} is no Service=number", remedy="write it as Backend=4") from None
     record = console.record(deployment)
-    console.show(summary(_ask(record, "scale", workers=counts)))
+    console.show(summary(_change(console, record, "scale", workers=counts)))
 
 
 @app.command()
@@ -304,6 +304,7 @@ def logs(
     service: Annotated[str | None, typer.Argument(help="this service only")] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="go on as lines come")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", help="how many of the last lines of each worker")] = 100,
+    grep: Annotated[str, typer.Option(help="of these, the lines that match this regular expression")] = "",
     deployment: Which = None,
 ) -> None:
     """Show what workers printed, each line with its worker."""
@@ -314,13 +315,22 @@ def logs(
     known = set(_ask(record, "status")["services"])
     if service is not None and service not in known:
         raise DeploymentError(f"{record.id} has no service {service!r}", remedy=nearest(service, known))
-    with closing(LogTail(record.folder / "logs", service, lines)) as tail:
-        for line in tail.read():
-            console.show(line)
-        while follow and record.alive:
+    pattern = _pattern(grep)
+    with closing(LogTail(record.folder / "logs", service, lines)) as tail, console.until_interrupted():
+        while True:
+            going_on = follow and record.alive
+            if found := [line for line in tail.read() if pattern.search(line)]:
+                console.show("\n".join(found))  # at once: each message to a page costs as much as all of them
+            if not going_on:
+                return
             time.sleep(LogTail.PAUSE)
-            for line in tail.read():
-                console.show(line)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise DynamoError(f"--grep {text!r} is no regular expression: {error}", remedy="escape it with \\") from None
 
 
 @app.command()
@@ -415,6 +425,25 @@ def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
         if wait:
             await record.supervisor.ended()
         return result
+
+    return portal.run(answer())
+
+
+def _change(console: Console, record: Any, verb: str, **args: Any) -> Any:
+    """One request that may take long; how far it has come is shown meanwhile."""
+    from dynamo_nb.deploy.control import ControlClient
+    from dynamo_nb.observe.progress import ProgressShown
+    from dynamo_nb.sdk.portal import portal
+
+    async def answer() -> Any:
+        state: dict[str, Any] = {}
+        client = await ControlClient.connect(record.control, state.update)
+        try:
+            state.update(await client.request("watch"))
+            async with ProgressShown(lambda: state, record.folder / "logs", console.place):
+                return await client.request(verb, **args)
+        finally:
+            await client.close()
 
     return portal.run(answer())
 

@@ -28,6 +28,8 @@ from dynamo_nb.errors import (
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.notebook_seam import Notebook
+from dynamo_nb.observe.display import Display, Nowhere
+from dynamo_nb.observe.progress import ProgressShown
 from dynamo_nb.plan import Config, Plan, Recipe, layers_of
 from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.client import Client, RemoteCall
@@ -58,6 +60,7 @@ class Deployment:
         self.folder = folder
         self.state: Message = {}
         self.listeners: list[Callable[[Deployment], None]] = []
+        self.display: Callable[[], Display] = notebook.place if notebook is not None else Nowhere
         self._recipe = recipe
         self._notebook = notebook
         self._plan: Plan | None = None
@@ -113,10 +116,15 @@ class Deployment:
             raise DeploymentError(f"the deployment {self.id} has stopped", remedy="serve the graph again")
         return await self._control.request(verb, **args)
 
+    async def _change(self, verb: str, **args: Any) -> None:
+        """A request that may take as long as models take to load; how far it has come is shown meanwhile."""
+        async with ProgressShown(lambda: self.state, self.folder / "logs", self.display):
+            self._heard(await self._request(verb, **args))
+
     async def _apply(self, plan: Plan) -> None:
         path = plan.place(self.folder)
         spec = plan.spec.model_dump()
-        self._heard(await self._request("apply", spec=spec, path=path, cwd=str(plan.program.cwd)))
+        await self._change("apply", spec=spec, path=path, cwd=str(plan.program.cwd))
         self._plan = plan
 
     async def _follow(self, *, again: bool) -> bool:
@@ -245,7 +253,7 @@ class Deployment:
         """
 
         async def run() -> Deployment:
-            self._heard(await self._request("scale", workers=workers))
+            await self._change("scale", workers=workers)
             return self
 
         return Pending(lambda: on_portal(run))
@@ -259,7 +267,7 @@ class Deployment:
         name = service if isinstance(service, str) else definition_of(service).name
 
         async def run() -> Deployment:
-            self._heard(await self._request("restart", service=name))
+            await self._change("restart", service=name)
             return self
 
         return Pending(lambda: on_portal(run))
@@ -317,7 +325,7 @@ class Deployment:
                 await self._release()
 
         load = Load(opening[0].name, opened, shape, stream=opening[0].stream)
-        return BenchRun(load) if self._notebook is None else BenchRun(load, self._notebook.place)
+        return BenchRun(load, self.display)
 
     async def _release(self) -> None:
         """Closes the connections of the loop that runs: it ends."""

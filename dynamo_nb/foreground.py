@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from dynamo_nb.errors import DeploymentError
+from dynamo_nb.terminal import Terminal
 
 
 async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> bool:
@@ -25,7 +28,9 @@ async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> b
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, signalled)
-    starting = asyncio.ensure_future(on_portal(lambda: start(recipe, options, detach=detach)))
+    starting = asyncio.ensure_future(
+        on_portal(lambda: start(recipe, options, detach=detach, display=partial(Terminal, sys.stdout)))
+    )
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():

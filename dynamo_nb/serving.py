@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dynamo_nb.deploy.pulse import HANG_LIMIT
 from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import ConfigError, DeploymentError, Problem
 from dynamo_nb.notebook_seam import Notebook, notebook_state
+from dynamo_nb.observe.display import Display
 from dynamo_nb.plan import Config, Recipe, layers_of
 from dynamo_nb.program import Program, live
 from dynamo_nb.runtime.access import Access, Plane
@@ -150,14 +152,24 @@ def port_of(given: int | None, variable: str, default: int) -> int:
 
 
 async def start(
-    recipe: Recipe, options: dict[str, Any], *, detach: bool = False, notebook: Notebook | None = None
+    recipe: Recipe,
+    options: dict[str, Any],
+    *,
+    detach: bool = False,
+    notebook: Notebook | None = None,
+    display: Callable[[], Display] | None = None,
 ) -> Deployment:
-    """Begins a deployment: everything that can be checked is checked before the first process."""
+    """Begins a deployment: everything that can be checked is checked before the first process.
+
+    display: where its progress is shown, if not in the notebook.
+    """
     plan = recipe.plan()
     http = any(service.http for service in plan.spec.started.values())
     chosen = new_options(plan.spec.name, detach=detach, http=http, **options)
     await start_supervisor(chosen)
     deployment = Deployment(Path(chosen.folder), recipe, notebook)
+    if display is not None:
+        deployment.display = display
     try:
         await deployment._open()
         # The first call needs a client of NATS: imported while the workers start.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from dynamo_nb.graph import Graph
 from dynamo_nb.notebook.inside import find, run_inside
 from dynamo_nb.notebook.session import Session
 from dynamo_nb.notebook_seam import NOTEBOOK
+from dynamo_nb.observe.display import Display
 from dynamo_nb.observe.load import LoadShape
 from dynamo_nb.observe.request import Request
 from dynamo_nb.plan import Recipe, layers_of
@@ -53,8 +55,14 @@ class NotebookConsole(Console):
                 calls = [request.call() for request in Request.parse_all(deployment, target, payload)]
                 run = deployment.bench(*calls, **vars(shape))
                 return run.start() if background else run.result()
-        run = self.bench_of(record, target, payload, shape, self.session.place)
+        run = self.bench_of(record, target, payload, shape)
         return run.start() if background else run.result()
+
+    def place(self) -> Display:
+        return self.session.place()
+
+    def until_interrupted(self) -> AbstractContextManager[None]:
+        return suppress(KeyboardInterrupt)
 
     def value(self, value: Any) -> Any:
         return value

@@ -197,7 +197,7 @@ class Session(Notebook):
             loop.add_callback(self.redraw, between_cells=True)
 
     def place(self) -> Place:
-        place = Place(self.shell)
+        place = Place(self.shell, lambda: self._running is None)
         self._places.append(place)
         return place
 
