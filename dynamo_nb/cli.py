@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -20,6 +21,8 @@ from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
 from dynamo_nb.examples import with_examples
 from dynamo_nb.foreground import serve_here
 from dynamo_nb.listing import deployments, in_columns, summary
+from dynamo_nb.observe.display import Display
+from dynamo_nb.terminal import Terminal
 
 # Newer versions of typer have a click of their own, older ones use the package: this is the class of either.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -70,6 +73,14 @@ class Console:
     def show(self, value: Any) -> None:
         print(value, flush=True)
 
+    def place(self) -> Display:
+        """Where something is shown that changes."""
+        return Terminal()
+
+    def until_interrupted(self) -> AbstractContextManager[None]:
+        """Within, an interrupt is how a person ends what would go on for ever."""
+        return nullcontext()
+
     def draw(self, target: str, graph: Any) -> Any:  # noqa: ARG002
         """Shows the graph of a target as text."""
         self.show(graph)
@@ -78,6 +89,15 @@ class Console:
         if not asyncio.run(serve_here(recipe, options, detach=detach)):
             raise KeyboardInterrupt
         return None
+
+    def bench(self, which: str | None, target: str, payload: str | None, shape: Any, *, background: bool) -> Any:
+        """Puts a load on an endpoint; gives the result, or the load that goes on."""
+        from dynamo_nb.observe.request import Request
+
+        served = self.deployment(which)
+        served.display = self.place
+        run = served.bench(*(one.call() for one in Request.parse_all(served, target, payload)), **vars(shape))
+        return run.start() if background else run.result()
 
     def record(self, which: str | None) -> Any:
         """The deployment that a verb is about."""
@@ -320,7 +340,7 @@ def scale(
         except ValueError:
             raise DeploymentError(f"{word!r} is no Service=number", remedy="write it as Backend=4") from None
     record = console.record(deployment)
-    console.show(summary(_ask(record, "scale", workers=counts)))
+    console.show(summary(_change(console, record, "scale", workers=counts)))
 
 
 @app.command()
@@ -329,6 +349,7 @@ def logs(
     service: Annotated[str | None, typer.Argument(help="this service only")] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="go on as lines come")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", help="how many of the last lines of each worker")] = 100,
+    grep: Annotated[str, typer.Option(help="of these, the lines that match this regular expression")] = "",
     deployment: Which = None,
 ) -> None:
     """Show what workers printed, each line with its worker."""
@@ -339,13 +360,57 @@ def logs(
     known = set(_ask(record, "status")["services"])
     if service is not None and service not in known:
         raise DeploymentError(f"{record.id} has no service {service!r}", remedy=nearest(service, known))
-    with closing(LogTail(record.folder / "logs", service, lines)) as tail:
-        for line in tail.read():
-            console.show(line)
-        while follow and record.alive:
+    pattern = _pattern(grep)
+    with closing(LogTail(record.folder / "logs", service, lines)) as tail, console.until_interrupted():
+        while True:
+            going_on = follow and record.alive
+            if found := [line for line in tail.read() if pattern.search(line)]:
+                console.show("\n".join(found))  # at once: each message to a page costs as much as all of them
+            if not going_on:
+                return
             time.sleep(LogTail.PAUSE)
-            for line in tail.read():
-                console.show(line)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise DynamoError(f"--grep {text!r} is no regular expression: {error}", remedy="escape it with \\") from None
+
+
+@app.command()
+def bench(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="frontend.generate")],
+    payload: Annotated[
+        str | None,
+        typer.Option("-p", "--payload", help="JSON: arguments by name, or the one argument; @file.json, @lines.jsonl"),
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("-c", "--concurrency", help="callers at once; with --rate, how many calls may wait [1; 1000]"),
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="calls a second, whatever comes of the earlier ones")] = None,
+    duration: Annotated[float | None, typer.Option(help="seconds [10]")] = None,
+    requests: Annotated[int | None, typer.Option("-n", "--requests", help="how many calls, instead of seconds")] = None,
+    warmup: Annotated[float, typer.Option(help="seconds before, which are not counted")] = 0.0,
+    timeout: Annotated[float | None, typer.Option(help="seconds for each call")] = None,
+    background: Annotated[bool, typer.Option("--background", help="in a notebook: go on meanwhile")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+    deployment: Which = None,
+) -> Any:
+    """Put a load on an endpoint and measure: dynamo bench frontend.generate --concurrency 64 --payload '"hello"'."""
+    from dynamo_nb.observe.load import LoadShape
+
+    shape = LoadShape(concurrency, rate, duration, requests, warmup, timeout)
+    console = _console(context)
+    if background and console.terminal:
+        raise DynamoError("--background is for notebooks", remedy="end the line with your shell's `&`")
+    result = console.bench(deployment, target, payload, shape, background=background)
+    if as_json and not background:
+        console.show(json.dumps(result.as_dict()))
+        return None
+    return console.give(result)
 
 
 @app.command("console")
@@ -458,6 +523,25 @@ def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
         if wait:
             await record.supervisor.ended()
         return result
+
+    return portal.run(answer())
+
+
+def _change(console: Console, record: Any, verb: str, **args: Any) -> Any:
+    """One request that may take long; how far it has come is shown meanwhile."""
+    from dynamo_nb.deploy.control import ControlClient
+    from dynamo_nb.observe.progress import ProgressShown
+    from dynamo_nb.sdk.portal import portal
+
+    async def answer() -> Any:
+        state: dict[str, Any] = {}
+        client = await ControlClient.connect(record.control, state.update)
+        try:
+            state.update(await client.request("watch"))
+            async with ProgressShown(lambda: state, record.folder / "logs", console.place):
+                return await client.request(verb, **args)
+        finally:
+            await client.close()
 
     return portal.run(answer())
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
@@ -18,12 +18,22 @@ from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.deploy.control import ControlClient, Message
 from dynamo_nb.deploy.home import CONTROL, ProcessId
 from dynamo_nb.deploy.logs import LogTail
-from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError, NoInstances, NoSuchService, nearest
+from dynamo_nb.errors import (
+    ConnectError,
+    DeploymentError,
+    DynamoError,
+    InvalidArgument,
+    NoInstances,
+    NoSuchService,
+    nearest,
+)
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.picture import Picture
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.kept import memo, plan_of, recipe_of
 from dynamo_nb.notebook_seam import Notebook
+from dynamo_nb.observe.display import Display, Nowhere
+from dynamo_nb.observe.progress import ProgressShown
 from dynamo_nb.plan import Config, Plan, Recipe, layers_of
 from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.client import Client, RemoteCall
@@ -36,6 +46,7 @@ from dynamo_nb.sdk.portal import Pending, on_portal, portal
 from dynamo_nb.sdk.service import definition_of
 
 if TYPE_CHECKING:
+    from dynamo_nb.observe.running import BenchRun
     from dynamo_nb.observe.trace import Trace
 
 T = TypeVar("T")
@@ -55,6 +66,7 @@ class Deployment:
         self.state: Message = {}
         self.listeners: list[Callable[[Deployment], None]] = []
         self.served_with: tuple[Any, ...] | None = None
+        self.display: Callable[[], Display] = notebook.place if notebook is not None else Nowhere
         self._recipe = recipe
         self._notebook = notebook
         self._plan: Plan | None = None
@@ -142,12 +154,17 @@ class Deployment:
             raise DeploymentError(f"the deployment {self.id} has stopped", remedy="serve the graph again")
         return await self._control.request(verb, **args)
 
+    async def _change(self, verb: str, **args: Any) -> None:
+        """A request that may take as long as models take to load; how far it has come is shown meanwhile."""
+        async with ProgressShown(lambda: self.state, self.folder / "logs", self.display):
+            self._heard(await self._request(verb, **args))
+
     async def _apply(self, plan: Plan) -> None:
         path = plan.place(self.folder)
         spec, plan_id = plan.spec.model_dump(), token_hex(8)
         self._asked[plan_id] = plan
         cwd = str(plan.program.cwd)
-        self._heard(await self._request("apply", spec=spec, path=path, cwd=cwd, plan=plan_id, memo=memo(plan)))
+        await self._change("apply", spec=spec, path=path, cwd=cwd, plan=plan_id, memo=memo(plan))
 
     async def _become(self, recipe: Recipe, plan: Plan) -> None:
         """Makes it what another recipe says, which it follows from now on."""
@@ -303,7 +320,7 @@ class Deployment:
         """
 
         async def run() -> Deployment:
-            self._heard(await self._request("scale", workers=workers))
+            await self._change("scale", workers=workers)
             return self
 
         return Pending(lambda: on_portal(run))
@@ -317,7 +334,7 @@ class Deployment:
         name = service if isinstance(service, str) else definition_of(service).name
 
         async def run() -> Deployment:
-            self._heard(await self._request("restart", service=name))
+            await self._change("restart", service=name)
             return self
 
         return Pending(lambda: on_portal(run))
@@ -362,6 +379,55 @@ class Deployment:
 
         return Pending(run)
 
+    def bench(
+        self,
+        *calls: Call[Any],
+        concurrency: int | None = None,
+        rate: float | None = None,
+        duration: float | None = None,
+        requests: int | None = None,
+        warmup: float = 0.0,
+        timeout: float | None = None,
+    ) -> BenchRun:
+        """Makes these calls again and again, in turn, and measures: `await deployment.bench(deployment.A.b("x"))`.
+
+        concurrency: callers at once, each of which asks again when it has its answer. rate: calls a second instead,
+        whatever comes of the earlier ones; at most `concurrency` of them wait at once, and latency counts from the
+        moment that each was meant for. duration: seconds (10). requests: how many calls instead. warmup: seconds before
+        that are not counted. timeout: seconds for each call.
+
+        The load is made by a thread of its own. `.start()` begins it in the background, where cells can be changed
+        meanwhile. Raises InvalidArgument for what is no call of this deployment.
+        """
+        from dynamo_nb.observe.load import Load, LoadShape
+        from dynamo_nb.observe.running import BenchRun
+
+        shape = LoadShape(concurrency, rate, duration, requests, warmup, timeout)
+        opening = [call for call in calls if isinstance(call, _Opening)]
+        if not opening or len(opening) < len(calls):
+            remedy = "write deployment.bench(deployment.Service.endpoint(…), concurrency=64)"
+            raise InvalidArgument("bench takes calls of this deployment", remedy=remedy)
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[Sequence[Call[Any]]]:
+            await self._runtime()
+            try:
+                yield calls
+            finally:
+                await self._release()
+
+        load = Load(opening[0].name, opened, shape, stream=opening[0].stream)
+        return BenchRun(load, self.display)
+
+    async def _release(self) -> None:
+        """Closes the connections of the loop that runs: it ends."""
+        if (connecting := self._runtimes.pop(asyncio.get_running_loop(), None)) is not None:
+            runtime = await connecting
+            for key in list(self._clients):
+                if key[0] is runtime:
+                    del self._clients[key]
+            await runtime.close()
+
     def stop(self) -> Pending[None]:
         """Drains and stops everything; returns when no process of the deployment is left."""
         return Pending(lambda: on_portal(self._stop))
@@ -403,6 +469,8 @@ class Deployment:
         namespace = plan.spec.services[name].namespace
 
         def call_of(endpoint: str) -> Caller:
+            stream = definition.endpoints[endpoint].stream
+
             async def client() -> Client:
                 self._check_workers(name)
                 TRACING.notice()  # what a person has configured since the last call
@@ -414,7 +482,7 @@ class Deployment:
                 return self._clients[key]
 
             def call(args: tuple[Any, ...], kwargs: dict[str, Any], *, receive: Any = None) -> Call[Any]:
-                return _Opening(client, args, kwargs, receive)
+                return _Opening(client, args, kwargs, receive, f"{name}.{endpoint}", stream)
 
             return call
 
@@ -496,12 +564,14 @@ def _note(service: Mapping[str, Any]) -> str:
 
 @dataclass(eq=False, repr=False)
 class _Opening(Call[Any]):
-    """A call whose client is made when it begins, on the loop that it begins on."""
+    """A call whose client is made when it begins, on the loop that it begins on. name: `Backend.generate`."""
 
     client: Callable[[], Awaitable[Client]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     receive: Callable[[Any], Any] | None
+    name: str
+    stream: bool
 
     async def _call(self) -> RemoteCall[Any]:
         return RemoteCall(await self.client(), self.args, self.kwargs, self.options, self.receive)

@@ -37,6 +37,10 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("console Backend[0] --open", "attach this terminal"),
     ),
     "trace": (("""trace Frontend.generate --payload '{{"text": "hello"}}'""", "one call, and where its time went"),),
+    "bench": (
+        ("bench frontend.generate -c 64 --duration 10 --payload '\"hello\"'", "64 callers for ten seconds"),
+        ("bench frontend.generate --rate 200 --payload @lines.jsonl", "200 calls a second, payloads in turn"),
+    ),
     "top": (("top", "live"), ("top --once", "one table")),
     "clean": (("clean", "after a crash"),),
     "help": (("help serve", "the same as `serve --help`"),),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from dynamo_nb.errors import DeploymentError
+from dynamo_nb.terminal import Terminal
 
 
 async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> bool:
@@ -26,7 +29,11 @@ async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> b
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, signalled)
-    starting = asyncio.ensure_future(on_portal(lambda: start(recipe, options, detach=detach, title="terminal")))
+    starting = asyncio.ensure_future(
+        on_portal(
+            lambda: start(recipe, options, detach=detach, title="terminal", display=partial(Terminal, sys.stdout))
+        )
+    )
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dynamo_nb.deployment import Deployment
+    from dynamo_nb.observe.display import Display
 
 NOTEBOOK = "__dynamo_notebook__"
 """Under which the notebook extension stands among a notebook's global names."""
@@ -44,6 +45,10 @@ class Notebook:
 
     def continued(self, deployment: Deployment) -> None:
         """The running cell goes on with it."""
+        raise NotImplementedError
+
+    def place(self) -> Display:
+        """A place under the cell that runs, for something that changes."""
         raise NotImplementedError
 
     def show(self, deployment: Deployment) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import ConfigError, DeploymentError, Problem
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook_seam import Notebook, notebook_state
+from dynamo_nb.observe.display import Display
 from dynamo_nb.plan import Config, Recipe, layers_of
 from dynamo_nb.program import Program, live
 from dynamo_nb.runtime.access import Access, Plane
@@ -164,11 +166,13 @@ async def start(
     detach: bool = False,
     notebook: Notebook | None = None,
     title: str = "script",
+    display: Callable[[], Display] | None = None,
 ) -> Deployment:
     """Begins a deployment: everything that can be checked is checked before the first process.
 
     A notebook's cell that runs again goes on with the deployment that it made before, or that was attached, and makes
-    it what it says now. title: what this process is, where it is no notebook.
+    it what it says now. title: what this process is, where it is no notebook. display: where its progress is shown, if
+    not in the notebook.
     """
     plan = recipe.plan()
     if notebook is not None and (standing := notebook.standing(plan.spec.entry)) is not None:
@@ -184,6 +188,8 @@ async def start(
     )
     await start_supervisor(chosen)
     deployment = Deployment(Path(chosen.folder), recipe, notebook)
+    if display is not None:
+        deployment.display = display
     try:
         await deployment._open()
         # The first call needs a client of NATS: imported while the workers start.

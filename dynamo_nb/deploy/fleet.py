@@ -86,6 +86,7 @@ class Fleet:
     _lost: dict[tuple[str, int], WorkerProcess] = field(default_factory=dict)
     _generation: int = 0
     _ending: bool = False
+    _coming: dict[str, tuple[int, list[WorkerProcess]]] = field(default_factory=dict)
     _applying: asyncio.Lock = field(default_factory=asyncio.Lock)
     _restarts: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -133,6 +134,13 @@ class Fleet:
                 "workers": [w.describe() for w in sorted(workers, key=lambda w: (w.index, w.started))],
             }
         return services
+
+    def coming(self) -> dict[str, Any]:
+        """Of a change under way: the services that are given new workers, how many, and those that have begun."""
+        return {
+            name: {"wanted": wanted, "workers": [worker.describe() for worker in workers]}
+            for name, (wanted, workers) in self._coming.items()
+        }
 
     def kill(self) -> None:
         for worker in self.workers:
@@ -213,6 +221,7 @@ class Fleet:
         new: dict[str, list[WorkerProcess]] = {change.service: [] for change in todo}
         told: list[WorkerProcess] = []
         crowded: list[tuple[str, int]] = []
+        self._coming = {change.service: (len(change.start), new[change.service]) for change in todo if change.start}
         try:
             for change in todo:
                 if change.start and version.spec.services[change.service].http:
@@ -246,6 +255,8 @@ class Fleet:
             if self._ending and isinstance(error, DynamoError):
                 raise DeploymentError(STOPPED) from None  # which is why its workers were killed
             raise
+        finally:
+            self._coming = {}
         return list(old.values())
 
     def _held_back(

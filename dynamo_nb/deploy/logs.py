@@ -16,7 +16,8 @@ _BLOCK: Final = 64 * 1024
 
 
 class LogTail:
-    """Follows the logs in a folder. service: one service's only. lines: begin this many lines before the end of each.
+    """Follows the logs in a folder. service: one service's only. lines: begin this many lines before the end of each
+    that is there at first.
 
     Without a service the supervisor's own log is among them: it says which workers it lost and started again.
     `read` gives the lines that came since the last time, each with the name of its worker before it. The files stay
@@ -31,10 +32,16 @@ class LogTail:
         self._names = "*.log" if service is None else f"{service}.*.log"
         self._logs: dict[Path, _Log] = {}
 
+    @property
+    def latest(self) -> dict[str, str]:
+        """Worker to what it printed last, as far as was read: also a line that has not ended, such as a bar."""
+        return {path.stem: log.latest for path, log in self._logs.items()}
+
     def read(self) -> Iterator[str]:
         with suppress(FileNotFoundError):  # the folder goes when the deployment ends
             for path in set(self._folder.glob(self._names)) - set(self._logs):
                 self._logs[path] = _Log(path, self._lines)
+            self._lines = None  # a log that comes later is that of a new worker, and is news from its first line on
         for path, log in sorted(self._logs.items()):
             for line in log.read():
                 yield f"[{path.stem}] {with_cells(line)}"
@@ -50,6 +57,7 @@ class _Log:
     def __init__(self, path: Path, lines: int | None) -> None:
         self._path, self._file, self._first = path, path.open("rb"), lines
         self._begun = b""  # a line that has not ended yet
+        self.latest = ""
 
     def read(self) -> list[str]:
         """The lines that have ended since the last time."""
@@ -57,7 +65,10 @@ class _Log:
         data = self._begun + (self._new() if first is None else self._last(first))
         whole, end, self._begun = data.rpartition(b"\n")
         lines = (whole + end).decode(errors="replace").splitlines()
-        return lines if first is None else lines[max(len(lines) - first, 0) :]
+        lines = lines if first is None else lines[max(len(lines) - first, 0) :]
+        begun = self._begun.decode(errors="replace").splitlines() if first is None else []
+        self.latest = next((line for line in [*reversed(begun), *reversed(lines)] if line.strip()), self.latest)
+        return lines
 
     def _new(self) -> bytes:
         position, rest = self._file.tell(), b""

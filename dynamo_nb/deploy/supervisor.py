@@ -249,6 +249,7 @@ class Supervisor:
             "metrics_url": metrics.address(self._page) if self._page is not None else "",
             "entry": spec.entry if spec else "",
             "services": self.fleet.status(),
+            "coming": self.fleet.coming(),
         }
 
     async def _nothing(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.graph import Graph
 from dynamo_nb.notebook.session import Session
+from dynamo_nb.observe.display import Display
 from dynamo_nb.plan import Recipe, layers_of
 from dynamo_nb.program import live
 from dynamo_nb.sdk.portal import portal
@@ -79,6 +81,12 @@ class NotebookConsole(Console):
 
     def top(self, record: Any, *, once: bool) -> None:
         self.session.page.show_top(record.control, cell=self.session.cell, live=self.session.on_page and not once)
+
+    def place(self) -> Display:
+        return self.session.place()
+
+    def until_interrupted(self) -> AbstractContextManager[None]:
+        return suppress(KeyboardInterrupt)
 
     def export(self, target: str, recipe: Any, folder: Path) -> Path:
         """`%dynamo export bundle/` writes what is served; with a service before the folder, what would be."""

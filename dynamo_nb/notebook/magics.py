@@ -29,6 +29,7 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         %dynamo config Frontend             the effective configuration, with the origin of each value
         %dynamo serve Frontend -f c.yaml    serve it (or: deployment = await serve(Frontend, "c.yaml"))
         %dynamo trace Frontend.generate --payload '{"text": "hello"}'
+        %dynamo bench frontend.generate --concurrency 64 --payload '{"text": "hello"}'   --background: go on meanwhile
         %dynamo ps / logs Backend / scale Backend=4 / export bundle/ / stop
         %dynamo attach                      take up what a kernel before this one left running (serve … --detach)
         """

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # each is imported when it is first used, and not while `%loa
     from dynamo_nb.deployment import Deployment
     from dynamo_nb.notebook.actions import Actions
     from dynamo_nb.notebook.page import Page
+    from dynamo_nb.notebook.place import Place
 
 _CELL = re.compile(r"cell \d+")
 
@@ -49,6 +50,7 @@ class Session(Notebook):
         self._made_by: dict[Deployment, tuple[str, int]] = {}
         self.deleted: set[str] = set()
         self._interrupts = Interrupts(shell)
+        self._places: list[Place] = []
 
     # --- the shell's events ----------------------------------------------------------------------------------------
 
@@ -114,6 +116,9 @@ class Session(Notebook):
                 self.shell.showtraceback((type(error), error, None))
         if self._page is not None:
             self._page.redraw()
+        for place in self._places:
+            place.again()
+        self._places = [place for place in self._places if not place.closed]
 
     def _failed_at(self, result: Any) -> int | None:
         if result.success:
@@ -244,6 +249,13 @@ class Session(Notebook):
     def _heard(self, deployment: Deployment) -> None:
         if self._page is not None:
             self._page.heard(deployment)
+
+    def place(self) -> Place:
+        from dynamo_nb.notebook.place import Place
+
+        place = Place(self.shell, lambda: self._running is None)
+        self._places.append(place)
+        return place
 
     # --- drawings --------------------------------------------------------------------------------------------------
 

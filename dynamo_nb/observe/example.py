@@ -1,60 +1,131 @@
-"""A plausible value for a JSON schema: what a form begins with, and what a message shows of how to write a payload."""
+"""A plausible value for a JSON schema: what a form begins with, and what is shown where a payload is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-_DEEPEST: Final = 6
-"""Levels of a schema that is followed: one that contains itself has no end."""
-_OF_TYPE: Final = {"integer": 1, "number": 1.0, "boolean": True, "null": None}
+_FORMATS: Final = {
+    "date": "2025-01-31",
+    "date-time": "2025-01-31T12:00:00Z",
+    "time": "12:00:00",
+    "duration": "PT1S",
+    "email": "somebody@example.com",
+    "uri": "https://example.com/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "ipv4": "127.0.0.1",
+    "ipv6": "::1",
+    "binary": "",
+}
+_TEXTS: Final = {
+    "role": "user",
+    "prompt": "Hello",
+    "content": "Hello",
+    "text": "hello",
+    "name": "name",
+    "url": "https://example.com/",
+}
+"""What parameters of these names are mostly given."""
 
 
-def example(schema: Mapping[str, Any]) -> Any:
-    """A value that fits the schema. Given defaults and examples are taken; what is not required is left out."""
-    return _value(schema, schema, "text", 0)
+def example(schema: Mapping[str, Any], name: str = "") -> Any:
+    """A value that the schema allows, the same for the same schema; None where it says nothing.
+
+    An object has its required properties, and those with a default or an example of their own. name: of the parameter.
+    """
+    return _value(schema, schema.get("$defs", {}), name, ())
 
 
-def _value(schema: Mapping[str, Any], whole: Mapping[str, Any], name: str, depth: int) -> Any:
-    for key in ("default", "const"):
-        if key in schema:
-            return schema[key]
-    for key in ("examples", "enum"):
-        if schema.get(key):
-            return schema[key][0]
-    if depth > _DEEPEST:
+def _value(schema: Any, defs: Mapping[str, Any], name: str, within: tuple[str, ...]) -> Any:
+    """within: the definitions that are being filled in, since a model may contain itself."""
+    if not isinstance(schema, Mapping):  # `true` is a schema as well
         return None
     if "$ref" in schema:
-        return _value(_referred(schema["$ref"], whole), whole, name, depth + 1)
-    for key in ("anyOf", "oneOf", "allOf"):
-        if schema.get(key):
-            return _value(schema[key][0], whole, name, depth + 1)
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = kind[0]
-    if kind == "object" or "properties" in schema:
-        properties = schema.get("properties", {})
-        # `$defs` of one parameter stand in its own schema.
-        return {
-            key: _value(properties[key], properties[key] if "$defs" in properties[key] else whole, key, depth + 1)
-            for key in schema.get("required", ())
-            if key in properties
-        }
+        inner = _definition(schema)
+        return _value(defs.get(inner, {}), defs, name, (*within, inner)) if inner not in within else {}
+    if schema.get("examples"):
+        return schema["examples"][0]
+    for said in ("const", "default"):
+        if said in schema:
+            return schema[said]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    for choice in ("anyOf", "oneOf"):
+        if schema.get(choice):
+            return _value(_best(schema[choice], within), defs, name, within)
+    if schema.get("allOf"):
+        parts = [_value(part, defs, name, within) for part in schema["allOf"]]
+        merged = {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
+        return merged or parts[0]
+    kind = schema.get("type", "object" if "properties" in schema else "")
+    kind = next((k for k in kind if k != "null"), "null") if isinstance(kind, list) else kind
+    if kind == "object":
+        return _object(schema, defs, within)
     if kind == "array":
-        items = schema.get("prefixItems") or [schema.get("items", {})]
-        return [_value(one, whole, name, depth + 1) for one in items]
+        return _array(schema, defs, name, within)
+    if kind == "string":
+        return _text(schema, name)
     if kind in {"integer", "number"}:
-        least = schema.get("minimum", schema.get("exclusiveMinimum"))
-        value = _OF_TYPE[kind] if least is None else least + ("exclusiveMinimum" in schema)
-        return min(value, schema.get("maximum", value))
-    if kind in _OF_TYPE:
-        return _OF_TYPE[kind]
-    text = "hello" if name in {"text", "prompt", "content"} else name
-    return text.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
+        return _number(schema, whole=kind == "integer")
+    return True if kind == "boolean" else None
 
 
-def _referred(path: str, whole: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Any = whole
-    for part in path.removeprefix("#/").split("/"):
-        found = found.get(part, {})
-    return found  # type: ignore[no-any-return]
+def _definition(schema: Any) -> str:
+    return str(schema.get("$ref", "")).rpartition("/")[2] if isinstance(schema, Mapping) else ""
+
+
+def _best(choices: Any, within: tuple[str, ...]) -> Any:
+    """The first alternative that is more than null and does not contain itself, else null, else the first."""
+    finite = [c for c in choices if _definition(c) not in within]
+    more = [c for c in finite if not (isinstance(c, Mapping) and c.get("type") == "null")]
+    return (more or finite or choices)[0]
+
+
+def _object(schema: Mapping[str, Any], defs: Mapping[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
+    properties, required = schema.get("properties", {}), schema.get("required", ())
+    made = {
+        key: _value(inner, defs, key, within)
+        for key, inner in properties.items()
+        if key in required or (isinstance(inner, Mapping) and inner.get("examples"))
+    }
+    others = schema.get("additionalProperties")
+    if not properties and isinstance(others, Mapping) and schema.get("minProperties"):
+        made["key"] = _value(others, defs, "key", within)
+    return made
+
+
+def _array(schema: Mapping[str, Any], defs: Mapping[str, Any], name: str, within: tuple[str, ...]) -> list[Any]:
+    first = [_value(inner, defs, name, within) for inner in schema.get("prefixItems", ())]
+    if "items" not in schema or schema["items"] is False:
+        return first
+    wished = 0 if _definition(schema["items"]) in within else 1
+    least = max(schema.get("minItems", 0), min(wished, schema.get("maxItems", wished)))
+    singular = name.removesuffix("s")
+    return first + [_value(schema["items"], defs, singular, within) for _ in range(least - len(first))]
+
+
+def _text(schema: Mapping[str, Any], name: str) -> str:
+    text = _FORMATS.get(schema.get("format", "")) or _TEXTS.get(name, "text")
+    if len(text) < schema.get("minLength", 0):
+        text = text.ljust(schema["minLength"], text[-1:] or "x")
+    return text[: schema["maxLength"]] if "maxLength" in schema else text
+
+
+def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
+    """1 if that is allowed, else the allowed number that is nearest to a bound."""
+    step = schema.get("multipleOf") or 1
+    low, high = schema.get("minimum"), schema.get("maximum")
+    over, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    if over is not None:
+        inside = (over + min(high if high is not None else under or over + 2, over + 2)) / 2
+        low = over + 1 if whole or (under is None and high is None) else inside
+    if under is not None:
+        high = under - 1 if whole else (low if low is not None else under - 1)
+    number: float = 1
+    if low is not None:
+        number = max(number, low)
+    if high is not None:
+        number = min(number, high)
+    if schema.get("multipleOf"):
+        number = -(-number // step) * step
+    return int(number) if whole else number

@@ -1,71 +1,89 @@
-"""Plausible values for JSON schemas."""
+"""Plausible values made from JSON schemas."""
 
+import dataclasses
+from datetime import datetime
 from enum import Enum
 from typing import Annotated, Literal
+from uuid import UUID
 
 import jsonschema
 import pytest
+from annotated_types import Len
 from pydantic import BaseModel, Field, TypeAdapter
+from typing_extensions import TypedDict
 
-from dynamo_nb import dynamo_endpoint, service
 from dynamo_nb.observe.example import example
 
 
 class Colour(Enum):
     RED = "red"
+    BLUE = "blue"
 
 
-class Leaf(BaseModel):
-    text: str
-    size: int = 3
+class Message(BaseModel):
+    role: str
+    content: str | list[dict[str, str]]
+
+
+class Chat(BaseModel):
+    model: str
+    messages: list[Message] = Field(min_length=1)
+    temperature: float = Field(gt=0, le=2)
+    top_p: float = 1.0
+    seed: int | None = None
 
 
 class Tree(BaseModel):
-    name: str
-    leaf: Leaf
-    below: list["Tree"] = []
+    value: int
+    left: "Tree | None"
+    children: list["Tree"]
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    y: float = 0.0
+
+
+class Options(TypedDict):
+    depth: Annotated[int, Field(ge=3, multiple_of=5)]
+    colour: Colour
 
 
 @pytest.mark.parametrize(
-    "kind",
+    "annotation",
     [
-        str,
-        int,
-        float,
-        bool,
-        None,
-        list[int],
-        tuple[int, str],
-        dict[str, int],
-        Literal["a", "b"],
-        Colour,
-        int | None,
-        list[Leaf],
-        Tree,
-        Annotated[int, Field(gt=4, le=9)],
-        Annotated[float, Field(ge=0.5, le=0.7)],
-        Annotated[str, Field(min_length=8)],
-        Annotated[str, Field(max_length=2)],
+        *(str, int, float, bool, None, list[int], dict[str, int], tuple[int, str], set[str]),
+        *(Message, Chat, Tree, Point, Options, Colour, datetime, UUID, bytes),
+        *(int | None, Literal["a", "b"], list[Chat] | str, Annotated[list[str], Len(2, 3)]),
+        *(Annotated[str, Field(min_length=12)], Annotated[str, Field(max_length=2)]),
+        *(Annotated[int, Field(gt=10, lt=12)], Annotated[float, Field(gt=0, lt=0.5)], Annotated[int, Field(le=-3)]),
     ],
     ids=str,
 )
-def test_the_example_fits_its_schema(kind):
-    schema = TypeAdapter(kind).json_schema()
-    jsonschema.validate(example(schema), schema)
+def test_an_example_is_what_its_schema_allows(annotation):
+    adapter = TypeAdapter(annotation)
+    schema = adapter.json_schema()
+
+    made = example(schema)
+
+    jsonschema.validate(made, schema)
+    adapter.validate_python(made, strict=False)
+    assert made == example(schema)
 
 
-def test_what_has_a_default_is_left_to_it():
-    assert example(TypeAdapter(Leaf).json_schema()) == {"text": "hello"}
+def test_an_example_has_what_is_required_and_leaves_the_rest_to_its_defaults():
+    made = example(Chat.model_json_schema())
+
+    assert list(made) == ["model", "messages", "temperature"]
+    assert made["messages"] == [{"role": "user", "content": "Hello"}]
 
 
-def test_an_endpoint_can_be_called_with_the_example_of_its_input():
-    @service
-    class Asked:
-        @dynamo_endpoint()
-        async def ask(self, tree: Tree, leaf: Leaf, text: str, count: int = 2) -> str:
-            return text
+def test_an_example_that_the_schema_brings_along_is_taken():
+    schema = {"type": "object", "properties": {"prompt": {"type": "string", "examples": ["Why is the sky blue?"]}}}
 
-    given = example(vars(Asked)["ask"].schema()["input"])
-    args, _ = vars(Asked)["ask"].bind((), given)
-    assert isinstance(args[0], Tree)
-    assert args[2] == "hello"
+    assert example(schema) == {"prompt": "Why is the sky blue?"}
+
+
+def test_a_schema_that_says_nothing_gives_null():
+    assert example({}) is None

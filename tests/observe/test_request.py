@@ -1,72 +1,72 @@
-"""Calls as they are written on a command line."""
+"""Requests as they are written: an endpoint, and a payload in JSON."""
 
 import json
 
 import pytest
 
-from dynamo_nb.errors import InvalidArgument, NoSuchEndpoint, NoSuchService, TargetError
+from dynamo_nb.errors import InvalidArgument, NoSuchEndpoint, NoSuchService
 from dynamo_nb.observe.request import Request
-
-pytestmark = pytest.mark.slow
-
-PROGRAM = """
-from dynamo_nb import dynamo_endpoint, service
-
-
-@service
-class Backend:
-    @dynamo_endpoint()
-    async def join(self, first: str = "-", second: str = "-") -> str:
-        return f"{first} {second}"
-
-    @dynamo_endpoint()
-    async def total(self, numbers: list[int]) -> int:
-        return sum(numbers)
-"""
-
-
-@pytest.fixture(scope="module")
-def deployment(module_project):
-    module_project.write("program.py", PROGRAM)
-    with module_project.serve("program:Backend").result() as deployment:
-        yield deployment
 
 
 @pytest.mark.parametrize(
     ("target", "payload", "answer"),
     [
-        ("Backend.join", None, "- -"),
-        ("backend.join", '{"second": "b", "first": "a"}', "a b"),
-        ("Backend.join", '"a"', "a -"),
-        ("BACKEND.total", "[1, 2, 3]", 6),
+        ("Backend.say", '{"text": "a", "times": 3}', "aaa"),
+        ("Backend.say", '{"text": "a"}', "a"),
+        ("Backend.say", '"a b"', "a b"),
+        ("Frontend.say", '"through"', "through"),
+        ("frontend.say", '"in other letters"', "in other letters"),
+        ("Backend.echo", '{"any": {"keys": [1]}}', {"any": {"keys": [1]}}),
+        ("Backend.echo", '{"message": {"a": 1}}', {"a": 1}),
+        ("Backend.count", "3", [0, 1, 2]),
+        ("Backend.nothing", None, None),
     ],
 )
-def test_a_payload_is_the_arguments_by_name_or_the_one_argument(deployment, target, payload, answer):
-    request = Request.parse(deployment, target, payload)
-    assert [request.call().result() for _ in range(2)] == [answer, answer]
+def test_a_request_is_made_as_it_is_written(deployment, target, payload, answer):
+    assert Request.parse(deployment, target, payload).call().result() == answer
 
 
-def test_a_payload_can_stand_in_a_file(deployment, tmp_path):
-    (tmp_path / "payload.json").write_text(json.dumps({"first": "a"}))
-    assert Request.parse(deployment, "Backend.join", f"@{tmp_path}/payload.json").call().result() == "a -"
+def test_a_payload_may_stand_in_a_file(deployment, tmp_path):
+    (tmp_path / "one.json").write_text(json.dumps({"text": "from a file"}))
+
+    assert Request.parse(deployment, "Backend.say", f"@{tmp_path}/one.json").call().result() == "from a file"
+
+
+def test_each_line_of_a_file_is_a_payload(deployment, tmp_path):
+    (tmp_path / "lines.jsonl").write_text('"a"\n\n{"text": "b", "times": 2}\n')
+
+    requests = Request.parse_all(deployment, "backend.say", f"@{tmp_path}/lines.jsonl")
+
+    assert [request.call().result() for request in requests] == ["a", "bb"]
+
+
+def test_a_payload_that_is_missing_is_shown_by_an_example_that_works(deployment):
+    with pytest.raises(InvalidArgument, match=r"Backend\.say needs a payload: text") as caught:
+        Request.parse(deployment, "backend.say")
+
+    example = caught.value.remedy.partition("--payload '")[2].rstrip("'")
+    assert Request.parse(deployment, "backend.say", example).call().result() == "hello"
 
 
 @pytest.mark.parametrize(
     ("target", "payload", "error", "said"),
     [
-        ("join", None, TargetError, "Service.endpoint"),
-        ("Bakend.join", None, NoSuchService, "did you mean 'Backend'"),
-        ("Backend.jion", None, NoSuchEndpoint, "did you mean 'join'"),
-        ("Backend.join", "{first: a}", InvalidArgument, "no JSON"),
-        ("Backend.join", "@no_such_file", InvalidArgument, "no_such_file"),
+        ("frontnd.say", '"a"', NoSuchService, "did you mean 'Frontend'?"),
+        ("frontend.sya", '"a"', NoSuchEndpoint, "did you mean 'say'?"),
+        ("say", '"a"', NoSuchEndpoint, "Backend.count"),
+        ("backend.say", '{"text', InvalidArgument, "is no JSON"),
+        ("backend.say", "@nowhere.json", InvalidArgument, "nowhere.json"),
     ],
 )
-def test_what_cannot_be_called_is_told(deployment, target, payload, error, said):
-    with pytest.raises(error) as told:
+def test_what_cannot_be_meant_is_said(deployment, target, payload, error, said):
+    with pytest.raises(error) as caught:
         Request.parse(deployment, target, payload)
-    assert said in str(told.value)
+
+    assert said in str(caught.value)
 
 
-def test_arguments_that_do_not_fit_are_told_before_anything_is_sent(deployment):
-    with pytest.raises(InvalidArgument, match="'numbers' does not fit"):
-        Request.parse(deployment, "Backend.total", '"x"').call()
+def test_the_line_of_a_file_that_is_no_json_is_named(deployment, tmp_path):
+    (tmp_path / "lines.jsonl").write_text('"a"\nb\n')
+
+    with pytest.raises(InvalidArgument, match=r"lines\.jsonl:2"):
+        Request.parse_all(deployment, "backend.say", f"@{tmp_path}/lines.jsonl")

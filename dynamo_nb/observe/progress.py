@@ -1,0 +1,130 @@
+"""How far a change of a deployment has come: the services whose workers start, and what they printed last."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from dynamo_nb.deploy.logs import LogTail
+from dynamo_nb.observe.display import TICK, Display
+from dynamo_nb.observe.units import duration
+
+PATIENCE: Final = 1.5
+"""Seconds of a change before anything is shown: most are over by then, and would only flash."""
+_LONGEST: Final = 100
+_ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+_ORDER: Final = ("failed", "starting", "prepared", "draining", "ready")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One service in a change. seconds: since its workers began. line: what one of them printed last."""
+
+    service: str
+    state: str
+    ready: int
+    wanted: int
+    seconds: float = 0.0
+    line: str = ""
+
+    @property
+    def step(self) -> str:
+        """What does not change all the time."""
+        return f"{self.service}: {self.state} {self.ready}/{self.wanted}"
+
+
+def progress(state: Mapping[str, Any], lines: Mapping[str, str], now: float) -> list[Progress]:
+    """What a deployment's state says of the change under way.
+
+    lines: the last that each worker printed, by `Backend.0`. now: seconds since the epoch.
+    """
+    found = [_coming(name, coming, lines, now) for name, coming in state.get("coming", {}).items()]
+    if not found:  # all is ready, and the old workers finish what they hold
+        for name, service in state.get("services", {}).items():
+            leaving = [w for w in service["workers"] if w["state"] == "draining"]
+            if leaving:
+                ready = sum(w["state"] == "ready" for w in service["workers"])
+                line = f"{len(leaving)} old finish{'es' if len(leaving) == 1 else ''} what they hold"
+                found.append(Progress(name, "draining", ready, service["wanted"], 0.0, line))
+    return found
+
+
+def _coming(name: str, coming: Mapping[str, Any], lines: Mapping[str, str], now: float) -> Progress:
+    workers = coming["workers"]
+    states = {w["state"] if w["pid"] else "waiting" for w in workers} or {"waiting"}
+    state = next((s for s in _ORDER if s in states), "waiting")
+    own = [w for w in workers if w["state"] not in {"ready", "prepared"}] or workers
+    said = [line for w in own if (line := _shown(lines.get(f"{name}.{w['index']}", "")))]
+    began = min((w["started"] for w in workers if w["pid"]), default=now)
+    ready = sum(w["state"] == "ready" for w in workers)
+    return Progress(name, state, ready, coming["wanted"], max(now - began, 0.0), said[-1] if said else "")
+
+
+def _shown(line: str) -> str:
+    plain = _ESCAPES.sub("", line).strip()
+    return plain if len(plain) <= _LONGEST else plain[: _LONGEST - 1] + "…"
+
+
+def bundle(found: Sequence[Progress]) -> dict[str, str]:
+    """One line for each service, as text and as a table."""
+    wide = max((len(p.service) for p in found), default=0)
+    plain = "\n".join(
+        f"{p.service:<{wide}}  {p.state:<8}  {f'{p.ready}/{p.wanted}':>5}  {p.seconds:>5.0f} s  {p.line}".rstrip()
+        for p in found
+    )
+    cells = [(p.service, p.state, f"{p.ready}/{p.wanted}", f"{p.seconds:.0f} s", p.line) for p in found]
+    rows = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in cells)
+    return {"text/plain": plain, "text/html": f"<table>{rows}</table>"}
+
+
+def ready(services: Mapping[str, int], seconds: float) -> dict[str, str]:
+    """What stays of a change: services and their workers."""
+    said = ", ".join(f"{name} {count}" for name, count in services.items())
+    line = f"ready in {duration(seconds)}: {said}"
+    return {"text/plain": line, "text/html": f"<small>{escape(line)}</small>"}
+
+
+class ProgressShown:
+    """Shows how far a change has come, if it takes long: `async with ProgressShown(…): …make it…`.
+
+    state: what was last heard of the deployment. logs: its folder of them. display: gives the place.
+    """
+
+    def __init__(self, state: Callable[[], Mapping[str, Any]], logs: Path, display: Callable[[], Display]) -> None:
+        self._state, self._logs, self._display = state, logs, display
+        self._place: Display | None = None
+        self._began = 0.0
+        self._seen: dict[str, int] = {}
+        self._last: list[Progress] = []
+
+    async def __aenter__(self) -> None:
+        self._tail = LogTail(self._logs, lines=0)
+        list(self._tail.read())  # what was printed before is no news
+        self._began = time.monotonic()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        await asyncio.sleep(PATIENCE)
+        self._place = self._display()
+        while True:
+            list(self._tail.read())
+            self._last = progress(self._state(), self._tail.latest, time.time()) or self._last
+            self._seen |= {p.service: p.wanted for p in self._last}
+            if self._last:
+                self._place.show(bundle(self._last), [p.step for p in self._last])
+            await asyncio.sleep(TICK)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._watching.cancel()
+        await asyncio.wait([self._watching])
+        self._tail.close()
+        if self._place is not None:
+            # After an error the services are left as they were last: it says which of them was the cause.
+            took = time.monotonic() - self._began
+            self._place.close(ready(self._seen, took) if kind is None and self._seen else bundle(self._last))

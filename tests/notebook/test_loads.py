@@ -1,0 +1,202 @@
+"""What a notebook shows while something goes on: loads, logs that are followed, and services that take long to start."""
+
+import pytest
+
+GRAPH = """\
+import asyncio
+from pathlib import Path
+
+
+@service
+class Backend:
+    def __init__(self, gate: str = ""):
+        self.gate = gate
+
+    @async_on_start
+    async def load(self):
+        if not self.gate:
+            return
+        print("reading weights", flush=True)
+        while not Path(self.gate).exists():
+            await asyncio.sleep(0.02)
+
+    @dynamo_endpoint()
+    async def say(self, text: str) -> str:
+        return text
+
+    @dynamo_endpoint()
+    async def tell(self, gate: str) -> None:
+        print("told", flush=True)
+        Path(gate).touch()
+"""
+UNTIL = """\
+import time
+
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+"""
+
+
+@pytest.fixture(scope="module")
+def served(shared_kernel):
+    shared_kernel.load()
+    for text in (GRAPH, UNTIL, "deployment = await serve(Backend, http_port=0, kernels=False)"):
+        ran = shared_kernel.run(text, cell_id="graph" if text is GRAPH else None)
+        assert ran.ok, ran.error
+    return shared_kernel
+
+
+def test_a_load_shows_one_place_that_is_updated_and_its_result_as_the_value(served):
+    ran = served.run("""%dynamo bench backend.say --payload '"a"' -c 4 --duration 1.2""")
+
+    assert ran.ok, ran.error
+    progress, result = ran.shown
+    assert progress["text/plain"].startswith("[")
+    assert "<progress" in progress["text/html"]
+    assert 1 < len(ran.updates) < 10
+    assert "<progress" not in ran.updates[-1]["text/html"]
+    assert "Backend.say: 4 at once for 1.2 s" in ran.updates[-1]["text/plain"]
+    assert "<svg" in result["image/svg+xml"]
+    assert "p99.9" in result["text/plain"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "result = await deployment.bench(deployment.Backend.say('a'), requests=20)",
+        "result = deployment.bench(deployment.Backend.say('a'), requests=20).result()",
+        """result = %dynamo bench Backend.say -p '"a"' --requests 20""",
+    ],
+)
+def test_the_result_of_a_load_is_a_value(served, code):
+    assert served.run(code).ok
+    assert served.run("result.calls, result.errors, (result / result).ratios['rate']").shown[0]["text/plain"] == (
+        "(20, {}, 1.0)"
+    )
+
+
+def test_a_load_in_the_background_leaves_the_cells_free_and_goes_on_while_one_is_edited(served):
+    began = served.run("""running = %dynamo bench backend.say --payload '"a"' -c 4 --duration 1000 --background""")
+    assert began.ok, began.error
+    assert served.run("until(lambda: running.measured.calls > 100)").ok
+
+    edited = served.run(GRAPH.replace("return text", "return text.upper()"), cell_id="graph")
+    assert "replaced Backend" in edited.text, edited.error
+    assert served.run("before = running.measured.calls; until(lambda: running.measured.calls > before + 100)").ok
+
+    ended = served.run("result = running.stop()")
+    assert ended.ok, ended.error
+    assert served.run("result.errors, result.ended").shown[0]["text/plain"] == "({}, 'stopped')"
+
+
+def test_the_last_state_of_a_load_that_ended_between_cells_is_told_by_the_next_one(served):
+    assert served.run("""running = %dynamo bench backend.say --payload '"a"' --requests 5 --background""").ok
+    ran = served.run("running.result(); 1")
+
+    seen = [bundle for bundle in ran.updates if "image/svg+xml" in bundle]
+    seen += [bundle for bundle in served.run("1").updates if "image/svg+xml" in bundle]
+    assert "5 calls" in seen[-1]["text/plain"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "await deployment.bench(deployment.Backend.say('a'), deployment.Backend.tell({gate!r}), duration=1000)",
+        "deployment.bench(deployment.Backend.say('a'), deployment.Backend.tell({gate!r}), duration=1000).result()",
+    ],
+)
+def test_an_interrupt_ends_a_load_shows_what_it_measured_and_leaves_the_deployment(served, tmp_path, code):
+    gate = tmp_path / "gate"
+
+    ran = served.interrupted_at(gate, code.format(gate=str(gate)))
+
+    assert ran.name == "KeyboardInterrupt"
+    assert "dynamo_nb/" not in ran.error
+    assert "interrupted" in ran.updates[-1]["text/plain"]
+    assert "<svg" in ran.updates[-1]["image/svg+xml"]
+    assert served.run("await deployment.Backend.say('still')").ok
+
+
+def test_an_interrupt_ends_the_waiting_for_a_load_in_the_background_and_not_the_load(served, tmp_path):
+    gate = tmp_path / "gate"
+    calls = f"deployment.Backend.say('a'), deployment.Backend.tell({str(gate)!r})"
+    assert served.run(f"running = deployment.bench({calls}, duration=1000).start()").ok
+
+    ran = served.interrupted_at(gate, "await running")
+
+    assert ran.name == "KeyboardInterrupt"
+    assert served.run("before = running.measured.calls; until(lambda: running.measured.calls > before)").ok
+    assert served.run("running.stop().ended").shown[0]["text/plain"] == "'stopped'"
+
+
+def test_a_payload_that_is_missing_is_one_error_with_an_example(served):
+    ran = served.run("%dynamo bench backend.say")
+
+    assert not ran.ok
+    assert """--payload '{"text": "hello"}'""" in ran.error
+
+
+def test_logs_are_followed_until_an_interrupt_which_is_no_error(served, tmp_path):
+    gate = tmp_path / "gate"
+    assert served.run(
+        f"import threading\nthreading.Timer(0.3, deployment.Backend.tell({str(gate)!r}).result).start()"
+    ).ok
+
+    ran = served.interrupted_at(gate, "%dynamo logs Backend -f -n 0\nprint('and on')")
+
+    assert ran.ok, ran.error
+    assert ran.error == ""
+    assert "and on" in ran.text
+
+
+def test_logs_go_on_through_a_change_of_the_deployment(served, tmp_path):
+    gate, told = tmp_path / "gate", tmp_path / "told"
+    gate.touch()
+    change = (
+        "import threading\n"
+        "def change():\n"
+        f"    deployment.update({{'Backend.gate': {str(gate)!r}}}).result()\n"
+        f"    deployment.Backend.tell({str(told)!r}).result()\n"
+        "threading.Timer(0.3, change).start()"
+    )
+    assert served.run(change).ok
+
+    ran = served.interrupted_at(told, "%dynamo logs Backend -f -n 0 --grep 'weights|told'")
+
+    assert ran.ok, ran.error
+    lines = ran.text.splitlines()
+    assert lines[0] == "[Backend.0] reading weights"
+    assert set(lines[1:]) <= {"[Backend.0] told"}
+
+
+def test_a_service_that_takes_long_is_shown_with_its_last_line_and_leaves_one_line(served, tmp_path):
+    gate = tmp_path / "gate"
+    config = f'{{"Backend.gate": {str(gate)!r}}}'
+    request = served._ask(f"slow = await serve(Backend, {config}, http_port=0, kernels=False)")
+    first = served.client.get_iopub_msg(timeout=60)
+    while first["msg_type"] != "display_data":
+        first = served.client.get_iopub_msg(timeout=60)
+    gate.touch()
+
+    ran = served._ran(request)
+
+    assert ran.ok, ran.error
+    shown = first["content"]["data"]
+    assert shown["text/plain"].split()[:3] == ["Backend", "starting", "0/1"]
+    assert shown["text/plain"].endswith("reading weights")
+    assert "<td>reading weights</td>" in shown["text/html"]
+    assert ran.updates[-1]["text/plain"].startswith("ready in ")
+    assert ran.updates[-1]["text/plain"].endswith(": Backend 1")
+    assert served.run("await slow.stop()").ok
+
+
+def test_a_start_that_is_quick_shows_nothing(served):
+    ran = served.run("quick = await serve(Backend, http_port=0, kernels=False)")
+
+    assert ran.ok, ran.error
+    assert ran.shown == []
+    assert served.run("await quick.stop()").ok
