@@ -10,14 +10,21 @@ from typing import Any
 class Place:
     """A Display under the cell that runs when it is first shown. It may be shown from any thread.
 
-    Front ends that take changes of outputs from running cells only have the last state told `again` by the next cell.
+    running: gives the key of the cell that runs, "" between cells. What changes in the background is told in the name
+    of the first cell, and some front ends listen to the running one only: they have it told `again` by the next cell.
     """
 
-    def __init__(self, shell: Any, between_cells: Callable[[], bool]) -> None:
-        self._shell, self._id, self._between_cells = shell, uuid.uuid4().hex, between_cells
+    def __init__(self, shell: Any, running: Callable[[], str]) -> None:
+        self._shell, self._id, self._running = shell, uuid.uuid4().hex, running
+        self._cell = ""
         self._missed = False
         self._shown: Mapping[str, str] | None = None
-        self.closed = False
+        self._closed = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be told."""
+        return self._closed and not self._missed
 
     def show(self, bundle: Mapping[str, str], steps: Sequence[str] = ()) -> None:  # noqa: ARG002
         # A terminal cannot change what it has shown.
@@ -25,9 +32,9 @@ class Place:
             self._publish(bundle)
 
     def close(self, bundle: Mapping[str, str]) -> None:
-        self.closed = True
         if bundle["text/plain"] or self._shown is not None:
             self._publish(bundle)
+        self._closed = True
 
     def again(self) -> None:
         if self._missed and self._shown is not None:
@@ -35,6 +42,9 @@ class Place:
             self._missed = False
 
     def _publish(self, bundle: Mapping[str, str]) -> None:
-        update, self._shown, self._missed = self._shown is not None, bundle, self._between_cells()
+        update, running = self._shown is not None, self._running()
+        if not update:
+            self._cell = running
+        self._shown, self._missed = bundle, not running or running != self._cell
         transient = {"display_id": self._id}
         self._shell.display_pub.publish(dict(bundle), metadata={}, transient=transient, update=update)

@@ -118,7 +118,7 @@ class Session(Notebook):
             self._page.redraw()
         for place in self._places:
             place.again()
-        self._places = [place for place in self._places if not place.closed]
+        self._places = [place for place in self._places if not place.over]
 
     def _failed_at(self, result: Any) -> int | None:
         if result.success:
@@ -253,7 +253,7 @@ class Session(Notebook):
     def place(self) -> Place:
         from dynamo_nb.notebook.place import Place
 
-        place = Place(self.shell, lambda: self._running is None)
+        place = Place(self.shell, lambda: self.cell)
         self._places.append(place)
         return place
 
