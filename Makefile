@@ -15,7 +15,7 @@ hello: $(READY)
 	$(BIN)/papermill --cwd build --log-output --no-progress-bar notebooks/hello_world.ipynb build/hello_world.ipynb
 	@echo
 	@echo "It ran: the executed notebook is build/hello_world.ipynb, the bundle that it exported build/hello_bundle."
-	@echo "Open it: $(BIN)/pip install jupyterlab && $(BIN)/jupyter lab notebooks/hello_world.ipynb"
+	@echo "Open it: $(BIN)/jupyter lab notebooks/hello_world.ipynb"
 
 test: $(READY)
 	PYTHON=$(PYTHON) sh tests/run.sh
