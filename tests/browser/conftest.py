@@ -109,3 +109,48 @@ def _parts(home):
                 yield process
         except psutil.Error:
             continue
+
+
+@pytest.fixture
+def open_hello(open_notebook):
+    return lambda *cells: open_notebook("hello_world.ipynb", *cells)
+
+
+@pytest.fixture
+def served(open_hello):
+    """hello_world with further cells, run until its graph is served; with the live graph of what is served."""
+
+    def served(*cells):
+        notebook = open_hello(*cells)
+        notebook.run_to("await serve(")
+        assert notebook.errors() == []
+        notebook.show("await serve(")
+        return notebook, notebook.graph("await serve(")
+
+    return served
+
+
+class Gate:
+    """Where the constructor of a service waits. `code`: what it runs there, in place of "self.suffix = suffix"."""
+
+    def __init__(self, path):
+        self._path = path
+        self.code = f"""self.suffix = suffix
+        import time
+
+        while not os.path.exists({str(path)!r}):
+            time.sleep(0.02)"""
+
+    def open(self):
+        self._path.touch()
+
+    def close(self):
+        self._path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def gate(tmp_path):
+    gate = Gate(tmp_path / "open")
+    gate.open()
+    yield gate
+    gate.open()

@@ -87,6 +87,7 @@ class Lab:
         """Changes to the theme "light" or "dark", as Settings > Theme does."""
         self.page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", THEMES[name])
         self.page.wait_for_selector(f'[data-jp-theme-name="{THEMES[name]}"]', state="attached")
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
 
 class Notebook:
@@ -250,9 +251,14 @@ class Graph:
 
     def __init__(self, view: Locator) -> None:
         self.view = view
+        self.page = view.page
+        self.stage = view.locator(".dynamo-stage")
 
     def node(self, service: str) -> Locator:
-        return self.view.get_by_role("button", name=re.compile(rf"^{service}\b"))
+        return self.stage.get_by_role("button", name=re.compile(rf"^{service}(,|$)"))
+
+    def edge(self, source: str, target: str) -> Locator:
+        return self.stage.get_by_role("button", name=re.compile(f"^{source} calls {target}(,|$)"))
 
     def is_in_state(self, **states: str) -> None:
         """Waits until each service is in its state, by colour (of which data-state decides) and by word."""
@@ -260,8 +266,60 @@ class Graph:
             expect(self.node(service)).to_have_attribute("data-state", state)
             expect(self.node(service)).to_have_accessible_name(re.compile(rf"^{service}, {state}\b"))
 
+    def is_busy(self, service: str) -> None:
+        """Waits until calls go through a service."""
+        expect(self.node(service).locator(".load")).to_have_text(re.compile(r"^(?!0/s)[\d.,]+"))
+
+    def is_linked(self, source: str, target: str, linked: bool = True) -> None:
+        """Waits until an edge is drawn as linked, or as one that could be."""
+        expect(self.edge(source, target)).to_have_attribute("data-active", str(linked).lower())
+
     def card(self, service: str) -> Locator:
         return self.view.get_by_role("complementary", name=service)
+
+    def open(self, service: str, tab: str | None = None) -> Locator:
+        """Clicks on a node, and on a tab of its card."""
+        self.node(service).click()
+        if tab is not None:
+            self.card(service).get_by_role("tab", name=tab).click()
+        return self.card(service)
+
+    def act_on_edge(self, source: str, target: str, action: str) -> None:
+        """Clicks on the middle of an edge, and on a button of its card."""
+        x, y = (
+            self.edge(source, target)
+            .locator(".line")
+            .evaluate("""(line) => {
+          const at = line.getPointAtLength(line.getTotalLength() / 2).matrixTransform(line.getScreenCTM());
+          return [at.x, at.y];
+        }""")
+        )
+        self.page.mouse.click(x, y)
+        card = self.view.get_by_role("group", name=f"{source} to {target}")
+        card.get_by_role("button", name=action, exact=True).click()
+
+    def close_edge(self, source: str, target: str) -> None:
+        self.view.get_by_role("group", name=f"{source} to {target}").get_by_role("button", name="Close").click()
+
+    def drag_link(self, source: str, target: str) -> None:
+        """Pulls a line from the handle of a node to another node."""
+        self.node(source).hover()
+        handle = self.node(source).locator(".handle").bounding_box()
+        aim = self.node(target).bounding_box()
+        self.page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
+        self.page.mouse.down()
+        self.page.mouse.move(aim["x"] + aim["width"] / 2, aim["y"] + aim["height"] / 2, steps=8)
+        self.page.mouse.up()
+
+    @property
+    def line(self) -> Locator:
+        """The line of code of the last action, and what came of it."""
+        return self.view.locator(".dynamo-line")
+
+    def did(self, code: str) -> None:
+        """Waits until the last action is this line of code, and done."""
+        expect(self.line.locator("code")).to_have_text(code)
+        expect(self.line).to_have_attribute("data-outcome", "done")
 
 
 def _joined(text: str | list[str]) -> str:

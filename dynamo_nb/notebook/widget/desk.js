@@ -7,6 +7,8 @@ const HISTORY = 90;
 const ITEMS = 1000;
 /** Items of a stream that are kept and shown, the latest ones; the rest is only counted. */
 
+const GONE = "The kernel that drew this has gone. Run the cell again.";
+
 class Desk {
   constructor() {
     // Other pages may show the same model and hear the same answers, so ids must differ from theirs.
@@ -47,13 +49,23 @@ class Desk {
                      value: null, seconds: null, since: performance.now() };
     this.actions.set(action.id, action);
     this.latest = action;
-    this.model.send({ id: action.id, ...request });
-    this.tell(action);
+    if (!this.send({ id: action.id, ...request })) this.hear({ id: action.id, error: GONE });
+    else this.tell(action);
     return action;
   }
 
+  /** Sends to the kernel; false if it is no more the one that drew this: a page shows what it has after a restart. */
+  send(message) {
+    try {
+      this.model.send(message);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   cancel(action) {
-    this.model.send({ id: ++this.last, do: "cancel", call: action.id });
+    this.send({ id: ++this.last, do: "cancel", call: action.id });
   }
 
   /** Asks for a number of workers, after `wait` milliseconds unless another number is asked for before. */
@@ -70,7 +82,7 @@ class Desk {
   watch(view, seen) {
     const before = this.seen.size > 0;
     this.seen[seen ? "add" : "delete"](view);
-    if (before !== this.seen.size > 0) this.model.send({ id: ++this.last, do: "watch", seen: !before, place: this.place });
+    if (before !== this.seen.size > 0) this.send({ id: ++this.last, do: "watch", seen: !before, place: this.place });
   }
 
   hear(message) {
