@@ -95,8 +95,8 @@ class Console:
         from dynamo_nb.observe.request import Request
 
         served = self.deployment(which)
-        served.display = self.place
-        run = served.bench(*(one.call() for one in Request.parse_all(served, target, payload)), **vars(shape))
+        load = served.bench(*(one.call() for one in Request.parse_all(served, target, payload)), **vars(shape))
+        run = load.on(self.place, line=not self.terminal)  # a terminal gets the whole result below it
         return run.start() if background else run.result()
 
     def record(self, which: str | None) -> Any:

@@ -31,6 +31,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("logs", "the last lines of every worker"),
         ("logs Backend -n 20", "fewer, of one service"),
         ("logs Backend -f", "and go on as lines come"),
+        ("logs -f --grep error", "those that matter"),
     ),
     "console": (
         ("console Backend[0]", "how to attach to the first worker of Backend"),

@@ -33,13 +33,14 @@ def example(schema: Mapping[str, Any], name: str = "") -> Any:
 
     An object has its required properties, and those with a default or an example of their own. name: of the parameter.
     """
-    return _value(schema, schema.get("$defs", {}), name, ())
+    return _value(schema, {}, name, ())
 
 
 def _value(schema: Any, defs: Mapping[str, Any], name: str, within: tuple[str, ...]) -> Any:
     """within: the definitions that are being filled in, since a model may contain itself."""
     if not isinstance(schema, Mapping):  # `true` is a schema as well
         return None
+    defs = schema.get("$defs", defs)  # those of a parameter stand in its own schema
     if "$ref" in schema:
         inner = _definition(schema)
         return _value(defs.get(inner, {}), defs, name, (*within, inner)) if inner not in within else {}

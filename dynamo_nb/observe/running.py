@@ -30,6 +30,10 @@ class BenchRun(Pending[BenchResult]):
         self._load, self._display, self._line = load, display, line
         self._started: Future[BenchResult] | None = None
 
+    def on(self, display: Callable[[], Display], *, line: bool = True) -> BenchRun:
+        """The same load, shown elsewhere."""
+        return BenchRun(self._load, display, line=line)
+
     def start(self) -> Self:
         """Begins at once, in the background; gives itself."""
         if self._started is None:

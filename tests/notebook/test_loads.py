@@ -1,5 +1,7 @@
 """What a notebook shows while something goes on: loads, logs that are followed, and services that take long to start."""
 
+from dataclasses import replace
+
 import pytest
 
 GRAPH = """\
@@ -26,7 +28,7 @@ class Backend:
 
     @dynamo_endpoint()
     async def tell(self, gate: str) -> None:
-        print("told", flush=True)
+        print("told", Path(gate).name, flush=True)
         Path(gate).touch()
 """
 UNTIL = """\
@@ -137,10 +139,9 @@ def test_an_interrupt_ends_a_load_shows_what_it_measured_and_leaves_the_deployme
 
 def test_an_interrupt_ends_the_waiting_for_a_load_in_the_background_and_not_the_load(served, tmp_path):
     gate = tmp_path / "gate"
-    calls = f"deployment.Backend.say('a'), deployment.Backend.tell({str(gate)!r})"
-    assert served.run(f"running = deployment.bench({calls}, duration=1000).start()").ok
+    assert served.run("running = deployment.bench(deployment.Backend.say('a'), duration=1000).start()").ok
 
-    ran = served.interrupted_at(gate, "await running")
+    ran = served.interrupted_at(gate, f"asyncio.get_running_loop().call_soon(Path({str(gate)!r}).touch)\nawait running")
 
     assert ran.name == "KeyboardInterrupt"
     assert served.run("before = running.measured.calls; until(lambda: running.measured.calls > before)").ok
@@ -154,13 +155,26 @@ def test_a_payload_that_is_missing_is_one_error_with_an_example(served):
     assert """--payload '{"text": "hello"}'""" in ran.error
 
 
-def test_logs_are_followed_until_an_interrupt_which_is_no_error(served, tmp_path):
-    gate = tmp_path / "gate"
-    assert served.run(
-        f"import threading\nthreading.Timer(0.3, deployment.Backend.tell({str(gate)!r}).result).start()"
-    ).ok
+def interrupted_when_told(kernel, code, what):
+    """Runs a cell and interrupts it when it has shown this line; gives what it showed."""
+    request, shown = kernel._ask(code), ""
+    while what not in shown:
+        message = kernel.client.get_iopub_msg(timeout=60)
+        if message["msg_type"] == "stream":
+            shown += message["content"]["text"]
+    kernel.manager.interrupt_kernel()
+    ran = kernel._ran(request)
+    return replace(ran, text=shown + ran.text)
 
-    ran = served.interrupted_at(gate, "%dynamo logs Backend -f -n 0\nprint('and on')")
+
+def test_logs_are_followed_until_an_interrupt_which_is_no_error(served, tmp_path):
+    telling = f"deployment.Backend.tell({str(tmp_path / 'followed')!r})"
+    assert served.run(f"running = deployment.bench({telling}, rate=20, duration=1000).start()").ok
+
+    ran = interrupted_when_told(
+        served, "%dynamo logs Backend -f -n 0\nprint('and on')", "told followed\n[Backend.0] told followed\n"
+    )
+    assert served.run("running.stop()").ok
 
     assert ran.ok, ran.error
     assert ran.error == ""
@@ -168,24 +182,21 @@ def test_logs_are_followed_until_an_interrupt_which_is_no_error(served, tmp_path
 
 
 def test_logs_go_on_through_a_change_of_the_deployment(served, tmp_path):
-    gate, told = tmp_path / "gate", tmp_path / "told"
+    gate, told = tmp_path / "gate", tmp_path / "changed"
     gate.touch()
-    change = (
-        "import threading\n"
-        "def change():\n"
-        f"    deployment.update({{'Backend.gate': {str(gate)!r}}}).result()\n"
-        f"    deployment.Backend.tell({str(told)!r}).result()\n"
-        "threading.Timer(0.3, change).start()"
-    )
-    assert served.run(change).ok
+    code = f"""\
+import threading
+def change():
+    deployment.update({{"Backend.gate": {str(gate)!r}}}).result()
+    deployment.Backend.tell({str(told)!r}).result()
+threading.Thread(target=change).start()
+%dynamo logs Backend -f -n 5 --grep 'weights|changed'
+"""
 
-    request, shown = served._ask("%dynamo logs Backend -f --grep 'weights|told'"), ""
-    while "reading weights" not in shown or not told.exists():
-        shown += served.client.get_iopub_msg(timeout=60)["content"].get("text", "")
-    served.manager.interrupt_kernel()
-    ran = served._ran(request)
+    ran = interrupted_when_told(served, code, "told changed")
 
     assert ran.ok, ran.error
+    assert ran.text.splitlines() == ["[Backend.0] reading weights", "[Backend.0] told changed"]
 
 
 def test_a_service_that_takes_long_is_shown_with_its_last_line_and_leaves_one_line(served, tmp_path):

@@ -12,6 +12,7 @@ from annotated_types import Len
 from pydantic import BaseModel, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from dynamo_nb import dynamo_endpoint, service
 from dynamo_nb.observe.example import example
 
 
@@ -87,3 +88,16 @@ def test_an_example_that_the_schema_brings_along_is_taken():
 
 def test_a_schema_that_says_nothing_gives_null():
     assert example({}) is None
+
+
+def test_an_endpoint_can_be_called_with_the_example_of_its_input():
+    @service
+    class Asked:
+        @dynamo_endpoint()
+        async def ask(self, tree: Tree, point: Point, text: str, count: int = 2) -> str:
+            return text
+
+    given = example(vars(Asked)["ask"].schema()["input"])
+    args, _ = vars(Asked)["ask"].bind((), given)
+    assert isinstance(args[0], Tree)
+    assert args[2] == "hello"
