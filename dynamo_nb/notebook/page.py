@@ -141,7 +141,8 @@ class Page:
         self._resting.discard(deployment)
         with self._lock:
             for drawing in self._drawings:
-                if self._deployment(drawing.of) is deployment:
+                # JupyterLab renders an output anew whose forms change: who works in it would lose the focus.
+                if not drawing.watched_by and self._deployment(drawing.of) is deployment:
                     self._redraw(drawing, between_cells=True)
 
     # --- one drawing ---------------------------------------------------------------------------------------------
@@ -213,6 +214,9 @@ class Page:
     def _watch(self, drawing: Drawing, place: str, *, seen: bool) -> None:
         """Somebody sees the drawing, or sees it no more, in one place of a browser."""
         (drawing.watched_by.add if seen else drawing.watched_by.discard)(place)
+        if not drawing.watched_by:  # what it showed meanwhile
+            with self._lock, suppress(DynamoError):
+                self._redraw(drawing, between_cells=True)
         portal.loop.call_soon_threadsafe(self._feed)
 
     def _feed(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -84,21 +85,29 @@ def lab(shared_lab, request):
     assert shared_lab.hosts == {"127.0.0.1"}
 
 
-@pytest.fixture
-def open_notebook(lab, home):
+@pytest.fixture(scope="package")
+def opened(shared_lab, home):
     """Opens a copy of one of notebooks/, with further cells; afterwards nothing of it may run."""
-    before = set(_parts(home))
-    opened = []
 
-    def open_notebook(name, *cells):
-        opened.append(lab.open(NOTEBOOKS / name, *cells))
-        return opened[-1]
+    @contextmanager
+    def opened(name, *cells):
+        before = set(_parts(home))
+        notebook = shared_lab.open(NOTEBOOKS / name, *cells)
+        try:
+            yield notebook
+        finally:
+            notebook.close()
+        _, left = psutil.wait_procs(set(_parts(home)) - before, timeout=END_BOUND)
+        assert left == [], f"the notebook left processes behind: {left}"
 
-    yield open_notebook
-    for notebook in opened:
-        notebook.close()
-    _, left = psutil.wait_procs(set(_parts(home)) - before, timeout=END_BOUND)
-    assert left == [], f"the notebook left processes behind: {left}"
+    return opened
+
+
+@pytest.fixture
+def open_hello(lab, opened):
+    """Opens hello_world with further cells, for one test."""
+    with ExitStack() as stack:
+        yield lambda *cells: stack.enter_context(opened("hello_world.ipynb", *cells))
 
 
 def _parts(home):
@@ -109,11 +118,6 @@ def _parts(home):
                 yield process
         except psutil.Error:
             continue
-
-
-@pytest.fixture
-def open_hello(open_notebook):
-    return lambda *cells: open_notebook("hello_world.ipynb", *cells)
 
 
 @pytest.fixture

@@ -284,6 +284,13 @@ class Graph:
             self.card(service).get_by_role("tab", name=tab).click()
         return self.card(service)
 
+    def close(self) -> None:
+        """Closes the card that is open, if one is."""
+        card = self.view.get_by_role("complementary")
+        if card.is_visible():
+            card.get_by_role("button", name="Close").click()
+            expect(card).to_be_hidden()
+
     def act_on_edge(self, source: str, target: str, action: str) -> None:
         """Clicks on the middle of an edge, and on a button of its card."""
         x, y = (

@@ -4,9 +4,11 @@ import json
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 READY_BOUND = 60.0  # seconds; two busy cores import a whole JupyterLab
@@ -74,9 +76,21 @@ class LabServer:
         self._announced = threading.Event()
         self._reader = threading.Thread(target=self._read, name="jupyter log", daemon=True)
         self._reader.start()
-        if not self._announced.wait(READY_BOUND) or not self._port:
+        if not self._announced.wait(READY_BOUND) or not self._listens():
             self.stop()
             raise RuntimeError(f"JupyterLab did not start in {READY_BOUND} s:\n{self.log.read_text()}")
+
+    def _listens(self) -> bool:
+        """Waits until the port is open: Jupyter tells of it just before."""
+        deadline = time.monotonic() + READY_BOUND
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self._port)).close()
+            except ConnectionRefusedError:
+                time.sleep(0.02)
+            else:
+                return True
+        return False
 
     def _read(self) -> None:
         with self.log.open("w") as log:

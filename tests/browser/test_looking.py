@@ -1,23 +1,34 @@
-"""What a person does in the live graph of hello_world: open cards, try endpoints, scale, link, with mouse and keyboard."""
+"""What a person sees and tries in the live graph of hello_world, with the mouse, the keyboard or a screen reader.
 
-import json
+Nothing here changes what is served: all tests look at one deployment.
+"""
+
 import re
 
+import pytest
 from playwright.sync_api import expect
 
-ASKED = """import json
 
-print(json.dumps((await deployment.Frontend.ask({"text": "a b"})).words))"""
+@pytest.fixture(scope="module")
+def standing(shared_lab, opened):
+    shared_lab.begin("looking")
+    with opened("hello_world.ipynb") as notebook:
+        notebook.run_to("await serve(")
+        assert notebook.errors() == []
+        yield notebook
 
 
-def answer(notebook):
-    notebook.run(ASKED)
-    return json.loads(notebook.text(ASKED))
-
-
-def test_a_card_tells_workers_and_configuration_and_nothing_in_it_overlaps(served, lab):
-    _, graph = served()
+@pytest.fixture
+def graph(lab, standing):
+    """The live graph of what is served, with no card open."""
+    standing.show("await serve(")
+    graph = standing.graph("await serve(")
     graph.is_in_state(Frontend="ready", Middle="ready", Backend="ready")
+    graph.close()
+    return graph
+
+
+def test_a_card_tells_workers_and_configuration_and_nothing_in_it_overlaps(graph, lab):
     lab.screenshot("ready")
     card = graph.open("Backend", "Overview")
     expect(card).to_contain_text("@service of Backend")
@@ -44,8 +55,7 @@ def overlaps(card):
     }""")
 
 
-def test_an_endpoint_that_streams_is_tried_from_its_form(served, lab):
-    _, graph = served()
+def test_an_endpoint_that_streams_is_tried_from_its_form(graph, lab):
     card = graph.open("Backend", "Endpoints")
     card.get_by_role("textbox", name="text").fill("hello big world")
     card.get_by_role("button", name="Call").click()
@@ -56,8 +66,7 @@ def test_an_endpoint_that_streams_is_tried_from_its_form(served, lab):
     lab.screenshot("streamed")
 
 
-def test_an_endpoint_that_returns_is_tried_with_a_model(served, lab):
-    _, graph = served()
+def test_an_endpoint_that_returns_is_tried_with_a_model(graph, lab):
     card = graph.open("Frontend", "Endpoints")
     card.get_by_role("button", name="ask", exact=True).click()
     field = card.get_by_role("textbox", name="request")
@@ -73,53 +82,23 @@ def test_an_endpoint_that_returns_is_tried_with_a_model(served, lab):
     lab.screenshot("refused")
 
 
-def test_a_service_is_scaled_and_restarted_from_its_card(served, lab):
-    _, graph = served()
-    card = graph.open("Backend")
-    card.get_by_role("button", name="One worker more").click()
-    graph.did("await deployment.scale(Backend=3)")
-    expect(graph.node("Backend")).to_have_accessible_name(re.compile("3/3 workers"))
-    lab.screenshot("scaled")
-    card.get_by_role("button", name="Restart").click()
-    graph.did('await deployment.restart("Backend")')
-    graph.is_in_state(Backend="ready")
-    card.get_by_role("button", name="Stop", exact=True).click()
-    lab.screenshot("asked")
-    card.get_by_role("group", name="Stop Backend?").get_by_role("button", name="Stop").click()
-    graph.did("await deployment.scale(Backend=0)")
-    lab.screenshot("stopped")
+def test_the_graph_follows_the_theme(graph, lab):
+    graph.open("Middle")
+    seen = {}
+    for theme in ("light", "dark"):
+        lab.theme(theme)
+        lab.screenshot(theme)
+        seen[theme] = graph.node("Middle").locator(".name").first.evaluate("(name) => getComputedStyle(name).fill")
+    lab.theme("light")
+    assert sum(_channels(seen["light"])) < 200
+    assert sum(_channels(seen["dark"])) > 560
 
 
-def test_an_edge_is_linked_by_click_unlinked_and_linked_again_by_drag(served, lab):
-    notebook, graph = served(ASKED)
-    graph.act_on_edge("Middle", "Backend", "Unlink")
-    expect(graph.line).to_have_attribute("data-outcome", "failed")
-    expect(graph.view).to_contain_text("link another one first")
-    lab.screenshot("refused")
-    graph.close_edge("Middle", "Backend")
-    graph.act_on_edge("Middle", "Backend2", "Link")
-    graph.did("Middle.link(Backend2)")
-    graph.is_linked("Middle", "Backend2")
-    graph.is_in_state(Backend2="ready", Backend="ready")
-    lab.screenshot("linked")
-    graph.close_edge("Middle", "Backend2")
-    graph.act_on_edge("Middle", "Backend", "Unlink")
-    graph.did("Middle.unlink(Backend)")
-    graph.is_linked("Middle", "Backend", linked=False)
-    lab.screenshot("unlinked")
-    assert answer(notebook) == ["b", "a"]
-    notebook.show("await serve(")
-    graph.close_edge("Middle", "Backend")
-    graph.drag_link("Middle", "Backend")
-    graph.did("Middle.link(Backend)")
-    graph.is_linked("Middle", "Backend")
-    graph.is_in_state(Backend="ready", Backend2="ready")
-    lab.screenshot("linked-again")
-    assert answer(notebook) == ["a!", "b!"]
+def _channels(colour):
+    return [int(part) for part in colour.strip("rgb()").split(",")]
 
 
-def test_the_keyboard_alone_leads_through_the_graph_and_tries_an_endpoint(served, lab):
-    _, graph = served()
+def test_the_keyboard_alone_leads_through_the_graph_and_tries_an_endpoint(graph, lab):
     keyboard = lab.page.keyboard
     graph.view.get_by_role("searchbox").focus()
     keyboard.type("Middle")
@@ -160,9 +139,7 @@ def tab_until(page, wanted, most=30):
     raise AssertionError(f"{most} times Tab do not lead to {wanted}")
 
 
-def test_what_a_screen_reader_is_told_names_services_states_and_edges(served):
-    _, graph = served()
-    graph.is_in_state(Frontend="ready", Middle="ready", Backend="ready")
+def test_what_a_screen_reader_is_told_names_services_states_and_edges(graph):
     expect(graph.node("Backend")).to_have_accessible_name(re.compile("^Backend, ready, 2/2 workers"))
     expect(graph.edge("Middle", "Backend2")).to_have_accessible_name("Middle calls Backend2, not linked")
     nameless = [
