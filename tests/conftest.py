@@ -139,3 +139,8 @@ def new_certificates(tmp_path_factory):
 @pytest.fixture(scope="session")
 def certificates(new_certificates):
     return new_certificates()
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the tests in a browser last: Playwright keeps an event loop running, beside which no other can run."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
