@@ -584,7 +584,11 @@ def run(argv: Sequence[str], console: Console) -> Any:
         shown = _INTERRUPTED
     if shown == _INTERRUPTED:  # what Ctrl-C becomes on its way
         raise KeyboardInterrupt
-    return None if isinstance(shown, int) else shown  # `--help` gives its exit status
+    if isinstance(shown, int):  # what typer answers itself, `--help` for one, gives an exit status
+        if shown:
+            raise DynamoError(f"dynamo ended with status {shown}", remedy="see what it printed")
+        return None
+    return shown
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ from dynamo_nb.source import (
     slice_modules,
     slice_services,
 )
+from dynamo_nb.source.files import drop_stale_bytecode
 from dynamo_nb.source.headers import config_layers
 from dynamo_nb.source.places import Span
 
@@ -111,6 +112,7 @@ def _found(target: str, cwd: Path) -> Program:
 def _module(name: str, service: str, root: Path, cwd: Path, file: Path | None) -> Program:
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
+    drop_stale_bytecode(name, root)
     try:
         module = import_services(name)
     except ModuleNotFoundError as error:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.machinery import PathFinder
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from dynamo_nb.errors import Problem, SourceError, TargetError
@@ -59,6 +60,18 @@ def with_local_files(tree: CodeTree, imports: Mapping[str, Iterable[str]], root:
         },
     )
     return tree | local
+
+
+def drop_stale_bytecode(module: str, root: Path) -> None:
+    """Removes the bytecode of files under `root` that a module imports where the file was changed after it was made.
+
+    Python itself compares whole seconds and sizes: it would import what stood there before a quick edit.
+    """
+    for found in _Project(root).closure([module]):
+        file = root / found.path
+        compiled = Path(cache_from_source(str(file)))
+        if compiled.exists() and compiled.stat().st_mtime_ns <= file.stat().st_mtime_ns:
+            compiled.unlink(missing_ok=True)
 
 
 def imported(tree: ast.AST, name: str = "", *, is_package: bool = False) -> Iterator[str]:

@@ -179,7 +179,7 @@ def test_a_deployment_ends_while_its_page_is_being_read(program):
         page(deployment)
         deployment.stop().result()
         assert half.recv(1) == b""
-    assert not supervisor.is_running()
+    supervisor.wait(30)  # some process between may be slow to reap it
 
 
 def test_the_memory_of_each_worker_is_told(deployment):

@@ -21,8 +21,18 @@ def test_bash_is_given_what_can_come_next(line, words):
 
 def test_it_is_installed_where_the_shell_looks(tmp_path):
     subprocess.run(
-        [DYNAMO, "--install-completion", "bash"],
+        ["bash", "-c", f"{DYNAMO} --install-completion && exit"],  # else bash would become it, and be no parent of it
         env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, timeout=60, check=True,
     )  # fmt: skip
     assert "complete_bash" in (tmp_path / ".bash_completions" / "dynamo.sh").read_text()
     assert "dynamo.sh" in (tmp_path / ".bashrc").read_text()
+
+
+def test_a_shell_that_is_not_known_is_an_error(tmp_path):
+    (tmp_path / "dash").symlink_to("/bin/sh")
+    done = subprocess.run(
+        [tmp_path / "dash", "-c", f"{DYNAMO} --install-completion; exit $?"],
+        env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("Shell dash is not supported.\n", 1)
+    assert not (tmp_path / ".bashrc").exists()

@@ -1,11 +1,15 @@
 """Notebooks and projects on disk, and trees written there."""
 
 import json
+import os
+import py_compile
+from pathlib import Path
 
 import pytest
 
 from dynamo_nb.errors import BundleError, SourceError, TargetError
 from dynamo_nb.source import Cell, CodeTree, Module, read_notebook, slice_modules, slice_services, verify
+from dynamo_nb.source.files import drop_stale_bytecode
 
 
 def project(root, files):
@@ -142,3 +146,19 @@ def test_trees_join_unless_they_disagree():
     assert (TREE | other).targets == {"A": "a:A", "C": "c:C"}
     with pytest.raises(BundleError, match=r"a\.py"):
         TREE | CodeTree((Module("a", "a.py", ""),))
+
+
+def test_a_quick_edit_of_the_same_size_is_not_hidden_by_bytecode(tmp_path):
+    root = project(tmp_path, {"svc.py": "import part", "part.py": "x = 1", "other.py": "x = 1"})
+    compiled = [Path(py_compile.compile(str(root / name))) for name in ("svc.py", "part.py", "other.py")]
+    (root / "part.py").write_text("x = 2")
+    (root / "other.py").write_text("x = 2")
+    for file in (root / "svc.py", *compiled):
+        os.utime(file, ns=(2 * 10**9, 2 * 10**9 + 1))
+    for file in (root / "part.py", root / "other.py"):
+        os.utime(file, ns=(2 * 10**9, 2 * 10**9 + 2))
+    os.utime(root / "svc.py", ns=(2 * 10**9, 2 * 10**9))
+
+    drop_stale_bytecode("svc", root)
+
+    assert [file.exists() for file in compiled] == [True, False, True], "what the service imports, and is stale"
