@@ -159,7 +159,8 @@ class _Builder:
         made: Mapping[str, Callable[[], type]],
     ) -> None:
         self.links, self.load, self.made = links, load, made
-        self.named = {definition_of(v).name: v for v in namespace.values() if is_service(v)}
+        self.named = _services_in(namespace)
+        self.modules: dict[str, dict[str, type]] = {}
         self.services: dict[str, ServiceDefinition] = {}
         self.edges: list[Edge] = []
 
@@ -225,8 +226,7 @@ class _Builder:
 
     def find(self, name: str, owner: ServiceDefinition) -> ServiceDefinition:
         """A service by name: from the namespace, the owner's module, a link, or made for this."""
-        module = vars(sys.modules.get(owner.cls.__module__, sys))
-        there = {definition_of(v).name: v for v in module.values() if is_service(v)}
+        there = self.of_module(owner.cls.__module__)
         cls = self.named.get(name) or there.get(name) or self.links.classes.get(name)
         if cls is None and name in self.made:
             cls = self.made[name]()
@@ -238,6 +238,11 @@ class _Builder:
             )
         return definition_of(cls)
 
+    def of_module(self, name: str) -> dict[str, type]:
+        if name not in self.modules:
+            self.modules[name] = _services_in(vars(sys.modules.get(name, sys)))
+        return self.modules[name]
+
     def now(self, definition: ServiceDefinition) -> ServiceDefinition:
         """The definition as the namespace has it now, if its cell or module was run again since."""
         current = self.named.get(definition.name)
@@ -245,3 +250,7 @@ class _Builder:
             return definition
         same = (current.__module__, current.__qualname__) == (definition.cls.__module__, definition.cls.__qualname__)
         return definition_of(current) if same else definition
+
+
+def _services_in(namespace: Mapping[str, Any]) -> dict[str, type]:
+    return {definition_of(v).name: v for v in namespace.values() if is_service(v)}

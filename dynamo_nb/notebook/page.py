@@ -169,8 +169,7 @@ class Page:
         return deployment.picture, "" if deployment.ended else deployment.id, {n: _crew(s) for n, s in services.items()}
 
     def _still(self, drawing: Drawing) -> dict[str, str]:
-        # Laid out as the view is, which then costs nothing.
-        forms = mimebundle(self._now(drawing.of)[0], live=drawing.view is not None)
+        forms = mimebundle(self._now(drawing.of)[0]) if drawing.view is None else drawing.view.still
         return {**forms, "text/plain": repr(drawing.of)} if isinstance(drawing.of, Deployment) else forms
 
     def _view(self, drawing: Drawing) -> GraphView:

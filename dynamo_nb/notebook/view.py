@@ -59,13 +59,21 @@ class GraphView(anywidget.AnyWidget):  # type: ignore[misc]
         ask: Callable[[GraphView, Message], None] = lambda *_: None,
     ) -> None:
         self._picture, self._describe = picture, describe
-        super().__init__(svg=_svg(picture), deployment=deployment, **_shown(picture, workers or {}))
+        self._still = mimebundle(picture, live=True)
+        super().__init__(svg=_svg(self._still), deployment=deployment, **_shown(picture, workers or {}))
         self.on_msg(lambda _, message, __: ask(self, message))
         self.observe(lambda _: self.refresh(), "selected")
 
     @property
     def picture(self) -> Picture:
         return self._picture
+
+    @property
+    def still(self) -> dict[str, str]:
+        """The static forms of what is shown, laid out alike."""
+        if not self._still:
+            self._still = mimebundle(self._picture, live=True)
+        return self._still
 
     def show(
         self, picture: Picture, deployment: str = "", workers: Mapping[str, Mapping[str, str]] | None = None
@@ -75,11 +83,13 @@ class GraphView(anywidget.AnyWidget):  # type: ignore[misc]
         workers: of each service that is served, `{"workers": "1/2", "gpus": "0,1"}`.
         """
         with self.hold_sync():
-            if _frame(picture) != _frame(self._picture):
-                self.svg = _svg(picture)
+            before, self._picture, self.deployment = self._picture, picture, deployment
+            if picture != before:
+                self._still = {}
+            if _frame(picture) != _frame(before):
+                self.svg = _svg(self.still)
             if not deployment:
                 self.loads = {}
-            self._picture, self.deployment = picture, deployment
             for trait, value in _shown(picture, workers or {}).items():
                 self.set_trait(trait, value)
             if self.selected not in self.states:
@@ -102,11 +112,11 @@ class GraphView(anywidget.AnyWidget):  # type: ignore[misc]
         return {**data}
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return {**self.widget(), **mimebundle(self._picture, live=True)}, {}
+        return {**self.widget(), **self.still}, {}
 
 
-def _svg(picture: Picture) -> str:
-    return mimebundle(picture, live=True).get("image/svg+xml", "")
+def _svg(still: Mapping[str, str]) -> str:
+    return still.get("image/svg+xml", "")
 
 
 def _shown(picture: Picture, workers: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
