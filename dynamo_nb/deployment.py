@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+OPEN: set[Deployment] = set()
+"""Those that this process is connected to, whether or not a name of the program still holds them."""
+
 
 class Deployment:
     """A GraphSpec being served.
@@ -86,6 +89,7 @@ class Deployment:
     # --- on the portal's loop -------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
+        OPEN.add(self)
         self._control = await ControlClient.connect(self.folder / CONTROL, self._heard)
         title = self._notebook.title if self._notebook is not None else ""
         self._heard(await self._control.request("watch", client={"pid": os.getpid(), "title": title}))
@@ -134,6 +138,7 @@ class Deployment:
             service.update(state="stopped" if service["state"] else "", workers=[])
         self._heard({**self.state, "ended": True})
         await self._close_runtimes()
+        OPEN.discard(self)
 
     async def _close_runtimes(self) -> None:
         runtimes, self._runtimes = self._runtimes, {}
@@ -214,6 +219,7 @@ class Deployment:
 
     async def _leave(self) -> None:
         """Closes the connections; what runs goes on."""
+        OPEN.discard(self)
         if self._closing is not None:
             self._closing.cancel()
         if self._control is not None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -44,6 +47,7 @@ class Session(Notebook):
         self.book = CellBook()
         self.deployments: list[Deployment] = []
         self._page: Page | None = None
+        self._warmed = False
         self._running: Cell | None = None
         self._blamed = ""
         self._told: set[str] = set()
@@ -116,6 +120,9 @@ class Session(Notebook):
                 self.shell.showtraceback((type(error), error, None))
         if self._page is not None:
             self._page.redraw()
+        if not self._warmed and any(is_service(value) for value in self.names.values()):
+            self._warmed = True
+            threading.Thread(target=_warm, args=(self.on_page,), name="dynamo-imports", daemon=True).start()
         for place in self._places:
             place.again()
         self._places = [place for place in self._places if not place.over]
@@ -294,6 +301,13 @@ class Session(Notebook):
             known = [n for n, v in self.shell.user_ns.items() if is_service(v)]
             raise TargetError(f"this notebook has no service {name!r}", remedy=nearest(name, known))
         return value  # type: ignore[no-any-return]
+
+
+def _warm(on_page: bool) -> None:
+    """Imports what drawing and serving need, while whoever defined a service writes the next cell."""
+    with suppress(ImportError):  # whoever asks for it hears of it
+        for module in ("pygraphviz", "dynamo_nb.notebook.console", *(["dynamo_nb.notebook.page"] if on_page else [])):
+            import_module(module)
 
 
 def _asked_cell(shell: Any) -> str | None:
