@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from dynamo_nb.deploy.home import Record, records
-from dynamo_nb.deployment import OPEN, Deployment
+from dynamo_nb.deployment import Deployment
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.notebook_seam import Notebook, notebook_state
 from dynamo_nb.sdk.portal import Pending, on_portal
@@ -29,8 +29,8 @@ def attach(which: str | None = None) -> Pending[Deployment]:
 
 async def take_up(record: Record, notebook: Notebook | None = None) -> Deployment:
     """The deployment of a record; in a notebook one of its own from now on."""
-    for known in tuple(OPEN):
-        if known.id == record.id and known._notebook is notebook and not known.ended:
+    for known in notebook.deployments if notebook is not None else ():
+        if known.id == record.id and not known.ended:
             return known
     deployment = Deployment(record.folder, notebook=notebook)
     try:

@@ -27,13 +27,25 @@ DYNAMO = str(Path(sys.executable).with_name("dynamo"))
 BOUND = 60
 
 
+def hear_interrupts():
+    """As in a terminal: tests that a shell runs in the background inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def terminal(program):
     """Runs `dynamo …` at a terminal in the program's folder."""
     children = []
 
     def run(*words):
-        child = pexpect.spawn(DYNAMO, list(words), cwd=str(program.folder), encoding="utf-8", timeout=BOUND)
+        child = pexpect.spawn(
+            DYNAMO,
+            list(words),
+            cwd=str(program.folder),
+            encoding="utf-8",
+            timeout=BOUND,
+            preexec_fn=hear_interrupts,
+        )
         children.append(child)
         return child
 
