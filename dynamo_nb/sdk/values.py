@@ -50,9 +50,8 @@ class Shape:
 
     @cached_property
     def _of_structs(self) -> bool:
-        """Whether values are structs of msgspec, which it makes and checks itself, several times as fast."""
-        kinds = [kind for kind in self._kinds if kind is not NoneType]
-        return bool(kinds) and all(map(_is_struct, kinds))
+        """Whether there are structs of msgspec in it, which makes and checks them itself, several times as fast."""
+        return _has_struct(self.annotation)
 
     @cached_property
     def structured(self) -> bool:
@@ -69,7 +68,7 @@ class Shape:
         if self._of_structs:
             import msgspec
 
-            if isinstance(value, str | bytes):
+            if self.structured and isinstance(value, str | bytes):
                 return msgspec.json.decode(value, type=self.annotation)
             return msgspec.convert(value, self.annotation, from_attributes=True)
         if self._adapter is None:
@@ -117,6 +116,10 @@ def _has_fields(kind: Any) -> bool:
 
 def _is_struct(kind: Any) -> bool:
     return hasattr(kind, "__struct_fields__")
+
+
+def _has_struct(annotation: Any) -> bool:
+    return _is_struct(annotation) or any(map(_has_struct, get_args(annotation)))
 
 
 def _is_typed_dict(kind: Any) -> bool:

@@ -86,6 +86,10 @@ class Backend:
         return request
 
     @dynamo_endpoint()
+    async def tokens(self, tokens: list[Token]) -> dict[str, Token]:
+        return {token.text: token for token in tokens}
+
+    @dynamo_endpoint()
     async def token(self, token: Token | None) -> Token | None:
         return token
 
@@ -225,6 +229,7 @@ async def test_a_dataclass_parameter_takes_the_same(given):
 async def test_a_struct_parameter_takes_the_same(given):
     assert await Backend().token(given) == Token(1)
     assert await Backend().token(None) is None
+    assert await Backend().tokens([{"number": 1, "text": "a"}]) == {"a": Token(1, "a")}
 
 
 async def test_a_field_of_a_struct_that_does_not_fit_is_named():
