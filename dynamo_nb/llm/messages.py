@@ -44,8 +44,8 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     tokens: the prompt, and after it what was generated so far. generated: how many of `tokens` that is; more than 0
     only where another worker goes on with what a lost one began. adapter: the LoRA adapter's name, "" for none. salt:
-    keeps the cache of those who share it apart from everyone else's. transfer: what the engine's connector needs to take
-    over a KV cache that was computed elsewhere, as `Engine.prefill` gave it; None to compute it here.
+    keeps the cache of those who share it apart from everyone else's. transfer: what the engine's connector needs to
+    take over a KV cache that was computed elsewhere, as `Engine.prefill` gave it; None to compute it here.
     """
 
     request_id: str
