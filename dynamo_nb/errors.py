@@ -219,6 +219,12 @@ class WorkerLost(RequestError, ConnectionError):
     code = "worker_lost"
 
 
+class EngineError(RequestError):
+    """An inference engine did not start, or has died."""
+
+    code = "engine"
+
+
 class DeadlineExceeded(RequestError, TimeoutError):
     """The request was not answered in the time that it had; the worker was told to stop."""
 

@@ -210,10 +210,11 @@ class _Builder:
                     remedy="unlink all but one",
                 )
             if dependency.interface is not None and not chosen:
-                self.edges.append(Edge(service.name, attribute, dependency.on, active=not linked))
+                active = not linked and not dependency.optional
+                self.edges.append(Edge(service.name, attribute, dependency.on, active))
                 continue
             target = chosen[0] if chosen else self.target(dependency, service)
-            active = bool(chosen) or not linked
+            active = bool(chosen) or (not linked and not dependency.optional)
             if active and (whole := self.load(target)) is not None:
                 target = definition_of(whole)
             self.edges.append(Edge(service.name, attribute, target.name, active))

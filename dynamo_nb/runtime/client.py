@@ -82,6 +82,8 @@ class Client:
         options = PLAIN if plain else CallOptions(timeout, key, instance_id, headers, policy)
         return RemoteCall(self, args, kwargs or {}, options, receive)
 
+    __call__ = call
+
     def policy_of(self, options: CallOptions) -> Policy:
         """What chooses the instance of a call with these options."""
         if isinstance(name := options.policy, str):

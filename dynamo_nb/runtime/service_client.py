@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from dynamo_nb.errors import NoSuchEndpoint, nearest
+from dynamo_nb.errors import DynamoError, NoSuchEndpoint, nearest
 from dynamo_nb.sdk.call import Call
 from dynamo_nb.sdk.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from dynamo_nb.runtime.client import Client
 
 
 class Caller(Protocol):
@@ -38,6 +41,22 @@ class RemoteEndpoint:
         """Checks the arguments here, so that a mistake is shown where it was made, and calls a worker."""
         args, kwargs = self._endpoint.bind(args, kwargs)
         return self._call(args, kwargs, receive=self._receive)
+
+    @property
+    def client(self) -> Client:
+        """The runtime's own client of this endpoint: its instances, as they come and go, and calls of one of them.
+
+        Raises DynamoError outside a worker, where there is none.
+        """
+        from dynamo_nb.runtime.client import Client
+
+        if not isinstance(self._call, Client):
+            raise DynamoError(
+                f"{self._endpoint.where} has no client of the runtime here",
+                where="a process that is no worker",
+                remedy="read it in a method of a service that is being served",
+            )
+        return self._call
 
     def __repr__(self) -> str:
         return f"<remote endpoint {self._endpoint.where}>"

@@ -24,7 +24,7 @@ from dynamo_nb.runtime.distributed import DistributedRuntime
 from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
 from dynamo_nb.runtime.meters import Reading
 from dynamo_nb.runtime.routing import POLICIES, Policy
-from dynamo_nb.runtime.service_client import Caller, ServiceClient
+from dynamo_nb.runtime.service_client import ServiceClient
 from dynamo_nb.runtime.spans import SPANS
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PolicyName
@@ -264,8 +264,4 @@ async def connect_service(
         for e in definition.endpoints.values()
         if e.served
     }
-
-    def call_of(endpoint: str) -> Caller:
-        return clients[endpoint].call
-
-    return ServiceClient(definition.name, definition.cls, definition.endpoints, call_of)
+    return ServiceClient(definition.name, definition.cls, definition.endpoints, clients.__getitem__)

@@ -15,11 +15,11 @@ class Dependency:
     """A declared edge. On an instance in a worker the attribute is a client of the service, or None if not linked.
 
     target: the service or interface that was named; a string names a service that is defined later. policy: chooses
-    among the service's workers.
+    among the service's workers. optional: active only where a link chooses it.
     """
 
-    def __init__(self, target: type | str, policy: Any = None) -> None:
-        self.target, self.policy = target, policy
+    def __init__(self, target: type | str, policy: Any = None, *, optional: bool = False) -> None:
+        self.target, self.policy, self.optional = target, policy, optional
         self.attribute = ""
         self.owner = ""
 
@@ -54,15 +54,17 @@ class Dependency:
 
 
 @overload
-def depends(target: type[T], *, policy: PolicyName | object | None = None) -> T: ...
+def depends(target: type[T], *, policy: PolicyName | object | None = None, optional: bool = False) -> T: ...
 @overload
-def depends(target: str, *, policy: PolicyName | object | None = None) -> Any: ...
-def depends(target: Any, *, policy: Any = None) -> Any:
+def depends(target: str, *, policy: PolicyName | object | None = None, optional: bool = False) -> Any: ...
+def depends(target: Any, *, policy: Any = None, optional: bool = False) -> Any:
     """Declares that a service calls another; `backend = depends(Backend)` stands in the class.
 
     target: a service, an AbstractService that a link will fill, or the name of a service that is defined later.
     policy: which of the service's workers gets a call: "round_robin" (the default), "random", "least_loaded",
     "affinity" (see `key` in `Call.using`), or an object with `pick(instances, request)`.
+    optional: True for an edge that is not there until a link chooses it, also where the service has no link at all;
+    the attribute is then None.
     To a type checker the attribute is an instance of the service, so that its endpoints complete and check.
 
     Raises DefinitionError when the target or the policy is none of these.
@@ -73,14 +75,14 @@ def depends(target: Any, *, policy: Any = None) -> Any:
         )
         raise DefinitionError(f"depends(policy={policy!r}): that is no policy", remedy=remedy)
     if isinstance(target, Dependency):
-        return Dependency(target.target, policy or target.policy)
+        return Dependency(target.target, policy or target.policy, optional=optional or target.optional)
     if not isinstance(target, str) and not (
         isinstance(target, type) and (MARK in vars(target) or is_interface(target))
     ):
         shown = target.__name__ if isinstance(target, type) else repr(target)
         remedy = f"decorate {shown} with @service" if isinstance(target, type) else "give it a class made by @service"
         raise DefinitionError(f"depends({shown}): that is no service", remedy=remedy)
-    return cast("Any", Dependency(target, policy))
+    return cast("Any", Dependency(target, policy, optional=optional))
 
 
 def dependencies_of(cls: type) -> dict[str, Dependency]:

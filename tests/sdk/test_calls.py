@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Optional
 from typing import TypedDict as PlainTypedDict
 
+import msgspec
 import pytest
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
@@ -22,6 +23,11 @@ class Request(BaseModel):
 class Point:
     x: int
     y: int = 0
+
+
+class Token(msgspec.Struct):
+    number: int
+    text: str = ""
 
 
 class Options(TypedDict):
@@ -78,6 +84,14 @@ class Backend:
     @dynamo_endpoint()
     async def annotated(self, request: Annotated[Request, "a request"]):
         return request
+
+    @dynamo_endpoint()
+    async def tokens(self, tokens: list[Token]) -> dict[str, Token]:
+        return {token.text: token for token in tokens}
+
+    @dynamo_endpoint()
+    async def token(self, token: Token | None) -> Token | None:
+        return token
 
     @dynamo_endpoint()
     async def point(self, point: Point):
@@ -209,6 +223,18 @@ async def test_an_optional_model_can_be_none():
 @pytest.mark.parametrize("given", [Point(1), {"x": 1}, '{"x": 1}'])
 async def test_a_dataclass_parameter_takes_the_same(given):
     assert await Backend().point(given) == Point(1)
+
+
+@pytest.mark.parametrize("given", [Token(1), {"number": 1}, '{"number": 1}'])
+async def test_a_struct_parameter_takes_the_same(given):
+    assert await Backend().token(given) == Token(1)
+    assert await Backend().token(None) is None
+    assert await Backend().tokens([{"number": 1, "text": "a"}]) == {"a": Token(1, "a")}
+
+
+async def test_a_field_of_a_struct_that_does_not_fit_is_named():
+    with pytest.raises(InvalidArgument, match=r"'token' does not fit: .*\$\.number"):
+        await Backend().token({"number": "one"})
 
 
 @pytest.mark.parametrize("given", [{"loud": True}, '{"loud": true}'])

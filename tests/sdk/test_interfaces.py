@@ -36,6 +36,21 @@ class User:
     generator = depends(Generator)
 
 
+@service
+class Choosy:
+    generator = depends(Generator, optional=True)
+    other = depends(Other, optional=True)
+
+
+def test_an_optional_dependency_is_not_there_until_a_link_chooses_it():
+    graph = Graph.of(Choosy, {})
+    assert graph.running == ("Choosy",)
+    assert graph.bindings("Choosy") == {"generator": None, "other": None}
+    namespace = {"Choosy": Choosy, "Real": Real}
+    exec("Choosy.link(Real)", namespace)
+    assert Graph.of(Choosy, namespace).bindings("Choosy") == {"generator": "Real", "other": None}
+
+
 async def test_an_implementation_has_the_endpoints_of_the_interface():
     assert set(definition_of(Real).endpoints) == {"generate", "count"}
     assert not any(e.abstract for e in definition_of(Real).endpoints.values())

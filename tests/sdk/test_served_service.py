@@ -160,6 +160,12 @@ class Chooser:
         return {"first": len(first), "kept": len(kept), "by_key": len(by_key | kept)}
 
     @dynamo_endpoint()
+    async def instances(self) -> list:
+        client = self.backend.pid.client
+        ids = [instance.instance_id for instance in client.instances]
+        return [client.path, len({await self.backend.pid().using(instance_id=one) for one in ids})]
+
+    @dynamo_endpoint()
     async def late(self) -> list:
         got = []
         try:
@@ -251,6 +257,12 @@ def test_calls_take_turns_among_the_workers(deployment):
 
 def test_a_dependency_or_a_call_says_which_worker_it_wants(deployment):
     assert deployment.Chooser.pids().result(timeout=30) == {"first": 1, "kept": 1, "by_key": 1}
+
+
+def test_a_dependency_knows_the_instances_that_it_calls(deployment):
+    assert deployment.Chooser.instances().result(timeout=30) == ["n/Backend/pid", 2]
+    with pytest.raises(DynamoError, match="no client of the runtime here"):
+        _ = deployment.Backend.pid.client
 
 
 def test_a_call_says_how_long_it_may_take(deployment):
