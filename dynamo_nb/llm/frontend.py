@@ -35,7 +35,8 @@ class Frontend:
     served_model_name: the name of the model of `processor`; "" for its own. max_running: sequences at once, a request
     having one for each choice; what comes beyond is answered with 429. port: where the deployment serves it.
 
-    A subclass with more dependencies on processors serves their models too, each under its own name.
+    A subclass with more dependencies on processors serves their models too, each under its own name. It names the
+    services, since a link could not tell one from the other: `processor = depends(Small)`, `large = depends(Large)`.
     """
 
     processor = depends(TextProcessor)

@@ -94,14 +94,22 @@ class Reply(Response):
 
         async def follow(choice: Choice, deltas: AsyncIterator[TextDelta]) -> None:
             waiting: list[bytes] = []
-            async for delta in deltas:
-                self.measured.token()
-                waiting.append(answer.events(choice, delta))
-                if not getattr(deltas, "arrived", False) and (events := b"".join(waiting)):
+
+            async def tell() -> None:
+                if events := b"".join(waiting):
                     waiting.clear()
                     await self.events(events)
-            if waiting:
-                await self.events(b"".join(waiting))
+
+            try:
+                async for delta in deltas:
+                    self.measured.token()
+                    waiting.append(answer.events(choice, delta))
+                    if not getattr(deltas, "arrived", False):  # which only calls to other processes have
+                        await tell()
+            except Exception:
+                await tell()  # what came before the error
+                raise
+            await tell()
 
         await _all([follow(choice, call) for choice, call in zip(answer.choices, calls, strict=True)], calls)
         await self.events(answer.last(), more=False)
