@@ -367,10 +367,12 @@ def test_a_failure_before_the_first_token_of_a_stream_has_its_status(client):
 def test_a_failure_in_a_stream_is_its_last_event(client):
     stream = chat(client, "one crash", stream=True)
     texts = []
-    with pytest.raises(openai.APIError, match="failed to answer"):
-        for chunk in stream:
-            texts.append(chunk.choices[0].delta.content)
 
+    def take():
+        texts.extend(chunk.choices[0].delta.content for chunk in stream)
+
+    with pytest.raises(openai.APIError, match="failed to answer"):
+        take()
     assert "one " in texts
 
 
