@@ -51,9 +51,13 @@ def chosen(which: str | None) -> Record:
     if len(found) == 1:
         return found[0]
     if not found:
-        names = ", ".join(r.id for r in alive) or "none"
-        what = "nothing is being served" if which is None else f"there is no deployment {which!r}"
-        raise DeploymentError(what, remedy=f"deployments of this user: {names}")
+        if not alive:
+            what = (
+                "nothing is being served" if which is None else f"there is no deployment {which!r}: nothing is served"
+            )
+            raise DeploymentError(what, remedy="serve a graph first")
+        names = ", ".join(r.id for r in alive)
+        raise DeploymentError(f"there is no deployment {which!r}", remedy=f"deployments of this user: {names}")
     raise DeploymentError(
         f"several deployments run: {', '.join(r.id for r in found)}",
         remedy="name one by its id (-d ID, for `scale` and `logs`)",

@@ -244,7 +244,7 @@ def graph(
         console.show(json.dumps(GraphSpec.model_json_schema(), indent=2))
         return None
     if not target:
-        raise TargetError("what should be drawn?", remedy="dynamo graph module:Service")
+        raise TargetError("what should be drawn?", remedy=f"{console.prefix} graph {console.target}")
     program = console.recipe(target, [], working_dir, None).program()
     drawn = str(program.graph) if form == "text" else program.graph.svg if form == "svg" else program.graph.dot.source
     if output is not None:

@@ -12,7 +12,7 @@ from dynamo_nb.config.effective import EffectiveConfig, resolve
 from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.deploy.tracebacks import write_places
-from dynamo_nb.errors import DeploymentError, nearest
+from dynamo_nb.errors import ConfigError, DeploymentError, Problem, nearest
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
 from dynamo_nb.program import Program
@@ -108,6 +108,9 @@ def layers_of(configs: Sequence[Config], args: Sequence[str] = (), where: str = 
             layers.append(config)
         elif isinstance(config, Mapping):
             layers.append(mapping_layer(config, where))
-        else:
+        elif isinstance(config, str | Path):
             layers.append(yaml_layer(config))
+        else:
+            problem = Problem(f"{config!r} is no configuration", origin=where)
+            raise ConfigError([problem], remedy="give a YAML file's path, or a mapping such as {'Backend.suffix': '!'}")
     return [*layers, arguments_layer(args)] if args else layers

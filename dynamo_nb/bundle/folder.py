@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,11 +32,21 @@ def export(spec: GraphSpec, code: CodeTree, folder: Path) -> Path:
     A bundle that is there is replaced; files in it that no export writes stay. The same spec and code give the same
     bytes. Nothing is taken from the environment.
 
-    Raises BundleError when `folder` is something else than a bundle, or the graph has no form in Kubernetes.
+    Raises BundleError when `folder` is something else than a bundle, has this process in it, or cannot be written, or
+    when the graph has no form in Kubernetes.
     """
     place = folder.resolve()
     _check(place)
     files = contents(spec, code)
+    try:
+        _write(files, code, place)
+    except OSError as error:
+        remedy = "choose a folder that you may write to"
+        raise BundleError(f"the bundle cannot be written: {error}", where=str(place), remedy=remedy) from None
+    return folder
+
+
+def _write(files: Mapping[str, str], code: CodeTree, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as beside:
         new, old = Path(beside, "new"), Path(beside, "old")
@@ -55,11 +66,12 @@ def export(spec: GraphSpec, code: CodeTree, folder: Path) -> Path:
             for other in old.iterdir():
                 if other.name not in {*files, CODE_FOLDER}:
                     other.rename(place / other.name)
-    return folder
 
 
 def _check(place: Path) -> None:
     remedy = "choose a folder that does not exist, an empty one, or a bundle to replace"
+    if Path.cwd().is_relative_to(place):  # it would go on in a folder that has been taken away
+        raise BundleError("this process works in the folder of the bundle", where=str(place), remedy="name another one")
     if place.exists() and not place.is_dir():
         raise BundleError("there is a file where the bundle should go", where=str(place), remedy=remedy)
     if place.exists() and any(place.iterdir()) and not (place / GRAPH_FILE).is_file():

@@ -89,7 +89,6 @@ class _Reading:
         self.name = name
         self.problems: list[Problem] = []
         self.open: list[Node] = []
-        self.flat: list[Node] = []  # an alias leads to the same mapping again, by then with the merged keys inside
 
     def layer(self, text: str) -> Layer:
         try:
@@ -140,15 +139,32 @@ class _Reading:
 
     def _items(self, node: MappingNode, path: Path) -> Iterator[tuple[str, Node, str]]:
         """Keys as they were written, with the value and the line of each; `<<` is merged in, own keys winning."""
-        if node not in self.flat:
-            self._check_keys(node, path)
-            if self.problems:
-                return
-            self.loader.flatten_mapping(node)
-            self.flat.append(node)
-        children = {key.value: (child, self._line(key)) for key, child in node.value}
+        self._check_keys(node, path)
+        if self.problems:
+            return
+        children = self._merged(node, path, ())
         for key, (child, line) in self._inside(node, children.items()):
             yield key, child, line
+
+    def _merged(self, node: MappingNode, path: Path, within: tuple[Node, ...]) -> dict[str, tuple[Node, str]]:
+        """The node's own keys over those that `<<` brings, of which the first mapping's win.
+
+        PyYAML's own merging is not used: 6.0.4 loses what an aliased mapping had overridden.
+        """
+        own: dict[str, tuple[Node, str]] = {}
+        under: dict[str, tuple[Node, str]] = {}
+        for key, child in node.value:
+            if key.tag != _MERGE:
+                own[key.value] = (child, self._line(key))
+                continue
+            for source in child.value if isinstance(child, SequenceNode) else [child]:
+                if not isinstance(source, MappingNode):
+                    self._fault("`<<` takes a mapping, or a list of mappings", path, source)
+                elif source is node or source in within:
+                    self._fault("an alias that contains itself", path, source)
+                else:
+                    under = self._merged(source, path, (*within, node)) | under
+        return under | own
 
     def _check_keys(self, node: MappingNode, path: Path) -> None:
         seen: dict[str, Node] = {}

@@ -39,6 +39,9 @@ HEALTHY_AFTER = 3.0
 """Seconds of taking requests after which a worker's end is a new accident: it has nothing to do with its start."""
 CRASH_LOOP = 2
 """Ends in a row from which on they are no longer told one by one."""
+MOST_WORKERS = 1000
+"""Workers of one service: processes, of which a machine has room for far fewer. More is a slip of the keyboard, and the
+supervisor would do nothing else but prepare them."""
 
 _NOT_FOR_WORKERS = {"JPY_PARENT_PID", "JPY_SESSION_NAME"}
 
@@ -190,6 +193,10 @@ class Fleet:
             if name in asked.started and asked.services[name].workers == self._asked_workers(name)
         }
         wanted = replace(version, spec=asked.with_workers(kept))
+        for name, service in wanted.spec.started.items():
+            if service.workers > MOST_WORKERS:
+                what = f"{name} cannot have {service.workers:,} workers on this machine"
+                raise PlacementError(what, remedy=f"ask for {MOST_WORKERS:,} or fewer")
         running = {}
         if self.spec is not None:
             for name in self.spec.started:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from dynamo_nb.notebook.session import Session
-from dynamo_nb.sdk.service import definition_of, is_service
+from dynamo_nb.sdk.service import definition_of
 from dynamo_nb.source.first_line import SERVICE
 from dynamo_nb.source.headers import CONFIG, service_parser
 
@@ -101,7 +101,7 @@ def vocabulary(session: Session) -> Vocabulary:
 
     class Names(Vocabulary):
         def services(self) -> Mapping[str, Any]:
-            return {n: definition_of(v) for n, v in session.shell.user_ns.items() if is_service(v)}
+            return {name: definition_of(service) for name, service in session.services.items()}
 
         def running(self) -> Mapping[str, Any]:
             found: dict[str, Any] = {}

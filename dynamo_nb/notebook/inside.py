@@ -26,6 +26,7 @@ def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, li
     Raises DeploymentError for a worker that is not there, or is no kernel.
     """
     service, _ = parse(target)
+    deployments = [deployment for deployment in deployments if not deployment.ended]
     served = [deployment for deployment in deployments if service in deployment.spec.started]
     if not served:
         known = {name for deployment in deployments for name in deployment.spec.started}

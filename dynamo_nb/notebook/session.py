@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # each is imported when it is first used, and not while `%loa
     from dynamo_nb.notebook.place import Place
 
 _CELL = re.compile(r"cell \d+")
+_OUTPUT = re.compile(r"_+\d*")
+"""The names that IPython gives to what cells show."""
 
 
 class Session(Notebook):
@@ -87,6 +89,7 @@ class Session(Notebook):
     def _before(self, info: Any) -> None:
         if not info.store_history:
             return
+        self.shell.user_ns[NOTEBOOK] = self  # which `%reset` takes away with all other names
         if self._running is not None:  # it was over when the extension was loaded
             self.book.record(self._running)
         # The shell's own count is one higher here from IPython 9 on.
@@ -294,12 +297,16 @@ class Session(Notebook):
         """Displays a service's graph, or a deployment; the drawing follows."""
         self.page.show(of, cell=self.cell, live=self.on_page)
 
+    @property
+    def services(self) -> dict[str, type]:
+        """The services that the notebook has names for, less those of what its cells showed."""
+        return {n: v for n, v in self.names.items() if is_service(v) and not _OUTPUT.fullmatch(n)}
+
     def service(self, name: str) -> type:
         """A service among the notebook's names."""
         value = self.shell.user_ns.get(name)
         if not is_service(value):
-            known = [n for n, v in self.shell.user_ns.items() if is_service(v)]
-            raise TargetError(f"this notebook has no service {name!r}", remedy=nearest(name, known))
+            raise TargetError(f"this notebook has no service {name!r}", remedy=nearest(name, self.services))
         return value  # type: ignore[no-any-return]
 
 

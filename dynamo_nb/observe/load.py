@@ -28,6 +28,8 @@ DURATION: Final = 10.0
 """Seconds of a load that says nothing of its end."""
 MOST_WAITING: Final = 1000
 """Calls that a load of a given rate keeps waiting, unless it says so: more than any service answers well at once."""
+MOST_AT_ONCE: Final = 20_000
+"""Callers of one load: each is a task and an open call of one thread, which no longer measures but itself by then."""
 LAST_ANSWERS: Final = 30.0
 """Seconds that the last calls may take after the end: those left out would be the long ones."""
 PAUSE: Final = 0.01
@@ -58,6 +60,13 @@ class LoadShape:
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and value > 0):
                 raise InvalidArgument(f"{name}={value!r} is no number above 0", where="bench(…)")
+        for name in ("concurrency", "requests"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, int):
+                raise InvalidArgument(f"{name}={value!r} is no whole number", where="bench(…)")
+        if self.concurrency is not None and self.concurrency > MOST_AT_ONCE:
+            remedy = f"ask for {MOST_AT_ONCE:,} or fewer, and for more from several processes"
+            raise InvalidArgument(f"concurrency={self.concurrency} is more than one load makes", remedy=remedy)
         if not (_is_number(self.warmup) and self.warmup >= 0):
             raise InvalidArgument(f"warmup={self.warmup!r} is no number of seconds", where="bench(…)")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from enum import Enum
 from functools import cached_property, update_wrapper
+from types import FrameType
 from typing import Any, get_args, get_origin, overload
 
 from dynamo_nb.errors import DefinitionError, EndpointError, InvalidArgument
 from dynamo_nb.sdk.call import Call, LocalCall
+from dynamo_nb.sdk.origin import origin_of
 from dynamo_nb.sdk.values import Shape, hints_of
 
 _POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
@@ -41,7 +44,15 @@ class Endpoint:
         retry: bool = True,
         abstract: bool = False,
     ) -> None:
-        self.function = function
+        if isinstance(function, Endpoint):
+            plain: Callable[..., Any] = function.function
+            raise DefinitionError(
+                f"the endpoint {plain.__qualname__} is decorated twice",
+                where=_written(plain),
+                remedy="once is enough: @dynamo_endpoint(transports=[DynamoTransport.DEFAULT, DynamoTransport.HTTP]) "
+                "serves both services and HTTP",
+            )
+        self.function: Callable[..., Any] = function
         self.name = name or function.__name__
         self.transports = frozenset(transports)
         self.http_method = http_method.upper()
@@ -53,10 +64,9 @@ class Endpoint:
         update_wrapper(self, function)
         asynchronous = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         if DynamoTransport.DEFAULT in self.transports and not asynchronous:
-            code = function.__code__
             raise DefinitionError(
                 f"the endpoint {function.__qualname__} is not asynchronous",
-                where=f"{code.co_filename}:{code.co_firstlineno}",
+                where=_written(function),
                 remedy="write it as `async def`, with `return` for one answer or `yield` for a stream",
             )
 
@@ -183,6 +193,15 @@ class Endpoint:
             "input": {"type": "object", "properties": properties, "required": required},
             "output": self.output.schema(),
         }
+
+
+def _written(function: Callable[..., Any]) -> str:
+    """Where a method stands: the cell, or the line of the file, that is making its class now."""
+    code = function.__code__
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != code.co_filename:
+        frame = frame.f_back
+    return str(origin_of(frame)) if frame is not None else f"{code.co_filename}:{code.co_firstlineno}"
 
 
 class BoundEndpoint:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 from exported_programs import LINK, SERVICES, module, notebook
@@ -144,6 +145,23 @@ def test_what_is_no_bundle_is_not_touched(hello, tmp_path, name):
     assert {path: data for path, data in files_of(tmp_path).items() if "__pycache__" not in path} == {
         path: data for path, data in before.items() if "__pycache__" not in path
     }
+
+
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_the_folder_that_the_process_works_in_is_not_taken_from_under_it(hello, tmp_path, monkeypatch, inside):
+    folder = tmp_path / "bundle"
+    (folder / inside).mkdir(parents=True)
+    monkeypatch.chdir(folder / inside)
+
+    with pytest.raises(BundleError, match="this process works in the folder of the bundle"):
+        hello.export(folder)
+
+    (Path.cwd() / "still").touch()
+
+
+def test_a_folder_that_cannot_be_made_says_so(hello):
+    with pytest.raises(BundleError, match=r"cannot be written: .*\n  where: /proc/none\n  to do: choose"):
+        hello.export(Path("/proc/none"))
 
 
 def test_a_graph_with_no_form_in_kubernetes_leaves_the_old_bundle(source, tmp_path):

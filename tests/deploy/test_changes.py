@@ -10,7 +10,7 @@ from deployed_program import alive, pids, until, workers
 
 from dynamo_nb.deploy.control import ask
 from dynamo_nb.deploy.home import CONTROL
-from dynamo_nb.errors import DeploymentError, NoInstances, StartError
+from dynamo_nb.errors import DeploymentError, NoInstances, PlacementError, StartError
 from dynamo_nb.sdk.portal import portal
 
 
@@ -95,6 +95,10 @@ def test_what_cannot_be_is_refused_and_changes_nothing(deployment):
         deployment.scale(Backend=-1).result()
     with pytest.raises(DeploymentError, match="Frontend cannot have '2' workers\n  to do: give a whole number"):
         deployment.scale(Backend=3, Frontend="2").result()
+    with pytest.raises(PlacementError, match=r"Backend cannot have 1,000,000 workers .*\n  to do: ask for"):
+        deployment.scale(Backend=10**6).result(10)
+    with pytest.raises(PlacementError, match="Backend cannot have 1,000,000 workers"):
+        deployment.update({"Backend.ServiceArgs.workers": 10**6}).result(10)
     with pytest.raises(DeploymentError, match="Backnd is not running here"):
         deployment.restart("Backnd").result()
 

@@ -156,6 +156,21 @@ BEFORE_ANYTHING_RUNS = [
         ["DefinitionError: 'Frontend' is no service", "give the class itself"],
     ),
     Case(
+        "a name that there is not, where a cell has shown a service",
+        [GRAPH, "Frontend", "%dynamo graph Nowhere"],
+        ["has no service 'Nowhere'\n  to do: known are Backend, Frontend$"],
+    ),
+    Case(
+        "something that is no configuration",
+        [GRAPH, "serve(Frontend, 3, http_port=0).result()"],
+        [r"ConfigError: 3 is no configuration  \(serve\(…\), cell 3, line 1\)\n  to do: give a YAML file"],
+    ),
+    Case(
+        "an endpoint that is not asynchronous",
+        ["@service\nclass Plain:\n    @dynamo_endpoint()\n    def say(self): ...\n"],
+        ["DefinitionError: the endpoint Plain.say is not asynchronous\n  where: cell 2, line [34]"],
+    ),
+    Case(
         "a port that there is not",
         [GRAPH, "serve(Frontend, http_port=-2).result()"],
         ["ConfigError: -2 is no port", "give one from 1 to 65535, or 0 for a free one"],

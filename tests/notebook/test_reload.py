@@ -3,6 +3,7 @@
 import pytest
 
 from dynamo_nb import notebook
+from dynamo_nb.notebook_seam import notebook_state
 from dynamo_nb.sdk import origin
 
 BACKEND = """\
@@ -55,6 +56,16 @@ def test_a_loader_that_runs_twice_doubles_nothing(shell):
     once = hooks(shell.ip)
     assert shell.run("import dynamo_nb\ndynamo_nb.load_ipython_extension(get_ipython())").ok
     assert hooks(shell.ip) == once
+
+
+def test_a_reset_of_all_names_leaves_the_notebook_a_notebook(shell):
+    shell.load()
+    assert shell.run("%reset -f").ok
+    assert shell.run("from dynamo_nb import dynamo_endpoint, service\n").ok
+    assert shell.run(BACKEND).ok
+
+    assert shell.plan("Backend").spec.entry == "Backend"
+    assert notebook_state(shell.ip.user_ns) is notebook.current()
 
 
 @pytest.mark.slow

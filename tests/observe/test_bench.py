@@ -189,7 +189,18 @@ async def test_what_is_no_call_of_this_deployment_is_refused(deployment):
             deployment.bench(*wrong)
 
 
-@pytest.mark.parametrize("option", [{"concurrency": 0}, {"rate": -1}, {"duration": float("nan")}, {"warmup": -1}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"concurrency": 0},
+        {"concurrency": 10**9},
+        {"concurrency": 1.5},
+        {"requests": 1.5},
+        {"rate": -1},
+        {"duration": float("nan")},
+        {"warmup": -1},
+    ],
+)
 async def test_a_load_that_cannot_be_is_refused(deployment, option):
     with pytest.raises(InvalidArgument, match=next(iter(option))):
         deployment.bench(deployment.Backend.say("a"), **option)

@@ -85,6 +85,17 @@ def test_an_endpoint_has_to_be_asynchronous():
             def generate(self): ...
 
 
+def test_an_endpoint_is_decorated_once():
+    with pytest.raises(
+        DefinitionError, match=r"say is decorated twice\n  where: .*test_endpoints.py:\d+\n  to do: once"
+    ):
+
+        class Twice:
+            @dynamo_api()
+            @endpoint()
+            async def say(self): ...
+
+
 def test_two_endpoints_of_one_name_are_an_error():
     with pytest.raises(DefinitionError, match="two endpoints of Twice are named 'generate': generate and again"):
 
