@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +12,7 @@ from dynamo_nb.errors import InvalidArgument, NoInstances
 INVALID: Final = "invalid_request_error"
 SERVER: Final = "server_error"
 BUSY: Final = "rate_limit_error"
+_PARAM = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+(\[\d+\])?)*")
 
 
 class ApiError(Exception):
@@ -49,7 +51,8 @@ def api_error(error: BaseException) -> ApiError:
     if isinstance(error, InvalidArgument):
         # Processors and engines, vLLM's own too, speak of the context in words alone.
         code = "context_length_exceeded" if "context" in error.what else None
-        return ApiError(error.what, code=code)
+        param = error.where if _PARAM.fullmatch(error.where) else None
+        return ApiError(f"{error.what}; {error.remedy}" if error.remedy else error.what, param=param, code=code)
     if isinstance(error, NoInstances):
         return ApiError("No worker serves this model now: try again soon.", status=503, kind=SERVER)
     return ApiError("The server failed to answer; its log says why.", status=500, kind=SERVER)

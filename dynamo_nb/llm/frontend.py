@@ -33,7 +33,8 @@ class Frontend:
     """Serves OpenAI's API over the models of its processors.
 
     served_model_name: the name of the model of `processor`; "" for its own. max_running: sequences at once, a request
-    having one for each choice; what comes beyond is answered with 429. port: where the deployment serves it.
+    having one for each choice; what comes beyond is answered with 429. port: where the deployment serves it, unless it
+    was given one by `--port` or DYNAMO_PORT.
 
     A subclass with more dependencies on processors serves their models too, each under its own name. It names the
     services, since a link could not tell one from the other: `processor = depends(Small)`, `large = depends(Large)`.
@@ -41,7 +42,12 @@ class Frontend:
 
     processor = depends(TextProcessor)
 
-    def __init__(self, served_model_name: str = "", max_running: int = MAX_RUNNING) -> None:
+    def __init__(
+        self,
+        served_model_name: str = "",
+        max_running: int = MAX_RUNNING,
+        port: int | None = None,  # noqa: ARG002 - read by the deployment, which holds the ports
+    ) -> None:
         processors = {
             attribute: client
             for attribute in definition_of(type(self)).dependencies

@@ -52,7 +52,7 @@ class Repeating(TextProcessor):
                 yield TextDelta("", 1, "tool_calls", len(words), 0, tool_calls=[call])
                 return
             if "long" in words:
-                raise InvalidArgument(f"the prompt has 2000 tokens, the context of the model is {CONTEXT}")
+                raise InvalidArgument(f"2000 tokens; the context is {CONTEXT}", where="messages", remedy="ask less")
             if "fail" in words:
                 raise KeyError("secret")
             if "wait" in words:
@@ -303,7 +303,12 @@ BAD = {
     "no UTF-8": (b'{"model": "\xff"}', "not valid JSON", "invalid_json", None),
     "no object": (b"[]", "expected `object`", "invalid_value", None),
     "no messages": ({"model": "first"}, "messages", "missing_required_parameter", "messages"),
-    "a prompt over the context": (MODEL | {"messages": said("long")}, "context", "context_length_exceeded", None),
+    "a prompt over the context": (
+        MODEL | {"messages": said("long")},
+        "ask less",
+        "context_length_exceeded",
+        "messages",
+    ),
     "max_tokens of a million": (MODEL | {"max_tokens": 10**6}, "1024", "context_length_exceeded", "max_tokens"),
     "a thousand stops": (MODEL | {"stop": ["x"] * 1000}, "<= 16", "invalid_value", "stop"),
     "a stop of a million": (MODEL | {"stop": "x" * 10**6}, "<= 256", "invalid_value", "stop"),
