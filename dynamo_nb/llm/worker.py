@@ -178,18 +178,16 @@ class EchoWorker(EngineWorker):
         """
         if max_model_len <= 0 or block_size <= 0:
             raise InvalidArgument("max_model_len and block_size are numbers of tokens", where="EchoWorker")
-        self.model, self.engine_options = (
-            model,
-            {
-                "context": max_model_len,
-                "block_size": block_size,
-                "blocks": blocks,
-                "slots": slots,
-                "tokens_per_second": tokens_per_second,
-                "prefill_tokens_per_second": prefill_tokens_per_second,
-                "tokens_per_delta": tokens_per_delta,
-            },
-        )
+        self.model = model
+        self.engine_options: dict[str, Any] = {
+            "context": max_model_len,
+            "block_size": block_size,
+            "blocks": blocks,
+            "slots": slots,
+            "tokens_per_second": tokens_per_second,
+            "prefill_tokens_per_second": prefill_tokens_per_second,
+            "tokens_per_delta": tokens_per_delta,
+        }
         self.remote = RemotePrefill(
             remote_prefill=remote_prefill,
             conditional_disagg=conditional_disagg,

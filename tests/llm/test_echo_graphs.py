@@ -11,6 +11,7 @@ from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.messages import Sampling, TextRequest
 from dynamo_nb.llm.tiny import tiny_model
 from dynamo_nb.llm.tokens import Tokenizer
+from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +35,7 @@ def agg(module_project):
         "--EchoWorker.block_size=8",
         SLOW,
     ]
-    with module_project.serve("agg:Frontend", args=args, port=0).result(timeout=BOUND) as deployment:
+    with module_project.serve("agg:Frontend", args=args).result(timeout=BOUND) as deployment:
         yield deployment
 
 
@@ -55,24 +56,24 @@ async def text_of(deployment, request):
     return "".join([delta.text async for delta in deployment.Processor.generate(request)])
 
 
-async def test_a_prompt_is_answered_through_the_graph(agg):
-    deltas = await agg.Processor.generate(asked(20))
+def test_a_prompt_is_answered_through_the_graph(agg):
+    deltas = agg.Processor.generate(asked(20)).result(timeout=BOUND)
     assert "".join(delta.text for delta in deltas) == expected(20)
     assert deltas[0].prompt_tokens == len(Tokenizer(str(tiny_model())).encode(PROMPT))
     assert deltas[-1].finish == "length"
     assert sum(delta.tokens for delta in deltas) == 20
 
 
-async def test_openais_client_gets_the_same(agg):
+def test_openais_client_gets_the_same(agg):
     url = next(service["url"] for service in agg.state["services"].values() if service.get("url"))
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="-") as client:
-        answer = await client.completions.create(model="tiny", prompt=PROMPT, max_tokens=20, temperature=0)
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="-") as client:
+        answer = client.completions.create(model="tiny", prompt=PROMPT, max_tokens=20, temperature=0)
     assert answer.choices[0].text == expected(20)
     assert answer.usage.completion_tokens == 20
 
 
-async def test_a_stop_text_ends_the_answer_across_tokens(agg):
-    deltas = await agg.Processor.generate(asked(40, stop=("n fox j",)))
+def test_a_stop_text_ends_the_answer_across_tokens(agg):
+    deltas = agg.Processor.generate(asked(40, stop=("n fox j",))).result(timeout=BOUND)
     assert "".join(delta.text for delta in deltas) == expected(40).partition("n fox j")[0]
     assert deltas[-1].finish == "stop"
 
@@ -92,36 +93,39 @@ async def test_a_stop_text_ends_the_answer_across_tokens(agg):
         (TextRequest(request_id="r", model="tiny", prompt="a", tools=[{}]), "does not call tools"),
     ],
 )
-async def test_what_cannot_be_served_is_refused_before_a_worker_is_asked(agg, request_, message):
+def test_what_cannot_be_served_is_refused_before_a_worker_is_asked(agg, request_, message):
     with pytest.raises(InvalidArgument, match=message):
-        await agg.Processor.generate(request_)
+        agg.Processor.generate(request_).result(timeout=BOUND)
 
 
-async def test_an_answer_goes_on_elsewhere_when_its_worker_is_killed(agg):
+def test_an_answer_goes_on_elsewhere_when_its_worker_is_killed(agg):
     """Four answers on two workers: two of them are on the one that is killed."""
-    begun = asyncio.Semaphore(0)
 
-    async def answer(name):
-        text = ""
-        async for delta in agg.Processor.generate(asked(300, name)):
-            if not text and delta.text:
-                begun.release()
-            text += delta.text
-        return text
+    async def answers():
+        begun = asyncio.Semaphore(0)
 
-    answers = [asyncio.create_task(answer(f"r{n}")) for n in range(4)]
-    for _ in answers:
-        await asyncio.wait_for(begun.acquire(), BOUND)
-    victim = agg.state["services"]["EchoWorker"]["workers"][0]["pid"]
-    os.kill(victim, signal.SIGKILL)
-    assert await asyncio.wait_for(asyncio.gather(*answers), BOUND) == [expected(300)] * 4
+        async def answer(name):
+            text = ""
+            async for delta in agg.Processor.generate(asked(300, name)):
+                if not text and delta.text:
+                    begun.release()
+                text += delta.text
+            return text
+
+        going = [asyncio.create_task(answer(f"r{n}")) for n in range(4)]
+        for _ in going:
+            await begun.acquire()
+        os.kill(agg.state["services"]["EchoWorker"]["workers"][0]["pid"], signal.SIGKILL)
+        return await asyncio.gather(*going)
+
+    assert portal.run(answers(), BOUND) == [expected(300)] * 4
 
 
 async def test_prompts_are_computed_by_prefill_workers(project):
     project.write("disagg.py", DISAGG)
     args = ["--Processor.served_model_name=tiny", "--EchoWorker.remote_prefill=true", "--EchoWorker.block_size=8"]
     args += ["--EchoPrefillWorker.block_size=8"]
-    async with await project.serve("disagg:Frontend", args=args, port=0) as deployment:
+    async with await project.serve("disagg:Frontend", args=args) as deployment:
         trace = await deployment.trace(deployment.Processor.generate(asked(20)))
         notes = [span.notes for span in trace.spans if "prefill" in span.notes]
         assert [note["prefill"] for note in notes] == ["remote"]
