@@ -65,8 +65,7 @@ def test_a_prompt_is_answered_through_the_graph(agg):
 
 
 def test_openais_client_gets_the_same(agg):
-    url = next(service["url"] for service in agg.state["services"].values() if service.get("url"))
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="-") as client:
+    with openai.OpenAI(base_url=f"{agg.urls['Frontend']}/v1", api_key="-") as client:
         answer = client.completions.create(model="tiny", prompt=PROMPT, max_tokens=20, temperature=0)
     assert answer.choices[0].text == expected(20)
     assert answer.usage.completion_tokens == 20
