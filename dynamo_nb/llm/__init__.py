@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dynamo_nb.llm.prefill_worker import EchoPrefillWorker as EchoPrefillWorker
     from dynamo_nb.llm.prefill_worker import EnginePrefiller as EnginePrefiller
     from dynamo_nb.llm.processor import Processor as Processor
+    from dynamo_nb.llm.router import Router as Router
     from dynamo_nb.llm.tiny import tiny_model as tiny_model
     from dynamo_nb.llm.worker import EchoWorker as EchoWorker
     from dynamo_nb.llm.worker import EngineWorker as EngineWorker
@@ -30,6 +31,7 @@ _HOME = {
     "EngineWorker": "worker",
     "Frontend": "frontend",
     "Processor": "processor",
+    "Router": "router",
     "tiny_model": "tiny",
 }
 
