@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 from dynamo_nb.deploy.forkserver import kill_group
 from dynamo_nb.deploy.home import Record, abandoned, records, remove
 from dynamo_nb.deploy.orphans import kill_descendants
+
+LAST_BREATH: Final = 5.0  # seconds for killed processes to end; one that holds a device may take longer
+LOOK: Final = 0.02  # seconds between looks whether they have
 
 
 def clear_remains() -> list[str]:
@@ -23,10 +29,12 @@ def clear_remains() -> list[str]:
 
 
 def _kill(record: Record) -> list[str]:
-    killed = []
-    for process in record.processes:
-        if process.alive:
-            kill_descendants(process.pid)
-            kill_group(process.pid)
-            killed.append(f"process {process.pid}")
-    return killed
+    killed = [process for process in record.processes if process.alive]
+    for process in killed:
+        kill_descendants(process.pid)
+        kill_group(process.pid)
+    # A signal is delivered when the process next runs: until then it holds its memory and its ports.
+    end = time.monotonic() + LAST_BREATH
+    while time.monotonic() < end and any(process.alive for process in killed):
+        time.sleep(LOOK)
+    return [f"process {process.pid}" for process in killed]
