@@ -106,6 +106,7 @@ class EchoEngine:
             self._end(sequence)
         if self._timer is not None:
             self._timer.cancel()
+        self._timer, self._timer_at = None, math.inf
         self._loop = None
         self._pages.clear()
         self._tell()

@@ -1,0 +1,580 @@
+import asyncio
+import math
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulated import simulated
+
+from dynamo_nb.errors import EngineError, InvalidArgument
+from dynamo_nb.llm.blocks import block_hashes
+from dynamo_nb.llm.echo import EchoEngine
+from dynamo_nb.llm.engine import Engine
+from dynamo_nb.llm.messages import Load, Sampling, TokenRequest
+
+BLOCK = 4
+
+
+def engine(**changes):
+    return EchoEngine(**{"block_size": BLOCK, "blocks": 16, "slots": 4, **changes})
+
+
+def asked(tokens, *, name="r", generated=0, adapter="", salt="", transfer=None, **sampling):
+    return TokenRequest(
+        request_id=name,
+        tokens=list(tokens),
+        sampling=Sampling(**sampling),
+        generated=generated,
+        adapter=adapter,
+        salt=salt,
+        transfer=transfer,
+    )
+
+
+async def answer(engine, request):
+    return [delta async for delta in engine.generate(request)]
+
+
+def tokens_of(deltas):
+    return [token for delta in deltas for token in delta.tokens]
+
+
+def started(main, **changes):
+    """What `main` gives with an engine that has started, in simulated time."""
+
+    async def whole():
+        own = engine(**changes)
+        await own.start()
+        try:
+            return await main(own)
+        finally:
+            await own.stop()
+
+    return simulated(whole())
+
+
+def held_by(engine):
+    return {*engine._pages._pinned, *engine._pages._idle}
+
+
+async def settled():
+    """Simulated time passes when nothing is left to do."""
+    await asyncio.sleep(1e-6)
+
+
+class Follower:
+    """What a router knows of an engine: what the log's events told."""
+
+    def __init__(self, engine):
+        self.held = set()
+        self.load = None
+        self._task = asyncio.create_task(self._follow(engine.cache))
+
+    async def _follow(self, log):
+        async for event in log.follow():
+            if event.cleared:
+                self.held.clear()
+            self.held -= set(event.removed)
+            self.held |= set(event.stored)
+            self.load = event.load or self.load
+
+
+ANSWERS = {
+    "up to max_tokens": (asked([1, 2, 3], max_tokens=5), [1, 2, 3, 1, 2], "length"),
+    "up to the context": (asked(range(60)), [0, 1, 2, 3], "length"),
+    "a max_tokens beyond the context": (asked(range(62), max_tokens=10**6), [0, 1], "length"),
+    "a stop token ends it and is not told": (asked([1, 2, 3], max_tokens=9, stop_tokens=(3,)), [1, 2], "stop"),
+    "an answer that begins with a stop token": (asked([3, 1], max_tokens=9, stop_tokens=(3,)), [], "stop"),
+    "a stop token before min_tokens counts for nothing": (
+        asked([1, 2, 3], max_tokens=9, stop_tokens=(3,), min_tokens=4),
+        [1, 2, 3, 1, 2],
+        "stop",
+    ),
+    "it goes on where another one stopped": (asked([1, 2, 3, 1, 2], generated=2, max_tokens=5), [3, 1, 2], "length"),
+    "nothing is left to go on with": (asked([1, 2, 1], generated=1, max_tokens=1), [], "length"),
+    "with one token of the context left": (asked([*range(60), 0, 1, 2], generated=3), [3], "length"),
+}
+
+
+@pytest.mark.parametrize("rate", [0, 100])
+@pytest.mark.parametrize("case", ANSWERS)
+def test_the_answer_is(case, rate):
+    request, tokens, finish = ANSWERS[case]
+    deltas = started(lambda own: answer(own, request), tokens_per_second=rate)
+    assert tokens_of(deltas) == tokens
+    assert [delta.finish for delta in deltas] == [""] * (len(deltas) - 1) + [finish]
+
+
+@pytest.mark.parametrize("stop", range(1, 9))
+def test_an_answer_that_moves_after_any_token_is_the_same(stop):
+    async def moved(own):
+        whole = tokens_of(await answer(own, asked([1, 2, 3], max_tokens=9, stop_tokens=(9,))))
+        begun = [1, 2, 3, *whole[:stop]]
+        rest = await answer(own, asked(begun, generated=stop, max_tokens=9, stop_tokens=(9,)))
+        return whole, whole[:stop] + tokens_of(rest)
+
+    whole, pieces = started(moved)
+    assert pieces == whole
+
+
+REFUSED = {
+    "an empty prompt": asked([]),
+    "nothing but generated tokens": asked([1, 2], generated=2),
+    "a prompt as long as the context": asked(range(64)),
+    "an adapter that it has not": asked([1], adapter="poet"),
+    "a JSON schema": asked([1], json_schema="{}"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses(case):
+    async def refused(own):
+        for call in (answer(own, REFUSED[case]), own.prefill(REFUSED[case])):
+            with pytest.raises(InvalidArgument):
+                await call
+        assert own.load() == Load(0, 0, 0, 16)
+
+    started(refused, adapters=["painter"])
+
+
+def test_tokens_come_when_they_are_due():
+    async def times(own):
+        now = asyncio.get_running_loop().time
+        return [(round(now(), 9), delta.tokens) async for delta in own.generate(asked(range(10), max_tokens=4))]
+
+    every = started(times, tokens_per_second=10, prefill_tokens_per_second=20)
+    assert every == [(0.5, [0]), (0.6, [1]), (0.7, [2]), (0.8, [3])]
+
+
+def test_tokens_that_come_together_come_as_late():
+    async def times(own):
+        now = asyncio.get_running_loop().time
+        return [(round(now(), 9), delta.tokens) async for delta in own.generate(asked(range(10), max_tokens=4))]
+
+    pairs = started(times, tokens_per_second=10, tokens_per_delta=2)
+    assert pairs == [(0.0, [0, 1]), (0.2, [2, 3])]
+
+
+def test_a_slow_reader_does_not_delay_the_engine():
+    async def slow(own):
+        sizes = []
+        async for delta in own.generate(asked(range(10), max_tokens=10)):
+            sizes.append(len(delta.tokens))
+            await asyncio.sleep(0.45)
+        return sizes
+
+    assert started(slow, tokens_per_second=10) == [1, 4, 5]
+
+
+def test_many_tokens_do_not_drift():
+    async def last(own):
+        await answer(own, asked([1], max_tokens=7001))
+        return asyncio.get_running_loop().time()
+
+    assert started(last, tokens_per_second=700, blocks=2000) == pytest.approx(10, abs=1e-6)
+
+
+def test_a_stream_without_a_rate_leaves_time_to_others():
+    async def beside(own):
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        await answer(own, asked([1], max_tokens=1000))
+        ticking.cancel()
+        return ticks
+
+    assert started(beside, blocks=1000) > 10
+
+
+def test_prompts_are_computed_one_after_another():
+    async def ends(own):
+        now = asyncio.get_running_loop().time
+
+        async def one(number):
+            await answer(own, asked(range(number, number + 10), max_tokens=1))
+            return round(now(), 9)
+
+        return await asyncio.gather(*(one(number * 100) for number in range(3)))
+
+    assert started(ends, prefill_tokens_per_second=10) == [1, 2, 3]
+
+
+def test_only_tokens_that_are_not_cached_take_time():
+    async def second(own):
+        now = asyncio.get_running_loop().time
+        await answer(own, asked(range(16), max_tokens=1))
+        begin = now()
+        (delta,) = await answer(own, asked([*range(12), 99, 98], max_tokens=1))
+        return delta.cached, now() - begin
+
+    assert started(second, prefill_tokens_per_second=10) == (12, pytest.approx(0.2))
+
+
+def test_the_last_token_of_a_prompt_is_always_computed():
+    async def again(own):
+        await answer(own, asked(range(8), max_tokens=1))
+        return (await answer(own, asked(range(8), max_tokens=1)))[0].cached
+
+    assert started(again) == 7
+
+
+def test_an_answer_is_cached_for_the_next_turn():
+    async def turn(own):
+        said = [1, 2, 3, *tokens_of(await answer(own, asked([1, 2, 3], max_tokens=6)))]
+        return (await answer(own, asked([*said, 9, 9, 9, 9], max_tokens=1)))[0].cached
+
+    assert started(turn) == 8
+
+
+@pytest.mark.parametrize("apart", [{"adapter": "poet"}, {"salt": "mine"}])
+def test_adapters_and_salts_have_caches_of_their_own(apart):
+    async def cached(own):
+        await answer(own, asked(range(8), max_tokens=1))
+        first = await answer(own, asked(range(8), max_tokens=1, **apart))
+        second = await answer(own, asked(range(8), max_tokens=1, **apart))
+        return first[0].cached, second[0].cached
+
+    assert started(cached, adapters=["poet"]) == (0, 7)
+
+
+def test_the_longest_unused_goes_first_and_of_a_sequence_its_tail():
+    async def left(own):
+        for first in (0, 100):
+            await answer(own, asked(range(first, first + 8), max_tokens=1))
+        await answer(own, asked(range(200, 205), max_tokens=1))  # two blocks; one is free
+        old, new = block_hashes(range(8), BLOCK), block_hashes(range(100, 108), BLOCK)
+        return [name in own.cache.blocks for name in old + new]
+
+    assert started(left, blocks=5) == [True, False, True, True]
+
+
+def test_names_of_blocks_are_those_that_a_router_makes():
+    async def names(own):
+        await answer(own, asked(range(10), max_tokens=1, salt="s"))
+        return list(own.cache.blocks)
+
+    assert started(names) == block_hashes(range(10), BLOCK, salt="s")
+
+
+def test_without_events_only_the_load_is_told():
+    async def told(own):
+        follower = Follower(own)
+        await answer(own, asked(range(8), max_tokens=1))
+        await settled()
+        return follower.held, follower.load, (await answer(own, asked(range(8), max_tokens=1)))[0].cached
+
+    assert started(told, events=False) == (set(), Load(0, 0, 0, 16), 7)
+
+
+def test_a_cache_computed_elsewhere_costs_no_time():
+    async def handed_over(own):
+        now = asyncio.get_running_loop().time
+        other = engine(prefill_tokens_per_second=10)
+        await other.start()
+        transfer = await other.prefill(asked(range(10)))
+        assert other.load() == Load(0, 0, 0, 16)
+        begin = now()
+        deltas = await answer(own, asked(range(10), max_tokens=2, transfer=transfer))
+        return round(now() - begin, 9), deltas[0].cached, tokens_of(deltas), list(own.cache.blocks), transfer
+
+    names = block_hashes(range(10), BLOCK)
+    assert started(handed_over, prefill_tokens_per_second=10) == (0.2, 8, [0, 1], names, {"blocks": names})
+
+
+@pytest.mark.parametrize("asked_for", [0, 5])
+def test_log_probabilities_stand_beside_each_token(asked_for):
+    (delta,) = started(lambda own: answer(own, asked([7], max_tokens=1, logprobs=asked_for)))
+    assert delta.logprobs == [[(7, 0.0)] * (2 if asked_for else 1)]
+
+
+def test_embeddings_are_unit_vectors_that_tell_texts_apart():
+    async def embedded(own):
+        return [await own.embed(tokens) for tokens in ([1, 2, 3], [1, 2, 3], [1, 2, 4], [7, 8, 9])]
+
+    one, same, near, far = started(embedded, embeddings=True)
+    assert one == same
+    assert math.hypot(*one) == pytest.approx(1)
+    likeness = [
+        math.sumprod(one, other) if hasattr(math, "sumprod") else sum(map(float.__mul__, one, other))
+        for other in (near, far)
+    ]
+    assert 1 > likeness[0] > likeness[1]
+
+
+def test_without_embeddings_it_says_so():
+    async def embedded(own):
+        with pytest.raises(InvalidArgument, match="embeddings"):
+            await own.embed([1])
+
+    started(embedded)
+
+
+def test_it_says_what_it_can_do():
+    own = EchoEngine("m", blocks=8, block_size=2, adapters=["a"], embeddings=True, events=False)
+    assert isinstance(own, Engine)
+    assert own.info.model == "m"
+    assert (own.info.context, own.info.total_blocks, own.info.adapters) == (16, 8, ("a",))
+    assert set(own.info.features) == {"logprobs", "seed", "prefill", "lora", "embeddings"}
+
+
+def test_a_cache_too_small_for_the_context_is_refused():
+    with pytest.raises(EngineError, match="4 blocks of 4"):
+        EchoEngine(block_size=4, blocks=4, context=17)
+
+
+def test_others_wait_in_order_for_a_slot():
+    async def order(own):
+        ended = []
+
+        async def one(name):
+            await answer(own, asked([1], name=name, max_tokens=3))
+            ended.append(name)
+
+        tasks = [asyncio.create_task(one(name)) for name in "abc"]
+        await settled()
+        load = own.load()
+        await asyncio.gather(*tasks)
+        return load, ended
+
+    assert started(order, slots=1, tokens_per_second=10) == (Load(1, 2, 1, 16), ["a", "b", "c"])
+
+
+def test_a_request_that_does_not_fit_waits_for_room():
+    async def order(own):
+        long = asyncio.create_task(answer(own, asked(range(12), max_tokens=2)))
+        await settled()
+        other = asyncio.create_task(answer(own, asked(range(100, 108), max_tokens=2)))
+        await settled()
+        return own.load(), tokens_of(await long), tokens_of(await other)
+
+    assert started(order, blocks=4, tokens_per_second=10) == (Load(1, 1, 3, 4), [0, 1], [100, 101])
+
+
+@pytest.mark.parametrize("rate", [0, 10])
+def test_where_blocks_run_out_the_newest_starts_again_and_every_answer_is_whole(rate):
+    async def three(own):
+        requests = [asked([n, n + 1], name=str(n), max_tokens=14) for n in (10, 20, 30)]
+        return [tokens_of(deltas) for deltas in await asyncio.gather(*(answer(own, each) for each in requests))]
+
+    assert started(three, blocks=5, tokens_per_second=rate) == [[n, n + 1] * 7 for n in (10, 20, 30)]
+
+
+def test_a_thousand_that_wait_begin_without_nesting():
+    async def many(own):
+        return len(await asyncio.gather(*(answer(own, asked([1], max_tokens=1)) for _ in range(3000))))
+
+    assert started(many, slots=1, tokens_per_second=1e6) == 3000
+
+
+# --- ends before the end -----------------------------------------------------------------------------------------
+
+STAGES = {  # where the request "r" stands when it ends: the engine, and how many deltas were read
+    "waiting for a slot": ({"slots": 1, "tokens_per_second": 10}, 0),
+    "waiting for room": ({"blocks": 6, "tokens_per_second": 10}, 0),
+    "waiting for prefill": ({"prefill_tokens_per_second": 10, "tokens_per_second": 10}, 0),
+    "prefill": ({"prefill_tokens_per_second": 10, "tokens_per_second": 10, "other": False}, 0),
+    "decoding": ({"tokens_per_second": 10}, 3),
+    "decoding without a rate": ({}, 3),
+    "all made and not yet read": ({"tokens_per_second": 1e6, "other": False}, 1),
+}
+
+
+@pytest.mark.parametrize("way", ["cancel", "close", "abort", "stop"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_leaves_nothing_behind(stage, way):
+    changes, reads = STAGES[stage]
+    changes = dict(changes)
+    crowded = changes.pop("other", True)
+
+    async def ended(own):
+        other = None
+        if crowded:
+            other = asyncio.create_task(answer(own, asked(range(100, 114), name="other", max_tokens=4)))
+            await settled()
+        reading, read = asyncio.Event(), []
+
+        async def one():
+            async with aclosing(own.generate(asked(range(14), max_tokens=40))) as deltas:
+                async for delta in deltas:
+                    read.append(delta)
+                    if len(read) == reads:
+                        reading.set()
+                        await asyncio.sleep(10 if way == "cancel" else 0.01)
+                        if way == "close":
+                            return
+
+        task = asyncio.create_task(one())
+        if reads:
+            await reading.wait()
+        else:
+            await settled()
+        if way == "abort":
+            await own.abort("r")
+            await task
+            assert read[-1].finish in ("abort", "length")
+        elif way == "stop":
+            await own.stop()
+            if read and len(tokens_of(read)) + 1 >= 40:
+                await task
+            results = await asyncio.gather(task, *([other] if other else []), return_exceptions=True)
+            assert all(isinstance(result, EngineError) or result for result in results if result is not None)
+            assert own.load() == Load(0, 0, 0, own.info.total_blocks)
+            await own.start()
+            other = None
+        elif way == "cancel" or not reads:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        else:
+            await task
+        if other:
+            assert tokens_of(await other) == [100, 101, 102, 103]
+        load = own.load()
+        again = tokens_of(await answer(own, asked(range(14), max_tokens=4)))
+        return load, held_by(own) == set(own.cache.blocks), again
+
+    load, same, again = started(ended, **changes)
+    assert load == Load(0, 0, 0, changes.get("blocks", 16))
+    assert same
+    assert again == [0, 1, 2, 3]
+
+
+def test_aborting_ends_the_stream_with_what_was_made():
+    async def aborted(own):
+        task = asyncio.create_task(answer(own, asked(range(5), max_tokens=10)))
+        await asyncio.sleep(0.25)
+        await own.abort("r")
+        await own.abort("nobody")
+        return await task
+
+    deltas = started(aborted, tokens_per_second=10)
+    assert tokens_of(deltas) == [0, 1, 2]
+    assert [delta.finish for delta in deltas] == ["", "", "", "abort"]
+
+
+def test_an_engine_that_does_not_run_says_so():
+    async def refused():
+        own = engine()
+        with pytest.raises(EngineError):
+            await own.health()
+        with pytest.raises(EngineError):
+            await answer(own, asked([1]))
+        await own.start()
+        await own.health()
+        await own.stop()
+        with pytest.raises(EngineError):
+            await own.health()
+
+    simulated(refused())
+
+
+def test_a_stopped_engine_tells_routers_that_it_holds_nothing():
+    async def stopped(own):
+        follower = Follower(own)
+        await answer(own, asked(range(8), max_tokens=1))
+        await settled()
+        before = len(follower.held)
+        await own.stop()
+        await settled()
+        return before, follower.held
+
+    assert started(stopped) == (2, set())
+
+
+# --- any engine, any requests ------------------------------------------------------------------------------------
+
+engines = st.fixed_dictionaries(
+    {
+        "blocks": st.integers(6, 14),
+        "slots": st.integers(1, 4),
+        "tokens_per_second": st.sampled_from([0, 50]),
+        "prefill_tokens_per_second": st.sampled_from([0, 100]),
+        "tokens_per_delta": st.integers(1, 5),
+    }
+)
+prompts = st.tuples(st.integers(0, 2), st.integers(1, 20), st.integers(0, 2)).map(
+    lambda made: [made[0] * 100 + n for n in range(made[1])] + [900 + made[2]]
+)
+requests = st.fixed_dictionaries(
+    {
+        "at": st.integers(0, 8).map(lambda tenth: tenth / 10),
+        "prompt": prompts,
+        "max_tokens": st.integers(1, 20),
+        "fate": st.sampled_from(["read", "read", "slow", "cancel", "abort", "prefill"]),
+        "after": st.integers(0, 4).map(lambda tenth: tenth / 10),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(engines, st.lists(requests, min_size=1, max_size=8))
+def test_the_books_balance_whatever_comes(changes, planned):
+    async def run(own):
+        follower = Follower(own)
+
+        async def one(number, plan):
+            request = asked(plan["prompt"], name=str(number), max_tokens=plan["max_tokens"])
+            await asyncio.sleep(plan["at"])
+            if plan["fate"] == "prefill":
+                await own.prefill(request)
+                return
+            tokens = []
+            async with aclosing(own.generate(request)) as deltas:
+                async for delta in deltas:
+                    tokens += delta.tokens
+                    pages = own._pages
+                    assert pages.used + len(pages._idle) <= pages.blocks
+                    assert pages.used == own.load().used_blocks
+                    assert len(own._running) <= changes["slots"]
+                    if plan["fate"] == "slow":
+                        await asyncio.sleep(0.07)
+            if delta.finish == "length":
+                room = own.info.context - len(plan["prompt"])
+                assert tokens == (plan["prompt"] * 20)[: min(plan["max_tokens"], room)]
+            else:
+                assert plan["fate"] == "abort"
+
+        async def fate(task, number, plan):
+            await asyncio.sleep(plan["at"] + plan["after"])
+            if plan["fate"] == "cancel":
+                task.cancel()
+            elif plan["fate"] == "abort":
+                await own.abort(str(number))
+
+        tasks = [asyncio.create_task(one(number, plan)) for number, plan in enumerate(planned)]
+        fates = [asyncio.create_task(fate(task, *plan)) for task, plan in zip(tasks, enumerate(planned), strict=True)]
+        for task, plan in zip(tasks, planned, strict=True):
+            try:
+                await task
+            except asyncio.CancelledError:
+                assert plan["fate"] == "cancel"
+        await asyncio.gather(*fates)
+        await settled()
+        assert own.load() == follower.load == Load(0, 0, 0, changes["blocks"])
+        assert follower.held == held_by(own) == set(own.cache.blocks)
+        assert not own._schedule
+        assert not own._pages._taken
+
+    started(run, **changes)
+
+
+@settings(max_examples=100, deadline=None)
+@given(engines, st.lists(requests, min_size=1, max_size=8))
+def test_what_is_told_as_cached_is_what_a_follower_knew(changes, planned):
+    async def run(own):
+        follower = Follower(own)
+        for plan in planned:
+            await settled()
+            names = block_hashes(plan["prompt"], BLOCK)
+            there = next((n for n, name in enumerate(names) if name not in follower.held), len(names))
+            deltas = await answer(own, asked(plan["prompt"], max_tokens=plan["max_tokens"]))
+            assert deltas[0].cached == min(there * BLOCK, len(plan["prompt"]) - 1)
+            assert {delta.cached for delta in deltas[1:]} <= {-1}
+
+    started(run, **changes)
