@@ -232,7 +232,8 @@ class Fleet:
         try:
             for change in todo:
                 if change.start and version.spec.services[change.service].http:
-                    self.ports.of(change.service)
+                    port = version.spec.config.get(change.service, {}).get("port")
+                    self.ports.of(change.service, port if isinstance(port, int) else None)
             for change in todo:  # one after the other, so that which worker is given which GPU is no accident
                 for index in change.start:
                     try:

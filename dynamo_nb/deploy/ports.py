@@ -28,11 +28,14 @@ class Ports:
         self.remarks: list[str] = []
         self._held: dict[str, socket.socket] = {}
 
-    def of(self, service: str) -> tuple[str, int]:
+    def of(self, service: str, configured: int | None = None) -> tuple[str, int]:
         """The (host, port) of a service, taken now if it has none.
 
-        Raises PlacementError that names the owner if the first port was asked for and is taken.
+        configured: the port that the service's own configuration names; one that was asked for goes before it.
+        Raises PlacementError that names the owner of a port that was asked for, or configured, and is taken.
         """
+        if service not in self._held and configured and not self.asked:
+            self._held[service] = self._exactly(configured, f"give {service} another `port`, or stop its owner")
         if service not in self._held:
             first = not self._held
             held = self._held[service] = self._take()
@@ -55,18 +58,24 @@ class Ports:
             except OSError as error:
                 # Only the port that was asked for must be had; the next services take what is free after it.
                 if (self.asked or error.errno != errno.EADDRINUSE) and not self._held:
-                    taken = error.errno == errno.EADDRINUSE
-                    what = f"port {port} is taken by {_owner(port)}" if taken else f"port {port}: {error.strerror}"
-                    raise PlacementError(
-                        what,
-                        where=f"HTTP endpoints on {self.host}:{port}",
-                        remedy="choose another with --port (0 takes a free one) or DYNAMO_PORT, or stop its owner",
-                    ) from None
+                    remedy = "choose another with --port (0 takes a free one) or DYNAMO_PORT, or stop its owner"
+                    raise self._refused(port, error, remedy) from None
         raise PlacementError(
             f"no port from {self.first} to {self.first + _TRIES - 1} is free",
             where=f"HTTP endpoints on {self.host}",
             remedy="choose another first one with --port (0 takes free ones) or DYNAMO_PORT",
         )
+
+    def _exactly(self, port: int, remedy: str) -> socket.socket:
+        try:
+            return _bind(self.host, port)
+        except OSError as error:
+            raise self._refused(port, error, remedy) from None
+
+    def _refused(self, port: int, error: OSError, remedy: str) -> PlacementError:
+        taken = error.errno == errno.EADDRINUSE
+        what = f"port {port} is taken by {_owner(port)}" if taken else f"port {port}: {error.strerror}"
+        return PlacementError(what, where=f"HTTP endpoints on {self.host}:{port}", remedy=remedy)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,1 +1,48 @@
-"""LLM inference graphs: ready services and engines, usable whole or one by one."""
+"""LLM inference graphs: ready services and engines, usable whole or one by one.
+
+    from dynamo_nb.llm import EchoWorker, Frontend, Processor
+
+    Frontend.link(Processor).link(EchoWorker)
+
+Names are loaded when they are first used, and engines import their libraries when they start.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dynamo_nb.llm.echo import EchoEngine as EchoEngine
+    from dynamo_nb.llm.engine import Engine as Engine
+    from dynamo_nb.llm.frontend import Frontend as Frontend
+    from dynamo_nb.llm.prefill_worker import EchoPrefillWorker as EchoPrefillWorker
+    from dynamo_nb.llm.prefill_worker import EnginePrefiller as EnginePrefiller
+    from dynamo_nb.llm.processor import Processor as Processor
+    from dynamo_nb.llm.router import Router as Router
+    from dynamo_nb.llm.tiny import tiny_model as tiny_model
+    from dynamo_nb.llm.worker import EchoWorker as EchoWorker
+    from dynamo_nb.llm.worker import EngineWorker as EngineWorker
+
+_HOME = {
+    "EchoEngine": "echo",
+    "EchoPrefillWorker": "prefill_worker",
+    "EchoWorker": "worker",
+    "Engine": "engine",
+    "EnginePrefiller": "prefill_worker",
+    "EngineWorker": "worker",
+    "Frontend": "frontend",
+    "Processor": "processor",
+    "Router": "router",
+    "tiny_model": "tiny",
+}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -60,6 +60,15 @@ class CacheLog:
             self._load = load
             self._tell(load=load)
 
+    def leading(self, blocks: Iterable[int]) -> int:
+        """How many of these, from the first on, are held."""
+        count = 0
+        for block in blocks:
+            if block not in self.blocks:
+                break
+            count += 1
+        return count
+
     def _tell(self, **change: object) -> None:
         for follower in self._followers:
             if follower.behind:

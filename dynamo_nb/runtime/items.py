@@ -56,6 +56,15 @@ class Items(AsyncIterator[Any]):
             self._exchange.end(error)
             raise
 
+    @property
+    def arrived(self) -> bool:
+        """Whether what comes next, an item or the end, is here already, so that taking it does not wait."""
+        if (inbox := self._inbox) is None:
+            return False
+        if inbox.done:
+            return True
+        return len(inbox.items) > 1 or (bool(inbox.items) and inbox.items[0].__class__ is not Grant)
+
     async def aclose(self) -> None:
         """Stops the work at the worker."""
         self._close()

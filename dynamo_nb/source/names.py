@@ -321,7 +321,9 @@ class _Visitor(ast.NodeVisitor):
     def _type_params(self, node: Any) -> None:  # Python 3.12
         if params := getattr(node, "type_params", ()):
             self._enter("comprehension", [param.name for param in params])
-            self._with(ANNOTATION, *(getattr(param, "bound", None) for param in params))
+            for param in params:
+                # A default came with Python 3.13.
+                self._with(ANNOTATION, getattr(param, "bound", None), getattr(param, "default_value", None))
 
     def _end_type_params(self, node: Any) -> None:
         if getattr(node, "type_params", ()):

@@ -7,6 +7,7 @@ from typing import Literal
 OURS = "dynamo_nb"
 DYNAMO = "ai-dynamo-runtime"
 RAW = "raw socket"
+FASTAPI = "plain FastAPI"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ BENCHMARKS = (
             Row("64 calls at once", "calls_per_s", "calls/s", 0.6, RAW, better="higher"),
             Row("one stream", "items_per_s", "items/s", 0.5, RAW, better="higher"),
         ],
+    ),
+    Benchmark(
+        "sse",
+        {OURS: ["sse.py", "ours"], FASTAPI: ["sse.py", "fastapi"]},
+        [Row("64 streams of events, one a token", "tokens_per_s", "tokens/s", 1.0, FASTAPI, better="higher")],
     ),
     Benchmark(
         "tensors",

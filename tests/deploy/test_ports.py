@@ -67,6 +67,26 @@ def test_a_port_is_another_deployments_before_its_worker_listens(ports, free_por
         ports(free_port).of("Frontend")
 
 
+def test_a_service_is_given_the_port_of_its_configuration(free_port):
+    ports = Ports("127.0.0.1", 0, asked=False)
+
+    assert ports.of("Api", free_port) == ("127.0.0.1", free_port)
+    ports.release("Api")
+
+
+def test_a_port_that_was_asked_for_goes_before_that_of_the_configuration(ports, free_port):
+    assert ports(free_port).of("Api", 1) == ("127.0.0.1", free_port)
+
+
+def test_a_taken_port_of_the_configuration_names_its_owner():
+    with listening() as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PlacementError, match=rf"port {port} is taken by process {os.getpid()} ") as error:
+            Ports("127.0.0.1", 0, asked=False).of("Api", port)
+
+    assert "give Api another `port`" in error.value.remedy
+
+
 def test_workers_of_one_service_listen_on_it_together(ports, free_port):
     ports(free_port).of("Frontend")
 

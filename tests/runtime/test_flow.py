@@ -48,6 +48,21 @@ async def test_a_slow_reader_holds_one_window_and_stalls_nobody(served, size):
     await quick.aclose()
 
 
+async def test_what_has_arrived_is_taken_without_waiting(served):
+    items = aiter(served.client.call(["a", 10]))
+    assert not items.arrived
+    taken = await take(items, 3)
+    while items.arrived:
+        with pytest.raises(StopIteration) as item:
+            anext(items).send(None)
+        taken.append(item.value.value[0])
+    taken += await take(items, 1)
+    await items.aclose()
+
+    assert taken == list(range(1, len(taken) + 1))
+    assert len(taken) > 4
+
+
 async def test_an_item_larger_than_the_window_passes(served):
     items = aiter(served.client.call(["large", 2 * WINDOW]))
     assert await take(items, 4) == [1, 2, 3, 4]

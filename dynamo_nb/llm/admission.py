@@ -1,0 +1,37 @@
+"""How many sequences a frontend has under way; what is too much is told so at once, and never waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from dynamo_nb.llm.api_error import BUSY, ApiError
+
+RETRY_AFTER: Final = 1  # seconds; OpenAI's clients double it from one attempt to the next
+
+
+class Admission:
+    """At most `limit` sequences at once: a request has one for each of its choices."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.running = limit, 0
+
+    @contextmanager
+    def admit(self, count: int) -> Iterator[None]:
+        """Raises ApiError at once where there is no room."""
+        if count > self.limit:
+            raise ApiError(f"The request has {count} choices; {self.limit} are served at once.", param="n")
+        if self.running + count > self.limit:
+            raise ApiError(
+                f"The server is busy: {self.running} of at most {self.limit} sequences are running.",
+                status=429,
+                kind=BUSY,
+                code="rate_limit_exceeded",
+                headers={"retry-after": str(RETRY_AFTER)},
+            )
+        self.running += count
+        try:
+            yield
+        finally:
+            self.running -= count

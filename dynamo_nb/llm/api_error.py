@@ -1,0 +1,58 @@
+"""What an HTTP client is told when a request fails, in the form of OpenAI's API."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from dynamo_nb.errors import InvalidArgument, NoInstances
+
+INVALID: Final = "invalid_request_error"
+SERVER: Final = "server_error"
+BUSY: Final = "rate_limit_error"
+_PARAM = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+(\[\d+\])?)*")
+
+
+class ApiError(Exception):
+    """An answer that is an error. param: the parameter at fault. code: what programs look at, where there is one."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        kind: str = INVALID,
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message, self.status, self.kind, self.param, self.code = message, status, kind, param, code
+        self.headers = headers or {}
+
+    def content(self) -> dict[str, Any]:
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return {"error": error}
+
+    def json(self) -> bytes:
+        return msgspec.json.encode(self.content())
+
+    def event(self) -> bytes:
+        """The last event of a stream that has begun already."""
+        return b"data: " + self.json() + b"\n\n"
+
+
+def api_error(error: BaseException) -> ApiError:
+    """What a client is told of an exception: of its own mistakes all, of ours nothing but that there is one."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, InvalidArgument):
+        # Processors and engines, vLLM's own too, speak of the context in words alone.
+        code = "context_length_exceeded" if "context" in error.what else None
+        param = error.where if _PARAM.fullmatch(error.where) else None
+        return ApiError(f"{error.what}; {error.remedy}" if error.remedy else error.what, param=param, code=code)
+    if isinstance(error, NoInstances):
+        return ApiError("No worker serves this model now: try again soon.", status=503, kind=SERVER)
+    return ApiError("The server failed to answer; its log says why.", status=500, kind=SERVER)

@@ -1,0 +1,276 @@
+"""The service between text and tokens: templates, tokenises, places, detokenises, and migrates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from typing import Any, Final, Literal, cast
+
+from msgspec import convert
+from msgspec.structs import replace
+
+from dynamo_nb.errors import DynamoError, EngineError, InvalidArgument, NoInstances, WorkerLost
+from dynamo_nb.llm.interfaces import TextProcessor, TokenRouter, TokenWorker
+from dynamo_nb.llm.messages import (
+    Embedding,
+    ModelInfo,
+    Placement,
+    Sampling,
+    ServedModel,
+    TextDelta,
+    TextLogprob,
+    TextRequest,
+    TokenDelta,
+    TokenRequest,
+)
+from dynamo_nb.llm.stops import Stops
+from dynamo_nb.llm.tokens import Detokenizer, Tokenizer
+from dynamo_nb.llm.tools import ToolCalls
+from dynamo_nb.llm.worker import NAMESPACE
+from dynamo_nb.sdk import async_on_start, depends, dynamo_context, dynamo_endpoint, service, trace_note
+
+LONG_TEXT: Final = 4096  # characters from which tokenising is left to a thread, so that nobody else waits for it
+MIGRATION_LIMIT: Final = 3  # workers that one request may lose by default
+
+
+@service(dynamo={"namespace": NAMESPACE})
+class Processor(TextProcessor):
+    """Turns chats and prompts into tokens for workers, and their tokens into text.
+
+    Linked to a TokenRouter it asks that one where each request goes, else it chooses by `router` among the workers of
+    the TokenWorker that it is linked to.
+    """
+
+    worker = depends(TokenWorker)
+    router = depends(TokenRouter)
+
+    def __init__(
+        self,
+        model: str = "",
+        served_model_name: str = "",
+        router: Literal["random", "round-robin", "least-loaded", "kv"] = "round-robin",
+        migration_limit: int = MIGRATION_LIMIT,
+        tool_call_parser: Literal["", "hermes"] = "",
+    ) -> None:
+        """model: whose tokenizer it uses, a folder or a name; that of the workers if "".
+
+        served_model_name: what requests call it; the model's own name if "". router: how a worker is chosen; "kv" where
+        a Router is linked. migration_limit: how many workers one request may lose before it fails. tool_call_parser:
+        how the model writes the calls of tools; "" where it cannot.
+        """
+        self.model, self.name = model, served_model_name
+        self.migration_limit, self.tool_call_parser = migration_limit, tool_call_parser
+        self.policy = router.replace("-", "_")
+        if router == "kv" and self.router is None:
+            raise DynamoError(
+                "Processor.router is 'kv', and no Router is linked",
+                where="Processor.router",
+                remedy="link one: Processor.link(Router).link(…), or choose random, round-robin or least-loaded",
+            )
+
+    @async_on_start
+    async def load(self) -> None:
+        self.info: ModelInfo = await (self.router if self.router is not None else self.worker).info()
+        self.model = self.model or self.info.model
+        self.name = self.name or self.model
+        self.tokenizer = await asyncio.to_thread(Tokenizer, self.model)
+        self._clients: dict[str, Any] = {}
+
+    @dynamo_endpoint()
+    async def models(self) -> list[ServedModel]:
+        """The names by which requests may ask for it."""
+        adapters = [ServedModel(adapter, self.info, adapter) for adapter in self.info.adapters]
+        return [ServedModel(self.name, self.info), *adapters]
+
+    @dynamo_endpoint()
+    async def generate(self, request: TextRequest) -> AsyncIterator[TextDelta]:
+        """The answer to a chat or a prompt, as it is made.
+
+        Raises InvalidArgument for what cannot be served: a prompt over the context, an unknown model, tools or a schema
+        where there are none.
+        """
+        tokens = await self._tokens_of(request)
+        sampling = self._fitting(request, len(tokens))
+        adapter = self._adapter(request.model)
+        asked = TokenRequest(
+            request_id=request.request_id, tokens=tokens, sampling=sampling, adapter=adapter, salt=request.salt
+        )
+        writer = _Writer(self.tokenizer, request, self.tool_call_parser)
+        first = True
+        async with aclosing(self._migrating(asked)) as deltas:
+            async for delta in deltas:
+                written = writer.write(delta)
+                if first:
+                    first, written.prompt_tokens, written.cached = False, len(tokens), delta.cached
+                elif not (written.text or written.finish or written.logprobs or written.tokens):
+                    continue
+                yield written
+                if written.finish:
+                    return
+
+    @dynamo_endpoint()
+    async def embed(self, request: TextRequest) -> Embedding:
+        """The embedding of a prompt. Raises InvalidArgument where the model makes none."""
+        tokens = await self._tokens_of(request)
+        if self.router is None:
+            return Embedding(await self.worker.embed(tokens), len(tokens))
+        async with AsyncExitStack() as held:
+            place = await self._place(TokenRequest(request_id=request.request_id, tokens=tokens), [], held)
+            client = await self._client(f"{place.address.rpartition('/')[0]}/embed")
+            return Embedding(await client.call([tokens], instance_id=place.instance_id), len(tokens))
+
+    # --- what comes in --------------------------------------------------------------------------------------------
+
+    async def _tokens_of(self, request: TextRequest) -> list[int]:
+        if request.tools and not self.tool_call_parser:
+            raise InvalidArgument(
+                f"{self.name} does not call tools", where="tools", remedy="serve it with Processor.tool_call_parser"
+            )
+        if request.messages is not None:
+            messages = [_plain(message, index) for index, message in enumerate(request.messages)]
+            size = sum(len(message.get("content") or "") for message in messages)
+            if size < LONG_TEXT:
+                tokens = self.tokenizer.chat(messages, request.tools)
+            else:
+                tokens = await asyncio.to_thread(self.tokenizer.chat, messages, request.tools)
+        elif isinstance(request.prompt, list):
+            tokens = request.prompt
+            if wrong := next((token for token in tokens if not 0 <= token < self.tokenizer.size), None):
+                raise InvalidArgument(f"{wrong} is no token of {self.name}", where="prompt")
+        elif len(request.prompt) < LONG_TEXT:
+            tokens = self.tokenizer.encode(request.prompt)
+        else:
+            tokens = await asyncio.to_thread(self.tokenizer.encode, request.prompt)
+        if not tokens:
+            raise InvalidArgument("the prompt has no tokens", where="prompt", remedy="give it some text")
+        if len(tokens) >= self.info.context:
+            raise InvalidArgument(
+                f"the prompt has {len(tokens)} tokens, and the context of {self.name} {self.info.context} for prompt "
+                "and answer together",
+                where="messages" if request.messages is not None else "prompt",
+                remedy="shorten it",
+            )
+        return tokens
+
+    def _fitting(self, request: TextRequest, tokens: int) -> Sampling:
+        sampling, room = request.sampling, self.info.context - tokens
+        if sampling.max_tokens > room:
+            raise InvalidArgument(
+                f"max_tokens is {sampling.max_tokens}; after a prompt of {tokens} tokens the context of {self.name}, "
+                f"{self.info.context} tokens, has room for {room}",
+                where="max_tokens",
+            )
+        return sampling if sampling.max_tokens else replace(sampling, max_tokens=room)
+
+    def _adapter(self, model: str) -> str:
+        if model == self.name:
+            return ""
+        if model in self.info.adapters:
+            return model
+        raise InvalidArgument(f"{model!r} is not served here", where="model", remedy=f"ask for {self.name!r}")
+
+    # --- to the workers -------------------------------------------------------------------------------------------
+
+    async def _migrating(self, request: TokenRequest) -> AsyncGenerator[TokenDelta, None]:
+        """The answer of one worker, and after its loss of the next, which goes on where it stopped."""
+        prompt, answer = request.tokens, list[int]()
+        lost = 0
+        avoid: list[int] = []
+        while True:
+            try:
+                async with AsyncExitStack() as held:
+                    call = await self._placed(request, avoid, held)
+                    deltas = await held.enter_async_context(aclosing(aiter(call)))
+                    async for delta in deltas:
+                        answer += delta.tokens
+                        yield delta
+                        if delta.finish:
+                            return
+                raise WorkerLost("the answer of a worker has no end", where=f"request {request.request_id}")
+            except (WorkerLost, EngineError, NoInstances) as error:
+                lost += 1
+                if lost > self.migration_limit:
+                    raise
+                trace_note(lost=lost, because=error.code, after=len(answer))
+            if len(answer) >= request.sampling.max_tokens:
+                yield TokenDelta([], "length")
+                return
+            name = f"{request.request_id.partition('~')[0]}~{lost}"
+            request = replace(request, request_id=name, tokens=prompt + answer, generated=len(answer))
+
+    async def _placed(self, request: TokenRequest, avoid: list[int], held: AsyncExitStack) -> Any:
+        """A call of the worker that the router, or this service's own policy, has chosen.
+
+        held: keeps the router's stream open while the request runs. avoid: gains the instance.
+        """
+        if self.router is None:
+            return self.worker.generate(request).using(policy=self.policy)
+        place = await self._place(request, avoid, held)
+        avoid.append(place.instance_id)
+        trace_note(instance=place.instance_id, overlap=place.overlap, blocks=place.blocks)
+        client = await self._client(place.address)
+        return client.call([request], receive=_delta, instance_id=place.instance_id)
+
+    async def _place(self, request: TokenRequest, avoid: list[int], held: AsyncExitStack) -> Placement:
+        places = await held.enter_async_context(aclosing(aiter(self.router.place(request, avoid))))
+        return cast("Placement", await anext(places))
+
+    async def _client(self, address: str) -> Any:
+        if address not in self._clients:
+            self._clients[address] = await dynamo_context["runtime"].endpoint(address).client()
+        return self._clients[address]
+
+
+def _delta(value: Any) -> TokenDelta:
+    return convert(value, TokenDelta)
+
+
+def _plain(message: dict[str, Any], index: int) -> dict[str, Any]:
+    """A message whose content is one text, as chat templates want it."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    texts = []
+    for part in content:
+        if not isinstance(part, dict) or part.get("type") != "text":
+            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+            raise InvalidArgument(f"the model reads text, not {kind}", where=f"messages[{index}].content")
+        texts.append(str(part.get("text", "")))
+    return {**message, "content": "".join(texts)}
+
+
+class _Writer:
+    """What one answer's tokens look like as text."""
+
+    def __init__(self, tokenizer: Tokenizer, request: TextRequest, tool_call_parser: str) -> None:
+        self._tokenizer = tokenizer
+        self._text = Detokenizer(tokenizer)
+        self._stops = Stops(request.stop)
+        self._tools = ToolCalls() if request.tools and tool_call_parser else None
+
+    def write(self, delta: TokenDelta) -> TextDelta:
+        """The text that is sure now. A stop text that is found is the finish, whatever the engine goes on to make."""
+        text = self._stops.feed(self._text.feed(delta.tokens))
+        finish = delta.finish
+        if finish and not self._stops.found:
+            text += self._stops.feed(self._text.end())
+        if self._stops.found:
+            finish = "stop"
+        elif finish:
+            text += self._stops.end()
+        calls: list[dict[str, Any]] = []
+        if self._tools is not None:
+            text = self._tools.feed(text)
+            if finish:
+                text += self._tools.end()
+            calls = self._tools.taken()
+            if finish == "stop" and self._tools.count:
+                finish = "tool_calls"
+        logprobs = [self._logprob(entry) for entry in delta.logprobs]
+        return TextDelta(text, len(delta.tokens), finish, logprobs=logprobs, tool_calls=calls)
+
+    def _logprob(self, entry: list[tuple[int, float]]) -> TextLogprob:
+        (token, logprob), *top = entry
+        piece = self._tokenizer.piece
+        return TextLogprob(*piece(token), logprob, [(*piece(other), value) for other, value in top])

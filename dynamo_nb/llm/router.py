@@ -1,0 +1,202 @@
+"""The KV-aware router: sends a request to a worker that has much of its prompt in its cache, and room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from random import Random
+from typing import Any, Final, Literal
+
+from dynamo_nb.errors import RequestError
+from dynamo_nb.llm.blocks import block_hashes
+from dynamo_nb.llm.costs import Candidate, block_scores, choose, overlap_scores
+from dynamo_nb.llm.index import BlockIndex
+from dynamo_nb.llm.interfaces import TokenRouter, TokenWorker
+from dynamo_nb.llm.messages import Load, ModelInfo, Placement, TokenRequest, WorkerEvent
+from dynamo_nb.llm.worker import NAMESPACE
+from dynamo_nb.sdk import async_on_shutdown, async_on_start, depends, dynamo_endpoint, service, trace_note
+
+NO_WORKER_WAIT: Final = 3.0  # seconds for a worker to come; one that crashed is being started again
+REOPEN_WAIT: Final = 0.1  # seconds before events are asked for again, of a worker that did not give any
+EXPLAINED: Final = 8  # workers whose scores a trace shows
+
+
+class _Known:
+    """What the router knows of one worker: its last Load, and what was placed on it and has not ended."""
+
+    def __init__(self) -> None:
+        self.load = Load()
+        self.requests = 0
+        self.blocks = 0
+        self.events: asyncio.Task[None] | None = None
+
+
+@service(dynamo={"namespace": NAMESPACE})
+class Router(TokenRouter):
+    """Places requests by the blocks that workers hold, told by their events, and by their load."""
+
+    worker = depends(TokenWorker)
+
+    def __init__(
+        self,
+        policy: Literal["overlap", "blocks"] = "blocks",
+        temperature: float = 0.0,
+        prefill_weight: float = 1.0,
+        request_weight: float = 0.0,
+        router_mode: Literal["events", "approx"] = "events",
+        approx_ttl: float = 120.0,
+        seed: int | None = None,
+    ) -> None:
+        """policy, prefill_weight, request_weight: see `costs`. temperature: 0 for the best one always.
+
+        router_mode: "approx" for engines without events: what was placed on a worker counts as held for `approx_ttl`
+        seconds. seed: makes the choice among equals repeatable.
+        """
+        self.policy, self.temperature = policy, temperature
+        self.weights = {"prefill_weight": prefill_weight, "request_weight": request_weight}
+        self.approx, self.approx_ttl = router_mode == "approx", approx_ttl
+        self.random = Random(seed)  # noqa: S311
+        self.index = BlockIndex()
+        self.known: dict[int, _Known] = {}
+        self.supposed: deque[tuple[float, int, list[int]]] = deque()
+        self.placed = self.blocks = self.overlap = 0
+
+    @async_on_start
+    async def begin(self) -> None:
+        self.model: ModelInfo = await self.worker.info()
+        self._watching = asyncio.create_task(self._watch())
+
+    @async_on_shutdown
+    async def end(self) -> None:
+        self._watching.cancel()
+        for known in self.known.values():
+            if known.events is not None:
+                known.events.cancel()
+
+    @dynamo_endpoint()
+    async def info(self) -> ModelInfo:
+        """What the workers serve."""
+        return self.model
+
+    @dynamo_endpoint()
+    async def stats(self) -> dict[str, Any]:
+        """Requests placed, the full blocks of their prompts and how many of those were held where they went."""
+        rate = self.overlap / self.blocks if self.blocks else 0.0
+        return {"requests": self.placed, "blocks": self.blocks, "overlap": self.overlap, "hit_rate": rate}
+
+    @dynamo_endpoint()
+    async def place(self, request: TokenRequest, avoid: list[int]) -> AsyncIterator[Placement]:
+        """One placement, on none of `avoid` where there is another; then the stream stays open.
+
+        The request counts as running there until the stream is closed. Raises NoInstances when no worker comes.
+        """
+        client = self.worker.generate.client
+        ids = await self._others(client, avoid)
+        self._forget()
+        size = self.model.block_size
+        names = block_hashes(request.tokens, size, adapter=request.adapter, salt=request.salt)
+        held = self.index.find(names)
+        blocks = -(-len(request.tokens) // size)
+        candidates = [self._candidate(one, held.get(one, 0), blocks) for one in ids]
+        if self.policy == "overlap":
+            scores = overlap_scores(candidates, len(request.tokens), size)
+        else:
+            scores = block_scores(candidates, **self.weights)
+        chosen = choose(scores, self.temperature, self.random)
+        best = candidates[chosen]
+        ranked = sorted(range(len(scores)), key=lambda place: (place != chosen, -scores[place]))[:EXPLAINED]
+        trace_note(
+            policy=self.policy,
+            chosen=best.instance_id,
+            scores=[
+                {"worker": candidates[n].instance_id, "score": round(scores[n], 3), "overlap": candidates[n].overlap}
+                for n in ranked
+            ],
+        )
+        known = self._of(best.instance_id)
+        self.placed, self.blocks, self.overlap = self.placed + 1, self.blocks + len(names), self.overlap + best.overlap
+        known.requests, known.blocks = known.requests + 1, known.blocks + blocks
+        if self.approx:
+            self.index.stored(best.instance_id, names)
+            self.supposed.append((asyncio.get_running_loop().time() + self.approx_ttl, best.instance_id, names))
+        try:
+            yield Placement(f"dynamo://{client.path}", best.instance_id, best.overlap, len(names))
+            await asyncio.Event().wait()
+        finally:
+            known.requests, known.blocks = known.requests - 1, known.blocks - blocks
+
+    async def _others(self, client: Any, avoid: list[int]) -> list[int]:
+        """The instances without those to avoid. Where there are no others, one is waited for: of a lost worker it may
+        not be known yet that it is, and its successor is being started.
+        """
+        ids: list[int] = await client.wait_for_instances(NO_WORKER_WAIT)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NO_WORKER_WAIT):
+                while not (others := [one for one in client.instance_ids() if one not in avoid]):
+                    await client.wait_for_change()
+                return others
+        return ids
+
+    def _candidate(self, instance_id: int, overlap: int, blocks: int) -> Candidate:
+        """Between two Loads of an engine, what was placed on it since counts."""
+        known = self._of(instance_id)
+        load = known.load
+        total = load.total_blocks or self.model.total_blocks
+        usage = max(load.usage, min(1.0, known.blocks / total if total else 0.0))
+        waiting = max(load.waiting, known.requests - load.running)
+        return Candidate(instance_id, overlap, blocks, usage, waiting, known.blocks, known.requests)
+
+    def _of(self, instance_id: int) -> _Known:
+        return self.known.setdefault(instance_id, _Known())
+
+    def _forget(self) -> None:
+        """Takes out what was only supposed to be held, after its time."""
+        now = asyncio.get_running_loop().time()
+        while self.supposed and self.supposed[0][0] < now:
+            _, instance_id, names = self.supposed.popleft()
+            self.index.removed(instance_id, names)
+
+    async def _watch(self) -> None:
+        """Follows the events of every worker there is; the blocks of one that has gone vanish with it."""
+        client = self.worker.generate.client
+        while True:
+            there = set(client.instance_ids())
+            for instance_id in there:
+                known = self._of(instance_id)
+                if known.events is None and not self.approx:
+                    known.events = asyncio.create_task(self._follow(instance_id, known))
+            for instance_id in self.known.keys() - there:
+                known = self.known.pop(instance_id)
+                if known.events is not None:
+                    known.events.cancel()
+                self.index.drop(instance_id)
+            await client.wait_for_change()
+
+    async def _follow(self, instance_id: int, known: _Known) -> None:
+        """Applies a worker's events. A gap in their numbers, or their end, means: once more from the beginning."""
+        while True:
+            due = 0
+            try:
+                events = aiter(self.worker.events().using(instance_id=instance_id))
+                async with aclosing(events):
+                    async for event in events:
+                        if event.number != due:
+                            break
+                        due += 1
+                        self._apply(instance_id, known, event)
+            except RequestError:
+                pass  # the worker has gone, which the watch sees, or comes again
+            if not due:
+                await asyncio.sleep(REOPEN_WAIT)
+
+    def _apply(self, instance_id: int, known: _Known, event: WorkerEvent) -> None:
+        if event.cleared:
+            self.index.drop(instance_id)
+        if event.removed:
+            self.index.removed(instance_id, event.removed)
+        if event.stored:
+            self.index.stored(instance_id, event.stored)
+        if event.load is not None:
+            known.load = event.load

@@ -1,0 +1,114 @@
+"""Text to tokens and back, by the model's own tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from dynamo_nb.errors import DynamoError, InvalidArgument
+
+REPLACEMENT: Final = "\ufffd"
+LONGEST_CHARACTER: Final = 4  # bytes in UTF-8: more unfinished bytes than 3 are no character
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letters by which byte-level vocabularies write bytes: printable ones by themselves, others from 256 on."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("\xa1"), ord("\xac") + 1), *range(ord("\xae"), ord("\xff") + 1)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+_BYTE_OF: Final = _byte_letters()
+
+
+class Tokenizer:
+    """A tokenizer of transformers with what a server needs of it. Loading it takes seconds."""
+
+    def __init__(self, model: str) -> None:
+        """model: a folder, or a name that transformers finds. Raises DynamoError when there is none."""
+        from transformers import AutoTokenizer
+
+        try:
+            self._own: Any = AutoTokenizer.from_pretrained(model)
+        except (OSError, ValueError) as error:
+            raise DynamoError(
+                f"the tokenizer of {model!r} cannot be loaded: {error}",
+                where=str(model),
+                remedy="give `model` a folder with a tokenizer in it, or the name of a model",
+            ) from error
+        self.model = model
+        self.size = len(self._own)
+        fast = getattr(self._own, "backend_tokenizer", None)
+        self._decode = fast.decode if fast is not None else self._own.decode
+        self.piece = lru_cache(maxsize=65_536)(self._piece)
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a prompt, with those that the model wants at its beginning."""
+        return list(self._own.encode(text))
+
+    def chat(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> list[int]:
+        """The tokens of a conversation, up to where the model is to answer. Raises InvalidArgument."""
+        from jinja2.exceptions import TemplateError
+
+        if not self._own.chat_template:
+            raise InvalidArgument(
+                f"{self.model} has no chat template", where="messages", remedy="ask for a completion instead"
+            )
+        try:
+            text = self._own.apply_chat_template(
+                messages, tools=tools or None, tokenize=False, add_generation_prompt=True
+            )
+        except (TemplateError, TypeError, KeyError) as error:
+            raise InvalidArgument(f"the chat template refuses the messages: {error}", where="messages") from error
+        return list(self._own.encode(text, add_special_tokens=False))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without special ones."""
+        if not tokens:
+            return ""
+        return str(self._decode(list(tokens), skip_special_tokens=True))
+
+    def _piece(self, token: int) -> tuple[str, bytes]:
+        """The text of one token by itself, special or not, and its bytes, which may be a part of a character."""
+        text = str(self._decode([token], skip_special_tokens=False))
+        if REPLACEMENT not in text:
+            return text, text.encode()
+        return text, bytes(_BYTE_OF.get(letter, ord("?")) for letter in self._own.convert_ids_to_tokens(token))
+
+
+class Detokenizer:
+    """Text from tokens as they come: never half a character, and the same as of all tokens at once.
+
+    Some tokenizers write a token otherwise at the beginning of a text than after another; so that each piece is decoded
+    behind the one before it, whose text is then taken off.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._before: list[int] = []  # whose text has been given
+        self._open: list[int] = []  # whose text has not, or not all
+        self._given = 0  # characters of `_open` that have been given
+
+    def feed(self, tokens: Sequence[int]) -> str:
+        """The characters that are whole now."""
+        self._open += tokens
+        text = self._text()
+        waiting = len(text) - len(text.rstrip(REPLACEMENT))
+        whole = len(text) - min(waiting, LONGEST_CHARACTER - 1)
+        new = text[self._given : whole]
+        if waiting:
+            self._given = max(self._given, whole)
+        else:
+            self._before, self._open, self._given = self._open, [], 0
+        return new
+
+    def end(self) -> str:
+        """What is left: a character that was never finished."""
+        new = self._text()[self._given :]
+        self._before, self._open, self._given = self._open, [], 0
+        return new
+
+    def _text(self) -> str:
+        decode = self._tokenizer.decode
+        return decode(self._before + self._open)[len(decode(self._before)) :]

@@ -1,0 +1,63 @@
+"""The calls of tools in an answer, as models of the Hermes and Qwen families write them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any, Final
+
+BEGIN: Final = "<tool_call>"
+END: Final = "</tool_call>"
+
+
+class ToolCalls:
+    """Takes `<tool_call>{"name": …, "arguments": {…}}</tool_call>` out of a text that comes in pieces.
+
+    count: how many calls there were. What is between the marks and no call stays text.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._held = ""
+        self._calls: list[dict[str, Any]] = []
+
+    def feed(self, piece: str) -> str:
+        """The text that is surely no part of a call."""
+        text, shown = self._held + piece, ""
+        while (begin := text.find(BEGIN)) >= 0:
+            end = text.find(END, begin)
+            if end < 0:
+                break
+            end += len(END)
+            shown += text[:begin] + ("" if self._take(text[begin:end]) else text[begin:end])
+            text = text[end:]
+        if begin < 0:
+            begin = len(text) - next(
+                n for n in range(len(BEGIN), -1, -1) if text.endswith(BEGIN[:n]) and n < len(BEGIN)
+            )
+        self._held = text[begin:]
+        return shown + text[:begin]
+
+    def end(self) -> str:
+        """What is left: a call that was never finished is text."""
+        held, self._held = self._held, ""
+        return held
+
+    def taken(self) -> list[dict[str, Any]]:
+        """The calls since this was last asked, as OpenAI's API has them."""
+        calls, self._calls = self._calls, []
+        return calls
+
+    def _take(self, marked: str) -> bool:
+        try:
+            call = json.loads(marked[len(BEGIN) : -len(END)])
+            name, arguments = call["name"], call.get("arguments", {})
+        except (ValueError, TypeError, KeyError):
+            return False
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        function = {"name": str(name), "arguments": text}
+        self._calls.append(
+            {"index": self.count, "id": f"call_{secrets.token_hex(12)}", "type": "function", "function": function}
+        )
+        self.count += 1
+        return True

@@ -1,0 +1,135 @@
+"""Frontend, Processor and workers that echo, served; and workers that are lost in the middle of an answer."""
+
+import asyncio
+import os
+import signal
+
+import openai
+import pytest
+
+from dynamo_nb.errors import InvalidArgument
+from dynamo_nb.llm.messages import Sampling, TextRequest
+from dynamo_nb.llm.tiny import tiny_model
+from dynamo_nb.llm.tokens import Tokenizer
+from dynamo_nb.sdk.portal import portal
+
+pytestmark = pytest.mark.slow
+
+BOUND = 60
+AGG = "from dynamo_nb.llm import EchoWorker, Frontend, Processor\n\nFrontend.link(Processor).link(EchoWorker)\n"
+DISAGG = """\
+from dynamo_nb.llm import EchoPrefillWorker, EchoWorker, Frontend, Processor
+
+Frontend.link(Processor).link(EchoWorker).link(EchoPrefillWorker)
+"""
+PROMPT = "the quick brown fox jumps over the lazy dog"
+SLOW = "--EchoWorker.tokens_per_second=400"
+
+
+@pytest.fixture(scope="module")
+def agg(module_project):
+    module_project.write("agg.py", AGG)
+    args = [
+        "--EchoWorker.ServiceArgs.workers=2",
+        "--Processor.served_model_name=tiny",
+        "--EchoWorker.block_size=8",
+        SLOW,
+    ]
+    with module_project.serve("agg:Frontend", args=args).result(timeout=BOUND) as deployment:
+        yield deployment
+
+
+def expected(tokens):
+    """What EchoWorker makes of the prompt."""
+    tokenizer = Tokenizer(str(tiny_model()))
+    prompt = tokenizer.encode(PROMPT)
+    return tokenizer.decode((prompt * tokens)[:tokens])
+
+
+def asked(tokens, name="r", **fields):
+    return TextRequest(
+        request_id=name, model="tiny", prompt=PROMPT, sampling=Sampling(max_tokens=tokens, temperature=0.0), **fields
+    )
+
+
+async def text_of(deployment, request):
+    return "".join([delta.text async for delta in deployment.Processor.generate(request)])
+
+
+def test_a_prompt_is_answered_through_the_graph(agg):
+    deltas = agg.Processor.generate(asked(20)).result(timeout=BOUND)
+    assert "".join(delta.text for delta in deltas) == expected(20)
+    assert deltas[0].prompt_tokens == len(Tokenizer(str(tiny_model())).encode(PROMPT))
+    assert deltas[-1].finish == "length"
+    assert sum(delta.tokens for delta in deltas) == 20
+
+
+def test_openais_client_gets_the_same(agg):
+    with openai.OpenAI(base_url=f"{agg.urls['Frontend']}/v1", api_key="-") as client:
+        answer = client.completions.create(model="tiny", prompt=PROMPT, max_tokens=20, temperature=0)
+    assert answer.choices[0].text == expected(20)
+    assert answer.usage.completion_tokens == 20
+
+
+def test_a_stop_text_ends_the_answer_across_tokens(agg):
+    deltas = agg.Processor.generate(asked(40, stop=("n fox j",))).result(timeout=BOUND)
+    assert "".join(delta.text for delta in deltas) == expected(40).partition("n fox j")[0]
+    assert deltas[-1].finish == "stop"
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (asked(10**6), "max_tokens is 1000000"),
+        (TextRequest(request_id="r", model="other", prompt="a"), "'other' is not served"),
+        (TextRequest(request_id="r", model="tiny", prompt=""), "no tokens"),
+        (TextRequest(request_id="r", model="tiny", prompt=[10**6]), "no token of tiny"),
+        (TextRequest(request_id="r", model="tiny", prompt=[1] * 20000), "the prompt has 20000 tokens"),
+        (
+            TextRequest(request_id="r", model="tiny", messages=[{"role": "user", "content": [{"type": "image"}]}]),
+            "image",
+        ),
+        (TextRequest(request_id="r", model="tiny", prompt="a", tools=[{}]), "does not call tools"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_before_a_worker_is_asked(agg, request_, message):
+    with pytest.raises(InvalidArgument, match=message):
+        agg.Processor.generate(request_).result(timeout=BOUND)
+
+
+def test_an_answer_goes_on_elsewhere_when_its_worker_is_killed(agg):
+    """Four answers on two workers: two of them are on the one that is killed."""
+
+    async def answers():
+        begun = asyncio.Semaphore(0)
+
+        async def answer(name):
+            text = ""
+            async for delta in agg.Processor.generate(asked(300, name)):
+                if not text and delta.text:
+                    begun.release()
+                text += delta.text
+            return text
+
+        going = [asyncio.create_task(answer(f"r{n}")) for n in range(4)]
+        for _ in going:
+            await begun.acquire()
+        os.kill(agg.state["services"]["EchoWorker"]["workers"][0]["pid"], signal.SIGKILL)
+        return await asyncio.gather(*going)
+
+    assert portal.run(answers(), BOUND) == [expected(300)] * 4
+
+
+async def test_prompts_are_computed_by_prefill_workers(project):
+    project.write("disagg.py", DISAGG)
+    args = ["--Processor.served_model_name=tiny", "--EchoWorker.remote_prefill=true", "--EchoWorker.block_size=8"]
+    args += ["--EchoPrefillWorker.block_size=8"]
+    async with await project.serve("disagg:Frontend", args=args) as deployment:
+        trace = await deployment.trace(deployment.Processor.generate(asked(20)))
+        notes = [span.notes for span in trace.spans if "prefill" in span.notes]
+        assert [note["prefill"] for note in notes] == ["remote"]
+        assert await text_of(deployment, asked(20, "again")) == expected(20)
+        assert (await deployment.EchoPrefillWorker.queue())["waiting"] == 0
+        victim = deployment.state["services"]["EchoPrefillWorker"]["workers"][0]["pid"]
+        os.kill(victim, signal.SIGKILL)
+        assert await asyncio.wait_for(text_of(deployment, asked(20, "after")), BOUND) == expected(20)

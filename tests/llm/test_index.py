@@ -1,0 +1,40 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamo_nb.llm.index import BlockIndex
+
+BLOCKS, WORKERS = st.integers(0, 12), st.integers(0, 4)
+EVENTS = st.tuples(st.sampled_from(["stored", "removed", "drop"]), WORKERS, st.lists(BLOCKS, max_size=6))
+
+
+def leading(held, blocks):
+    count = 0
+    while count < len(blocks) and blocks[count] in held:
+        count += 1
+    return count
+
+
+@given(st.lists(EVENTS, max_size=40), st.lists(BLOCKS, max_size=8))
+def test_the_index_knows_what_each_worker_holds(events, asked):
+    index, held = BlockIndex(), {}
+    for kind, worker, blocks in events:
+        if kind == "stored":
+            index.stored(worker, blocks)
+            held.setdefault(worker, set()).update(blocks)
+        elif kind == "removed":
+            index.removed(worker, blocks)
+            held.get(worker, set()).difference_update(blocks)
+        else:
+            index.drop(worker)
+            held.pop(worker, None)
+    counts = {worker: leading(blocks, asked) for worker, blocks in held.items()}
+    assert index.find(asked) == {worker: count for worker, count in counts.items() if count}
+    assert len(index) == len(set().union(*held.values()))
+
+
+def test_a_worker_that_comes_after_one_that_went_holds_nothing_of_it():
+    index = BlockIndex()
+    index.stored("old", [1, 2])
+    index.drop("old")
+    index.stored("new", [1])
+    assert index.find([1, 2]) == {"new": 1}

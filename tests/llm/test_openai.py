@@ -1,0 +1,311 @@
+"""Requests in OpenAI's form, what a processor gets of them, and the answers, without HTTP."""
+
+import json
+
+import pytest
+
+from dynamo_nb.errors import EndpointError, InvalidArgument, NoInstances
+from dynamo_nb.llm.answers import DONE, ChatAnswer, CompletionAnswer
+from dynamo_nb.llm.api_error import ApiError, api_error
+from dynamo_nb.llm.bodies import ChatBody, CompletionBody, EmbeddingBody, read
+from dynamo_nb.llm.messages import ModelInfo, TextDelta, TextLogprob
+from dynamo_nb.llm.openai import inputs_of, requests_of
+
+FULL = ModelInfo(model="m", context=100, block_size=16, features=("logprobs", "seed", "json_schema", "embeddings"))
+BARE = ModelInfo(model="m", context=100, block_size=16)
+USER = {"role": "user", "content": "hi"}
+
+
+def body_of(kind, given):
+    least = {ChatBody: {"messages": [USER]}, CompletionBody: {"prompt": "p"}, EmbeddingBody: {"input": "p"}}[kind]
+    return read(kind, json.dumps({"model": "m", **least, **given}).encode())
+
+
+def asked(kind, given, info=FULL):
+    body = body_of(kind, given)
+    return (inputs_of if kind is EmbeddingBody else requests_of)(body, "id", "own", info)
+
+
+def one(kind, **given):
+    (request,) = asked(kind, given)
+    return request
+
+
+SAMPLING = [
+    ({}, "temperature", 1.0),
+    ({"temperature": 0}, "temperature", 0.0),
+    ({"temperature": None}, "temperature", 1.0),
+    ({"top_p": 0.5}, "top_p", 0.5),
+    ({"max_tokens": 5}, "max_tokens", 5),
+    ({"max_tokens": 100}, "max_tokens", 100),
+    ({"min_tokens": 3}, "min_tokens", 3),
+    ({"top_k": 7}, "top_k", 7),
+    ({"top_k": -1}, "top_k", 0),
+    ({"min_p": 0.1}, "min_p", 0.1),
+    ({"repetition_penalty": 1.1}, "repetition_penalty", 1.1),
+    ({"presence_penalty": -2}, "presence_penalty", -2.0),
+    ({"frequency_penalty": 2}, "frequency_penalty", 2.0),
+    ({"ignore_eos": True}, "ignore_eos", True),
+    ({"stop_token_ids": [1, 2]}, "stop_tokens", (1, 2)),
+    ({"seed": 0}, "seed", 0),
+    ({"response_format": {"type": "text"}}, "json_schema", ""),
+    ({"response_format": {"type": "json_object"}}, "json_schema", '{"type":"object"}'),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array"}}}},
+        "json_schema",
+        '{"type":"array"}',
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", [ChatBody, CompletionBody])
+@pytest.mark.parametrize(("given", "name", "value"), SAMPLING, ids=str)
+def test_a_parameter_reaches_the_engine(kind, given, name, value):
+    assert getattr(one(kind, **({"max_tokens": 50} | given)).sampling, name) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "tokens"),
+    [
+        (ChatBody, {}, 0),
+        (ChatBody, {"max_completion_tokens": 7, "max_tokens": 9}, 7),
+        (CompletionBody, {}, 16),
+    ],
+    ids=str,
+)
+def test_how_many_tokens_are_asked_for(kind, given, tokens):
+    assert one(kind, **given).sampling.max_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "logprobs"),
+    [
+        (ChatBody, {"logprobs": False}, None),
+        (ChatBody, {"logprobs": True}, 0),
+        (ChatBody, {"logprobs": True, "top_logprobs": 3}, 3),
+        (CompletionBody, {}, None),
+        (CompletionBody, {"logprobs": 0}, 0),
+        (CompletionBody, {"logprobs": 2}, 2),
+    ],
+    ids=str,
+)
+def test_how_many_log_probabilities_are_asked_for(kind, given, logprobs):
+    assert one(kind, **given).sampling.logprobs == logprobs
+
+
+def test_stops_are_a_text_or_several():
+    assert one(ChatBody, stop="a").stop == ("a",)
+    assert one(ChatBody, stop=["a", "b"]).stop == ("a", "b")
+    assert one(ChatBody, stop=None).stop == ()
+
+
+def test_a_processor_gets_its_own_name_of_the_model_and_ids_of_its_own():
+    made = asked(CompletionBody, {"prompt": ["a", "b"], "n": 2, "seed": 5, "cache_salt": "s"})
+
+    assert [request.request_id for request in made] == ["id-0", "id-1", "id-2", "id-3"]
+    assert [request.prompt for request in made] == ["a", "a", "b", "b"]
+    assert [request.sampling.seed for request in made] == [5, 6, 5, 6]
+    assert {request.model for request in made} == {"own"}
+    assert {request.salt for request in made} == {"s"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prompts"),
+    [("a", ["a"]), ([1, 2], [[1, 2]]), (["a", "b"], ["a", "b"]), ([[1], [2]], [[1], [2]])],
+    ids=str,
+)
+def test_prompts_are_texts_and_tokens(prompt, prompts):
+    assert [request.prompt for request in asked(CompletionBody, {"prompt": prompt})] == prompts
+    assert [request.prompt for request in asked(EmbeddingBody, {"input": prompt})] == prompts
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
+
+
+def test_tools_are_given_unless_none_may_be_called():
+    assert one(ChatBody, tools=[TOOL]).tools == [TOOL]
+    assert one(ChatBody, tools=[TOOL], tool_choice="auto").tools == [TOOL]
+    assert one(ChatBody, tools=[TOOL], tool_choice="none").tools == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"],
+)
+def test_what_changes_no_answer_is_ignored(name):
+    assert one(ChatBody, **{name: {"any": "thing"}}) == one(ChatBody)
+
+
+WRONG = [
+    (ChatBody, {"messages": []}, "messages"),
+    (ChatBody, {"messages": [{"role": "user"}]}, "messages[0].content"),
+    (ChatBody, {"messages": [USER, {"role": "user", "content": 1}]}, "messages[1].content"),
+    (ChatBody, {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+    (ChatBody, {"messages": [{"role": ["x"], "content": ""}]}, "messages[0].role"),
+    (ChatBody, {"temperature": "1"}, "temperature"),
+    (ChatBody, {"temperature": -0.1}, "temperature"),
+    (ChatBody, {"top_p": 0}, "top_p"),
+    (ChatBody, {"n": 0}, "n"),
+    (ChatBody, {"n": 129}, "n"),
+    (ChatBody, {"stop": ""}, "stop"),
+    (ChatBody, {"stop": ["a", ""]}, "stop[1]"),
+    (ChatBody, {"stop": ["a"] * 17}, "stop"),
+    (ChatBody, {"max_tokens": 0}, "max_tokens"),
+    (ChatBody, {"max_tokens": 101}, "max_tokens"),
+    (ChatBody, {"max_completion_tokens": 10**6}, "max_completion_tokens"),
+    (ChatBody, {"max_tokens": 10**30}, "max_tokens"),
+    (ChatBody, {"max_tokens": 2, "min_tokens": 3}, "min_tokens"),
+    (ChatBody, {"seed": 2**63}, "seed"),
+    (ChatBody, {"top_logprobs": 2}, "top_logprobs"),
+    (ChatBody, {"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    (ChatBody, {"stream_options": {"include_usage": True}}, "stream_options"),
+    (ChatBody, {"stream": True, "stream_options": {"usage": True}}, "stream_options.usage"),
+    (ChatBody, {"response_format": {"type": "xml"}}, "response_format.type"),
+    (ChatBody, {"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema"),
+    (ChatBody, {"tools": [{"type": "function"}]}, "tools[0]"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": TOOL}, "tool_choice"),
+    (ChatBody, {"functions": []}, "functions"),
+    (ChatBody, {"modalities": ["audio"]}, "modalities"),
+    (ChatBody, {"logit_bias": {"1": 2}}, "logit_bias"),
+    (ChatBody, {"prompt": "x"}, "prompt"),
+    (CompletionBody, {"prompt": []}, "prompt"),
+    (CompletionBody, {"prompt": [1, "a"]}, "prompt"),
+    (CompletionBody, {"prompt": [[]]}, "prompt"),
+    (CompletionBody, {"prompt": [-1]}, "prompt[0]"),
+    (CompletionBody, {"prompt": ["a"] * 65, "n": 2}, "n"),
+    (CompletionBody, {"echo": True}, "echo"),
+    (CompletionBody, {"suffix": "x"}, "suffix"),
+    (CompletionBody, {"best_of": 2}, "best_of"),
+    (EmbeddingBody, {"dimensions": 3}, "dimensions"),
+    (EmbeddingBody, {"encoding_format": "hex"}, "encoding_format"),
+    (EmbeddingBody, {"input": ["a"] * 2049}, "input"),
+]
+
+
+@pytest.mark.parametrize(("kind", "given", "param"), WRONG, ids=[f"{p} {str(g)[:40]}" for _, g, p in WRONG])
+def test_what_cannot_be_served_is_refused_by_name(kind, given, param):
+    with pytest.raises(ApiError) as error:
+        asked(kind, given)
+
+    assert (error.value.status, error.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "param"),
+    [
+        (ChatBody, {"logprobs": True}, "logprobs"),
+        (CompletionBody, {"logprobs": 0}, "logprobs"),
+        (ChatBody, {"response_format": {"type": "json_object"}}, "response_format"),
+        (EmbeddingBody, {}, "model"),
+    ],
+    ids=str,
+)
+def test_what_the_engine_has_not_is_refused(kind, given, param):
+    assert asked(kind, given, FULL)
+    with pytest.raises(ApiError, match="does not support") as error:
+        asked(kind, given, BARE)
+
+    assert error.value.param == param
+
+
+@pytest.mark.parametrize("given", [{"echo": False}, {"suffix": None}, {"best_of": 1}, {"n": 2, "best_of": 2}], ids=str)
+def test_what_asks_for_nothing_special_is_served(given):
+    assert asked(CompletionBody, given)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[" * 100_000, b'{"model": "\xff"}', b'{"model": "m", "messages": [{"x": ' + b"[" * 10_000],
+    ids=["nothing", "half", "lists", "no UTF-8", "depths"],
+)
+def test_what_is_no_json_is_refused(data):
+    with pytest.raises(ApiError) as error:
+        read(ChatBody, data)
+
+    assert error.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "param"),
+    [
+        (InvalidArgument("the context is 5", where="prompt"), 400, "context_length_exceeded", "prompt"),
+        (InvalidArgument("no such thing", where="Processor.generate(request)"), 400, None, None),
+        (NoInstances("no worker serves dynamo://a/b/c"), 503, None, None),
+        (EndpointError("KeyError: secret", where="Processor.generate"), 500, None, None),
+        (ZeroDivisionError("secret"), 500, None, None),
+    ],
+    ids=str,
+)
+def test_what_a_client_is_told_of_an_error(error, status, code, param):
+    told = api_error(error)
+
+    assert (told.status, told.code, told.param) == (status, code, param)
+    assert not any(word in told.message for word in ("secret", "dynamo://", "Processor"))
+
+
+def events(data):
+    return [json.loads(line[6:]) for line in data.decode().split("\n\n") if line]
+
+
+def test_a_delta_of_text_alone_is_written_as_any_other():
+    quick, slow = ChatAnswer("id", "m"), ChatAnswer("id", "m")
+    text = 'quote " newline \n é 漢 \u2028'
+    _, plain = events(quick.events(quick.choices[0], TextDelta(text, 1)))
+    _, last = events(slow.events(slow.choices[0], TextDelta(text, 1, "stop")))
+
+    assert plain["choices"][0] == {**last["choices"][0], "finish_reason": None}
+    assert plain["choices"][0]["delta"] == {"content": text}
+    assert {k: v for k, v in plain.items() if k not in {"choices", "created"}} == {
+        "id": "id",
+        "object": "chat.completion.chunk",
+        "model": "m",
+    }
+
+
+def test_a_delta_without_text_is_no_event():
+    answer = CompletionAnswer("id", "m")
+
+    assert answer.events(answer.choices[0], TextDelta("", 1)) == b""
+    assert answer.usage()["completion_tokens"] == 1
+
+
+def test_the_usage_counts_a_prompt_once_and_every_choice():
+    answer = CompletionAnswer("id", "m", prompts=2, n=2, usage=True)
+    for choice in answer.choices:
+        answer.events(choice, TextDelta("a", 3, "", 10 + choice.prompt, 4))
+        answer.events(choice, TextDelta("", 1, "stop"))
+    *_, last = events(answer.last().removesuffix(DONE))
+
+    assert last["choices"] == []
+    assert last["usage"] == {
+        "prompt_tokens": 21,
+        "completion_tokens": 16,
+        "total_tokens": 37,
+        "prompt_tokens_details": {"cached_tokens": 8},
+    }
+
+
+def test_tool_calls_in_a_stream_are_numbered():
+    answer = ChatAnswer("id", "m")
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    _, one_call = events(answer.events(answer.choices[0], TextDelta("", 1, tool_calls=[call])))
+    (another,) = events(answer.events(answer.choices[0], TextDelta("", 1, "tool_calls", tool_calls=[call])))
+
+    assert [e["choices"][0]["delta"]["tool_calls"][0]["index"] for e in (one_call, another)] == [0, 1]
+    assert another["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_log_probabilities_of_tokens_that_show_no_text_are_told():
+    answer = CompletionAnswer("id", "m", logprobs=True)
+    (event,) = events(answer.events(answer.choices[0], TextDelta("", 1, logprobs=[TextLogprob("", b"\xe6", -1.0)])))
+
+    assert event["choices"][0]["logprobs"]["token_logprobs"] == [-1.0]
+
+
+def test_an_answer_that_the_engine_gave_up_is_an_error():
+    answer = ChatAnswer("id", "m")
+    with pytest.raises(ApiError) as error:
+        answer.events(answer.choices[0], TextDelta("", 0, "abort"))
+
+    assert error.value.status == 503

@@ -1,0 +1,70 @@
+import pytest
+
+from dynamo_nb.llm.stops import Stops
+from dynamo_nb.llm.tools import ToolCalls
+
+
+def shown(stops, pieces):
+    """What is shown of the pieces, and the stop that was found."""
+    found = Stops(stops)
+    text = "".join(map(found.feed, pieces))
+    return text + ("" if found.found else found.end()), found.found
+
+
+def splits(text):
+    """Every way to cut a text in two, and the letters one by one."""
+    return [[text[:n], text[n:]] for n in range(len(text) + 1)] + [list(text)]
+
+
+@pytest.mark.parametrize(
+    ("stops", "text", "expected"),
+    [
+        ([], "all of it", ("all of it", "")),
+        (["END"], "before END after", ("before ", "END")),
+        (["END"], "EN", ("EN", "")),
+        (["END"], "ENEND", ("EN", "END")),
+        (["aab"], "aaab", ("a", "aab")),
+        (["abab", "c"], "ababc", ("", "abab")),
+        (["later", "x"], "1x later", ("1", "x")),
+        (["abcd", "bc"], "abcd", ("a", "bc")),
+        (["\n\n"], "one\ntwo\n\nthree", ("one\ntwo", "\n\n")),
+        (["", "b"], "abc", ("a", "b")),
+        (["é"], "café au lait", ("caf", "é")),
+    ],
+)
+def test_the_text_up_to_the_first_stop_is_shown_wherever_it_is_cut(stops, text, expected):
+    for pieces in splits(text):
+        assert shown(stops, pieces) == expected
+
+
+def test_what_cannot_become_a_stop_is_shown_at_once():
+    stops = Stops(["<end>"])
+    assert stops.feed("a < b") == "a < b"
+    assert stops.feed("<e") == ""
+    assert stops.feed("lse") == "<else"
+
+
+CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Ulm"}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("text", "rest", "names"),
+    [
+        ("plain", "plain", []),
+        (CALL, "", ["weather"]),
+        (f"I ask.{CALL}{CALL}done", "I ask.done", ["weather", "weather"]),
+        ("<tool_call>not JSON</tool_call>", "<tool_call>not JSON</tool_call>", []),
+        ("<tool_call>[1]</tool_call>", "<tool_call>[1]</tool_call>", []),
+        ('<tool_call>{"name": "cut', '<tool_call>{"name": "cut', []),
+        ("a <tool", "a <tool", []),
+    ],
+)
+def test_calls_of_tools_are_taken_out_of_the_text_wherever_it_is_cut(text, rest, names):
+    for pieces in splits(text):
+        tools = ToolCalls()
+        left = "".join(map(tools.feed, pieces)) + tools.end()
+        calls = tools.taken()
+        assert left == rest
+        assert [call["function"]["name"] for call in calls] == names
+        assert [call["index"] for call in calls] == list(range(len(names)))
+        assert all(call["function"]["arguments"] == '{"city": "Ulm"}' for call in calls)

@@ -1,0 +1,58 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynamo_nb.errors import DynamoError, InvalidArgument
+from dynamo_nb.llm.tiny import tiny_model
+from dynamo_nb.llm.tokens import Detokenizer, Tokenizer
+
+TOKENIZER = Tokenizer(str(tiny_model()))
+TEXTS = ["plain words", "Grüße, 世界!", "👩‍👩‍👧‍👦 family", " leading and trailing ", "\n\n\ttabs", "é" * 40]
+
+
+def pieces(tokens, sizes):
+    detokenizer = Detokenizer(TOKENIZER)
+    shown, start = [], 0
+    for size in sizes:
+        shown.append(detokenizer.feed(tokens[start : start + size]))
+        start += size
+    return [*shown, detokenizer.feed(tokens[start:]), detokenizer.end()]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_comes_back_whole_token_by_token(text):
+    tokens = TOKENIZER.encode(text)
+    shown = pieces(tokens, [1] * len(tokens))
+    assert "".join(shown) == TOKENIZER.decode(tokens)
+    assert "\ufffd" not in "".join(shown)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.integers(0, TOKENIZER.size - 1), max_size=40), st.lists(st.integers(0, 4), max_size=20))
+def test_whatever_tokens_come_the_pieces_make_what_all_of_them_make(tokens, sizes):
+    assert "".join(pieces(tokens, sizes)) == TOKENIZER.decode(tokens)
+
+
+def test_half_a_character_is_never_shown():
+    tokens = TOKENIZER.encode("a世b")
+    whole = TOKENIZER.decode(tokens)
+    shown = ""
+    for piece in pieces(tokens, [1] * len(tokens)):
+        shown += piece
+        assert whole.startswith(shown)
+
+
+def test_a_chat_becomes_the_tokens_of_the_models_own_template():
+    tokens = TOKENIZER.chat([{"role": "user", "content": "hello"}])
+    assert "hello" in TOKENIZER.decode(tokens)
+    assert len(tokens) > len(TOKENIZER.encode("hello"))
+
+
+def test_messages_that_the_template_refuses_are_an_invalid_argument():
+    with pytest.raises(InvalidArgument, match="template"):
+        TOKENIZER.chat(["no message"])
+
+
+def test_a_model_without_a_tokenizer_says_what_to_give(tmp_path):
+    with pytest.raises(DynamoError, match="cannot be loaded"):
+        Tokenizer(str(tmp_path))
