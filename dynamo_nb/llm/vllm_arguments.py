@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentError
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from dynamo_nb.config.service_config import ServiceConfig
@@ -46,6 +47,9 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     AsyncEngineArgs.add_cli_args(parser)
     try:
         parsed = parser.parse_args(ServiceConfig.get_instance().as_args(service, prefix=prefix))
+        if str(parsed.model).startswith(("/", ".", "~")) and not Path(parsed.model).expanduser().exists():
+            # vLLM takes it for a name on a hub, and complains of its form.
+            raise ConfigError([Problem(f"there is no folder {parsed.model!r}", f"{service}.{prefix}model")])
         arguments = AsyncEngineArgs.from_cli_args(parsed)
     except ArgumentError as error:
         raise ConfigError([_problem(service, prefix, str(error), parser._option_string_actions)]) from None

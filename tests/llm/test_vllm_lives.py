@@ -48,7 +48,9 @@ def test_what_is_for_our_services_is_taken_out_by_the_same_parser(configuration)
 
 
 def test_with_a_prefix_only_the_keys_that_begin_with_it_count(monkeypatch):
-    monkeypatch.setenv("DYNAMO_SERVICE_CONFIG", json.dumps({"W": {"vllm-max-model-len": 128, "port": 8000}}))
+    monkeypatch.setenv(
+        "DYNAMO_SERVICE_CONFIG", json.dumps({"W": {"vllm-max-model-len": 128, "vllm-model": "opt", "port": 8000}})
+    )
     assert parse_vllm_args("W", prefix="vllm-").max_model_len == 128
 
 
@@ -59,6 +61,7 @@ def test_with_a_prefix_only_the_keys_that_begin_with_it_count(monkeypatch):
         ({"dtype": "float17"}, r"@ W.dtype"),
         ({"max_num_seqs": "many"}, r"many.*@ W.max-num-seqs"),
         ({"router": "best"}, r"@ W.router"),
+        ({"model": "/nowhere/at/all"}, r"no folder '/nowhere/at/all' @ W.model"),
         ({"lora_modules": ["nameless"]}, r"not of the form name=path @ W.lora-modules"),
     ],
 )
@@ -75,9 +78,9 @@ async def test_an_engine_that_was_stopped_leaves_no_process():
     assert descendants() - before <= trackers()
 
 
-async def test_a_start_without_a_model_fails_and_leaves_no_process():
+async def test_a_start_without_a_model_fails_and_leaves_no_process(tmp_path):
     before = descendants()
-    async with configured(model="/nowhere/at/all") as engine:
+    async with configured(model=str(tmp_path)) as engine:
         with pytest.raises(EngineError, match="vLLM did not start"):
             await engine.start()
     assert descendants() - before <= trackers()
@@ -96,7 +99,7 @@ async def test_a_start_that_is_cancelled_leaves_no_process():
     async with configured() as engine:
         start = asyncio.create_task(engine.start())
         async with asyncio.timeout(60):
-            while not engine._processes():
+            while not engine._processes():  # noqa: ASYNC110 (vLLM tells nobody)
                 await asyncio.sleep(0.05)
         start.cancel()
         await asyncio.gather(start, return_exceptions=True)
