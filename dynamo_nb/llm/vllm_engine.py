@@ -1,0 +1,326 @@
+"""The engine that serves with vLLM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+
+from dynamo_nb.errors import DynamoError, EngineError, InvalidArgument
+from dynamo_nb.llm.cache_log import CacheLog
+from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
+from dynamo_nb.llm.vllm_arguments import INSTALL
+from dynamo_nb.llm.vllm_events import EventReader
+from dynamo_nb.llm.vllm_requests import prefill_params, refused, sampling_params, token_delta
+
+if TYPE_CHECKING:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+STOP_TIME: Final = 10.0  # seconds from the request to stop until an engine's processes are killed
+LOOK: Final = 0.1  # seconds between looks for processes of a start that is given up
+ENVIRONMENT: Final = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    # A forked process would have this one's threads' locks, held for ever.
+    "VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn",
+}
+"""What is set unless the user has set it."""
+
+
+class VllmEngine:
+    """Serves with vLLM's AsyncLLM, whose engine runs in processes of its own. Implements Engine.
+
+    Its cache events come from vLLM's own, unless prefix caching is off, there are several data-parallel ranks, or the
+    arguments bring a `kv_events_config` for somebody else.
+    """
+
+    def __init__(self, arguments: Callable[[], AsyncEngineArgs]) -> None:
+        """arguments: called in a thread when it starts: `partial(parse_vllm_args, "VllmWorker")`."""
+        self.cache = CacheLog()
+        self._arguments = arguments
+        self._llm: AsyncLLM | None = None
+        self._events: EventReader | None = None
+        self._making: asyncio.Future[AsyncLLM] | None = None
+        self._before: set[int] = set()
+        self._adapters: dict[str, Any] = {}
+        self._load = Load()
+        self._info: ModelInfo | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        assert self._info is not None, "the engine has not started"
+        return self._info
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Loads the model. Raises EngineError, or ConfigError for arguments that vLLM does not take."""
+        self._before = {process.pid for process in multiprocessing.active_children() if process.pid}
+        self._events = EventReader()
+        self._events.open()
+        try:
+            self._making = asyncio.ensure_future(asyncio.to_thread(self._make))
+            self._llm = await asyncio.shield(self._making)
+            self._info = self._described()
+            if "events" in self._info.features:
+                self._events.follow(self.cache, self._info.block_size)
+            self._loaded(Load(total_blocks=self._info.total_blocks))
+        except BaseException as error:
+            await self.stop()
+            if isinstance(error, DynamoError) or not isinstance(error, Exception):
+                raise
+            raise EngineError(
+                f"vLLM did not start: {error}",
+                where=f"model {self._model!r}" if hasattr(self, "_model") else "VllmEngine",
+                remedy="the log of the worker above has the cause",
+            ) from error
+
+    def _make(self) -> AsyncLLM:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        try:
+            from vllm.lora.request import LoRARequest
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except ImportError as error:
+            raise EngineError(f"vLLM cannot be imported: {error}", where="VllmEngine", remedy=INSTALL) from error
+        arguments = self._arguments()
+        self._model = arguments.model
+        # Its statistics go to `load`; vLLM's own loggers print lines, and fail where a connector brings tokens.
+        arguments.disable_log_stats = True
+        if arguments.kv_events_config is None and arguments.data_parallel_size == 1 and self._events is not None:
+            arguments.kv_events_config = self._events.config()
+        self._events_here = (
+            arguments.kv_events_config is not None
+            and self._events is not None
+            and (arguments.kv_events_config.endpoint == self._events.config().endpoint)
+        )
+        for number, module in enumerate(getattr(arguments, "lora_modules", []), start=1):
+            name, _, path = module.partition("=")
+            self._adapters[name] = LoRARequest(name, number, path)
+        _prepare_connector(arguments)
+        # An interrupt in a terminal or a notebook goes to all processes of its group: the engine's must not hear it.
+        # The resource tracker has to run before, since starting it lets SIGINT through again.
+        resource_tracker.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return AsyncLLM.from_engine_args(arguments, stat_loggers=[self._stat_logger])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _described(self) -> ModelInfo:
+        assert self._llm is not None
+        config = self._llm.vllm_config
+        features = ["logprobs", "seed", "json_schema"]
+        if self._is_pooling():
+            features = ["embeddings"]
+        if self._adapters:
+            features.append("lora")
+        if self._events_here and config.cache_config.enable_prefix_caching:
+            features.append("events")
+        if config.kv_transfer_config is not None:
+            features.append("prefill")
+        return ModelInfo(
+            model=str(config.model_config.tokenizer or config.model_config.model),
+            context=config.model_config.max_model_len,
+            block_size=config.cache_config.block_size,
+            total_blocks=config.cache_config.num_gpu_blocks or 0,
+            features=tuple(features),
+            adapters=tuple(self._adapters),
+        )
+
+    async def stop(self) -> None:
+        if self._making is not None and not self._making.done():
+            # A thread cannot be cancelled: what it waits for is taken away.
+            while not self._making.done():
+                _kill(self._processes())
+                await asyncio.wait({self._making}, timeout=LOOK)
+        if self._making is not None and self._llm is None and not self._making.cancelled():
+            self._llm = None if self._making.exception() else self._making.result()
+        self._making = None
+        processes = self._processes()
+        if self._llm is not None:
+            await asyncio.to_thread(self._llm.shutdown, STOP_TIME)
+            self._llm = None
+            gc.collect()  # it holds itself, and its end at the interpreter's fails with a traceback
+        await asyncio.to_thread(_ended, processes)
+        if self._events is not None:
+            events, self._events = self._events, None
+            await events.close()
+        self.cache.cleared()
+
+    def _processes(self) -> list[psutil.Process]:
+        """The engine's, those that it has started included."""
+        found = []
+        for child in multiprocessing.active_children():
+            if child.pid and child.pid not in self._before:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process = psutil.Process(child.pid)
+                    found += [process, *process.children(recursive=True)]
+        return found
+
+    async def health(self) -> None:
+        try:
+            await self._running().check_health()
+        except DynamoError:
+            raise
+        except Exception as error:
+            raise EngineError(f"vLLM's engine has died: {error}", where=f"model {self._model!r}") from error
+
+    def _running(self) -> AsyncLLM:
+        if self._llm is None:
+            raise EngineError("the engine does not run", where="VllmEngine")
+        return self._llm
+
+    # --- work -----------------------------------------------------------------------------------------------------
+
+    async def generate(self, request: TokenRequest) -> AsyncGenerator[TokenDelta, None]:
+        self._check(request)
+        sampling = request.sampling
+        if sampling.max_tokens and request.generated >= sampling.max_tokens:
+            yield TokenDelta([], "length")
+            return
+        params = sampling_params(request, self.info.context - len(request.tokens))
+        first = True
+        async with aclosing(self._outputs(request, params)) as outputs:
+            async for output in outputs:
+                yield token_delta(output, sampling.logprobs, first=first)
+                first = False
+
+    async def prefill(self, request: TokenRequest) -> dict[str, Any]:
+        self._check(request)
+        if "prefill" not in self.info.features:
+            raise InvalidArgument(
+                "the engine cannot hand its cache over: it has no connector",
+                where="prefill",
+                remedy="configure kv-transfer-config",
+            )
+        transfer: dict[str, Any] = {}
+        async with aclosing(self._outputs(request, prefill_params())) as outputs:
+            async for output in outputs:
+                if output.finished and output.outputs[0].finish_reason == "abort":
+                    raise EngineError("the prefill was aborted", where=f"request {request.request_id}")
+                transfer = output.kv_transfer_params or transfer
+        return transfer
+
+    async def embed(self, tokens: list[int]) -> list[float]:
+        from vllm import PoolingParams
+        from vllm.inputs.engine import tokens_input
+
+        if not self._is_pooling():
+            raise InvalidArgument(
+                f"{self.info.model} makes no embeddings", where="model", remedy="serve it with runner: pooling"
+            )
+        request_id = f"embed-{os.urandom(8).hex()}"
+        try:
+            outputs = self._running().encode(tokens_input(list(tokens)), PoolingParams(task="embed"), request_id)
+            async for output in outputs:
+                vector = output.outputs.data
+        except Exception as error:
+            raise refused(error) from error
+        return [float(value) for value in vector]
+
+    async def abort(self, request_id: str) -> None:
+        await self._running().abort(request_id)
+
+    def load(self) -> Load:
+        return self._load
+
+    def _is_pooling(self) -> bool:
+        return bool(self._running().vllm_config.model_config.runner_type == "pooling")
+
+    def _check(self, request: TokenRequest) -> None:
+        if self._is_pooling():
+            raise InvalidArgument(f"{self.info.model} makes embeddings, not text", where="model")
+        if not request.tokens:
+            raise InvalidArgument("the prompt has no tokens", where="tokens", remedy="give it some")
+        if len(request.tokens) >= self.info.context:
+            raise InvalidArgument(
+                f"the prompt has {len(request.tokens)} tokens, and the context of {self.info.model} "
+                f"{self.info.context} for prompt and answer together",
+                where="tokens",
+                remedy="shorten it",
+            )
+        if request.adapter and request.adapter not in self._adapters:
+            raise InvalidArgument(f"there is no adapter {request.adapter!r}", where="adapter")
+
+    async def _outputs(self, request: TokenRequest, params: Any) -> AsyncGenerator[Any, None]:
+        """What vLLM gives for a request. Closing it aborts the request."""
+        from vllm.inputs.engine import tokens_input
+
+        prompt = tokens_input(request.tokens, cache_salt=request.salt or None)
+        adapter = self._adapters.get(request.adapter)
+        outputs = self._running().generate(prompt, params, request.request_id, lora_request=adapter)
+        try:
+            async with aclosing(outputs):
+                async for output in outputs:
+                    yield output
+        except Exception as error:
+            raise refused(error) from error
+
+    # --- load -----------------------------------------------------------------------------------------------------
+
+    def _loaded(self, load: Load) -> None:
+        self._load = load
+        self.cache.loaded(load)
+
+    def _stat_logger(self, config: Any, engine_index: int = 0) -> Any:
+        """What vLLM calls, on the loop, with the statistics of each step."""
+        from vllm.v1.metrics.loggers import StatLoggerBase
+
+        engine = self
+
+        class Loads(StatLoggerBase):  # type: ignore[misc]
+            def __init__(self, config: Any, engine_index: int = 0) -> None:
+                pass
+
+            def record(self, scheduler_stats: Any, *_: Any, **__: Any) -> None:
+                if scheduler_stats is not None and engine._info is not None:
+                    total = engine._info.total_blocks
+                    waiting = scheduler_stats.num_waiting_reqs + scheduler_stats.num_skipped_waiting_reqs
+                    used = round(scheduler_stats.kv_cache_usage * total)
+                    engine._loaded(Load(scheduler_stats.num_running_reqs, waiting, used, total))
+
+            def log_engine_initialized(self) -> None:
+                pass
+
+        return Loads(config, engine_index)
+
+
+def _prepare_connector(arguments: AsyncEngineArgs) -> None:
+    """Gives NIXL a port of its own on this machine, and, where there is no GPU, transports that need none."""
+    transfer = arguments.kv_transfer_config
+    if transfer is None or transfer.kv_connector != "NixlConnector":
+        return
+    from vllm.platforms import current_platform
+
+    if "VLLM_NIXL_SIDE_CHANNEL_PORT" not in os.environ:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(free.getsockname()[1])
+    if current_platform.is_cpu():
+        os.environ.setdefault("UCX_TLS", "tcp,shm,self")
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _ended(processes: list[psutil.Process]) -> None:
+    """Returns when they are gone, which those that take too long are made to be."""
+    _, alive = psutil.wait_procs(processes, timeout=STOP_TIME)
+    _kill(alive)
+    psutil.wait_procs(alive, timeout=STOP_TIME)
+    multiprocessing.active_children()  # collects what has ended

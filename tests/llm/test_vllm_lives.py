@@ -1,0 +1,149 @@
+"""How vLLM engines start, fail and end, and what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+
+import psutil
+import pytest
+
+pytest.importorskip("vllm")
+
+from vllm_parts import BLOCK, answer, configured, descendants, leading, prompt, request, settings, started, until
+
+from dynamo_nb.errors import ConfigError, EngineError, InvalidArgument
+from dynamo_nb.llm.blocks import block_hashes
+from dynamo_nb.llm.vllm_arguments import parse_vllm_args
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture
+def configuration(monkeypatch):
+    def configure(**keys):
+        monkeypatch.setenv("DYNAMO_SERVICE_CONFIG", json.dumps({"W": settings(**keys)}))
+
+    return configure
+
+
+def test_the_configuration_of_a_service_gives_the_arguments_of_the_engine(configuration):
+    configuration(
+        max_model_len=256, enable_prefix_caching=False, kv_transfer_config={"kv_connector": "X", "kv_role": "kv_both"}
+    )
+    arguments = parse_vllm_args("W")
+    assert (arguments.max_model_len, arguments.block_size, arguments.dtype) == (256, BLOCK, "float32")
+    assert arguments.enable_prefix_caching is False
+    assert arguments.kv_transfer_config.kv_connector == "X"
+
+
+def test_what_is_for_our_services_is_taken_out_by_the_same_parser(configuration):
+    configuration(router="kv", remote_prefill=True, max_local_prefill_length=77, lora_modules=["a=/x", "b=/y"])
+    arguments = parse_vllm_args("W")
+    assert (arguments.router, arguments.remote_prefill, arguments.conditional_disagg) == ("kv", True, False)
+    assert (arguments.max_local_prefill_length, arguments.max_prefill_queue_size) == (77, 64)
+    assert (arguments.lora_modules, arguments.enable_lora) == (["a=/x", "b=/y"], True)
+
+
+def test_with_a_prefix_only_the_keys_that_begin_with_it_count(monkeypatch):
+    monkeypatch.setenv(
+        "DYNAMO_SERVICE_CONFIG", json.dumps({"W": {"vllm-max-model-len": 128, "vllm-model": "opt", "port": 8000}})
+    )
+    assert parse_vllm_args("W", prefix="vllm-").max_model_len == 128
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"max_modle_len": 4}, r"did you mean 'max-model-len'\? @ W.max-modle-len"),
+        ({"dtype": "float17"}, r"@ W.dtype"),
+        ({"max_num_seqs": "many"}, r"many.*@ W.max-num-seqs"),
+        ({"router": "best"}, r"@ W.router"),
+        ({"model": "/nowhere/at/all"}, r"no folder '/nowhere/at/all' @ W.model"),
+        ({"lora_modules": ["nameless"]}, r"not of the form name=path @ W.lora-modules"),
+    ],
+)
+def test_a_key_that_nobody_knows_and_a_value_that_does_not_fit_are_named(configuration, keys, said):
+    configuration(**keys)
+    with pytest.raises(ConfigError, match=said):
+        parse_vllm_args("W")
+
+
+async def test_an_engine_that_was_stopped_leaves_no_process():
+    before = descendants()
+    async with started() as engine:
+        assert engine._processes()
+    assert descendants() - before <= trackers()
+
+
+async def test_a_start_without_a_model_fails_and_leaves_no_process(tmp_path):
+    before = descendants()
+    async with configured(model=str(tmp_path)) as engine:
+        with pytest.raises(EngineError, match="vLLM did not start"):
+            await engine.start()
+    assert descendants() - before <= trackers()
+
+
+async def test_a_start_that_fails_in_the_engine_process_leaves_no_process():
+    before = descendants()
+    async with configured(kv_cache_memory_bytes=1000) as engine:
+        with pytest.raises(EngineError, match="vLLM did not start"):
+            await engine.start()
+    assert descendants() - before <= trackers()
+
+
+async def test_a_start_that_is_cancelled_leaves_no_process():
+    before = descendants()
+    async with configured() as engine:
+        start = asyncio.create_task(engine.start())
+        async with asyncio.timeout(60):
+            while not engine._processes():  # noqa: ASYNC110 (vLLM tells nobody)
+                await asyncio.sleep(0.05)
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        assert start.cancelled()
+    assert descendants() - before <= trackers()
+
+
+async def test_an_engine_whose_process_was_killed_says_so_and_stops():
+    before = descendants()
+    async with started() as engine:
+        running = asyncio.create_task(answer(engine, request(prompt(20), max_tokens=480)))
+        await until(engine.cache, lambda: engine.load().running == 1)
+        for process in engine._processes():
+            os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(EngineError):
+            await running
+        with pytest.raises(EngineError, match="died"):
+            await engine.health()
+    assert descendants() - before <= trackers()
+
+
+async def test_blocks_that_had_to_go_are_removed_from_the_cache_log():
+    async with started(num_gpu_blocks_override=20) as engine:
+        tokens = prompt(6 * BLOCK + 1)
+        names = block_hashes(tokens, BLOCK)
+        await answer(engine, request(tokens))
+        await until(engine.cache, lambda: leading(engine.cache, names) == 6)
+        for first in range(40, 46):
+            await answer(engine, request(prompt(6 * BLOCK + 1, first)))
+        await until(engine.cache, lambda: leading(engine.cache, names) == 0)
+        assert len(engine.cache.blocks) <= engine.info.total_blocks
+        assert (await answer(engine, request(tokens)))[1][0].cached == 0
+
+
+async def test_a_model_that_makes_embeddings_makes_no_text():
+    async with started(runner="pooling") as engine:
+        vector = await engine.embed(prompt(30))
+        assert len(vector) == 64
+        assert vector == await engine.embed(prompt(30)) != await engine.embed(prompt(30, 5))
+        assert "embeddings" in engine.info.features
+        with pytest.raises(InvalidArgument, match="embeddings, not text"):
+            await answer(engine, request(prompt(30)))
+
+
+def trackers():
+    """The process of Python's own that looks after shared memory, and stays."""
+    return {child.pid for child in psutil.Process().children() if "resource_tracker" in " ".join(child.cmdline())}

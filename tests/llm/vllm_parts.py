@@ -1,0 +1,91 @@
+"""A real vLLM engine with the tiny model, and what tests ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+
+import psutil
+
+from dynamo_nb.llm.messages import Sampling, TokenRequest
+from dynamo_nb.llm.tiny import tiny_model
+from dynamo_nb.llm.vllm_arguments import parse_vllm_args
+from dynamo_nb.llm.vllm_engine import VllmEngine
+
+BLOCK = 32
+CONTEXT = 512
+PATIENCE = 20.0  # seconds that an event of the engine may take
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def settings(**keys):
+    return {
+        "model": str(tiny_model()),
+        "dtype": "float32",
+        "enforce-eager": True,
+        "max-model-len": CONTEXT,
+        "max-num-seqs": 8,
+        "max-num-batched-tokens": CONTEXT,
+        "block-size": BLOCK,
+        "enable-prefix-caching": True,
+        "kv-cache-memory-bytes": 64 << 20,
+    } | {key.replace("_", "-"): value for key, value in keys.items()}
+
+
+@asynccontextmanager
+async def configured(**keys):
+    """An engine with the configuration of a service `W`, not started; stopped at the end."""
+    os.environ["DYNAMO_SERVICE_CONFIG"] = json.dumps({"W": settings(**keys)})
+    engine = VllmEngine(partial(parse_vllm_args, "W"))
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+        del os.environ["DYNAMO_SERVICE_CONFIG"]
+
+
+@asynccontextmanager
+async def started(**keys):
+    async with configured(**keys) as engine:
+        await engine.start()
+        yield engine
+
+
+def prompt(length, first=10):
+    """Tokens, others for each `first`."""
+    return [6 + (first * 31 + place * 7) % 500 for place in range(length)]
+
+
+def request(tokens, name="r", **sampling):
+    given = {"temperature": 0.0, "max_tokens": 16, "ignore_eos": True} | sampling
+    known = {key: given.pop(key) for key in ("generated", "adapter", "salt", "transfer") if key in given}
+    return TokenRequest(request_id=name, tokens=tokens, sampling=Sampling(**given), **known)
+
+
+async def answer(engine, asked):
+    """All tokens of an answer, and its deltas."""
+    async with aclosing(engine.generate(asked)) as deltas:
+        found = [delta async for delta in deltas]
+    return [token for delta in found for token in delta.tokens], found
+
+
+def leading(log, names):
+    """How many of these blocks, from the first on, a CacheLog has."""
+    return next((count for count, name in enumerate(names) if name not in log.blocks), len(names))
+
+
+async def until(log, true):
+    """Follows a CacheLog until something is true of it."""
+    async with asyncio.timeout(PATIENCE), aclosing(log.follow()) as events:
+        async for _ in events:
+            if true():
+                return
+
+
+def descendants():
+    return {process.pid for process in psutil.Process().children(recursive=True)}
