@@ -15,11 +15,12 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, Final
 
-from dynamo_nb.errors import EngineError, InvalidArgument, nearest
+from dynamo_nb.errors import EngineError, InvalidArgument
 from dynamo_nb.llm.cache_log import CacheLog
 from dynamo_nb.llm.echo_sequence import EchoSequence
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
 from dynamo_nb.llm.paged_cache import PagedCache
+from dynamo_nb.llm.room import room
 
 BURST: Final = 16  # deltas that a stream without a rate gives before the loop's other work has its turn
 EMBEDDING: Final = 64  # components of an embedding: the bytes of the longest blake2b digest
@@ -183,27 +184,14 @@ class EchoEngine:
         return EngineError("the engine does not run", where=self._info.model, remedy="send the request elsewhere")
 
     def _sequence(self, request: TokenRequest) -> EchoSequence:
-        info, sampling = self._info, request.sampling
-        prompt = len(request.tokens) - request.generated
-        where = f"request {request.request_id}"
-        if prompt < 1:
-            raise InvalidArgument("the prompt is empty", where=where, remedy="send at least one token")
-        if prompt >= info.context:
+        left = room(request, self._info)
+        if request.sampling.json_schema:
             raise InvalidArgument(
-                f"the prompt has {prompt} tokens; the context is {info.context} tokens, the answer's included",
-                where=where,
-                remedy=f"send at most {info.context - 1} tokens",
+                "this engine cannot follow a JSON schema",
+                where=f"request {request.request_id}",
+                remedy="ask without one, or use another engine",
             )
-        if request.adapter and request.adapter not in info.adapters:
-            raise InvalidArgument(
-                f"there is no adapter {request.adapter!r}", where=where, remedy=nearest(request.adapter, info.adapters)
-            )
-        if sampling.json_schema:
-            raise InvalidArgument(
-                "this engine cannot follow a JSON schema", where=where, remedy="ask without one, or use another engine"
-            )
-        room = info.context - prompt
-        return EchoSequence(request, info.block_size, min(sampling.max_tokens or room, room))
+        return EchoSequence(request, self._info.block_size, request.generated + left)
 
     def _queue(self, sequence: EchoSequence) -> None:
         now = self._time()

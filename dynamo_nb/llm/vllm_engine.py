@@ -19,6 +19,7 @@ import psutil
 from dynamo_nb.errors import DynamoError, EngineError, InvalidArgument
 from dynamo_nb.llm.cache_log import CacheLog
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
+from dynamo_nb.llm.room import room
 from dynamo_nb.llm.vllm_arguments import INSTALL
 from dynamo_nb.llm.vllm_events import EventReader
 from dynamo_nb.llm.vllm_requests import prefill_params, refused, sampling_params, token_delta
@@ -185,12 +186,12 @@ class VllmEngine:
     # --- work -----------------------------------------------------------------------------------------------------
 
     async def generate(self, request: TokenRequest) -> AsyncGenerator[TokenDelta, None]:
-        self._check(request)
-        sampling = request.sampling
-        if sampling.max_tokens and request.generated >= sampling.max_tokens:
+        left = self._room(request)
+        if not left:
             yield TokenDelta([], "length")
             return
-        params = sampling_params(request, self.info.context - len(request.tokens))
+        sampling = request.sampling
+        params = sampling_params(request, left)
         first = True
         async with aclosing(self._outputs(request, params)) as outputs:
             async for output in outputs:
@@ -198,7 +199,7 @@ class VllmEngine:
                 first = False
 
     async def prefill(self, request: TokenRequest) -> dict[str, Any]:
-        self._check(request)
+        self._room(request)
         if "prefill" not in self.info.features:
             raise InvalidArgument(
                 "the engine cannot hand its cache over: it has no connector",
@@ -239,20 +240,10 @@ class VllmEngine:
     def _is_pooling(self) -> bool:
         return bool(self._running().vllm_config.model_config.runner_type == "pooling")
 
-    def _check(self, request: TokenRequest) -> None:
+    def _room(self, request: TokenRequest) -> int:
         if self._is_pooling():
             raise InvalidArgument(f"{self.info.model} makes embeddings, not text", where="model")
-        if not request.tokens:
-            raise InvalidArgument("the prompt has no tokens", where="tokens", remedy="give it some")
-        if len(request.tokens) >= self.info.context:
-            raise InvalidArgument(
-                f"the prompt has {len(request.tokens)} tokens, and the context of {self.info.model} "
-                f"{self.info.context} for prompt and answer together",
-                where="tokens",
-                remedy="shorten it",
-            )
-        if request.adapter and request.adapter not in self._adapters:
-            raise InvalidArgument(f"there is no adapter {request.adapter!r}", where="adapter")
+        return room(request, self.info)
 
     async def _outputs(self, request: TokenRequest, params: Any) -> AsyncGenerator[Any, None]:
         """What vLLM gives for a request. Closing it aborts the request."""
