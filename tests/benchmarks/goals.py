@@ -68,6 +68,38 @@ BENCHMARKS = (
         [Row("64 streams of events, one a token", "tokens_per_s", "tokens/s", 1.0, FASTAPI, better="higher")],
     ),
     Benchmark(
+        "routing",
+        {
+            "blocks": ["routing.py", "blocks"],
+            "overlap": ["routing.py", "overlap"],
+            "round-robin": ["routing.py", "round-robin"],
+        },
+        [
+            row
+            for policy in ("blocks", "overlap")
+            for row in (
+                Row(
+                    f"median time to the first token, policy {policy}",
+                    "first_token_s",
+                    "ms",
+                    0.5,
+                    "round-robin",
+                    ours=policy,
+                    scale=1e3,
+                ),
+                Row(
+                    f"hit rate, of an oracle that knows everything, policy {policy}",
+                    "of_oracle",
+                    "times",
+                    0.95,
+                    how="alone",
+                    better="higher",
+                    ours=policy,
+                ),
+            )
+        ],
+    ),
+    Benchmark(
         "tensors",
         {"numpy": ["tensors.py", "numpy"], "torch": ["tensors.py", "torch"], RAW: ["raw_tensor.py"]},
         [
