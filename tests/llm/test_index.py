@@ -38,3 +38,24 @@ def test_a_worker_that_comes_after_one_that_went_holds_nothing_of_it():
     index.drop("old")
     index.stored("new", [1])
     assert index.find([1, 2]) == {"new": 1}
+
+
+def test_workers_that_come_and_go_leave_nothing_behind():
+    index = BlockIndex()
+    index.stored("stays", [0])
+    for number in range(1, 1000):
+        index.stored(number, [0, number])
+        index.drop(number)
+    assert index.find([0]) == {"stays": 1}
+    assert len(index) == 1
+    assert len(index._holders) < 10
+    assert len(index._workers) < 10
+
+
+def test_blocks_of_one_event_share_the_number_of_their_holders():
+    index = BlockIndex()
+    for worker in range(100):
+        index.stored(worker, range(1000))
+    assert len({id(mask) for mask in index._holders.values()}) == 1
+    index.removed(50, range(500))
+    assert len({id(mask) for mask in index._holders.values()}) == 2
