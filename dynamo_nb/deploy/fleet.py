@@ -274,7 +274,7 @@ class Fleet:
         lacking = {name for name, _ in crowded if all(w.state != "ready" for w in self._live(name))}
         held: set[str] = set()
         for name in filter(spec.started.__contains__, new):  # dependencies come before their dependants
-            if (lacking | held).intersection(filter(None, spec.services[name].bindings.values())):
+            if (lacking | held).intersection(spec.awaited(name)):
                 held.add(name)
         return held
 
@@ -312,10 +312,8 @@ class Fleet:
 
         async def begin(name: str, worker: WorkerProcess) -> None:
             await self._start(worker)
-            earlier = order[: order.index(name)]
-            for dependency in spec.services[name].bindings.values():
-                if dependency in earlier:
-                    await built[dependency].wait()
+            for dependency in spec.awaited(name).intersection(order[: order.index(name)]):
+                await built[dependency].wait()
             await worker.begin()
             if name not in replaced:
                 await worker.serve()
@@ -393,6 +391,7 @@ class Fleet:
                 version=version_of(spec.fingerprint(name)),
                 capacity={"gpus": gpus, "cpu": service.cpu, "memory": service.memory},
                 socket_dir=str(self.folder / "sockets"),
+                folder=str(self.folder),
                 host=self.host,
                 http=self.ports.of(name) if service.http else None,
             ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import EdgeSpec, EndpointSpec, GraphSpec, ServiceSpec
@@ -18,7 +20,7 @@ def assemble(graph: Graph, config: EffectiveConfig, code: CodeTree, name: str) -
         name=name,
         entry=graph.entry,
         services={n: _service(graph.services[n], graph, config, code) for n in running},
-        edges=[EdgeSpec(source=e.source, attribute=e.attribute, target=e.target, active=e.active) for e in graph.edges],
+        edges=[EdgeSpec(**asdict(edge)) for edge in graph.edges],
         code=dict(code.files),
         config=config.for_workers(),
         origins=config.origins(),

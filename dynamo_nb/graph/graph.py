@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Edge:
-    """`source.attribute` depends on `target`. active: chosen by a link, or by there being no link at all."""
+    """`source.attribute` depends on `target`. active: chosen by a link, or by there being no link at all.
+
+    optional: the source serves without it, and so does not wait for it.
+    """
 
     source: str
     attribute: str
     target: str
     active: bool
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,13 +215,13 @@ class _Builder:
                 )
             if dependency.interface is not None and not chosen:
                 active = not linked and not dependency.optional
-                self.edges.append(Edge(service.name, attribute, dependency.on, active))
+                self.edges.append(Edge(service.name, attribute, dependency.on, active, dependency.optional))
                 continue
             target = chosen[0] if chosen else self.target(dependency, service)
             active = bool(chosen) or (not linked and not dependency.optional)
             if active and (whole := self.load(target)) is not None:
                 target = definition_of(whole)
-            self.edges.append(Edge(service.name, attribute, target.name, active))
+            self.edges.append(Edge(service.name, attribute, target.name, active, dependency.optional))
             yield target
 
     def target(self, dependency: Dependency, owner: ServiceDefinition) -> ServiceDefinition:

@@ -62,10 +62,13 @@ class ServiceSpec(_Value):
 
 
 class EdgeSpec(_Value):
+    """See `graph.Edge`."""
+
     source: str
     attribute: str
     target: str
     active: bool
+    optional: bool = False
 
 
 class GraphSpec(_Value):
@@ -88,6 +91,10 @@ class GraphSpec(_Value):
     def started(self) -> dict[str, ServiceSpec]:
         """The services that get workers, dependencies before dependants."""
         return {name: s for name, s in self.services.items() if s.running and s.enabled}
+
+    def awaited(self, service: str) -> set[str]:
+        """The services that have to be there before this one is built."""
+        return {e.target for e in self.edges if e.source == service and e.active and not e.optional}
 
     def fingerprint(self, service: str) -> str:
         """Changes exactly when a worker of the service would run something else: code, configuration or edges."""

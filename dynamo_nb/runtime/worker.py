@@ -45,8 +45,8 @@ class Assignment:
     bindings: service name to its attributes and the services they are connected to (None: not active).
     access: how it reaches the others. graph, shared, version, capacity: registered beside its endpoints. own: the
     components that its deployment serves (see DistributedRuntime.connect).
-    http: (host, port) for HTTP endpoints. socket_dir: for connections on this host. host: address to listen on for
-    others, None for this host only.
+    http: (host, port) for HTTP endpoints. socket_dir: for connections on this host. folder: for files of the services,
+    gone with the deployment. host: address to listen on for others, None for this host only.
     """
 
     service: str
@@ -60,6 +60,7 @@ class Assignment:
     version: str = ""
     capacity: Mapping[str, Any] = field(default_factory=dict)
     socket_dir: str | None = None
+    folder: str | None = None
     host: str | None = None
     http: tuple[str, int] | None = None
     enabled: Mapping[str, bool] = field(default_factory=dict)
@@ -117,6 +118,7 @@ class Worker:
             namespace=namespace,
             worker_id=own.worker_id,
             instance_id=self.runtime.instance_id,
+            folder=Path(own.folder) if own.folder else None,
         )
         self._services[f"{namespace}/{name}"] = own.service
         self.instance = await self._build(definition)

@@ -16,14 +16,15 @@ class _Context(dict[str, Any]):
             f"dynamo_context[{key!r}] is not set",
             where="a process that is no worker" if not self else "this worker",
             remedy="read it in a method of a service that is being served; keys there: runtime, component, endpoints, "
-            "namespace, worker_id, instance_id",
+            "namespace, worker_id, instance_id, folder",
         )
 
 
 dynamo_context: dict[str, Any] = _Context()
 """Filled in a worker before the service's `__init__`.
 
-Keys: `runtime` (DistributedRuntime), `component`, `endpoints` (names), `namespace`, `worker_id`, `instance_id`.
+Keys: `runtime` (DistributedRuntime), `component`, `endpoints` (names), `namespace`, `worker_id`, `instance_id`,
+`folder` (Path; the deployment's own on this machine, removed when it ends; make a folder in it for files).
 """
 
 importing: ContextVar[str] = ContextVar("importing", default="")

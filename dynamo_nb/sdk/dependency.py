@@ -64,7 +64,7 @@ def depends(target: Any, *, policy: Any = None, optional: bool = False) -> Any:
     policy: which of the service's workers gets a call: "round_robin" (the default), "random", "least_loaded",
     "affinity" (see `key` in `Call.using`), or an object with `pick(instances, request)`.
     optional: True for an edge that is not there until a link chooses it, also where the service has no link at all;
-    the attribute is then None.
+    the attribute is then None. The service does not wait for one that is linked either: its start may find no worker.
     To a type checker the attribute is an instance of the service, so that its endpoints complete and check.
 
     Raises DefinitionError when the target or the policy is none of these.
