@@ -1,0 +1,5 @@
+"""Workers that compute prompts and answers; the processor takes them in turns."""
+
+from dynamo_nb.llm import Frontend, Processor, VllmWorker
+
+Frontend.link(Processor).link(VllmWorker)

@@ -1,0 +1,80 @@
+"""Workers that serve a model with vLLM, and compute prompts for each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dynamo_nb.llm.engine import Engine
+from dynamo_nb.llm.prefill_worker import AT_ONCE, EnginePrefiller
+from dynamo_nb.llm.worker import LONGEST_QUEUE, LONGEST_WAIT, NAMESPACE, EngineWorker, RemotePrefill
+from dynamo_nb.sdk import definition_of, dynamo_context, service
+
+if TYPE_CHECKING:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+BY_FILES: Final = "ExampleConnector"  # vLLM's, which hands caches over in files; here in those of the deployment
+
+
+@service(dynamo={"namespace": NAMESPACE}, resources={"gpu": 1})
+class VllmWorker(EngineWorker):
+    """Serves a model with vLLM. Its configuration takes every argument of vLLM's engine, by vLLM's own names.
+
+    One GPU, unless `ServiceArgs.resources.gpu` says otherwise: as many as `tensor-parallel-size` wants, 0 on a machine
+    that has none.
+    """
+
+    def __init__(
+        self,
+        model: str = "",
+        remote_prefill: bool = False,
+        conditional_disagg: bool = False,
+        max_local_prefill_length: int = 512,
+        max_prefill_queue_size: int = LONGEST_QUEUE,
+        prefill_timeout: float = LONGEST_WAIT,
+    ) -> None:
+        """model: a folder, or a name that vLLM finds; the tiny model if "". The others: see RemotePrefill."""
+        self.model = model
+        self.remote = RemotePrefill(
+            remote_prefill=remote_prefill,
+            conditional_disagg=conditional_disagg,
+            max_local_prefill_length=max_local_prefill_length,
+            max_prefill_queue_size=max_prefill_queue_size,
+            timeout=prefill_timeout,
+        )
+
+    def make_engine(self) -> Engine:
+        return vllm_engine(self, self.model)
+
+
+@service(dynamo={"namespace": NAMESPACE}, resources={"gpu": 1})
+class PrefillWorker(EnginePrefiller):
+    """Prefill for VllmWorkers: an engine of the same model, with the same `kv-transfer-config`."""
+
+    def __init__(self, model: str = "", at_once: int = AT_ONCE) -> None:
+        """model: see VllmWorker. at_once: prompts that it takes from the queue at once."""
+        self.model, self.at_once = model, at_once
+
+    def make_engine(self) -> Engine:
+        return vllm_engine(self, self.model)
+
+
+def vllm_engine(worker: object, model: str) -> Engine:
+    """An engine with the arguments that configuration gives to the service of `worker`. model: "" for the tiny one."""
+    from dynamo_nb.llm.vllm_arguments import parse_vllm_args
+    from dynamo_nb.llm.vllm_engine import VllmEngine
+
+    name = definition_of(type(worker)).name
+
+    def arguments() -> AsyncEngineArgs:
+        parsed = parse_vllm_args(name)
+        if not model:
+            from dynamo_nb.llm.tiny import tiny_model
+
+            parsed.model = parsed.tokenizer = str(tiny_model())
+            parsed.dtype = "float32" if parsed.dtype == "auto" else parsed.dtype
+        transfer = parsed.kv_transfer_config
+        if transfer is not None and transfer.kv_connector == BY_FILES and (folder := dynamo_context["folder"]):
+            transfer.kv_connector_extra_config.setdefault("shared_storage_path", str(folder / "kv"))
+        return parsed
+
+    return VllmEngine(arguments)
