@@ -14,7 +14,7 @@ class BlockIndex:
 
     Costs 80 to 115 bytes for a block, however many workers hold it: the name takes 48, its place in the map 34 to 67.
     The set of its holders is one number shared by all blocks that have the same only as far as they came in one event;
-    a block that shares with none costs one bit for each worker more. `index_memory.py` of the benchmarks measures it.
+    a block that shares with none costs 28 bytes and a bit for each worker more. The benchmark `index` measures it.
 
     Taking out a worker costs nothing at once. What it held is taken out of the map when more workers have gone than
     are left: 26 ns for each block that there is.

@@ -100,6 +100,44 @@ BENCHMARKS = (
         ],
     ),
     Benchmark(
+        "index",
+        {
+            OURS: ["index.py", "ours"],
+            DYNAMO: ["index.py", "peer"],
+            "equal": ["index_equal.py"],
+            "one holder": ["index_memory.py", "1"],
+            "20 holders": ["index_memory.py", "20"],
+        },
+        [
+            Row("the overlap of a prompt of 64 blocks, 16 workers", "find_us", "µs", 1.0, DYNAMO),
+            *(
+                Row(f"stored blocks of prompts and answers, {how}", figure, "events/s", 5, DYNAMO, better="higher")
+                for how, figure in (("applied", "events_per_s"), ("decoded and applied", "decoded_events_per_s"))
+            ),
+            # What is left there is what a dict and the integers in it cost.
+            Row(
+                "stored blocks, 64 in each event, decoded and applied",
+                "decoded_prompts_per_s",
+                "events/s",
+                2.5,
+                DYNAMO,
+                better="higher",
+            ),
+            Row("a million random events: different overlaps", "different", "times", 0, how="alone", ours="equal"),
+            *(
+                Row(
+                    f"ten million blocks of 1,000 workers, a tenth with {who}",
+                    "gigabytes",
+                    "GB",
+                    4,
+                    how="alone",
+                    ours=who,
+                )
+                for who in ("one holder", "20 holders")
+            ),
+        ],
+    ),
+    Benchmark(
         "tensors",
         {"numpy": ["tensors.py", "numpy"], "torch": ["tensors.py", "torch"], RAW: ["raw_tensor.py"]},
         [

@@ -1,3 +1,9 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -5,6 +11,9 @@ from dynamo_nb.llm.index import BlockIndex
 
 BLOCKS, WORKERS = st.integers(0, 12), st.integers(0, 4)
 EVENTS = st.tuples(st.sampled_from(["stored", "removed", "drop"]), WORKERS, st.lists(BLOCKS, max_size=6))
+
+PROGRAMS = Path(__file__).parents[1] / "benchmarks" / "programs"
+COMPARED = 20_000  # events; the benchmarks compare a million
 
 
 def leading(held, blocks):
@@ -59,3 +68,17 @@ def test_blocks_of_one_event_share_the_number_of_their_holders():
     assert len({id(mask) for mask in index._holders.values()}) == 1
     index.removed(50, range(500))
     assert len({id(mask) for mask in index._holders.values()}) == 2
+
+
+def test_it_finds_what_the_peer_finds(figures):
+    done = subprocess.run(
+        [sys.executable, "index_equal.py", str(COMPARED)], cwd=PROGRAMS, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    if "skipped" in said:
+        pytest.skip(said["skipped"])
+    figures(**said)
+    assert said["questions"] > COMPARED / 10
+    assert said["held"]
+    assert said["different"] == 0
