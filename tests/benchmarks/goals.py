@@ -126,14 +126,14 @@ BENCHMARKS = (
             Row("a million random events: different overlaps", "different", "times", 0, how="alone", ours="equal"),
             *(
                 Row(
-                    f"ten million blocks of 1,000 workers, a tenth with {who}",
+                    f"ten million blocks of 1,000 workers, {what}",
                     "gigabytes",
                     "GB",
                     4,
                     how="alone",
                     ours=who,
                 )
-                for who in ("one holder", "20 holders")
+                for who, what in (("one holder", "each with one holder"), ("20 holders", "a tenth with 20 holders"))
             ),
         ],
     ),
