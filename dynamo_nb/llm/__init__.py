@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from dynamo_nb.llm.processor import Processor as Processor
     from dynamo_nb.llm.router import Router as Router
     from dynamo_nb.llm.tiny import tiny_model as tiny_model
-    from dynamo_nb.llm.worker import EchoWorker as EchoWorker
+    from dynamo_nb.llm.torch_engine import TorchEngine as TorchEngine
+    from dynamo_nb.llm.torch_worker import TorchWorker as TorchWorker
     from dynamo_nb.llm.vllm_arguments import parse_vllm_args as parse_vllm_args
     from dynamo_nb.llm.vllm_engine import VllmEngine as VllmEngine
     from dynamo_nb.llm.vllm_worker import PrefillWorker as PrefillWorker
     from dynamo_nb.llm.vllm_worker import VllmWorker as VllmWorker
+    from dynamo_nb.llm.worker import EchoWorker as EchoWorker
     from dynamo_nb.llm.worker import EngineWorker as EngineWorker
 
 _HOME = {
@@ -37,6 +39,8 @@ _HOME = {
     "PrefillWorker": "vllm_worker",
     "Processor": "processor",
     "Router": "router",
+    "TorchEngine": "torch_engine",
+    "TorchWorker": "torch_worker",
     "VllmEngine": "vllm_engine",
     "VllmWorker": "vllm_worker",
     "parse_vllm_args": "vllm_arguments",

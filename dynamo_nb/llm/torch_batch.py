@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dynamo_nb.llm.torch_cache import new_cache
 from dynamo_nb.llm.torch_model import TorchModel
 from dynamo_nb.llm.torch_sequence import TorchSequence
 
@@ -19,12 +20,8 @@ class TorchPrompt:
     """
 
     def __init__(self, sequence: TorchSequence) -> None:
-        from transformers import DynamicCache
-
         self.sequence = sequence
-        # Without the model's configuration it keeps all that was said, also where a model looks at a window of it:
-        # the mask hides the rest, and rows of any length fit together.
-        self.cache = DynamicCache()
+        self.cache = new_cache()
         self.computed = 0
 
     def advance(self, model: TorchModel, chunk: int) -> Tensor | None:
@@ -64,8 +61,10 @@ class TorchBatch:
 
         self._cache = caches[0]
         for layer, *others in zip(*(cache.layers for cache in caches), strict=True):
-            layer.keys = together([layer.keys, *(other.keys for other in others)])
-            layer.values = together([layer.values, *(other.values for other in others)])
+            layer.hold(
+                together([layer.keys, *(other.keys for other in others)]),
+                together([layer.values, *(other.values for other in others)]),
+            )
 
     def sweep(self) -> None:
         """Drops the sequences that have ended, and the columns that nobody needs any more."""
@@ -78,11 +77,10 @@ class TorchBatch:
         if not rows:
             self._cache = None
             return
-        self._cache.batch_select_indices(torch.tensor(rows, device=self._model.device))
-        columns = max(len(sequence.tokens) for sequence in self.sequences) - 1
+        kept = torch.tensor(rows, device=self._model.device)
+        padding = self._cache.get_seq_length() - max(len(sequence.tokens) for sequence in self.sequences) + 1
         for layer in self._cache.layers:
-            layer.keys = layer.keys[..., layer.keys.shape[-2] - columns :, :]
-            layer.values = layer.values[..., layer.values.shape[-2] - columns :, :]
+            layer.hold(layer.keys[..., padding:, :][kept], layer.values[..., padding:, :][kept])
 
     def step(self) -> Tensor:
         """The logits after each sequence's newest token, `[rows, vocabulary]`."""

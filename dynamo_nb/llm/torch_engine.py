@@ -117,7 +117,7 @@ class TorchEngine:
 
     def _running(self) -> TorchThread:
         if self._failure is not None:
-            raise EngineError(self._failure.what, where=self._failure.where, remedy=self._failure.remedy)
+            raise _again(self._failure)
         if self._thread is None or self._info is None:
             raise self._not_running()
         return self._thread
@@ -132,7 +132,7 @@ class TorchEngine:
             stream.fail(error)
         for embedding in self._embeddings:
             if not embedding.done():
-                embedding.set_exception(error)
+                embedding.set_exception(_again(error))
 
     # --- what the thread tells, on the event loop -----------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class TorchEngine:
                     if delta.finish:
                         return
                 elif stream.error is not None:
-                    raise stream.error
+                    raise _again(stream.error)
                 else:
                     await stream.news.wait()
         finally:
@@ -258,3 +258,8 @@ class TorchEngine:
 
     def _tell(self) -> None:
         self.cache.loaded(self.load())
+
+
+def _again(error: EngineError) -> EngineError:
+    """The same for one more who raises it: each has a traceback of its own."""
+    return EngineError(error.what, where=error.where, remedy=error.remedy)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dynamo_nb.errors import EngineError
+from dynamo_nb.llm.torch_cache import new_cache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +44,7 @@ class TorchModel:
         where = f"model {options.model!r}"
         try:
             import torch
-            from transformers import AutoModelForCausalLM, DynamicCache
+            from transformers import AutoModelForCausalLM
         except ImportError as error:
             raise EngineError(f"torch cannot be used: {error}", where="TorchEngine", remedy=INSTALL) from error
         if options.model.startswith(PATHS) and not Path(options.model).expanduser().is_dir():
@@ -60,13 +61,18 @@ class TorchModel:
         ends = config.eos_token_id if ends is None else ends
         self.ends: tuple[int, ...] = tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,)
         self._last = {"logits_to_keep": 1} if _takes(self._model, "logits_to_keep") else {}
-        kinds = {type(layer).__name__ for layer in DynamicCache(config=config).layers}
-        if strange := kinds - {"DynamicLayer", "DynamicSlidingWindowLayer"}:
-            raise EngineError(
-                f"the model keeps more than keys and values ({', '.join(sorted(strange))})",
-                where=where,
-                remedy="serve it with vLLM",
-            )
+        self._warm_up(where)
+
+    def _warm_up(self, where: str) -> None:
+        """Computes three tokens: loads the kernels, and shows what cannot be served before a request does."""
+        import torch
+
+        cache = new_cache()
+        with torch.inference_mode():
+            self.logits([[0, 0]], [0], cache)
+            self.logits([[0]], [2], cache)
+        if {layer.get_seq_length() for layer in cache.layers} != {3}:
+            raise EngineError("the model keeps no keys and values", where=where, remedy="serve it with vLLM")
 
     def logits(self, tokens: list[list[int]], first: list[int], cache: Any, mask: Tensor | None = None) -> Tensor:
         """What comes after these tokens, `[rows, vocabulary]`. Their keys and values are added to the cache.

@@ -68,13 +68,17 @@ class TorchThread:
 
     def _run(self) -> None:
         failure = None
+        self._doing = "the model cannot be loaded"
         try:
             self._work()
         except EngineError as error:
             failure = EngineError(error.what, where=error.where, remedy=error.remedy)
         except BaseException as error:
-            logger.exception("the engine of %s has failed", self._options.model)
-            failure = EngineError(f"{type(error).__name__}: {error}", where=f"model {self._options.model!r}")
+            logger.exception("%s: %s", self._options.model, self._doing)
+            what = f"{self._doing}: {type(error).__name__}: {error}"
+            failure = EngineError(
+                what, where=f"model {self._options.model!r}", remedy="the log above has the traceback"
+            )
         # After the frames of the error, which hold the model.
         gc.collect()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
@@ -88,6 +92,7 @@ class TorchThread:
         import torch
 
         self.tell(self._listener.loaded, model.context, model.vocabulary, model.ends)
+        self._doing = "the engine has failed"
         scheduler = TorchScheduler(model, self._slots)
         with torch.inference_mode():
             while self._is_to_go_on(scheduler):
