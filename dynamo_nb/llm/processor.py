@@ -184,9 +184,13 @@ class Processor(TextProcessor):
                     deltas = await held.enter_async_context(aclosing(aiter(call)))
                     async for delta in deltas:
                         answer += delta.tokens
+                        if not delta.finish:
+                            yield delta
+                            continue
+                        async for _ in deltas:
+                            pass  # to its end, which comes with the last delta: a call that is closed before is cancelled
                         yield delta
-                        if delta.finish:
-                            return
+                        return
                 raise WorkerLost("the answer of a worker has no end", where=f"request {request.request_id}")
             except (WorkerLost, EngineError, NoInstances) as error:
                 lost += 1
