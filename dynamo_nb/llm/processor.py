@@ -188,7 +188,7 @@ class Processor(TextProcessor):
                             yield delta
                             continue
                         async for _ in deltas:
-                            pass  # to its end, which comes with the last delta: a call that is closed before is cancelled
+                            pass  # to its end, which comes with the last delta: it would count as cancelled
                         yield delta
                         return
                 raise WorkerLost("the answer of a worker has no end", where=f"request {request.request_id}")

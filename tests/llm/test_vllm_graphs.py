@@ -1,0 +1,271 @@
+"""The four graphs, served with vLLM and the tiny model: answers, where they are computed, and workers that are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+from contextlib import aclosing
+
+import jsonschema
+import openai
+import pytest
+
+pytest.importorskip("vllm")
+
+from dynamo_nb.deploy.gpus import inventory
+from dynamo_nb.llm.graphs import folder
+from dynamo_nb.llm.messages import Sampling, TextRequest
+from dynamo_nb.sdk.portal import portal
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+BOUND = 240
+MODEL = "tiny"
+SHARE = 0.5 if inventory() else 0  # of one GPU, so that two engines find room on it
+LENGTHS = (70, 97, 161, 200, 333, 500)  # tokens of prompts, all of them long enough for a prefill worker
+BLOCK = 32
+ANSWER = 40
+CHAT = [{"role": "user", "content": "What is the largest planet?"}]
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 8}, "large": {"type": "boolean"}},
+    "required": ["name", "large"],
+    "additionalProperties": False,
+}
+KILLS = int(os.environ.get("DYNAMO_TEST_KILLS", "3"))  # workers killed in mid-answer; each takes seconds to come again
+ANSWERS = 17  # answers under way at each kill
+
+
+def prompt(length, first=0):
+    """Tokens, others for each `first`."""
+    return [6 + (length * 31 + first * 57 + place * 7) % 500 for place in range(length)]
+
+
+def asked(tokens, name="r", answer=ANSWER):
+    sampling = Sampling(max_tokens=answer, temperature=0.0, ignore_eos=True)
+    return TextRequest(request_id=name, model=MODEL, prompt=tokens, sampling=sampling)
+
+
+def text(deployment, request):
+    return "".join(delta.text for delta in deployment.Processor.generate(request).result(timeout=BOUND))
+
+
+def served(project, name, *args):
+    """The graph `name` with the configuration that lies beside it."""
+    engines = ["VllmWorker", "PrefillWorker"][: 2 if name.startswith("disagg") else 1]
+    args = [f"--{engine}.ServiceArgs.resources.gpu={SHARE}" for engine in engines] + list(args)
+    files = [folder / f"{name}.yaml", folder / ("tiny_disagg.yaml" if len(engines) == 2 else "tiny.yaml")]
+    args.append(f"--Processor.served_model_name={MODEL}")
+    return project.serve(f"dynamo_nb.llm.graphs.{name}:Frontend", *files, args=args).result(timeout=BOUND)
+
+
+@pytest.fixture(scope="module")
+def agg(module_project):
+    with served(module_project, "agg") as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def whole(agg):
+    """The answers of a worker that computes everything by itself, by the length of the prompt."""
+    return {length: text(agg, asked(prompt(length))) for length in LENGTHS}
+
+
+@pytest.fixture
+def client(agg):
+    with openai.OpenAI(base_url=f"{agg.urls['Frontend']}/v1", api_key="-", max_retries=0) as client:
+        yield client
+
+
+# --- agg -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_chat_is_answered_at_once_and_as_a_stream_alike(client):
+    asking = {"model": MODEL, "messages": CHAT, "max_tokens": 24, "temperature": 0}
+    answer = client.chat.completions.create(**asking)
+    *pieces, last = client.chat.completions.create(**asking, stream=True, stream_options={"include_usage": True})
+    assert "".join(p.choices[0].delta.content or "" for p in pieces) == answer.choices[0].message.content
+    assert last.usage.completion_tokens == answer.usage.completion_tokens <= 24
+    assert answer.usage.prompt_tokens > 8
+
+
+def test_choices_seeds_stops_and_log_probabilities(client):
+    asking = {"model": MODEL, "messages": CHAT, "max_tokens": 16}
+    one = client.chat.completions.create(**asking, seed=7, n=2, logprobs=True, top_logprobs=3)
+    again = client.chat.completions.create(**asking, seed=7, n=2)
+    texts = [choice.message.content for choice in one.choices]
+    assert texts == [choice.message.content for choice in again.choices]
+    assert texts[0] != texts[1]
+    assert all(len(token.top_logprobs) == 3 for token in one.choices[0].logprobs.content)
+    greedy = client.chat.completions.create(**asking, temperature=0).choices[0].message.content
+    cut = greedy[5:8]
+    stopped = client.chat.completions.create(**asking, temperature=0, stop=[cut])
+    assert stopped.choices[0].message.content == greedy.partition(cut)[0]
+    assert stopped.choices[0].finish_reason == "stop"
+
+
+def test_an_answer_follows_a_json_schema(client):
+    form = {"type": "json_schema", "json_schema": {"name": "planet", "schema": SCHEMA}}
+    answer = client.chat.completions.create(model=MODEL, messages=CHAT, max_tokens=200, response_format=form, seed=1)
+    jsonschema.validate(json.loads(answer.choices[0].message.content), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"prompt": [10] * 2048}, "the prompt has 2048 tokens"),
+        ({"max_tokens": 10**6}, "max_tokens is too large"),
+        ({"prompt": [10] * 2000, "max_tokens": 100}, "has room for 48"),
+        ({"prompt": [511, 512]}, "512 is no token"),
+        ({"prompt": ""}, "no tokens"),
+        ({"stop": ["x" * n for n in range(1, 18)]}, "stop"),
+        ({"model": "other"}, "does not exist"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}}, "refuses"),
+    ],
+)
+def test_what_cannot_be_served_is_told_and_holds_nothing(agg, client, fields, said):
+    with pytest.raises(openai.APIStatusError, match=said) as raised:
+        client.completions.create(model=MODEL, prompt="a", extra_body=fields)
+    assert raised.value.status_code in {400, 404}
+    assert portal.run(idle(agg), BOUND).used_blocks == 0
+
+
+async def idle(deployment):
+    """The Load of the worker once nothing runs."""
+    async with aclosing(aiter(deployment.VllmWorker.events())) as events:
+        async for event in events:
+            if event.load is not None and not event.load.running and not event.load.waiting:
+                return event.load
+    return None
+
+
+def test_a_client_that_goes_away_frees_its_slot(agg):
+    async def gone():
+        url = f"{agg.urls['Frontend']}/v1"
+        async with (
+            openai.AsyncOpenAI(base_url=url, api_key="-") as client,
+            aclosing(aiter(agg.VllmWorker.events())) as events,
+        ):
+            answer = await client.completions.create(
+                model=MODEL, prompt="a", max_tokens=2000, stream=True, extra_body={"ignore_eos": True}
+            )
+            await anext(aiter(answer))
+            await answer.close()
+            async for event in events:
+                if event.load is not None and not event.load.running:
+                    return event.load
+        return None
+
+    assert portal.run(gone(), BOUND).used_blocks == 0
+
+
+# --- agg_router ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def agg_router(module_project):
+    with served(module_project, "agg_router") as deployment:
+        yield deployment
+
+
+def test_a_router_finds_the_worker_by_the_events_of_its_engine(agg_router, whole):
+    for length in LENGTHS:
+        assert text(agg_router, asked(prompt(length))) == whole[length]
+    for length in LENGTHS:
+        first, *_ = agg_router.Processor.generate(asked(prompt(length), "again")).result(timeout=BOUND)
+        assert first.cached == (length - 1) // BLOCK * BLOCK
+    trace = agg_router.trace(agg_router.Processor.generate(asked(prompt(500), "t"))).result(timeout=BOUND)
+    (notes,) = [span.notes for span in trace.spans if "scores" in span.notes]
+    best, other = notes["scores"]
+    assert best["worker"] == notes["chosen"] != other["worker"]
+    assert (best["overlap"], other["overlap"]) == (500 // BLOCK, 0)
+
+
+def test_answers_go_on_word_for_word_when_their_worker_is_killed(agg_router, figures):
+    """Each answer is at another token when the worker goes, and all end as they would have."""
+    choose = random.Random(1)
+    prompts = [prompt(40 + 3 * number, number) for number in range(ANSWERS)]
+    expected = [text(agg_router, asked(tokens, answer=400)) for tokens in prompts]
+
+    async def answers(kill):
+        begun = asyncio.Semaphore(0)
+        after = [choose.randrange(1, 200) for _ in prompts]
+
+        async def answer(number):
+            found, tokens = "", 0
+            async for delta in agg_router.Processor.generate(asked(prompts[number], f"k{kill}-{number}", 400)):
+                found, tokens = found + delta.text, tokens + delta.tokens
+                if tokens - delta.tokens < after[number] <= tokens:
+                    begun.release()
+            return found
+
+        going = [asyncio.create_task(answer(number)) for number in range(len(prompts))]
+        for _ in range(choose.randrange(1, len(prompts))):
+            await begun.acquire()
+        os.kill(choose.choice(sorted(ready(agg_router, "VllmWorker"))), signal.SIGKILL)
+        return await asyncio.gather(*going)
+
+    for kill in range(KILLS):
+        before = ready(agg_router, "VllmWorker")
+        assert portal.run(answers(kill), BOUND) == expected
+        portal.run(replaced(agg_router, "VllmWorker", before), BOUND)
+    calls = [edge for edge in agg_router.metrics().result(timeout=BOUND)["edges"] if edge["target"] == "VllmWorker"]
+    lost = sum(sum(edge["errors"].values()) for edge in calls if edge["endpoint"] == "generate")
+    assert lost >= KILLS
+    figures(kills=KILLS, answers=KILLS * len(prompts), moved=lost)
+
+
+def ready(deployment, service):
+    """The processes of the workers that serve."""
+    return {w["pid"] for w in deployment.state["services"][service]["workers"] if w["state"] == "ready"}
+
+
+async def replaced(deployment, service, before):
+    """Returns when as many workers serve as before, and not the same."""
+    while len(now := ready(deployment, service)) < len(before) or now == before:
+        await asyncio.sleep(0.05)
+
+
+# --- disagg --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["disagg", "disagg_router"])
+def disagg(request, module_project):
+    with served(module_project, request.param) as deployment:
+        yield deployment
+
+
+def test_what_was_prefilled_elsewhere_is_answered_token_for_token_as_by_one_worker(disagg, whole):
+    for length in LENGTHS:
+        trace = disagg.trace(disagg.Processor.generate(asked(prompt(length, 1)))).result(timeout=BOUND)
+        assert [span.notes["prefill"] for span in trace.spans if "prefill" in span.notes] == ["remote"]
+        assert text(disagg, asked(prompt(length))) == whole[length]
+
+
+def test_a_short_prompt_is_computed_where_it_is_answered(disagg):
+    trace = disagg.trace(disagg.Processor.generate(asked(prompt(50, 2)))).result(timeout=BOUND)
+    assert [span.notes["prefill"] for span in trace.spans if "prefill" in span.notes] == ["local"]
+
+
+def test_answers_are_the_same_when_their_prefill_worker_is_killed(disagg, whole):
+    """Some are in its hands, some in its queue; its successor, or the worker itself, computes them."""
+    prompts = [prompt(length, 3) for length in LENGTHS]
+    expected = [text(disagg, asked(tokens)) for tokens in prompts[:2]]
+
+    async def answers():
+        going = [asyncio.create_task(answer(disagg, tokens)) for tokens in [*prompts, *map(prompt, LENGTHS)]]
+        os.kill(*before, signal.SIGKILL)
+        return await asyncio.gather(*going)
+
+    before = ready(disagg, "PrefillWorker")
+    found = portal.run(answers(), BOUND)
+    assert found[:2] == expected
+    assert found[len(prompts) :] == [whole[length] for length in LENGTHS]
+    portal.run(replaced(disagg, "PrefillWorker", before), BOUND)
+
+
+async def answer(deployment, tokens):
+    return "".join([delta.text async for delta in deployment.Processor.generate(asked(tokens, str(len(tokens))))])
