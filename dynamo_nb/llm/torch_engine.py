@@ -102,7 +102,11 @@ class TorchEngine:
         self._ready = asyncio.get_running_loop().create_future()
         self._thread = TorchThread(self._options, self._slots, self)
         self._thread.start()
-        await self._ready
+        try:
+            await self._ready
+        except BaseException:
+            await self.stop()
+            raise
         self._tell()
 
     async def stop(self) -> None:
@@ -231,8 +235,9 @@ class TorchEngine:
         """How many tokens may be made. Raises InvalidArgument for what cannot be served."""
         left = room(request, self.info)
         where = f"request {request.request_id}"
-        if wrong := next((token for token in request.tokens if not 0 <= token < self._vocabulary), None):
-            raise InvalidArgument(f"{wrong} is no token of {self.info.model}", where="tokens")
+        for token in (min(request.tokens), max(request.tokens)):
+            if not 0 <= token < self._vocabulary:
+                raise InvalidArgument(f"{token} is no token of {self.info.model}", where="tokens")
         if request.sampling.json_schema:
             raise InvalidArgument(
                 "this engine cannot follow a JSON schema", where=where, remedy="ask without one, or use another engine"

@@ -115,7 +115,7 @@ def _narrowed(chances: Tensor, asked: Sequence[Sampling]) -> Tensor:
     import torch
 
     device, vocabulary = chances.device, chances.shape[-1]
-    ranked, order = chances.sort(-1, descending=True, stable=True)
+    ranked, order = chances.sort(dim=-1, descending=True, stable=True)
     most = torch.tensor([each.top_k or vocabulary for each in asked], device=device)
     ranked[torch.arange(vocabulary, device=device) >= most[:, None]] = 0.0
     ranked /= ranked.sum(-1, keepdim=True)

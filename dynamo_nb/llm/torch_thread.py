@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread
+from traceback import clear_frames
 from typing import Any, Protocol
 
 from dynamo_nb.errors import EngineError
@@ -76,10 +77,8 @@ class TorchThread:
         except BaseException as error:
             logger.exception("%s: %s", self._options.model, self._doing)
             what = f"{self._doing}: {type(error).__name__}: {error}"
-            failure = EngineError(
-                what, where=f"model {self._options.model!r}", remedy="the log above has the traceback"
-            )
-        # After the frames of the error, which hold the model.
+            failure = EngineError(what, where=f"model {self._options.model!r}", remedy="the log has the traceback")
+            clear_frames(error.__traceback__)  # which hold the model, and may be held by a log
         gc.collect()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
             torch.cuda.empty_cache()

@@ -1,0 +1,134 @@
+"""How a TorchEngine's thread chooses tokens, and which sequences it goes on with."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+import transformers
+from torch_parts import CHANCE, CONTEXT, PENAL, SLOTS
+from vllm_parts import prompt, request
+
+from dynamo_nb.llm.messages import Sampling, TokenRequest
+from dynamo_nb.llm.tiny import VOCABULARY, tiny_model
+from dynamo_nb.llm.torch_cache import SPARE
+from dynamo_nb.llm.torch_model import TorchModel, TorchOptions
+from dynamo_nb.llm.torch_sampling import choose
+from dynamo_nb.llm.torch_scheduler import CHUNK, TorchScheduler
+from dynamo_nb.llm.torch_sequence import TorchSequence
+
+
+def sequence(seed=0, made=(), **sampling):
+    asked = TokenRequest(
+        request_id="r", tokens=[1, *made], generated=len(made), sampling=Sampling(seed=seed, **sampling)
+    )
+    return TorchSequence(asked, 10, (), VOCABULARY)
+
+
+def warped(logits, sampling):
+    """The probabilities that transformers' own processors leave, in vLLM's order."""
+    of = {
+        "temperature": transformers.TemperatureLogitsWarper,
+        "min_p": transformers.MinPLogitsWarper,
+        "top_k": transformers.TopKLogitsWarper,
+        "top_p": transformers.TopPLogitsWarper,
+    }
+    for name, kind in of.items():
+        if name in sampling:
+            logits = kind(sampling[name])(None, logits)
+    return torch.softmax(logits, -1)[0]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        {},
+        {"temperature": 0.5},
+        {"temperature": 1.7},
+        {"top_k": 3},
+        {"top_p": 0.6},
+        {"min_p": 0.2},
+        {"temperature": 1.3, "top_k": 6, "top_p": 0.8, "min_p": 0.05},
+    ],
+    ids=str,
+)
+def test_tokens_are_as_frequent_as_they_are_likely(sampling):
+    logits = torch.linspace(0, 3, 24)[torch.randperm(24, generator=torch.Generator().manual_seed(1))][None]
+    draws = 6000
+    tokens, _ = choose(logits.expand(draws, -1), [sequence(seed, **sampling) for seed in range(draws)])
+    found = torch.bincount(torch.tensor(tokens), minlength=24) / draws
+    expected = warped(logits, sampling)
+    assert set(found.nonzero()[:, 0].tolist()) <= set(expected.nonzero()[:, 0].tolist())
+    deviation = (expected * (1 - expected) / draws).sqrt()
+    assert ((found - expected).abs() <= 4.5 * deviation + 1e-9).all()
+
+
+def test_a_row_is_chosen_alike_whatever_rows_are_beside_it():
+    kinds = [{}, {"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.1}, {"temperature": 0.0}, PENAL, CHANCE | {"logprobs": 2}]
+    logits = torch.randn(len(kinds), VOCABULARY, generator=torch.Generator().manual_seed(2)) * 3
+
+    def rows():
+        return [sequence(seed, [5, 6, 6], **kind) for seed, kind in enumerate(kinds)]
+
+    tokens, logprobs = choose(logits, rows())
+    for place, row in enumerate(rows()):
+        assert choose(logits[place : place + 1], [row]) == ([tokens[place]], [logprobs[place]])
+
+
+def test_the_likeliest_token_is_never_left_out():
+    logits = torch.zeros(1, VOCABULARY)
+    logits[0, 7] = 1e-3
+    for sampling in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}, {"temperature": 1e-4}, {"temperature": 1e-30}):
+        assert choose(logits, [sequence(**sampling)]) == ([7], [[]])
+
+
+@pytest.fixture(scope="module")
+def model():
+    """What an engine's thread has."""
+    return TorchModel(TorchOptions(model=str(tiny_model()), context=CONTEXT, device="cpu"))
+
+
+def begun(scheduler, length, most):
+    sequence = TorchSequence(request(prompt(length, length)), most, (), VOCABULARY)
+    scheduler.add(sequence)
+    return sequence
+
+
+def test_who_runs_goes_on_while_a_long_prompt_is_computed(model):
+    scheduler = TorchScheduler(model, SLOTS)
+    short = begun(scheduler, 20, 30)
+    scheduler.step()
+    long = begun(scheduler, 3 * CHUNK + 1, 30)
+    made = [[sequence for sequence, *_ in scheduler.step().made] for _ in range(5)]
+    assert made == [[short], [short], [short], [short, long], [short, long]]
+
+
+def test_short_prompts_are_computed_in_one_step(model):
+    scheduler = TorchScheduler(model, SLOTS)
+    sequences = [begun(scheduler, length, 3) for length in (9, 20, 31, 40, 50)]
+    step = scheduler.step()
+    assert step.begun == [sequence for sequence, *_ in step.made] == sequences[:SLOTS]
+
+
+def test_a_long_prompt_that_nobody_waits_for_any_more_is_given_up(model):
+    scheduler = TorchScheduler(model, 1)
+    long = begun(scheduler, 3 * CHUNK + 1, 30)
+    assert scheduler.step().begun == [long]
+    scheduler.drop(long)
+    short = begun(scheduler, 20, 1)
+    step = scheduler.step()
+    assert step.begun == [sequence for sequence, *_ in step.made] == [short]
+    assert scheduler.idle
+
+
+def test_a_batch_holds_no_more_than_its_longest_sequence_needs(model):
+    scheduler = TorchScheduler(model, SLOTS)
+    sequences = [begun(scheduler, length, 100) for length in (20, 300, 70)]
+    scheduler.step()
+    scheduler.drop(sequences[1])
+    scheduler.step()
+    layer = scheduler._batch._cache.layers[0]
+    assert (layer.keys.shape[0], layer.keys.shape[-2]) == (2, 71)
+    assert layer.keys.untyped_storage().nbytes() <= 2 * (71 + SPARE) * layer.keys[0, :, 0].nbytes

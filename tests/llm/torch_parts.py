@@ -1,0 +1,51 @@
+"""A real TorchEngine with the tiny model, and what transformers itself makes of a prompt."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import cache
+
+import torch
+import transformers
+
+from dynamo_nb.llm.tiny import tiny_model
+from dynamo_nb.llm.torch_engine import TorchEngine
+
+CONTEXT = 2048
+SLOTS = 4
+BLOCK = 16
+CHANCE = {"temperature": 1.0, "top_p": 0.9, "top_k": 40, "min_p": 0.01}
+PENAL = {"repetition_penalty": 1.3, "presence_penalty": 0.4, "frequency_penalty": 0.3}
+
+
+@asynccontextmanager
+async def started(model=None, **options):
+    given = {"context": CONTEXT, "slots": SLOTS, "block_size": BLOCK, "threads": 1, "device": "cpu"} | options
+    engine = TorchEngine(str(model or tiny_model()), **given)
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
+
+
+@cache
+def reference():
+    """The same model in transformers' hands."""
+    return transformers.AutoModelForCausalLM.from_pretrained(tiny_model()).eval()
+
+
+def generated(model, tokens, count, **options):
+    """What transformers' own `generate` makes, whatever the model takes for an end."""
+    ids = torch.tensor([tokens])
+    with torch.inference_mode():
+        made = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=count,
+            do_sample=False,
+            eos_token_id=[1 << 30],
+            pad_token_id=0,
+            **options,
+        )
+    return made[0, len(tokens) :].tolist()
