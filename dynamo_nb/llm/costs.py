@@ -29,10 +29,9 @@ def overlap_scores(candidates: Sequence[Candidate], tokens: int, block_size: int
 
     overlap: the share of the prompt's tokens that are held. waiting: against the most of all candidates.
     """
-    most = max((candidate.waiting for candidate in candidates), default=0)
-    return [
-        2 * one.overlap * block_size / tokens - one.usage - (one.waiting / most if most else 0.0) for one in candidates
-    ]
+    most = max((candidate.waiting for candidate in candidates), default=0) or 1
+    tokens = tokens or 1  # of an empty prompt nothing is held; the worker says what is wrong with it
+    return [2 * one.overlap * block_size / tokens - one.usage - one.waiting / most for one in candidates]
 
 
 def block_scores(

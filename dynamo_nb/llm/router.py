@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
+from heapq import nlargest
 from random import Random
 from typing import Any, Final, Literal
 
@@ -17,6 +19,8 @@ from dynamo_nb.llm.interfaces import TokenRouter, TokenWorker
 from dynamo_nb.llm.messages import Load, ModelInfo, Placement, TokenRequest, WorkerEvent
 from dynamo_nb.llm.worker import NAMESPACE
 from dynamo_nb.sdk import async_on_shutdown, async_on_start, depends, dynamo_endpoint, service, trace_note
+
+logger = logging.getLogger(__name__)
 
 NO_WORKER_WAIT: Final = 3.0  # seconds for a worker to come; one that crashed is being started again
 REOPEN_WAIT: Final = 0.1  # seconds before events are asked for again, of a worker that did not give any
@@ -31,6 +35,40 @@ class _Known:
         self.requests = 0
         self.blocks = 0
         self.events: asyncio.Task[None] | None = None
+
+
+class Supposed:
+    """Blocks that workers are supposed to hold: for `lasting` seconds since a prompt of them was last placed there.
+
+    Times are those of any clock that only goes on.
+    """
+
+    def __init__(self, index: BlockIndex, lasting: float) -> None:
+        self._index, self._lasting = index, lasting
+        self._placed: deque[tuple[float, int, list[int]]] = deque()
+        self._until: dict[int, dict[int, float]] = {}  # of each worker's blocks
+
+    def place(self, now: float, worker: int, blocks: list[int]) -> None:
+        """A prompt of these blocks is placed on the worker."""
+        until = now + self._lasting
+        self._index.stored(worker, blocks)
+        self._placed.append((until, worker, blocks))
+        self._until.setdefault(worker, {}).update(dict.fromkeys(blocks, until))
+
+    def forget(self, now: float) -> None:
+        """Takes out what has had its time, and was not placed again since."""
+        while self._placed and self._placed[0][0] <= now:
+            end, worker, blocks = self._placed.popleft()
+            until = self._until.get(worker, {})
+            over = [block for block in blocks if until.get(block) == end]
+            for block in over:
+                del until[block]
+            self._index.removed(worker, over)
+
+    def drop(self, worker: int) -> None:
+        """The worker has gone, and what it held."""
+        self._until.pop(worker, None)
+        self._index.drop(worker)
 
 
 @service(dynamo={"namespace": NAMESPACE})
@@ -52,15 +90,15 @@ class Router(TokenRouter):
         """policy, prefill_weight, request_weight: see `costs`. temperature: 0 for the best one always.
 
         router_mode: "approx" for engines without events: what was placed on a worker counts as held for `approx_ttl`
-        seconds. seed: makes the choice among equals repeatable.
+        seconds since the last time. seed: makes the choice among equals repeatable.
         """
         self.policy, self.temperature = policy, temperature
         self.weights = {"prefill_weight": prefill_weight, "request_weight": request_weight}
-        self.approx, self.approx_ttl = router_mode == "approx", approx_ttl
+        self.approx = router_mode == "approx"
         self.random = Random(seed)  # noqa: S311
         self.index = BlockIndex()
         self.known: dict[int, _Known] = {}
-        self.supposed: deque[tuple[float, int, list[int]]] = deque()
+        self.supposed = Supposed(self.index, approx_ttl)
         self.placed = self.blocks = self.overlap = 0
 
     @async_on_start
@@ -94,7 +132,8 @@ class Router(TokenRouter):
         """
         client = self.worker.generate.client
         ids = await self._others(client, avoid)
-        self._forget()
+        now = asyncio.get_running_loop().time()
+        self.supposed.forget(now)
         size = self.model.block_size
         names = block_hashes(request.tokens, size, adapter=request.adapter, salt=request.salt)
         held = self.index.find(names)
@@ -106,7 +145,7 @@ class Router(TokenRouter):
             scores = block_scores(candidates, **self.weights)
         chosen = choose(scores, self.temperature, self.random)
         best = candidates[chosen]
-        ranked = sorted(range(len(scores)), key=lambda place: (place != chosen, -scores[place]))[:EXPLAINED]
+        ranked = nlargest(EXPLAINED, range(len(scores)), key=lambda place: (place == chosen, scores[place]))
         trace_note(
             policy=self.policy,
             chosen=best.instance_id,
@@ -119,8 +158,7 @@ class Router(TokenRouter):
         self.placed, self.blocks, self.overlap = self.placed + 1, self.blocks + len(names), self.overlap + best.overlap
         known.requests, known.blocks = known.requests + 1, known.blocks + blocks
         if self.approx:
-            self.index.stored(best.instance_id, names)
-            self.supposed.append((asyncio.get_running_loop().time() + self.approx_ttl, best.instance_id, names))
+            self.supposed.place(now, best.instance_id, names)
         try:
             yield Placement(f"dynamo://{client.path}", best.instance_id, best.overlap, len(names))
             await asyncio.Event().wait()
@@ -144,19 +182,15 @@ class Router(TokenRouter):
         known = self._of(instance_id)
         load = known.load
         total = load.total_blocks or self.model.total_blocks
-        usage = max(load.usage, min(1.0, known.blocks / total if total else 0.0))
+        usage = min(1.0, max(load.used_blocks, known.blocks) / total) if total else 0.0
         waiting = max(load.waiting, known.requests - load.running)
         return Candidate(instance_id, overlap, blocks, usage, waiting, known.blocks, known.requests)
 
     def _of(self, instance_id: int) -> _Known:
-        return self.known.setdefault(instance_id, _Known())
-
-    def _forget(self) -> None:
-        """Takes out what was only supposed to be held, after its time."""
-        now = asyncio.get_running_loop().time()
-        while self.supposed and self.supposed[0][0] < now:
-            _, instance_id, names = self.supposed.popleft()
-            self.index.removed(instance_id, names)
+        known = self.known.get(instance_id)
+        if known is None:
+            known = self.known[instance_id] = _Known()
+        return known
 
     async def _watch(self) -> None:
         """Follows the events of every worker there is; the blocks of one that has gone vanish with it."""
@@ -171,7 +205,7 @@ class Router(TokenRouter):
                 known = self.known.pop(instance_id)
                 if known.events is not None:
                     known.events.cancel()
-                self.index.drop(instance_id)
+                self.supposed.drop(instance_id)
             await client.wait_for_change()
 
     async def _follow(self, instance_id: int, known: _Known) -> None:
@@ -188,6 +222,10 @@ class Router(TokenRouter):
                         self._apply(instance_id, known, event)
             except RequestError:
                 pass  # the worker has gone, which the watch sees, or comes again
+            except Exception:
+                logger.exception("the events of worker %s are none: it counts as holding nothing", instance_id)
+                self.index.drop(instance_id)
+                return
             if not due:
                 await asyncio.sleep(REOPEN_WAIT)
 

@@ -1,15 +1,16 @@
-"""The router, served with workers that echo."""
+"""The router, served with workers that echo; and what it does by itself."""
 
 import os
 import signal
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 
+from dynamo_nb.llm.index import BlockIndex
 from dynamo_nb.llm.messages import Sampling, TextRequest, TokenRequest
+from dynamo_nb.llm.router import Supposed
 from dynamo_nb.sdk.portal import portal
-
-pytestmark = pytest.mark.slow
 
 BOUND = 60
 GRAPH = """\
@@ -17,8 +18,64 @@ from dynamo_nb.llm import EchoWorker, Frontend, Processor, Router
 
 Frontend.link(Processor).link(Router).link(EchoWorker)
 """
+# The same, with a router and workers that can be looked into. Of the first stream of its events a worker may spoil one.
+WATCHED = """\
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from dynamo_nb import dynamo_endpoint, service
+from dynamo_nb.llm import EchoEngine, EchoWorker, Frontend, Processor, Router
+from dynamo_nb.llm.blocks import block_hashes
+from dynamo_nb.llm.messages import WorkerEvent
+
+
+@service(dynamo={"namespace": "dynamo"})
+class WatchedRouter(Router):
+    @dynamo_endpoint()
+    async def indexed(self) -> int:
+        return len(self.index)
+
+
+@service(dynamo={"namespace": "dynamo"})
+class WatchedWorker(EchoWorker):
+    def __init__(self, block_size: int, blocks: int = 64, fault: str = "", of: str = "stored") -> None:
+        super().__init__(block_size=block_size, blocks=blocks, max_model_len=blocks * block_size)
+        self.fault, self.of, self.streams = fault, of, 0
+
+    def make_engine(self):
+        return EchoEngine(model=super().make_engine().info.model, adapters=["style"], **self.engine_options)
+
+    @dynamo_endpoint()
+    async def held(self, tokens: list[int]) -> int:
+        return self.engine.cache.leading(block_hashes(tokens, self.engine.info.block_size))
+
+    @dynamo_endpoint()
+    async def followed(self) -> int:
+        return self.streams
+
+    @dynamo_endpoint()
+    async def events(self) -> AsyncIterator[WorkerEvent]:
+        self.streams += 1
+        fault, late = self.fault if self.streams == 1 else "", []
+        async with aclosing(aiter(super().events())) as events:
+            async for event in events:
+                times = 1
+                if fault and getattr(event, self.of):
+                    times = {"lost": 0, "doubled": 2, "late": 0}[fault]
+                    late, fault = [event] if fault == "late" else [], ""
+                for _ in range(times):
+                    yield event
+                while times and late:
+                    yield late.pop()
+
+
+Frontend.link(Processor).link(WatchedRouter).link(WatchedWorker)
+"""
 BLOCK = 8
-PROMPTS = [[n + 10] * 64 for n in range(6)]
+FULL = 8  # blocks of each prompt
+PROMPTS = [[n + 10] * (FULL * BLOCK) for n in range(6)]
+
+served = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=["events", "approx"])
@@ -30,38 +87,55 @@ def graph(request, module_project):
         yield deployment
 
 
-def asked(tokens, name):
-    return TokenRequest(request_id=name, tokens=tokens, sampling=Sampling(max_tokens=BLOCK))
+@pytest.fixture
+def watched(project):
+    """Serves WATCHED, with two workers."""
+
+    def serve(*args, code=WATCHED):
+        project.write("watched.py", code)
+        args = [f"--WatchedWorker.block_size={BLOCK}", "--WatchedRouter.policy=overlap", *args]
+        args += ["--WatchedWorker.ServiceArgs.workers=2", "--Processor.served_model_name=tiny"]
+        return project.serve("watched:Frontend", args=args).result(timeout=BOUND)
+
+    return serve
 
 
-def answered(graph, prompt, name):
+def asked(tokens, name, **fields):
+    return TokenRequest(request_id=name, tokens=tokens, sampling=Sampling(max_tokens=BLOCK), **fields)
+
+
+def answered(graph, prompt, name, model="tiny", **fields):
     """The text request's deltas through the whole graph."""
-    request = TextRequest(request_id=name, model="tiny", prompt=prompt, sampling=Sampling(max_tokens=BLOCK))
+    request = TextRequest(request_id=name, model=model, prompt=prompt, sampling=Sampling(max_tokens=BLOCK), **fields)
     return graph.Processor.generate(request).result(timeout=BOUND)
 
 
-async def placed(graph, prompt, name, avoid=()):
-    async with aclosing(aiter(graph.Router.place(asked(prompt, name), list(avoid)))) as places:
+async def placed(router, prompt, name="", avoid=(), instance_id=None, **fields):
+    call = router.place(asked(prompt, name, **fields), list(avoid))
+    async with aclosing(aiter(call.using(instance_id=instance_id))) as places:
         return await anext(places)
 
 
+@served
 def test_a_prompt_goes_where_its_blocks_are(graph):
     for n, prompt in enumerate(PROMPTS):
         answered(graph, prompt, f"first {n}")
     for n, prompt in enumerate(PROMPTS):
         (first, *_) = answered(graph, prompt, f"again {n}")
         assert first.cached > 0
-        place = portal.run(placed(graph, prompt, f"once more {n}"), BOUND)
-        assert place.overlap == len(prompt) // BLOCK
+        place = portal.run(placed(graph.Router, prompt, f"once more {n}"), BOUND)
+        assert place.overlap == FULL
     assert graph.Router.stats().result(timeout=BOUND)["hit_rate"] > 0.5
 
 
+@served
 def test_a_worker_to_avoid_is_avoided_where_there_is_another(graph):
-    place = portal.run(placed(graph, PROMPTS[0], "avoid"), BOUND)
-    other = portal.run(placed(graph, PROMPTS[0], "avoid", [place.instance_id]), BOUND)
+    place = portal.run(placed(graph.Router, PROMPTS[0], "avoid"), BOUND)
+    other = portal.run(placed(graph.Router, PROMPTS[0], "avoid", [place.instance_id]), BOUND)
     assert other.instance_id != place.instance_id
 
 
+@served
 def test_the_scores_are_on_the_trace(graph):
     request = TextRequest(request_id="t", model="tiny", prompt=PROMPTS[1], sampling=Sampling(max_tokens=4))
     trace = graph.trace(graph.Processor.generate(request)).result(timeout=BOUND)
@@ -70,8 +144,9 @@ def test_the_scores_are_on_the_trace(graph):
     assert notes["scores"][0]["worker"] == notes["chosen"]
 
 
+@served
 def test_the_blocks_of_a_killed_worker_vanish_with_it(graph):
-    before = portal.run(placed(graph, PROMPTS[2], "before"), BOUND)
+    before = portal.run(placed(graph.Router, PROMPTS[2], "before"), BOUND)
     for worker in graph.state["services"]["EchoWorker"]["workers"]:
         os.kill(worker["pid"], signal.SIGKILL)
     answered(graph, PROMPTS[3], "after")
@@ -79,8 +154,169 @@ def test_the_blocks_of_a_killed_worker_vanish_with_it(graph):
 
     async def elsewhere():
         """Without events the router hears of a lost worker when its lease ends."""
-        while (after := await placed(graph, PROMPTS[2], "after")).instance_id == before.instance_id:
+        while (after := await placed(graph.Router, PROMPTS[2], "after")).instance_id == before.instance_id:
             pass
         return after
 
     assert portal.run(elsewhere(), BOUND).overlap == 0
+
+
+def workers_of(graph, service):
+    """Instance to process of each worker."""
+    return {int(worker["instance_id"]): worker["pid"] for worker in graph.state["services"][service]["workers"]}
+
+
+async def given(graph, instance_id, prompts):
+    """One worker answers these."""
+    for n, prompt in enumerate(prompts):
+        call = graph.WatchedWorker.generate(asked(prompt, f"{instance_id} {n}"))
+        async for _ in call.using(instance_id=instance_id):
+            pass
+
+
+async def until(condition):
+    """Asks again and again: of events that are on their way, nobody says when they have arrived."""
+    while not await condition():
+        pass
+
+
+async def held(graph, prompt):
+    """How many leading blocks of the prompt each worker holds."""
+    ids = workers_of(graph, "WatchedWorker")
+    return {one: await graph.WatchedWorker.held(prompt).using(instance_id=one) for one in ids}
+
+
+async def indexed(graph, prompt):
+    """The same as the router knows it."""
+    ids = workers_of(graph, "WatchedWorker").keys()
+    return {one: (await placed(graph.WatchedRouter, prompt, avoid=ids - {one})).overlap for one in ids}
+
+
+@served
+@pytest.mark.parametrize(
+    ("fault", "of"), [("lost", "stored"), ("lost", "removed"), ("doubled", "stored"), ("late", "stored")]
+)
+def test_events_lost_doubled_or_late_are_healed_by_beginning_anew(watched, fault, of):
+    """Each worker's cache has room for two of its three prompts."""
+    args = [f"--WatchedWorker.fault={fault}", f"--WatchedWorker.of={of}", f"--WatchedWorker.blocks={2 * FULL + 2}"]
+
+    async def right():
+        return all([await indexed(graph, prompt) == await held(graph, prompt) for prompt in PROMPTS])
+
+    async def heal():
+        one, other = workers_of(graph, "WatchedWorker")
+        await given(graph, one, PROMPTS[:3])
+        await given(graph, other, PROMPTS[3:])
+        await until(right)
+        streams = [await graph.WatchedWorker.followed().using(instance_id=each) for each in (one, other)]
+        before = await graph.WatchedRouter.stats()
+        places = [(await placed(graph.WatchedRouter, prompt), await held(graph, prompt)) for prompt in PROMPTS]
+        after = await graph.WatchedRouter.stats()
+        return streams, places, {name: after[name] - before[name] for name in ("requests", "blocks", "overlap")}
+
+    with watched(*args) as graph:
+        streams, places, counted = portal.run(heal(), BOUND)
+    assert streams == [2, 2]
+    assert [place.overlap for place, counts in places] == [counts[place.instance_id] for place, counts in places]
+    full = [(place.overlap, counts) for place, counts in places if FULL in counts.values()]
+    assert 0 < len(full) < len(PROMPTS)
+    assert {overlap for overlap, _ in full} == {FULL}
+    overlap = sum(place.overlap for place, _ in places)
+    assert counted == {"requests": len(PROMPTS), "blocks": FULL * len(PROMPTS), "overlap": overlap}
+
+
+@served
+def test_a_worker_whose_events_are_none_has_its_share_of_requests(watched):
+    """Its endpoint does not say what it gives, so that lists arrive."""
+
+    async def logged():
+        return "it counts as holding nothing" in log.read_text()
+
+    with watched(code=WATCHED.replace(" -> AsyncIterator[WorkerEvent]", "")) as graph:
+        (router,) = graph.state["services"]["WatchedRouter"]["workers"]
+        log = Path(router["log"])
+        answered(graph, PROMPTS[0], "first")
+        portal.run(until(logged), BOUND)
+        assert portal.run(placed(graph.WatchedRouter, PROMPTS[0]), BOUND).overlap == 0
+
+
+@served
+def test_of_a_killed_worker_nothing_stays_in_the_index(watched):
+    async def knows(blocks):
+        return await graph.WatchedRouter.indexed() == blocks
+
+    with watched() as graph:
+        (one, pid), (other, _) = workers_of(graph, "WatchedWorker").items()
+        portal.run(given(graph, one, PROMPTS[:2]), BOUND)
+        portal.run(given(graph, other, PROMPTS[2:3]), BOUND)
+        portal.run(until(lambda: knows(3 * FULL)), BOUND)
+        os.kill(pid, signal.SIGKILL)
+        portal.run(until(lambda: knows(FULL)), BOUND)
+        assert portal.run(placed(graph.WatchedRouter, PROMPTS[0]), BOUND).overlap == 0
+        left = portal.run(placed(graph.WatchedRouter, PROMPTS[2]), BOUND)
+        assert (left.overlap, left.instance_id) == (FULL, other)
+
+
+@served
+def test_another_salt_or_adapter_has_blocks_of_its_own(watched):
+    prompt = PROMPTS[0]
+    kinds = [{}, {"salt": "mine"}, {"adapter": "style"}, {"adapter": "style", "salt": "mine"}]
+
+    async def overlaps():
+        return [(await placed(graph.WatchedRouter, prompt, **kind)).overlap for kind in kinds]
+
+    async def told(count):
+        return (await overlaps()).count(FULL) == count
+
+    with watched() as graph:
+        for n, kind in enumerate(kinds):
+            (first, *_) = answered(graph, prompt, f"{n}", model=kind.get("adapter", "tiny"), salt=kind.get("salt", ""))
+            assert first.cached == 0
+            portal.run(until(lambda n=n: told(n + 1)), BOUND)
+            assert portal.run(overlaps(), BOUND) == [FULL] * (n + 1) + [0] * (len(kinds) - n - 1)
+
+
+@served
+def test_each_of_two_routers_follows_all_workers(watched):
+    async def all_known():
+        routers = list(workers_of(graph, "WatchedRouter"))
+        for prompt, worker in zip(PROMPTS, 3 * list(workers_of(graph, "WatchedWorker")), strict=True):
+            await given(graph, worker, [prompt])
+
+            async def known(prompt=prompt, worker=worker):
+                places = [await placed(graph.WatchedRouter, prompt, instance_id=router) for router in routers]
+                return all((place.overlap, place.instance_id) == (FULL, worker) for place in places)
+
+            await until(known)
+        return routers
+
+    with watched("--WatchedRouter.ServiceArgs.workers=2") as graph:
+        assert len(portal.run(all_known(), BOUND)) == 2
+
+
+def test_what_is_supposed_to_be_held_lasts_from_the_last_placement_on():
+    index = BlockIndex()
+    supposed = Supposed(index, 10.0)
+    supposed.place(0.0, 1, [1, 2, 3, 4])
+    supposed.place(0.0, 2, [1, 2])
+    supposed.place(6.0, 1, [1, 2])
+    supposed.forget(9.9)
+    assert index.find([1, 2, 3, 4]) == {1: 4, 2: 2}
+    supposed.forget(10.0)
+    assert index.find([1, 2, 3, 4]) == {1: 2}
+    supposed.place(12.0, 1, [1, 2, 3])
+    supposed.forget(16.0)
+    assert index.find([1, 2, 3, 4]) == {1: 3}
+    supposed.forget(22.0)
+    assert len(index) == 0
+
+
+def test_what_was_supposed_of_a_worker_goes_with_it():
+    index = BlockIndex()
+    supposed = Supposed(index, 10.0)
+    supposed.place(0.0, 1, [1, 2])
+    supposed.drop(1)
+    assert len(index) == 0
+    supposed.place(5.0, 1, [1, 2])
+    supposed.forget(10.0)
+    assert index.find([1, 2]) == {1: 2}
