@@ -9,6 +9,7 @@ from typing import Any, Final
 from dynamo_nb.errors import DynamoError, InvalidArgument
 
 REPLACEMENT: Final = "\ufffd"
+KEPT: Final = 65_536  # tokens whose texts are kept
 LONGEST_CHARACTER: Final = 4  # bytes in UTF-8: more unfinished bytes than 3 are no character
 
 
@@ -41,7 +42,10 @@ class Tokenizer:
         self.size = len(self._own)
         fast = getattr(self._own, "backend_tokenizer", None)
         self._decode = fast.decode if fast is not None else self._own.decode
-        self.piece = lru_cache(maxsize=65_536)(self._piece)
+        self.piece = lru_cache(maxsize=KEPT)(self._piece)
+        self.shown = lru_cache(maxsize=KEPT)(lambda token: self.decode([token]))
+        # Bytes one after another: no token is written otherwise for what stands before it.
+        self.is_bytes = fast is not None and type(fast.decoder).__name__ == "ByteLevel"
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a prompt, with those that the model wants at its beginning."""
@@ -92,6 +96,10 @@ class Detokenizer:
 
     def feed(self, tokens: Sequence[int]) -> str:
         """The characters that are whole now."""
+        if self._tokenizer.is_bytes and not self._open:
+            new = "".join(map(self._tokenizer.shown, tokens))
+            if REPLACEMENT not in new:
+                return new
         self._open += tokens
         text = self._text()
         waiting = len(text) - len(text.rstrip(REPLACEMENT))
