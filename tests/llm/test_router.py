@@ -116,6 +116,12 @@ async def placed(router, prompt, name="", avoid=(), instance_id=None, **fields):
         return await anext(places)
 
 
+async def until(condition):
+    """Asks again and again: of events that are on their way, nobody says when they have arrived."""
+    while not await condition():
+        pass
+
+
 @served
 def test_a_prompt_goes_where_its_blocks_are(graph):
     for n, prompt in enumerate(PROMPTS):
@@ -146,11 +152,16 @@ def test_the_scores_are_on_the_trace(graph):
 
 @served
 def test_the_blocks_of_a_killed_worker_vanish_with_it(graph):
+    async def known():
+        return (await placed(graph.Router, PROMPTS[2])).overlap == FULL
+
+    answered(graph, PROMPTS[2], "held")
+    portal.run(until(known), BOUND)
     before = portal.run(placed(graph.Router, PROMPTS[2], "before"), BOUND)
     for worker in graph.state["services"]["EchoWorker"]["workers"]:
         os.kill(worker["pid"], signal.SIGKILL)
     answered(graph, PROMPTS[3], "after")
-    assert before.overlap > 0
+    assert before.overlap == FULL
 
     async def elsewhere():
         """Without events the router hears of a lost worker when its lease ends."""
@@ -172,12 +183,6 @@ async def given(graph, instance_id, prompts):
         call = graph.WatchedWorker.generate(asked(prompt, f"{instance_id} {n}"))
         async for _ in call.using(instance_id=instance_id):
             pass
-
-
-async def until(condition):
-    """Asks again and again: of events that are on their way, nobody says when they have arrived."""
-    while not await condition():
-        pass
 
 
 async def held(graph, prompt):
