@@ -7,12 +7,19 @@ from typing import Any, Final
 
 import msgspec
 
-from dynamo_nb.errors import InvalidArgument, NoInstances
+from dynamo_nb.errors import EngineError, InvalidArgument, NoInstances, WorkerLost
 
 INVALID: Final = "invalid_request_error"
 SERVER: Final = "server_error"
 BUSY: Final = "rate_limit_error"
+LONGEST_TOLD: Final = 800  # characters of a message: what a client sent may stand in it, and that may be megabytes
 _PARAM = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+(\[\d+\])?)*")
+
+
+def shortened(text: str) -> str:
+    """The text without its middle, if it is longer than LONGEST_TOLD: what matters stands at both ends."""
+    half = LONGEST_TOLD // 2
+    return text if len(text) <= LONGEST_TOLD else f"{text[: half - 1]} … {text[2 - half :]}"
 
 
 class ApiError(Exception):
@@ -28,8 +35,9 @@ class ApiError(Exception):
         code: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message, self.status, self.kind, self.param, self.code = message, status, kind, param, code
+        self.message = shortened(message)
+        super().__init__(self.message)
+        self.status, self.kind, self.param, self.code = status, kind, param, code
         self.headers = headers or {}
 
     def content(self) -> dict[str, Any]:
@@ -55,4 +63,6 @@ def api_error(error: BaseException) -> ApiError:
         return ApiError(f"{error.what}; {error.remedy}" if error.remedy else error.what, param=param, code=code)
     if isinstance(error, NoInstances):
         return ApiError("No worker serves this model now: try again soon.", status=503, kind=SERVER)
+    if isinstance(error, WorkerLost | EngineError):
+        return ApiError("The workers that served this request were lost: try again.", status=503, kind=SERVER)
     return ApiError("The server failed to answer; its log says why.", status=500, kind=SERVER)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from dynamo_nb.errors import nearest
-from dynamo_nb.llm.api_error import ApiError
+from dynamo_nb.llm.api_error import ApiError, shortened
 
 MAX_STOPS: Final = 16  # texts that end an answer: each is looked for in every piece of it
 MAX_STOP_LENGTH: Final = 256  # characters of one: as much of an answer is held back
@@ -166,7 +166,7 @@ def read(kind: type[B], data: bytes) -> B:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise _misfit(kind, str(error)) from None
+        raise _misfit(kind, shortened(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(f"The body is not valid JSON: {error}", code="invalid_json") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -131,6 +131,8 @@ class _Generated(Reply):
         entry = await self._frontend.catalogue.find(asked.model)
         requests = requests_of(asked, self._id, entry.known_as, entry.info)
         answer = self._answer_to(asked, len(requests))
+        if isinstance(asked, ChatBody) and asked.max_completion_tokens:
+            self.names = {"max_tokens": "max_completion_tokens"}
         with self._frontend.admission.admit(len(requests)):
             self.measured.admitted(entry.name)
             calls = [aiter(entry.processor.generate(request)) for request in requests]
@@ -150,6 +152,8 @@ class _Generated(Reply):
 class _Embedded(Reply):
     """An answer to texts to embed."""
 
+    names: Mapping[str, str] = {"prompt": "input"}
+
     def __init__(self, frontend: Frontend) -> None:
         super().__init__(Measured(frontend.metrics, "embeddings"))
         self._frontend = frontend
@@ -163,9 +167,19 @@ class _Embedded(Reply):
             made = []
             for start in range(0, len(requests), EMBED_AT_ONCE):
                 some = requests[start : start + EMBED_AT_ONCE]
-                made += await asyncio.gather(*(_awaited(entry.processor.embed(request)) for request in some))
+                made += await _awaited([entry.processor.embed(request) for request in some])
         await self.whole(embeddings(asked.model, made, base64=asked.encoding_format == "base64"))
 
 
-async def _awaited(call: Any) -> Any:
-    return await call
+async def _awaited(calls: list[Any]) -> list[Any]:
+    """The answers of all; the first error ends the others and is raised by itself."""
+
+    async def one(call: Any) -> Any:
+        return await call
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(call)) for call in calls]
+    except ExceptionGroup as errors:  # what `except*` raises is a group again on Python before 3.11.4
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from dynamo_nb.llm.bodies import (
 from dynamo_nb.llm.messages import ModelInfo, Sampling, TextRequest
 
 MAX_INPUTS: Final = 2048  # OpenAI's bound of the texts in one request for embeddings
+MAX_DEPTH: Final = 64  # of lists and objects in each other: templates, and encoders, go through them by recursion
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 REPLACED: Final = {"functions": "; use 'tools'", "function_call": "; use 'tool_choice'"}
 
@@ -28,6 +30,7 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
 
     model: the name that the processor knows it by. Raises ApiError for what the model cannot do.
     """
+    _check_depth(body)
     _check(body, info)
     messages: list[dict[str, Any]] | None = None
     tools: list[dict[str, Any]] = []
@@ -114,6 +117,26 @@ def _check(body: Generation, info: ModelInfo) -> None:
         _need("logprobs", info, "logprobs", "log probabilities")
     if body.response_format is not None and body.response_format.type != "text":
         _need("json_schema", info, "response_format", "answers that follow a schema; only type 'text' is")
+
+
+def _check_depth(body: ChatBody | CompletionBody) -> None:
+    """Of the parameters that may hold anything, and are given on."""
+    form = body.response_format
+    given: dict[str, Any] = {"response_format": None if form is None else form.json_schema}
+    if isinstance(body, ChatBody):
+        given |= {"messages": body.messages, "tools": body.tools}
+    for name, value in given.items():
+        level, depth = [value], 0
+        while level := [part for whole in level for part in _parts(whole)]:
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ApiError(
+                    f"'{name}' is nested too deeply: {MAX_DEPTH} levels are taken.", param=name, code="invalid_value"
+                )
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _need(feature: str, info: ModelInfo, param: str, what: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, Final, Literal, cast
 
@@ -28,9 +29,18 @@ from dynamo_nb.llm.stops import Stops
 from dynamo_nb.llm.tokens import Detokenizer, Tokenizer
 from dynamo_nb.llm.tools import ToolCalls
 from dynamo_nb.llm.worker import NAMESPACE
-from dynamo_nb.sdk import async_on_start, depends, dynamo_context, dynamo_endpoint, service, trace_note
+from dynamo_nb.sdk import (
+    async_on_shutdown,
+    async_on_start,
+    depends,
+    dynamo_context,
+    dynamo_endpoint,
+    service,
+    trace_note,
+)
 
 LONG_TEXT: Final = 4096  # characters from which tokenising is left to a thread, so that nobody else waits for it
+LONG_AT_ONCE: Final = 4  # such texts: each takes a core, and a thread ends its work also when nobody waits for it
 MIGRATION_LIMIT: Final = 3  # workers that one request may lose by default
 
 
@@ -76,6 +86,11 @@ class Processor(TextProcessor):
         self.name = self.name or self.model
         self.tokenizer = await asyncio.to_thread(Tokenizer, self.model)
         self._clients: dict[str, Any] = {}
+        self._threads = ThreadPoolExecutor(LONG_AT_ONCE)
+
+    @async_on_shutdown
+    async def end(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     @dynamo_endpoint()
     async def models(self) -> list[ServedModel]:
@@ -127,37 +142,39 @@ class Processor(TextProcessor):
             raise InvalidArgument(
                 f"{self.name} does not call tools", where="tools", remedy="serve it with Processor.tool_call_parser"
             )
+        most = self.info.context
         if request.messages is not None:
             messages = [_plain(message, index) for index, message in enumerate(request.messages)]
-            size = sum(len(message.get("content") or "") for message in messages)
-            if size < LONG_TEXT:
-                tokens = self.tokenizer.chat(messages, request.tools)
-            else:
-                tokens = await asyncio.to_thread(self.tokenizer.chat, messages, request.tools)
-        elif isinstance(request.prompt, list):
-            tokens = request.prompt
-            if wrong := next((token for token in tokens if not 0 <= token < self.tokenizer.size), None):
-                raise InvalidArgument(f"{wrong} is no token of {self.name}", where="prompt")
-        elif len(request.prompt) < LONG_TEXT:
-            tokens = self.tokenizer.encode(request.prompt)
+            size = _characters(messages) + _characters(request.tools)
+            tokens = await self._tokenised(size, self.tokenizer.chat, messages, request.tools, most)
+        elif isinstance(request.prompt, str):
+            tokens = await self._tokenised(len(request.prompt), self.tokenizer.encode, request.prompt, most)
         else:
-            tokens = await asyncio.to_thread(self.tokenizer.encode, request.prompt)
+            tokens = request.prompt
         if not tokens:
             raise InvalidArgument("the prompt has no tokens", where="prompt", remedy="give it some text")
-        if len(tokens) >= self.info.context:
+        if len(tokens) >= most:
             raise InvalidArgument(
-                f"the prompt has {len(tokens)} tokens, and the context of {self.name} {self.info.context} for prompt "
-                "and answer together",
+                f"the prompt has {len(tokens)} tokens, and the context of {self.name} {most} for prompt and answer "
+                "together",
                 where="messages" if request.messages is not None else "prompt",
                 remedy="shorten it",
             )
+        if tokens is request.prompt and (wrong := [token for token in tokens if not 0 <= token < self.tokenizer.size]):
+            raise InvalidArgument(f"{wrong[0]} is no token of {self.name}", where="prompt")
         return tokens
+
+    async def _tokenised(self, size: int, work: Callable[..., list[int]], *args: Any) -> list[int]:
+        """What a tokenizer makes of a text of so many characters."""
+        if size < LONG_TEXT:
+            return work(*args)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
     def _fitting(self, request: TextRequest, tokens: int) -> Sampling:
         sampling, room = request.sampling, self.info.context - tokens
         if sampling.max_tokens > room:
             raise InvalidArgument(
-                f"max_tokens is {sampling.max_tokens}; after a prompt of {tokens} tokens the context of {self.name}, "
+                f"{sampling.max_tokens} tokens are asked for; after a prompt of {tokens} the context of {self.name}, "
                 f"{self.info.context} tokens, has room for {room}",
                 where="max_tokens",
             )
@@ -228,6 +245,15 @@ class Processor(TextProcessor):
 
 def _delta(value: Any) -> TokenDelta:
     return convert(value, TokenDelta)
+
+
+def _characters(value: Any) -> int:
+    """How many stand in a message, or whatever it is, at any depth."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(len(key) + _characters(part) for key, part in value.items())
+    return sum(map(_characters, value)) if isinstance(value, list) else 0
 
 
 def _plain(message: dict[str, Any], index: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -33,7 +33,12 @@ class Gone(Exception):
 
 
 class Reply(Response):
-    """The answer to one request; a subclass says how it is made. measured: counts it."""
+    """The answer to one request; a subclass says how it is made.
+
+    measured: counts it. names: of parameters, as the client knows them and processors do not.
+    """
+
+    names: Mapping[str, str] = {}
 
     def __init__(self, measured: Measured) -> None:
         super().__init__()
@@ -63,6 +68,7 @@ class Reply(Response):
 
     async def _failed(self, error: Exception) -> int:
         told = api_error(error)
+        told.param = self.names.get(told.param or "", told.param)
         if told.status == 500:
             logger.error("a request failed", exc_info=error)
         if self._status:

@@ -12,6 +12,9 @@ REPLACEMENT: Final = "\ufffd"
 KEPT: Final = 65_536  # tokens whose texts are kept
 LONGEST_CHARACTER: Final = 4  # bytes in UTF-8: more unfinished bytes than 3 are no character
 
+GLIMPSE: Final = 8  # characters for each token of a context: a text has some four for each, and rarely more than this
+SLACK: Final = 256  # tokens: as many more the beginning of a text may have than the whole, cut within a long word
+
 
 def _byte_letters() -> dict[str, int]:
     """The letters by which byte-level vocabularies write bytes: printable ones by themselves, others from 256 on."""
@@ -47,12 +50,21 @@ class Tokenizer:
         # Bytes one after another: no token is written otherwise for what stands before it.
         self.is_bytes = fast is not None and type(fast.decoder).__name__ == "ByteLevel"
 
-    def encode(self, text: str) -> list[int]:
-        """The tokens of a prompt, with those that the model wants at its beginning."""
-        return list(self._own.encode(text))
+    def encode(self, text: str, most: int = 0) -> list[int]:
+        """The tokens of a prompt, with those that the model wants at its beginning.
 
-    def chat(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> list[int]:
-        """The tokens of a conversation, up to where the model is to answer. Raises InvalidArgument."""
+        most: raises InvalidArgument, without the work for all of it, where the text surely has more tokens; 0: takes
+        any.
+        """
+        return self._encode(text, most, "prompt", special=True)
+
+    def chat(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None, most: int = 0
+    ) -> list[int]:
+        """The tokens of a conversation, up to where the model is to answer. most: see `encode`.
+
+        Raises InvalidArgument where there is no chat template, or it refuses the messages.
+        """
         from jinja2.exceptions import TemplateError
 
         if not self._own.chat_template:
@@ -65,7 +77,18 @@ class Tokenizer:
             )
         except (TemplateError, TypeError, KeyError) as error:
             raise InvalidArgument(f"the chat template refuses the messages: {error}", where="messages") from error
-        return list(self._own.encode(text, add_special_tokens=False))
+        return self._encode(text, most, "messages", special=False)
+
+    def _encode(self, text: str, most: int, where: str, *, special: bool) -> list[int]:
+        # Tokenising takes two hundred times a text's own memory, so that one of megabytes is first looked into.
+        glimpse = most * GLIMPSE
+        while 0 < glimpse < len(text):
+            if len(self._own.encode(text[:glimpse], add_special_tokens=special)) > most + SLACK:
+                raise InvalidArgument(
+                    f"the prompt has more than {most} tokens, the whole context", where=where, remedy="shorten it"
+                )
+            glimpse *= 2
+        return list(self._own.encode(text, add_special_tokens=special))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without special ones."""

@@ -80,7 +80,7 @@ def test_a_stop_text_ends_the_answer_across_tokens(agg):
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (asked(10**6), "max_tokens is 1000000"),
+        (asked(10**6), "1000000 tokens are asked for"),
         (TextRequest(request_id="r", model="other", prompt="a"), "'other' is not served"),
         (TextRequest(request_id="r", model="tiny", prompt=""), "no tokens"),
         (TextRequest(request_id="r", model="tiny", prompt=[10**6]), "no token of tiny"),

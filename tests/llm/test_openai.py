@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dynamo_nb.errors import EndpointError, InvalidArgument, NoInstances
+from dynamo_nb.errors import EndpointError, EngineError, InvalidArgument, NoInstances, WorkerLost
 from dynamo_nb.llm.answers import DONE, ChatAnswer, CompletionAnswer
 from dynamo_nb.llm.api_error import ApiError, api_error
 from dynamo_nb.llm.bodies import ChatBody, CompletionBody, EmbeddingBody, read
@@ -232,6 +232,8 @@ def test_what_is_no_json_is_refused(data):
         (InvalidArgument("the context is 5", where="prompt"), 400, "context_length_exceeded", "prompt"),
         (InvalidArgument("no such thing", where="Processor.generate(request)"), 400, None, None),
         (NoInstances("no worker serves dynamo://a/b/c"), 503, None, None),
+        (WorkerLost("worker Echo.0.1 of dynamo://a/b went away"), 503, None, None),
+        (EngineError("the engine of Processor died of a secret"), 503, None, None),
         (EndpointError("KeyError: secret", where="Processor.generate"), 500, None, None),
         (ZeroDivisionError("secret"), 500, None, None),
     ],

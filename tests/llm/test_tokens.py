@@ -53,6 +53,20 @@ def test_messages_that_the_template_refuses_are_an_invalid_argument():
         TOKENIZER.chat(["no message"])
 
 
+def test_a_text_of_far_too_many_tokens_is_not_read_to_its_end():
+    for text, most in (("word " * 10**6, 100), (" " * 10**6, 1000)):
+        with pytest.raises(InvalidArgument, match=f"more than {most} tokens, the whole context"):
+            TOKENIZER.encode(text, most)
+    with pytest.raises(InvalidArgument, match="the whole context"):
+        TOKENIZER.chat([{"role": "user", "content": "word " * 10**6}], most=100)
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "", "word " * 3000, " " * 3000, "the language " * 3000])
+def test_a_text_that_fits_is_read_whatever_room_there_is_beside_it(text):
+    tokens = TOKENIZER.encode(text)
+    assert all(TOKENIZER.encode(text, most) == tokens for most in (len(tokens), 2 * len(tokens), 10**6))
+
+
 def test_a_model_without_a_tokenizer_says_what_to_give(tmp_path):
     with pytest.raises(DynamoError, match="cannot be loaded"):
         Tokenizer(str(tmp_path))

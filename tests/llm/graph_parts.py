@@ -1,0 +1,256 @@
+"""Graphs of workers that echo, which can be looked into, and plain sockets that ask them over HTTP."""
+
+import asyncio
+import json
+import time
+from contextlib import aclosing, asynccontextmanager
+from urllib.parse import urlsplit
+
+from dynamo_nb.llm.tiny import tiny_model
+from dynamo_nb.llm.tokens import Tokenizer
+
+BOUND = 60  # seconds that anything here may take on a busy machine
+SERVICES = '''
+import asyncio
+import os
+from contextlib import aclosing
+
+from dynamo_nb import async_on_start, dynamo_context, dynamo_endpoint, service
+from dynamo_nb.llm import EchoEngine, EchoWorker, Frontend, Processor, Router
+
+DEADLY = 500  # a token that ends the process of the worker that reads it
+
+
+def tasks_of(runtime):
+    """What runs on the loop, but for what serves requests: those that ask this are some of them."""
+    serving = {*runtime.server.tasks, asyncio.current_task()}
+    return sorted(task.get_coro().__qualname__ for task in asyncio.all_tasks() - serving)
+
+
+@service
+class Api(Frontend):
+    @dynamo_endpoint()
+    async def admitted(self) -> int:
+        return self.admission.running
+
+    @dynamo_endpoint()
+    async def tasks(self) -> list[str]:
+        return tasks_of(dynamo_context["runtime"])
+
+
+@service(dynamo={"namespace": "dynamo"})
+class Text(Processor):
+    tokenising = 0
+
+    @async_on_start
+    async def prepare(self):
+        self.changed = asyncio.Condition()
+
+    async def _tokens_of(self, request):
+        await self.count(1)
+        try:
+            return await super()._tokens_of(request)
+        finally:
+            await self.count(-1)
+
+    async def count(self, more):
+        self.tokenising += more
+        async with self.changed:
+            self.changed.notify_all()
+
+    @dynamo_endpoint()
+    async def holding(self, prompts: int) -> bool:
+        """Returns when it tokenises so many prompts."""
+        async with self.changed:
+            return await self.changed.wait_for(lambda: self.tokenising == prompts)
+
+    @dynamo_endpoint()
+    async def tasks(self) -> list[str]:
+        return tasks_of(dynamo_context["runtime"])
+
+
+class Noting(EchoEngine):
+    """Keeps the names of the requests that came, and how much of their answers others had made."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.came = []
+
+    async def generate(self, request):
+        self.came.append((request.request_id, request.generated))
+        if DEADLY in request.tokens:
+            os._exit(1)
+        async with aclosing(super().generate(request)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+
+@service(dynamo={"namespace": "dynamo"})
+class Echo(EchoWorker):
+    def make_engine(self):
+        return Noting(model=super().make_engine().info.model, **self.engine_options)
+
+    @dynamo_endpoint()
+    async def came(self) -> list[tuple[str, int]]:
+        return self.engine.came
+
+    @dynamo_endpoint()
+    async def tasks(self) -> list[str]:
+        return tasks_of(dynamo_context["runtime"])
+
+
+@service(dynamo={"namespace": "dynamo"})
+class Embedder(EchoWorker):
+    def make_engine(self):
+        return EchoEngine(model=super().make_engine().info.model, embeddings=True, **self.engine_options)
+'''
+LINKS = {
+    "direct": "Api.link(Text).link(Echo)\n",
+    "routed": "Api.link(Text).link(Router).link(Echo)\n",
+    "embedding": "Api.link(Text).link(Embedder)\n",
+}
+
+
+def serve(project, link, *args):
+    """Serves one of the graphs; the model is called tiny."""
+    project.write(f"{link}.py", SERVICES, LINKS[link])
+    args = ["--Text.served_model_name=tiny", *args]
+    return project.serve(f"{link}:Api", args=args).result(timeout=BOUND)
+
+
+def echoed(prompt, count):
+    """The text of the first tokens of the answer to a prompt, and how many tokens the prompt has."""
+    tokenizer = Tokenizer(str(tiny_model()))
+    tokens = tokenizer.encode(prompt)
+    return tokenizer.decode([tokens[n % len(tokens)] for n in range(count)]), len(tokens)
+
+
+class Asking:
+    """One request on a connection of its own."""
+
+    def __init__(self, reader, writer):
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def begin(cls, url, path, body, share=1.0):
+        """share: of the body that is sent at all."""
+        address = urlsplit(url)
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(data)}\r\n\r\n"
+        writer.write(head.encode() + data[: int(share * len(data))])
+        await writer.drain()
+        return cls(reader, writer)
+
+    async def head(self):
+        """(status, headers)."""
+        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        return int(lines[0].split()[1]), dict(line.lower().split(": ", 1) for line in lines[1:] if line)
+
+    async def answer(self):
+        """(status, headers, the body as JSON)."""
+        status, headers = await self.head()
+        return status, headers, json.loads(await self._reader.read())
+
+    async def events(self):
+        """The events of a stream, "[DONE]" too, to its very end."""
+        rest = b""
+        while size := int(await self._reader.readline(), 16):
+            rest += await self._reader.readexactly(size)
+            await self._reader.readline()
+            *events, rest = rest.split(b"\n\n")
+            for event in events:
+                content = event.removeprefix(b"data: ").decode()
+                yield content if content == "[DONE]" else json.loads(content)
+        assert rest == b""
+
+    def close(self):
+        self._writer.close()
+
+
+@asynccontextmanager
+async def asking(url, path, body, share=1.0):
+    request = await Asking.begin(url, path, body, share)
+    try:
+        yield request
+    finally:
+        request.close()
+
+
+async def ask(url, path, body):
+    async with asking(url, path, body) as request:
+        return await request.answer()
+
+
+class Loads:
+    """What the workers of Echo are busy with, all together, as their events tell it.
+
+    at: when it became so, by the monotonic clock.
+    """
+
+    def __init__(self):
+        self.at = 0.0
+        self._loads, self._changed = {}, asyncio.Condition()
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, deployment):
+        loads = cls()
+        ids = [int(worker["instance_id"]) for worker in deployment.state["services"]["Echo"]["workers"]]
+        tasks = [asyncio.create_task(loads._follow(deployment, one)) for one in ids]
+        try:
+            await loads.until(lambda: len(loads._loads) == len(ids))
+            yield loads
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _follow(self, deployment, instance_id):
+        events = aiter(deployment.Echo.events().using(instance_id=instance_id))
+        async with aclosing(events):
+            async for event in events:
+                if event.load is not None:
+                    async with self._changed:
+                        self._loads[instance_id], self.at = event.load, time.monotonic()
+                        self._changed.notify_all()
+
+    @property
+    def sum(self):
+        """Of all workers: requests that run, that wait, and blocks in use."""
+        loads = self._loads.values()
+        return sum(x.running for x in loads), sum(x.waiting for x in loads), sum(x.used_blocks for x in loads)
+
+    async def until(self, condition):
+        async with self._changed:
+            await self._changed.wait_for(condition)
+
+    async def free(self):
+        """Returns when no worker has anything to do, with the moment at which that was told."""
+        await self.until(lambda: self.sum == (0, 0, 0))
+        return self.at
+
+
+async def until(condition):
+    """Asks again and again: of what other processes are at, nobody says when it is so."""
+    while not await condition():
+        pass
+
+
+async def tasks_of(deployment):
+    return {name: await deployment[name].tasks() for name in ("Api", "Text", "Echo")}
+
+
+async def calls_of(deployment):
+    """The requests that no one has answered, by service and endpoint, but for streams of events that never end."""
+    metrics = await deployment.metrics()
+    found = {}
+    for name, service in metrics["services"].items():
+        for worker in service["workers"].values():
+            for endpoint, reading in worker.items():
+                if reading["in_flight"] and endpoint != "events":
+                    found[name, endpoint] = found.get((name, endpoint), 0) + reading["in_flight"]
+    for edge in metrics["edges"]:
+        if edge["in_flight"] and edge["endpoint"] != "events":
+            found[edge["source"], edge["target"], edge["endpoint"]] = edge["in_flight"]
+    return found
