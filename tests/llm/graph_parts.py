@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 import time
 from contextlib import aclosing, asynccontextmanager
 from urllib.parse import urlsplit
@@ -132,12 +134,12 @@ class Asking:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def begin(cls, url, path, body, share=1.0):
+    async def begin(cls, url, path, body, share=1.0, method="POST"):
         """share: of the body that is sent at all."""
         address = urlsplit(url)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(data)}\r\n\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(data)}\r\n\r\n"
         writer.write(head.encode() + data[: int(share * len(data))])
         await writer.drain()
         return cls(reader, writer)
@@ -146,6 +148,11 @@ class Asking:
         """(status, headers)."""
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         return int(lines[0].split()[1]), dict(line.lower().split(": ", 1) for line in lines[1:] if line)
+
+    async def text(self):
+        """The body of an answer."""
+        await self.head()
+        return (await self._reader.read()).decode()
 
     async def answer(self):
         """(status, headers, the body as JSON)."""
@@ -167,10 +174,16 @@ class Asking:
     def close(self):
         self._writer.close()
 
+    def reset(self):
+        """Goes away without a farewell: what is on its way to here is refused."""
+        linger = struct.pack("ii", 1, 0)
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._writer.transport.abort()
+
 
 @asynccontextmanager
-async def asking(url, path, body, share=1.0):
-    request = await Asking.begin(url, path, body, share)
+async def asking(url, path, body, share=1.0, method="POST"):
+    request = await Asking.begin(url, path, body, share, method)
     try:
         yield request
     finally:
@@ -224,6 +237,10 @@ class Loads:
     async def until(self, condition):
         async with self._changed:
             await self._changed.wait_for(condition)
+
+    async def change(self):
+        async with self._changed:
+            await self._changed.wait()
 
     async def free(self):
         """Returns when no worker has anything to do, with the moment at which that was told."""
