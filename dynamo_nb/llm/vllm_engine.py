@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from itertools import count
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,9 +53,11 @@ class VllmEngine:
         self._arguments = arguments
         self._llm: AsyncLLM | None = None
         self._events: EventReader | None = None
-        self._making: asyncio.Future[AsyncLLM] | None = None
+        self._making: asyncio.Future[None] | None = None
         self._before: set[int] = set()
         self._adapters: dict[str, Any] = {}
+        self._names: dict[str, str] = {}  # of requests in vLLM, which takes no two of one name, to ours
+        self._numbers = count()
         self._load = Load()
         self._info: ModelInfo | None = None
 
@@ -72,7 +75,7 @@ class VllmEngine:
         self._events.open()
         try:
             self._making = asyncio.ensure_future(asyncio.to_thread(self._make))
-            self._llm = await asyncio.shield(self._making)
+            await asyncio.shield(self._making)
             self._info = self._described()
             if "events" in self._info.features:
                 self._events.follow(self.cache, self._info.block_size)
@@ -87,7 +90,7 @@ class VllmEngine:
                 remedy="the log of the worker above has the cause",
             ) from error
 
-    def _make(self) -> AsyncLLM:
+    def _make(self) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
@@ -116,13 +119,15 @@ class VllmEngine:
         resource_tracker.ensure_running()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[self._stat_logger])
-            # Of its statistics the scheduler's are read here; those of each token cost a tenth of all this process does.
-            llm.log_stats = llm.output_processor.log_stats = False
-            llm.logger_manager.stat_loggers = [
-                logger for logger in llm.logger_manager.stat_loggers if not isinstance(logger, PrometheusStatLogger)
+            # Kept nowhere but here: the frames of this thread can outlive it, in the traceback of some failed import.
+            self._llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[self._stat_logger])
+            # Only the scheduler's statistics are read here; those of each token cost a tenth of what this process does.
+            self._llm.log_stats = self._llm.output_processor.log_stats = False
+            self._llm.logger_manager.stat_loggers = [
+                logger
+                for logger in self._llm.logger_manager.stat_loggers
+                if not isinstance(logger, PrometheusStatLogger)
             ]
-            return llm
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -153,8 +158,6 @@ class VllmEngine:
             while not self._making.done():
                 _kill(self._processes())
                 await asyncio.wait({self._making}, timeout=LOOK)
-        if self._making is not None and self._llm is None and not self._making.cancelled():
-            self._llm = None if self._making.exception() else self._making.result()
         self._making = None
         processes = self._processes()
         if self._llm is not None:
@@ -239,7 +242,7 @@ class VllmEngine:
         return [float(value) for value in vector]
 
     async def abort(self, request_id: str) -> None:
-        await self._running().abort(request_id)
+        await self._running().abort([own for own, name in self._names.items() if name == request_id])
 
     def load(self) -> Load:
         return self._load
@@ -258,13 +261,17 @@ class VllmEngine:
 
         prompt = tokens_input(request.tokens, cache_salt=request.salt or None)
         adapter = self._adapters.get(request.adapter)
-        outputs = self._running().generate(prompt, params, request.request_id, lora_request=adapter)
+        name = f"{request.request_id}-{next(self._numbers)}"
+        outputs = self._running().generate(prompt, params, name, lora_request=adapter)
+        self._names[name] = request.request_id
         try:
             async with aclosing(outputs):
                 async for output in outputs:
                     yield output
         except Exception as error:
             raise refused(error) from error
+        finally:
+            del self._names[name]
 
     # --- load -----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -67,6 +68,7 @@ class EngineWorker(TokenWorker):
     async def start_engine(self) -> None:
         self.engine = self.make_engine()
         self._transfers: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
+        self._numbers = count()  # callers may give two requests one name
         self._queue = PrefillQueue(self.prefill.queue.client.path) if self.prefill is not None else None
         try:
             await self.engine.start()
@@ -134,13 +136,15 @@ class EngineWorker(TokenWorker):
         if self.remote.conditional_disagg and await queue.waiting() >= self.remote.max_prefill_queue_size:
             trace_note(prefill="local: the prefill queue is full")
             return request
-        name = request.request_id
+        name = f"{request.request_id}-{next(self._numbers)}"
         answer = self._transfers[name] = asyncio.get_running_loop().create_future()
         component = dynamo_context["component"]
         try:
             async with asyncio.timeout(self.remote.timeout):
                 address = f"dynamo://{component.namespace}/{component.name}/prefilled"
-                await queue.put(request, address, dynamo_context["instance_id"])
+                await queue.put(
+                    msgspec.structs.replace(request, request_id=name), address, dynamo_context["instance_id"]
+                )
                 transfer = await answer
         except (TimeoutError, DynamoError) as error:
             trace_note(prefill=f"local: {error or 'the prefill workers took too long'}")

@@ -129,6 +129,7 @@ async def test_prompts_are_computed_by_prefill_workers(project):
         notes = [span.notes for span in trace.spans if "prefill" in span.notes]
         assert [note["prefill"] for note in notes] == ["remote"]
         assert await text_of(deployment, asked(20, "again")) == expected(20)
+        assert await asyncio.gather(*(text_of(deployment, asked(20, "same")) for _ in range(4))) == [expected(20)] * 4
         assert (await deployment.EchoPrefillWorker.queue())["waiting"] == 0
         victim = deployment.state["services"]["EchoPrefillWorker"]["workers"][0]["pid"]
         os.kill(victim, signal.SIGKILL)

@@ -146,6 +146,16 @@ async def test_an_aborted_answer_ends_with_that_finish(engine):
     await engine.abort("nobody")
 
 
+async def test_requests_of_one_name_are_answered_and_aborted_together(engine):
+    asked = [request(prompt(30, first), "same", max_tokens=10) for first in (60, 61)]
+    alone = [(await answer(engine, each))[0] for each in asked]
+    assert [tokens for tokens, _ in await asyncio.gather(*(answer(engine, each) for each in asked))] == alone
+    going = [asyncio.create_task(answer(engine, request(prompt(30), "same", max_tokens=450))) for _ in range(2)]
+    await until(engine.cache, lambda: engine.load().running == 2)
+    await engine.abort("same")
+    assert [deltas[-1].finish for _, deltas in await asyncio.gather(*going)] == ["abort", "abort"]
+
+
 async def test_closing_an_answer_frees_its_slot_and_its_blocks(engine):
     await until(engine.cache, lambda: engine.load().running == 0)
     before = engine.load().used_blocks
