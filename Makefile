@@ -1,6 +1,7 @@
 # make hello    sets everything up and runs notebooks/hello_world.ipynb
 # make test     sets everything up and runs every check
 # make check    the quick ones
+# make llm      sets vLLM up in .venv-vllm, and runs notebooks/llm_serving.ipynb
 # make bench    measures against the peers and the goals; ARGS="--only calls --rounds 3" for a part
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: hello test check lint bench clean
+.PHONY: hello test check lint llm bench clean
 
 hello: $(READY)
 	mkdir -p build
@@ -35,6 +36,20 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable . --group dev
 	touch $(READY)
+
+# vLLM has an environment of its own: it is large, and only its own tests, benchmarks and notebooks need it.
+VLLM := .venv-vllm
+
+llm: $(VLLM)/.ready
+	mkdir -p build
+	$(VLLM)/bin/papermill --cwd build --log-output --no-progress-bar notebooks/llm_serving.ipynb build/llm_serving.ipynb
+	@echo
+	@echo "It ran: the executed notebook is build/llm_serving.ipynb."
+	@echo "Open it: $(VLLM)/bin/jupyter lab notebooks/llm_serving.ipynb"
+
+$(VLLM)/.ready: pyproject.toml tests/vllm.sh $(READY)
+	sh tests/vllm.sh $(BIN) $(VLLM)
+	touch $@
 
 # The peers have an environment of their own: ray is large, and no test needs it.
 BENCH := .venv-bench

@@ -22,6 +22,15 @@ $BIN/ruff format --check .
 $BIN/mypy
 $BIN/python -m pytest
 
+echo "with vLLM and torch, in an environment of their own"
+if "${MAKE:-make}" --silent .venv-vllm/.ready; then
+    .venv-vllm/bin/python -m pytest -q $(grep -lE 'importorskip\("(vllm|torch)"' tests/*/test_*.py)
+elif [ -n "${CI:-}" ]; then
+    exit 1
+else
+    echo "vLLM cannot be installed here: its tests are skipped"
+fi
+
 newest=
 for candidate in python3.14 "$HOME"/.pyenv/versions/3.14.*/bin/python python3.13 "$HOME"/.pyenv/versions/3.13.*/bin/python \
     python3.12 "$HOME"/.pyenv/versions/3.12.*/bin/python; do
