@@ -22,7 +22,7 @@ from dynamo_nb.sdk import async_on_shutdown, async_on_start, depends, dynamo_end
 
 logger = logging.getLogger(__name__)
 
-NO_WORKER_WAIT: Final = 3.0  # seconds for a worker to come; one that crashed is being started again
+NO_WORKER_WAIT: Final = 10.0  # seconds for a worker to come; one that crashed is started again, which takes 2 to 5
 REOPEN_WAIT: Final = 0.1  # seconds before events are asked for again, of a worker that did not give any
 EXPLAINED: Final = 8  # workers whose scores a trace shows
 

@@ -116,6 +116,11 @@ async def placed(router, prompt, name="", avoid=(), instance_id=None, **fields):
         return await anext(places)
 
 
+def workers_of(graph, service):
+    """Instance to process of each worker."""
+    return {int(worker["instance_id"]): worker["pid"] for worker in graph.state["services"][service]["workers"]}
+
+
 async def until(condition):
     """Asks again and again: of events that are on their way, nobody says when they have arrived."""
     while not await condition():
@@ -158,23 +163,19 @@ def test_the_blocks_of_a_killed_worker_vanish_with_it(graph):
     answered(graph, PROMPTS[2], "held")
     portal.run(until(known), BOUND)
     before = portal.run(placed(graph.Router, PROMPTS[2], "before"), BOUND)
-    for worker in graph.state["services"]["EchoWorker"]["workers"]:
-        os.kill(worker["pid"], signal.SIGKILL)
-    answered(graph, PROMPTS[3], "after")
-    assert before.overlap == FULL
+    killed = workers_of(graph, "EchoWorker")
+    for pid in killed.values():
+        os.kill(pid, signal.SIGKILL)
 
     async def elsewhere():
         """Without events the router hears of a lost worker when its lease ends."""
-        while (after := await placed(graph.Router, PROMPTS[2], "after")).instance_id == before.instance_id:
+        while (after := await placed(graph.Router, PROMPTS[2], "after")).instance_id in killed:
             pass
         return after
 
     assert portal.run(elsewhere(), BOUND).overlap == 0
-
-
-def workers_of(graph, service):
-    """Instance to process of each worker."""
-    return {int(worker["instance_id"]): worker["pid"] for worker in graph.state["services"][service]["workers"]}
+    assert before.overlap == FULL
+    assert answered(graph, PROMPTS[2], "after")[0].cached == 0
 
 
 async def given(graph, instance_id, prompts):
