@@ -42,6 +42,7 @@ from dynamo_nb.sdk import (
 LONG_TEXT: Final = 4096  # characters from which tokenising is left to a thread, so that nobody else waits for it
 LONG_AT_ONCE: Final = 4  # such texts: each takes a core, and a thread ends its work also when nobody waits for it
 MIGRATION_LIMIT: Final = 3  # workers that one request may lose by default
+MAX_REFUSALS: Final = 3  # times that a request finds no worker, or one that has just gone: seconds each, or none at all
 
 
 @service(dynamo={"namespace": NAMESPACE})
@@ -192,7 +193,7 @@ class Processor(TextProcessor):
     async def _migrating(self, request: TokenRequest) -> AsyncGenerator[TokenDelta, None]:
         """The answer of one worker, and after its loss of the next, which goes on where it stopped."""
         prompt, answer = request.tokens, list[int]()
-        lost = 0
+        lost = refused = 0
         avoid: list[int] = []
         while True:
             try:
@@ -209,7 +210,11 @@ class Processor(TextProcessor):
                         yield delta
                         return
                 raise WorkerLost("the answer of a worker has no end", where=f"request {request.request_id}")
-            except (WorkerLost, EngineError, NoInstances) as error:
+            except NoInstances:  # whoever refuses a request has not lost it
+                refused += 1
+                if refused > MAX_REFUSALS:
+                    raise
+            except (WorkerLost, EngineError) as error:
                 lost += 1
                 if lost > self.migration_limit:
                     raise
@@ -217,7 +222,7 @@ class Processor(TextProcessor):
             if len(answer) >= request.sampling.max_tokens:
                 yield TokenDelta([], "length")
                 return
-            name = f"{request.request_id.partition('~')[0]}~{lost}"
+            name = f"{request.request_id.partition('~')[0]}~{lost + refused}"
             request = replace(request, request_id=name, tokens=prompt + answer, generated=len(answer))
 
     async def _placed(self, request: TokenRequest, avoid: list[int], held: AsyncExitStack) -> Any:

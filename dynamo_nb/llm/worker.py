@@ -85,7 +85,8 @@ class EngineWorker(TokenWorker):
         await self.engine.health()
         return True
 
-    @dynamo_endpoint()
+    # Processors count the workers that a request has lost: one that kills them must not get more behind their back.
+    @dynamo_endpoint(retry=False)
     async def generate(self, request: TokenRequest) -> AsyncIterator[TokenDelta]:
         """The answer, as it is made. See Engine.generate for what it raises."""
         if self._queue is not None and request.transfer is None and self.remote.remote_prefill:

@@ -8,20 +8,23 @@ import time
 from contextlib import aclosing, asynccontextmanager
 from urllib.parse import urlsplit
 
+from dynamo_nb.errors import NoInstances, WorkerLost
 from dynamo_nb.llm.tiny import tiny_model
 from dynamo_nb.llm.tokens import Tokenizer
 
 BOUND = 60  # seconds that anything here may take on a busy machine
+DEADLY = 500  # a token that ends the process of the worker that reads it
 SERVICES = '''
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+
+from msgspec.structs import replace
 
 from dynamo_nb import async_on_start, dynamo_context, dynamo_endpoint, service
 from dynamo_nb.llm import EchoEngine, EchoWorker, Frontend, Processor, Router
-
-DEADLY = 500  # a token that ends the process of the worker that reads it
-
+from dynamo_nb.llm.messages import Placement, TokenRequest
 
 def tasks_of(runtime):
     """What runs on the loop, but for what serves requests: those that ask this are some of them."""
@@ -80,7 +83,7 @@ class Noting(EchoEngine):
 
     async def generate(self, request):
         self.came.append((request.request_id, request.generated))
-        if DEADLY in request.tokens:
+        if 500 in request.tokens:
             os._exit(1)
         async with aclosing(super().generate(request)) as deltas:
             async for delta in deltas:
@@ -102,6 +105,17 @@ class Echo(EchoWorker):
 
 
 @service(dynamo={"namespace": "dynamo"})
+class Late(Router):
+    """Sends each request first to a worker that has gone."""
+
+    @dynamo_endpoint()
+    async def place(self, request: TokenRequest, avoid: list[int]) -> AsyncIterator[Placement]:
+        async with aclosing(aiter(super().place(request, avoid))) as places:
+            async for place in places:
+                yield place if avoid else replace(place, instance_id=1)
+
+
+@service(dynamo={"namespace": "dynamo"})
 class Embedder(EchoWorker):
     def make_engine(self):
         return EchoEngine(model=super().make_engine().info.model, embeddings=True, **self.engine_options)
@@ -109,6 +123,7 @@ class Embedder(EchoWorker):
 LINKS = {
     "direct": "Api.link(Text).link(Echo)\n",
     "routed": "Api.link(Text).link(Router).link(Echo)\n",
+    "late": "Api.link(Text).link(Late).link(Echo)\n",
     "embedding": "Api.link(Text).link(Embedder)\n",
 }
 
@@ -208,8 +223,7 @@ class Loads:
     @classmethod
     @asynccontextmanager
     async def of(cls, deployment):
-        loads = cls()
-        ids = [int(worker["instance_id"]) for worker in deployment.state["services"]["Echo"]["workers"]]
+        loads, ids = cls(), list(ready(deployment.state))
         tasks = [asyncio.create_task(loads._follow(deployment, one)) for one in ids]
         try:
             await loads.until(lambda: len(loads._loads) == len(ids))
@@ -220,7 +234,19 @@ class Loads:
             await asyncio.wait(tasks)
 
     async def _follow(self, deployment, instance_id):
-        events = aiter(deployment.Echo.events().using(instance_id=instance_id))
+        events = None
+        while events is None:
+            events = aiter(deployment.Echo.events().using(instance_id=instance_id))
+            try:
+                await self._take(instance_id, events)
+            except NoInstances:  # this process has not heard of it yet
+                events = await asyncio.sleep(0.005)
+            except WorkerLost:
+                async with self._changed:
+                    del self._loads[instance_id]
+                    self._changed.notify_all()
+
+    async def _take(self, instance_id, events):
         async with aclosing(events):
             async for event in events:
                 if event.load is not None:
@@ -234,6 +260,11 @@ class Loads:
         loads = self._loads.values()
         return sum(x.running for x in loads), sum(x.waiting for x in loads), sum(x.used_blocks for x in loads)
 
+    @property
+    def busy(self):
+        """The instances that have requests."""
+        return [one for one, load in self._loads.items() if load.running or load.waiting]
+
     async def until(self, condition):
         async with self._changed:
             await self._changed.wait_for(condition)
@@ -246,6 +277,28 @@ class Loads:
         """Returns when no worker has anything to do, with the moment at which that was told."""
         await self.until(lambda: self.sum == (0, 0, 0))
         return self.at
+
+
+async def settled(deployment, condition):
+    """Returns when the deployment's state is such."""
+    changed = asyncio.Event()
+
+    def heard(_):
+        changed.set()
+
+    deployment.listeners.append(heard)
+    try:
+        while not condition(deployment.state):
+            changed.clear()
+            await changed.wait()
+    finally:
+        deployment.listeners.remove(heard)
+
+
+def ready(state, service="Echo"):
+    """Instance to process of the workers that serve."""
+    workers = state["services"][service]["workers"]
+    return {int(worker["instance_id"]): worker["pid"] for worker in workers if worker["state"] == "ready"}
 
 
 async def until(condition):
