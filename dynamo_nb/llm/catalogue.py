@@ -15,6 +15,7 @@ from dynamo_nb.llm.messages import ModelInfo, ServedModel
 
 FRESH: Final = 2.0  # seconds that a list of models is taken as it is; workers and adapters come and go more slowly
 PATIENCE: Final = 5.0  # seconds that a processor has to say what it serves
+BRIEF: Final = 0.5  # seconds that who asks for all models waits for a processor when another has answered
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -28,7 +29,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Catalogue:
-    """The models of several processors by name. Asks them anew when its knowledge is old, or a name is not in it.
+    """The models of several processors by name. Asks each of them anew when what is known of it is old.
 
     processors: by the attribute of the dependency. renamed: the attribute of a processor to the name under which its
     model, not its adapters, is served. A name that two processors have belongs to the first of them.
@@ -39,17 +40,16 @@ class Catalogue:
         self._models: dict[str, list[ServedModel]] = {}  # by attribute; of those that have answered once
         self._entries: dict[str, Entry] = {}
         self._failed: dict[str, DynamoError] = {}
-        self._asked = float("-inf")
-        self._asking: asyncio.Task[None] | None = None
+        self._asked: dict[str, float] = {}  # when each has answered, or failed to
+        self._asking: dict[str, asyncio.Task[None]] = {}
 
     async def find(self, name: str) -> Entry:
         """Raises ApiError where there is no such model, and the error of a processor that may have it."""
         entry = self._entries.get(name)
-        if time.monotonic() - self._asked > FRESH:
-            asking = self._ask()  # for those that come later, if this one can be served by what is known
-            if entry is None:
-                await asyncio.shield(asking)
-                entry = self._entries.get(name)
+        asking = self._ask()  # for those that come later, if this one can be served by what is known
+        while entry is None and asking:
+            _, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            entry = self._entries.get(name)
         if entry is not None:
             return entry
         for attribute, error in self._failed.items():
@@ -60,9 +60,11 @@ class Catalogue:
         raise ApiError(message, status=404, param="model", code="model_not_found")
 
     async def entries(self) -> dict[str, Entry]:
-        """All models by name."""
-        if time.monotonic() - self._asked > FRESH:
-            await asyncio.shield(self._ask())
+        """All models by name, without those of a processor that is down and has never answered."""
+        if asking := self._ask():
+            _, asking = await asyncio.wait(asking, timeout=BRIEF)
+        while asking and not self._entries:
+            _, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
         return self._entries
 
     @property
@@ -70,20 +72,13 @@ class Catalogue:
         """Whether none of the processors answered when they were asked last."""
         return len(self._failed) == len(self._processors)
 
-    def _ask(self) -> asyncio.Task[None]:
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._refresh())
-        return self._asking
-
-    async def _refresh(self) -> None:
-        await asyncio.gather(*(self._of(attribute) for attribute in self._processors))
-        self._asked = time.monotonic()
-        entries: dict[str, Entry] = {}
-        for attribute, processor in self._processors.items():
-            for model in self._models.get(attribute, ()):
-                name = model.name if model.adapter else self._renamed.get(attribute) or model.name
-                entries.setdefault(name, Entry(name, processor, model.name, model.info, model.adapter))
-        self._entries = entries
+    def _ask(self) -> set[asyncio.Task[None]]:
+        """Asks those of whom too little is known; gives what asks, this time or since before."""
+        old = time.monotonic() - FRESH
+        for attribute in self._processors:
+            if attribute not in self._asking and self._asked.get(attribute, old) <= old:
+                self._asking[attribute] = asyncio.create_task(self._of(attribute))
+        return set(self._asking.values())
 
     async def _of(self, attribute: str) -> None:
         try:
@@ -91,3 +86,12 @@ class Catalogue:
             self._failed.pop(attribute, None)
         except DynamoError as error:
             self._failed[attribute] = error
+        finally:
+            self._asked[attribute] = time.monotonic()
+            del self._asking[attribute]
+        entries: dict[str, Entry] = {}
+        for one, processor in self._processors.items():
+            for model in self._models.get(one, ()):
+                name = model.name if model.adapter else self._renamed.get(one) or model.name
+                entries.setdefault(name, Entry(name, processor, model.name, model.info, model.adapter))
+        self._entries = entries

@@ -205,8 +205,8 @@ async def asking(url, path, body, share=1.0, method="POST"):
         request.close()
 
 
-async def ask(url, path, body):
-    async with asking(url, path, body) as request:
+async def ask(url, path, body, method="POST"):
+    async with asking(url, path, body, method=method) as request:
         return await request.answer()
 
 

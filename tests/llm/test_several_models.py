@@ -1,0 +1,147 @@
+"""One frontend over two processors, one of which is down: the other's model is served as before."""
+
+import asyncio
+import os
+import signal
+
+import openai
+import pytest
+from graph_parts import BOUND, Loads, ask, asking, echoed, until
+
+from dynamo_nb.sdk.portal import portal
+
+pytestmark = pytest.mark.slow
+
+PATH, MODELS, HEALTH = "/v1/completions", "/v1/models", "/health"
+PROMPT, COUNT = "two of them", 200
+TEXT, _ = echoed(PROMPT, COUNT)
+GRAPH = """\
+from dynamo_nb import depends, service
+from dynamo_nb.llm import EchoWorker, Frontend, Processor
+
+
+@service(dynamo={"namespace": "dynamo"})
+class Small(Processor):
+    pass
+
+
+@service(dynamo={"namespace": "dynamo"})
+class Large(Processor):
+    pass
+
+
+@service
+class Api(Frontend):
+    processor = depends(Small)
+    large = depends(Large)
+
+
+@service(dynamo={"namespace": "dynamo"})
+class Echo(EchoWorker):
+    pass
+
+
+Api.link(Small).link(Echo)
+Api.link(Large).link(Echo)
+"""
+
+
+@pytest.fixture
+def graph(project):
+    project.write("two.py", GRAPH)
+    args = [
+        "--Small.served_model_name=small",
+        "--Large.served_model_name=large",
+        "--Echo.tokens_per_second=400",
+        "--Echo.block_size=8",
+    ]
+    with project.serve("two:Api", args=args).result(timeout=BOUND) as deployment:
+        yield deployment
+
+
+def body(model, **given):
+    return {"model": model, "prompt": PROMPT, "max_tokens": COUNT, **given}
+
+
+async def status_of(graph, model):
+    return (await ask(graph.urls["Api"], PATH, body(model, max_tokens=1)))[0]
+
+
+async def names(graph):
+    _, _, answer = await ask(graph.urls["Api"], MODELS, b"", method="GET")
+    return {model["id"] for model in answer["data"]}
+
+
+async def is_served(graph, model):
+    return await status_of(graph, model) == 200
+
+
+async def begun(request):
+    """The events of a stream, the first of which is there."""
+    assert (await request.head())[0] == 200
+    events = request.events()
+    return await anext(events), events
+
+
+def test_a_processor_that_is_killed_ends_its_own_streams_alone(graph):
+    async def main():
+        url = graph.urls["Api"]
+        async with (
+            asking(url, PATH, body("small", stream=True)) as small,
+            asking(url, PATH, body("large", stream=True)) as large,
+            Loads.of(graph) as loads,
+        ):
+            first, events = await begun(small)
+            _, lost = await begun(large)
+            (worker,) = graph.state["services"]["Large"]["workers"]
+            os.kill(worker["pid"], signal.SIGKILL)
+            told = [first, *[event async for event in events]], [event async for event in lost]
+            await loads.free()
+        await until(lambda: is_served(graph, "large"))
+        return told
+
+    (*events, end), lost = portal.run(main(), BOUND)
+    assert end == "[DONE]"
+    assert "".join(event["choices"][0]["text"] for event in events) == TEXT
+    assert lost[-1]["error"]["type"] == "server_error"
+
+
+def test_the_other_is_served_while_one_is_down_also_by_a_frontend_that_has_never_seen_it(graph):
+    async def main():
+        assert await names(graph) == {"small", "large"}
+        await graph.scale(Large=0)
+        assert [await status_of(graph, model) for model in ("small", "large")] == [200, 503]
+        assert await names(graph) == {"small", "large"}
+
+        await graph.restart("Api")
+        assert [await status_of(graph, model) for model in ("small", "large")] == [200, 503]
+        assert await names(graph) == {"small"}
+        assert (await ask(graph.urls["Api"], HEALTH, b"", method="GET"))[0] == 200
+
+        await graph.scale(Large=1)
+        await until(lambda: is_served(graph, "large"))
+        assert await names(graph) == {"small", "large"}
+
+    portal.run(main(), BOUND)
+
+
+def test_where_all_are_down_the_frontend_says_so(graph):
+    async def unwell():
+        return (await ask(graph.urls["Api"], HEALTH, b"", method="GET"))[0] == 503
+
+    async def main():
+        await graph.scale(Small=0, Large=0)
+        with openai.OpenAI(base_url=f"{graph.urls['Api']}/v1", api_key="-", max_retries=0) as client:
+            error = await asyncio.to_thread(refused, client)
+        await until(unwell)
+        await graph.scale(Small=1)
+        await until(lambda: is_served(graph, "small"))
+        return error
+
+    assert portal.run(main(), BOUND).status_code == 503
+
+
+def refused(client):
+    with pytest.raises(openai.InternalServerError) as raised:
+        client.completions.create(model="small", prompt=PROMPT)
+    return raised.value
