@@ -66,8 +66,11 @@ def vllm_engine(worker: object) -> Engine:
     def arguments() -> AsyncEngineArgs:
         parsed = parse_vllm_args(name)
         transfer = parsed.kv_transfer_config
-        if transfer is not None and transfer.kv_connector == BY_FILES and (folder := dynamo_context["folder"]):
-            transfer.kv_connector_extra_config.setdefault("shared_storage_path", str(folder / "kv"))
+        if transfer is not None and transfer.kv_connector == BY_FILES:
+            # Of a prompt that is computed in parts it keeps the last part, as the whole.
+            parsed.enable_chunked_prefill = False
+            if folder := dynamo_context["folder"]:
+                transfer.kv_connector_extra_config.setdefault("shared_storage_path", str(folder / "kv"))
         return parsed
 
     return VllmEngine(arguments)

@@ -148,7 +148,7 @@ class EngineWorker(TokenWorker):
                 )
                 transfer = await answer
         except (TimeoutError, DynamoError) as error:
-            trace_note(prefill=f"local: {error or 'the prefill workers took too long'}")
+            trace_note(prefill=f"local: {str(error) or 'the prefill workers took too long'}")
             return request
         finally:
             del self._transfers[name]

@@ -49,7 +49,7 @@ def test_what_is_for_our_services_is_taken_out_by_the_same_parser(configuration)
 
 def test_with_a_prefix_only_the_keys_that_begin_with_it_count(monkeypatch):
     monkeypatch.setenv(
-        "DYNAMO_SERVICE_CONFIG", json.dumps({"W": {"vllm-max-model-len": 128, "vllm-model": "opt", "port": 8000}})
+        "DYNAMO_SERVICE_CONFIG", json.dumps({"W": {"vllm-max-model-len": 128, "vllm-model": "", "port": 8000}})
     )
     assert parse_vllm_args("W", prefix="vllm-").max_model_len == 128
 
@@ -62,6 +62,7 @@ def test_with_a_prefix_only_the_keys_that_begin_with_it_count(monkeypatch):
         ({"max_num_seqs": "many"}, r"many.*@ W.max-num-seqs"),
         ({"router": "best"}, r"@ W.router"),
         ({"model": "/nowhere/at/all"}, r"no folder '/nowhere/at/all' @ W.model"),
+        ({"model": "nobody/has-it"}, r"no model 'nobody/has-it' on this machine.* @ W.model"),
         ({"lora_modules": ["nameless"]}, r"not of the form name=path @ W.lora-modules"),
     ],
 )
