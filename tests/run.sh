@@ -24,6 +24,7 @@ $BIN/python -m pytest
 
 echo "with vLLM and torch, in an environment of their own"
 if "${MAKE:-make}" --silent .venv-vllm/.ready; then
+    .venv-vllm/bin/python -m pytest -q tests/notebook/test_saved.py -k "runs_and_is_a_page and (llm_serving or disagg)"
     .venv-vllm/bin/python -m pytest -q $(grep -lE 'importorskip\("(vllm|torch)"' tests/*/test_*.py)
 elif [ -n "${CI:-}" ]; then
     exit 1
