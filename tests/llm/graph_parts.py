@@ -1,16 +1,10 @@
-"""Graphs of workers that echo, which can be looked into, and plain sockets that ask them over HTTP."""
+"""Graphs of workers that echo, which can be looked into while they are served."""
 
 import asyncio
-import json
-import socket
-import struct
 import time
 from contextlib import aclosing, asynccontextmanager
-from urllib.parse import urlsplit
 
 from dynamo_nb.errors import NoInstances, WorkerLost
-from dynamo_nb.llm.tiny import tiny_model
-from dynamo_nb.llm.tokens import Tokenizer
 
 BOUND = 60  # seconds that anything here may take on a busy machine
 DEADLY = 500  # a token that ends the process of the worker that reads it
@@ -135,81 +129,6 @@ def serve(project, link, *args):
     return project.serve(f"{link}:Api", args=args).result(timeout=BOUND)
 
 
-def echoed(prompt, count):
-    """The text of the first tokens of the answer to a prompt, and how many tokens the prompt has."""
-    tokenizer = Tokenizer(str(tiny_model()))
-    tokens = tokenizer.encode(prompt)
-    return tokenizer.decode([tokens[n % len(tokens)] for n in range(count)]), len(tokens)
-
-
-class Asking:
-    """One request on a connection of its own."""
-
-    def __init__(self, reader, writer):
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    async def begin(cls, url, path, body, share=1.0, method="POST"):
-        """share: of the body that is sent at all."""
-        address = urlsplit(url)
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        head = f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(data)}\r\n\r\n"
-        writer.write(head.encode() + data[: int(share * len(data))])
-        await writer.drain()
-        return cls(reader, writer)
-
-    async def head(self):
-        """(status, headers)."""
-        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        return int(lines[0].split()[1]), dict(line.lower().split(": ", 1) for line in lines[1:] if line)
-
-    async def text(self):
-        """The body of an answer."""
-        await self.head()
-        return (await self._reader.read()).decode()
-
-    async def answer(self):
-        """(status, headers, the body as JSON)."""
-        status, headers = await self.head()
-        return status, headers, json.loads(await self._reader.read())
-
-    async def events(self):
-        """The events of a stream, "[DONE]" too, to its very end."""
-        rest = b""
-        while size := int(await self._reader.readline(), 16):
-            rest += await self._reader.readexactly(size)
-            await self._reader.readline()
-            *events, rest = rest.split(b"\n\n")
-            for event in events:
-                content = event.removeprefix(b"data: ").decode()
-                yield content if content == "[DONE]" else json.loads(content)
-        assert rest == b""
-
-    def close(self):
-        self._writer.close()
-
-    def reset(self):
-        """Goes away without a farewell: what is on its way to here is refused."""
-        linger = struct.pack("ii", 1, 0)
-        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self._writer.transport.abort()
-
-
-@asynccontextmanager
-async def asking(url, path, body, share=1.0, method="POST"):
-    request = await Asking.begin(url, path, body, share, method)
-    try:
-        yield request
-    finally:
-        request.close()
-
-
-async def ask(url, path, body, method="POST"):
-    async with asking(url, path, body, method=method) as request:
-        return await request.answer()
-
-
 class Loads:
     """What the workers of Echo are busy with, all together, as their events tell it.
 
@@ -218,7 +137,7 @@ class Loads:
 
     def __init__(self):
         self.at = 0.0
-        self._loads, self._changed = {}, asyncio.Condition()
+        self._loads, self._gone, self._changed = {}, set(), asyncio.Condition()
 
     @classmethod
     @asynccontextmanager
@@ -226,7 +145,7 @@ class Loads:
         loads, ids = cls(), list(ready(deployment.state))
         tasks = [asyncio.create_task(loads._follow(deployment, one)) for one in ids]
         try:
-            await loads.until(lambda: len(loads._loads) == len(ids))
+            await loads.until(lambda: loads._loads.keys() | loads._gone == set(ids))
             yield loads
         finally:
             for task in tasks:
@@ -234,17 +153,17 @@ class Loads:
             await asyncio.wait(tasks)
 
     async def _follow(self, deployment, instance_id):
-        events = None
-        while events is None:
-            events = aiter(deployment.Echo.events().using(instance_id=instance_id))
+        while instance_id in ready(deployment.state):
             try:
-                await self._take(instance_id, events)
-            except NoInstances:  # this process has not heard of it yet
-                events = await asyncio.sleep(0.005)
+                await self._take(instance_id, aiter(deployment.Echo.events().using(instance_id=instance_id)))
+            except NoInstances:  # this process has not heard of it yet, or has heard of its end before the supervisor
+                await asyncio.sleep(0.005)
             except WorkerLost:
-                async with self._changed:
-                    del self._loads[instance_id]
-                    self._changed.notify_all()
+                break
+        async with self._changed:
+            self._loads.pop(instance_id, None)
+            self._gone.add(instance_id)
+            self._changed.notify_all()
 
     async def _take(self, instance_id, events):
         async with aclosing(events):
@@ -299,6 +218,21 @@ def ready(state, service="Echo"):
     """Instance to process of the workers that serve."""
     workers = state["services"][service]["workers"]
     return {int(worker["instance_id"]): worker["pid"] for worker in workers if worker["state"] == "ready"}
+
+
+async def came(graph):
+    """The requests that the workers that live have been given, with how much of them others had made."""
+    found = []
+    for one in ready(graph.state):
+        found += await graph.Echo.came().using(instance_id=one)
+    return found
+
+
+async def is_free(graph):
+    """Neither engine, frontend nor anyone between them has anything in hand."""
+    async with Loads.of(graph) as loads:
+        await loads.free()
+    return await graph.Api.admitted() == 0 and await calls_of(graph) == {}
 
 
 async def until(condition):

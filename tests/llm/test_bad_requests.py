@@ -4,7 +4,8 @@ import json
 
 import psutil
 import pytest
-from graph_parts import BOUND, Loads, ask, asking, calls_of, echoed, serve, until
+from graph_parts import BOUND, calls_of, is_free, serve, until
+from http_parts import CHAT, COMPLETION, EMBEDDING, ask, asking, echoed
 
 from dynamo_nb.sdk.portal import portal
 
@@ -12,7 +13,6 @@ pytestmark = pytest.mark.slow
 
 CONTEXT = 512
 MAX_RUNNING = 16
-CHAT, COMPLETION, EMBEDDING = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 LONGEST_MESSAGE = 1000  # characters
 SMALL = 512 * 2**20  # bytes of memory, of which nothing that is refused may need as much
 
@@ -158,13 +158,6 @@ BAD = {
         "refuses",
     ),
 }
-
-
-async def is_free(graph):
-    """Neither engine, frontend nor anyone between them has anything in hand."""
-    async with Loads.of(graph) as loads:
-        await loads.free()
-    return await graph.Api.admitted() == 0 and await calls_of(graph) == {}
 
 
 async def is_served(url):

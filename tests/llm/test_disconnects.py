@@ -8,13 +8,13 @@ from random import Random
 
 import openai
 import pytest
-from graph_parts import BOUND, Loads, ask, asking, calls_of, echoed, serve, tasks_of, until
+from graph_parts import BOUND, Loads, calls_of, serve, tasks_of, until
+from http_parts import COMPLETION, ask, asking, echoed
 
 from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 
-PATH = "/v1/completions"
 SLOTS, RATE, PREFILL_RATE, BLOCK = 4, 400, 4000, 16
 PROMPT = "the quick brown fox"  # of fewer tokens than a block has
 LONG_PREFILL = 2 * PREFILL_RATE  # tokens
@@ -37,13 +37,13 @@ def body(prompt=PROMPT, **given):
 
 async def begun_stream(held, url, body):
     """A stream whose first token is there; nobody reads on."""
-    request = await held.enter_async_context(asking(url, PATH, body))
+    request = await held.enter_async_context(asking(url, COMPLETION, body))
     assert (await request.head())[0] == 200
 
 
 async def is_served(graph):
     text, _ = echoed(PROMPT, 8)
-    status, _, answer = await ask(graph.urls["Api"], PATH, body(max_tokens=8))
+    status, _, answer = await ask(graph.urls["Api"], COMPLETION, body(max_tokens=8))
     assert (status, answer["choices"][0]["text"]) == (200, text)
 
 
@@ -120,7 +120,7 @@ def test_what_a_client_that_goes_away_had_is_free_at_once(graph, stage, given, s
             others = SLOTS if stage is in_the_queue else 0
             for number in range(others):
                 await begun_stream(held, url, body([number + 10], stream=True))
-            async with asking(url, PATH, body(**given), share) as request:
+            async with asking(url, COMPLETION, body(**given), share) as request:
                 await stage(graph, loads, request, given.get("n", 1))
                 begun = time.monotonic()
             if stage in {at_once, while_it_is_tokenised}:
@@ -148,7 +148,7 @@ def test_of_two_hundred_that_go_away_nothing_stays(graph, figures):
         for _ in range(EACH):
             asked = body(random.choice(prompts), **random.choice(kinds))
             share, events = random.choice([0.3, 1, 1, 1]), random.choice([0, 0, 1, 5])
-            async with asking(url, PATH, asked, share) as request:
+            async with asking(url, COMPLETION, asked, share) as request:
                 if share < 1:
                     continue
                 if random.random() < 0.3:
@@ -199,7 +199,7 @@ def test_what_is_too_much_is_told_at_once_and_waits_nowhere(small, figures):
                 await begun_stream(held, url, body([number + 10], max_tokens=ENDLESS, stream=True))
             await loads.until(lambda: loads.sum[0] == LIMIT)
             begun = time.monotonic()
-            refused = await asyncio.gather(*(ask(url, PATH, body(stream=n % 2 == 1)) for n in range(BEYOND)))
+            refused = await asyncio.gather(*(ask(url, COMPLETION, body(stream=n % 2 == 1)) for n in range(BEYOND)))
             took = time.monotonic() - begun
             calls = await calls_of(small)
             load = loads.sum[:2]

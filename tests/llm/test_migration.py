@@ -3,39 +3,24 @@
 import asyncio
 import os
 import signal
-import time
-from contextlib import suppress
 from random import Random
 
 import pytest
-from graph_parts import (
-    BOUND,
-    DEADLY,
-    Loads,
-    ask,
-    asking,
-    calls_of,
-    echoed,
-    ready,
-    serve,
-    settled,
-    until,
-)
+from graph_parts import BOUND, Loads, came, ready, serve, settled
+from http_parts import COMPLETION, Told, ask
 
 from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 
-PATH = "/v1/completions"
-PROMPT = "the quick brown fox jumps over the lazy dog"
 COUNT, RATE, BLOCK = 150, 500, 8  # tokens of an answer, a second, and in a block
 KILLS = 50
 WORKERS = 8  # so many that each has served for a while when it is killed: else it is started again later each time
-TEXT, PROMPT_TOKENS = echoed(PROMPT, COUNT)
 
 
 def body(**given):
-    return {"model": "tiny", "prompt": PROMPT, "max_tokens": COUNT, "temperature": 0, **given}
+    prompt = "the quick brown fox jumps over the lazy dog"
+    return {"model": "tiny", "prompt": prompt, "max_tokens": COUNT, "temperature": 0, **given}
 
 
 def stream(**given):
@@ -55,71 +40,6 @@ def served(project, link, *args):
 def graph(link, module_project):
     with served(module_project, link, f"--Echo.ServiceArgs.workers={WORKERS}") as deployment:
         yield deployment
-
-
-class Told:
-    """What a client is told of an answer, as it comes."""
-
-    def __init__(self, url, body):
-        self.n, self.count = body.get("n", 1), 0
-        self._streamed, self._news = body.get("stream", False), asyncio.Event()
-        self.task = asyncio.create_task(self._read(url, body))
-        self.task.add_done_callback(lambda _: self._news.set())
-
-    async def _read(self, url, body):
-        async with asking(url, PATH, body) as request:
-            if not self._streamed:
-                return await request.answer()
-            status, _ = await request.head()
-            assert status == 200, await request.text()
-            events = []
-            async for event in request.events():
-                events.append(event)
-                self.count += 1
-                self._news.set()
-            return events
-
-    async def has(self, events):
-        """Returns when it has been told so many, or all there are."""
-        while self.count < events and not self.task.done():
-            self._news.clear()
-            await self._news.wait()
-
-    async def whole(self):
-        """The id of an answer which is what an undisturbed one is."""
-        if not self._streamed:
-            status, _, answer = await self.task
-            assert status == 200
-            texts = [choice["text"] for choice in answer["choices"]]
-            finishes = [choice["finish_reason"] for choice in answer["choices"]]
-            name, usage = answer["id"], answer["usage"]
-        else:
-            *events, last, end = await self.task
-            assert (end, last["choices"]) == ("[DONE]", [])
-            texts, finishes = [""] * self.n, [None] * self.n
-            for event in events:
-                assert event["usage"] is None
-                (choice,) = event["choices"]
-                at = choice["index"]
-                assert finishes[at] is None  # of this choice nothing comes after its end
-                texts[at] += choice["text"]
-                finishes[at] = choice["finish_reason"]
-            ((name, _),) = {(event["id"], event["created"]) for event in [*events, last]}
-            usage = last["usage"]
-        assert texts == [TEXT] * self.n
-        assert finishes == ["length"] * self.n
-        assert usage["prompt_tokens"] == PROMPT_TOKENS
-        assert usage["completion_tokens"] == COUNT * self.n
-        assert usage["total_tokens"] == PROMPT_TOKENS + COUNT * self.n
-        return name
-
-
-async def came(graph):
-    """The requests that the workers that live have been given, with how much of them others had made."""
-    found = []
-    for one in ready(graph.state):
-        found += await graph.Echo.came().using(instance_id=one)
-    return found
 
 
 def test_an_answer_whose_worker_is_killed_at_any_token_is_what_it_would_have_been(graph, figures):
@@ -160,7 +80,7 @@ async def asked_again_and_again(url, until):
     """Short requests, one after the other; gives their statuses."""
     statuses = []
     while not until.is_set():
-        status, *_ = await ask(url, PATH, body(max_tokens=4))
+        status, *_ = await ask(url, COMPLETION, body(max_tokens=4))
         statuses.append(status)
     return statuses
 
@@ -196,89 +116,3 @@ def test_workers_that_go_in_good_order_finish_their_answers(link, project, figur
         count, statuses = portal.run(main(graph), BOUND)
     assert set(statuses) == {200}
     figures(streams=count, other_requests=len(statuses))
-
-
-def test_a_worker_that_has_gone_since_it_was_chosen_is_none_that_was_lost(project):
-    with served(project, "late", "--Text.migration_limit=0") as graph:
-        _, _, answer = portal.run(ask(graph.urls["Api"], PATH, body()), BOUND)
-    assert answer["choices"][0]["text"] == TEXT
-
-
-@pytest.fixture
-def limited(link, project):
-    """A request may lose one worker, not two."""
-    with served(project, link, "--Echo.ServiceArgs.workers=4", "--Text.migration_limit=1") as deployment:
-        yield deployment
-
-
-@pytest.mark.parametrize("asked", [stream(), body()], ids=["in a stream", "as a whole"])
-def test_more_lost_workers_than_are_allowed_are_told(limited, asked):
-    async def main():
-        victim = 0
-        told = Told(limited.urls["Api"], asked)
-        for blocks in (5, 10):
-            await settled(limited, lambda state, victim=victim: victim not in ready(state))
-            async with Loads.of(limited) as loads:
-                await loads.until(lambda blocks=blocks: loads.sum[2] >= blocks)
-                (victim,) = loads.busy
-                os.kill(ready(limited.state)[victim], signal.SIGKILL)
-        answer = await told.task
-        await until(lambda: is_free(limited))
-        assert (await ask(limited.urls["Api"], PATH, body()))[2]["choices"][0]["text"] == TEXT
-        return answer
-
-    answer = portal.run(main(), BOUND)
-    if asked.get("stream"):
-        *events, error = answer
-        assert events
-        assert TEXT.startswith("".join(event["choices"][0]["text"] for event in events))
-    else:
-        status, _, error = answer
-        assert status == 503
-    assert error["error"]["type"] == "server_error"
-    assert "try again" in error["error"]["message"]
-
-
-async def is_free(graph):
-    return await graph.Api.admitted() == 0 and await calls_of(graph) == {}
-
-
-def test_a_request_that_kills_its_worker_does_not_go_round_them_all(limited):
-    async def main():
-        before = ready(limited.state)
-        status, _, answer = await ask(limited.urls["Api"], PATH, body(prompt=[DEADLY, 7]))
-        await settled(limited, lambda state: len(ready(state)) == len(before) and ready(state) != before)
-        await until(lambda: is_free(limited))
-        assert (await ask(limited.urls["Api"], PATH, body()))[2]["choices"][0]["text"] == TEXT
-        return status, answer, len(before.keys() - ready(limited.state).keys())
-
-    status, answer, lost = portal.run(main(), BOUND)
-    assert (status, answer["error"]["type"], lost) == (503, "server_error", 2)
-
-
-def test_where_every_worker_is_killed_again_and_again_the_client_is_told(limited, figures):
-    async def kill_all():
-        while True:
-            await settled(limited, ready)
-            for pid in ready(limited.state).values():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            killed = set(ready(limited.state))
-            await settled(limited, lambda state, killed=killed: not killed & set(ready(state)))
-
-    async def main():
-        url = limited.urls["Api"]
-        going = [Told(url, asked) for asked in (stream(), stream(n=2), body(), body(n=2))]
-        await going[0].has(10)
-        killing, begun = asyncio.create_task(kill_all()), time.monotonic()
-        answers = await asyncio.gather(*(told.task for told in going))
-        took = time.monotonic() - begun
-        killing.cancel()
-        await until(lambda: is_free(limited))
-        return answers, took
-
-    (*streams, one, two), took = portal.run(main(), BOUND)
-    assert {one[0], two[0]} == {503}
-    errors = [*(events[-1] for events in streams), one[2], two[2]]
-    assert {error["error"]["type"] for error in errors} == {"server_error"}
-    figures(told_after_s=round(took, 1))

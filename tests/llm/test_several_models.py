@@ -6,13 +6,14 @@ import signal
 
 import openai
 import pytest
-from graph_parts import BOUND, Loads, ask, asking, echoed, until
+from graph_parts import BOUND, Loads, until
+from http_parts import COMPLETION, ask, asking, echoed
 
 from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 
-PATH, MODELS, HEALTH = "/v1/completions", "/v1/models", "/health"
+MODELS, HEALTH = "/v1/models", "/health"
 PROMPT, COUNT = "two of them", 200
 TEXT, _ = echoed(PROMPT, COUNT)
 GRAPH = """\
@@ -64,7 +65,7 @@ def body(model, **given):
 
 
 async def status_of(graph, model):
-    return (await ask(graph.urls["Api"], PATH, body(model, max_tokens=1)))[0]
+    return (await ask(graph.urls["Api"], COMPLETION, body(model, max_tokens=1)))[0]
 
 
 async def names(graph):
@@ -87,8 +88,8 @@ def test_a_processor_that_is_killed_ends_its_own_streams_alone(graph):
     async def main():
         url = graph.urls["Api"]
         async with (
-            asking(url, PATH, body("small", stream=True)) as small,
-            asking(url, PATH, body("large", stream=True)) as large,
+            asking(url, COMPLETION, body("small", stream=True)) as small,
+            asking(url, COMPLETION, body("large", stream=True)) as large,
             Loads.of(graph) as loads,
         ):
             first, events = await begun(small)
