@@ -57,6 +57,7 @@ BENCH_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BEN
 TORCH := torch==2.13.0+cpu
 
 bench: $(BENCH)/.ready
+	$(MAKE) --silent $(VLLM)/.ready || echo "vLLM cannot be installed here: measured without it"
 	$(BENCH)/bin/python tests/benchmarks/run.py $(ARGS)
 
 $(BENCH)/.ready: pyproject.toml $(READY)

@@ -14,17 +14,18 @@ from starlette.responses import Response
 
 from dynamo_nb.llm.admission import Admission
 from dynamo_nb.llm.answers import Answer, ChatAnswer, CompletionAnswer, embeddings
-from dynamo_nb.llm.api_error import api_error
+from dynamo_nb.llm.api_error import ApiError, api_error
 from dynamo_nb.llm.bodies import ChatBody, CompletionBody, EmbeddingBody, Generation, read
 from dynamo_nb.llm.catalogue import Catalogue, Entry
 from dynamo_nb.llm.interfaces import TextProcessor
 from dynamo_nb.llm.openai import inputs_of, requests_of
-from dynamo_nb.llm.reply import JSON, Reply
+from dynamo_nb.llm.reply import JSON, MAX_BODY, Reply
 from dynamo_nb.llm.request_metrics import Measured, RequestMetrics
 from dynamo_nb.sdk import definition_of, depends, dynamo_api, service
 
 MAX_RUNNING: Final = 256  # sequences at once: what one large GPU runs at once with vLLM's own settings
 EMBED_AT_ONCE: Final = 16  # texts of one request for embeddings that are under way: enough to fill a batch
+MAX_SENT: Final = 4 * MAX_BODY  # bytes of one request, which is sent to a processor once for each of `n` choices
 PROCESSOR: Final = frozenset({"generate", "embed", "models"})  # the endpoints that make a dependency a processor
 
 
@@ -129,6 +130,8 @@ class _Generated(Reply):
     async def answer(self, body: bytes) -> None:
         asked = read(self._kind, body)
         entry = await self._frontend.catalogue.find(asked.model)
+        if (asked.n or 1) * len(body) > MAX_SENT:
+            raise ApiError(f"A body of {len(body)} bytes is too large for {asked.n} choices.", param="n")
         requests = requests_of(asked, self._id, entry.known_as, entry.info)
         answer = self._answer_to(asked, len(requests))
         if isinstance(asked, ChatBody) and asked.max_completion_tokens:

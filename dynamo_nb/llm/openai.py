@@ -30,6 +30,12 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
 
     model: the name that the processor knows it by. Raises ApiError for what the model cannot do.
     """
+    if isinstance(body, ChatBody) and len(body.messages) > info.context:
+        raise ApiError(
+            f"{len(body.messages)} messages have more tokens than the model's context length, {info.context}.",
+            param="messages",
+            code="context_length_exceeded",
+        )
     _check_depth(body)
     _check(body, info)
     messages: list[dict[str, Any]] | None = None

@@ -26,7 +26,7 @@ from dynamo_nb.llm.messages import (
     TokenRequest,
 )
 from dynamo_nb.llm.stops import Stops
-from dynamo_nb.llm.tokens import Detokenizer, Tokenizer
+from dynamo_nb.llm.tokens import Tokenizer
 from dynamo_nb.llm.tools import ToolCalls
 from dynamo_nb.llm.worker import NAMESPACE
 from dynamo_nb.sdk import (
@@ -280,7 +280,7 @@ class _Writer:
 
     def __init__(self, tokenizer: Tokenizer, request: TextRequest, tool_call_parser: str) -> None:
         self._tokenizer = tokenizer
-        self._text = Detokenizer(tokenizer)
+        self._text = tokenizer.detokenizer()
         self._stops = Stops(request.stop)
         self._tools = ToolCalls() if request.tools and tool_call_parser else None
 

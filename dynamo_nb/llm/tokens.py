@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -46,9 +47,10 @@ class Tokenizer:
         fast = getattr(self._own, "backend_tokenizer", None)
         self._decode = fast.decode if fast is not None else self._own.decode
         self.piece = lru_cache(maxsize=KEPT)(self._piece)
-        self.shown = lru_cache(maxsize=KEPT)(lambda token: self.decode([token]))
-        # Bytes one after another: no token is written otherwise for what stands before it.
         self.is_bytes = fast is not None and type(fast.decoder).__name__ == "ByteLevel"
+        special = fast.get_added_tokens_decoder() if fast is not None else {}
+        self._special = {token for token, added in special.items() if added.special}
+        self.bytes_of = lru_cache(maxsize=KEPT)(self._bytes_of)
 
     def encode(self, text: str, most: int = 0) -> list[int]:
         """The tokens of a prompt, with those that the model wants at its beginning.
@@ -103,6 +105,36 @@ class Tokenizer:
             return text, text.encode()
         return text, bytes(_BYTE_OF.get(letter, ord("?")) for letter in self._own.convert_ids_to_tokens(token))
 
+    def _bytes_of(self, token: int) -> bytes:
+        """What a token adds to a text, of a byte-level tokenizer: nothing where it is special."""
+        if token in self._special:
+            return b""
+        letters = self._own.convert_ids_to_tokens(token) or ""
+        try:
+            return bytes(map(_BYTE_OF.__getitem__, letters))
+        except KeyError:  # one that was added, and is written as it is
+            return str(letters).encode()
+
+    def detokenizer(self) -> Detokenizer | ByteDetokenizer:
+        """What makes the text of one answer."""
+        return ByteDetokenizer(self) if self.is_bytes else Detokenizer(self)
+
+
+class ByteDetokenizer:
+    """Text from tokens as they come, where each is some bytes, whatever stands before it. See Detokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._bytes_of = tokenizer.bytes_of
+        self._decode = getincrementaldecoder("utf-8")("replace").decode
+
+    def feed(self, tokens: Sequence[int]) -> str:
+        """The characters that are whole now."""
+        return self._decode(b"".join(map(self._bytes_of, tokens)))
+
+    def end(self) -> str:
+        """What is left: a character that was never finished."""
+        return self._decode(b"", final=True)
+
 
 class Detokenizer:
     """Text from tokens as they come: never half a character, and the same as of all tokens at once.
@@ -119,10 +151,6 @@ class Detokenizer:
 
     def feed(self, tokens: Sequence[int]) -> str:
         """The characters that are whole now."""
-        if self._tokenizer.is_bytes and not self._open:
-            new = "".join(map(self._tokenizer.shown, tokens))
-            if REPLACEMENT not in new:
-                return new
         self._open += tokens
         text = self._text()
         waiting = len(text) - len(text.rstrip(REPLACEMENT))

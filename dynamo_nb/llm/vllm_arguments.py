@@ -59,7 +59,7 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     except ArgumentError as error:
         raise ConfigError([_problem(service, prefix, str(error), parser._option_string_actions)]) from None
     except FileNotFoundError as error:
-        what = f"there is no model {parsed.model!r} on this machine, and HF_HUB_OFFLINE forbids to look for it elsewhere"
+        what = f"there is no model {parsed.model!r} on this machine, and HF_HUB_OFFLINE forbids to fetch it"
         raise ConfigError([Problem(what, f"{service}.{prefix}model")]) from error
     except ValueError as error:
         raise ConfigError([Problem(f"vLLM refuses it: {error}", service)]) from error

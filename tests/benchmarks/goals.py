@@ -8,6 +8,7 @@ OURS = "dynamo_nb"
 DYNAMO = "ai-dynamo-runtime"
 RAW = "raw socket"
 FASTAPI = "plain FastAPI"
+BARE = "bare vLLM"
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,14 @@ BENCHMARKS = (
                 )
                 for who, what in (("one holder", "each with one holder"), ("20 holders", "a tenth with 20 holders"))
             ),
+        ],
+    ),
+    Benchmark(
+        "vllm",
+        {OURS: ["vllm_served.py", "graph"], BARE: ["vllm_served.py", "bare"]},
+        [
+            Row("a model over HTTP: time to the first token", "first_ms", "ms", 3, BARE, how="difference"),
+            Row("16 streams of a model over HTTP", "tokens_per_s", "tokens/s", 0.97, BARE, better="higher"),
         ],
     ),
     Benchmark(

@@ -4,14 +4,15 @@ from hypothesis import strategies as st
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
 from dynamo_nb.llm.tiny import tiny_model
-from dynamo_nb.llm.tokens import Detokenizer, Tokenizer
+from dynamo_nb.llm.tokens import ByteDetokenizer, Detokenizer, Tokenizer
 
 TOKENIZER = Tokenizer(str(tiny_model()))
+KINDS = pytest.mark.parametrize("kind", [ByteDetokenizer, Detokenizer])
 TEXTS = ["plain words", "Grüße, 世界!", "👩‍👩‍👧‍👦 family", " leading and trailing ", "\n\n\ttabs", "é" * 40]
 
 
-def pieces(tokens, sizes):
-    detokenizer = Detokenizer(TOKENIZER)
+def pieces(tokens, sizes, kind=ByteDetokenizer):
+    detokenizer = kind(TOKENIZER)
     shown, start = [], 0
     for size in sizes:
         shown.append(detokenizer.feed(tokens[start : start + size]))
@@ -20,24 +21,27 @@ def pieces(tokens, sizes):
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_text_comes_back_whole_token_by_token(text):
+@KINDS
+def test_text_comes_back_whole_token_by_token(text, kind):
     tokens = TOKENIZER.encode(text)
-    shown = pieces(tokens, [1] * len(tokens))
+    shown = pieces(tokens, [1] * len(tokens), kind)
     assert "".join(shown) == TOKENIZER.decode(tokens)
     assert "\ufffd" not in "".join(shown)
 
 
+@KINDS
 @settings(deadline=None, max_examples=200)
-@given(st.lists(st.integers(0, TOKENIZER.size - 1), max_size=40), st.lists(st.integers(0, 4), max_size=20))
-def test_whatever_tokens_come_the_pieces_make_what_all_of_them_make(tokens, sizes):
-    assert "".join(pieces(tokens, sizes)) == TOKENIZER.decode(tokens)
+@given(tokens=st.lists(st.integers(0, TOKENIZER.size - 1), max_size=40), sizes=st.lists(st.integers(0, 4), max_size=20))
+def test_whatever_tokens_come_the_pieces_make_what_all_of_them_make(kind, tokens, sizes):
+    assert "".join(pieces(tokens, sizes, kind)) == TOKENIZER.decode(tokens)
 
 
-def test_half_a_character_is_never_shown():
+@KINDS
+def test_half_a_character_is_never_shown(kind):
     tokens = TOKENIZER.encode("a世b")
     whole = TOKENIZER.decode(tokens)
     shown = ""
-    for piece in pieces(tokens, [1] * len(tokens)):
+    for piece in pieces(tokens, [1] * len(tokens), kind):
         shown += piece
         assert whole.startswith(shown)
 
@@ -70,3 +74,7 @@ def test_a_text_that_fits_is_read_whatever_room_there_is_beside_it(text):
 def test_a_model_without_a_tokenizer_says_what_to_give(tmp_path):
     with pytest.raises(DynamoError, match="cannot be loaded"):
         Tokenizer(str(tmp_path))
+
+
+def test_a_byte_level_tokenizer_is_known_as_one():
+    assert isinstance(TOKENIZER.detokenizer(), ByteDetokenizer)

@@ -20,6 +20,7 @@ CONTEXT = 512
 PATIENCE = 20.0  # seconds that an event of the engine may take
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 

@@ -5,17 +5,23 @@ Usage: vllm_served.py bare     vLLM's AsyncLLM, asked in its own process
 """
 
 import asyncio
+import importlib.util
 import json
 import os
 import statistics
 import sys
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from place import own_home, skip, tell
 
 ALONE, TOGETHER, STREAMS = 40, 5, 16  # requests one after the other, rounds of streams, streams in each
 PROMPT, FIRST, ANSWER = 200, 8, 128  # tokens: of a prompt, of an answer whose first one is waited for, of a stream
+PYTHON = Path(__file__).parents[3] / ".venv-vllm" / "bin" / "python"
+# One thread computes, in the engine's one process; else vLLM makes two, which wait for each other without a pause and
+# so keep two cores busy, whatever the rest is.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "HF_HUB_OFFLINE": "1"}
 SETTINGS = {
     "block-size": 32,
     "max-model-len": 2048,
@@ -93,7 +99,7 @@ async def graph():
     from dynamo_nb.llm import Frontend, Processor, VllmWorker
 
     Frontend.link(Processor).link(VllmWorker)
-    worker = {**SETTINGS, "ServiceArgs": {"resources": {"gpu": 0}, "envs": {"OMP_NUM_THREADS": "1"}}}
+    worker = {**SETTINGS, "ServiceArgs": {"resources": {"gpu": 0}, "envs": ENVIRONMENT}}
     config = {"Frontend": {"served_model_name": "tiny"}, "VllmWorker": worker}
     async with await serve(Frontend, config, http_port=0) as deployment:
         url = urlsplit(deployment.urls["Frontend"])
@@ -121,12 +127,17 @@ async def graph():
         await measure(ask)
 
 
+def with_vllm():
+    """Goes on in the environment that has vLLM."""
+    if importlib.util.find_spec("vllm") is not None:
+        return
+    if not PYTHON.exists():
+        skip("vLLM is not installed: make .venv-vllm/.ready")
+    os.execv(PYTHON, [str(PYTHON), *sys.argv])
+
+
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        import vllm  # noqa: F401
-    except ImportError:
-        skip("vLLM is not installed")
+    with_vllm()
+    os.environ |= ENVIRONMENT
     with own_home():
         asyncio.run({"bare": bare, "graph": graph}[sys.argv[1]]())
