@@ -77,7 +77,7 @@ BENCHMARKS = (
         },
         [
             row
-            for policy in ("blocks", "overlap")
+            for policy in ("overlap", "blocks")
             for row in (
                 Row(
                     f"median time to the first token, policy {policy}",
