@@ -37,8 +37,8 @@ async def run(way):
         config = {"Processor.router": way}
     else:
         Processor.link(Router).link(EchoWorker)
-        # With weight 1 `blocks` weighs what is written as much as what is read: here, where writing costs nobody else
-        # anything, it sends three in ten questions away from their blocks.
+        # With weight 1 `blocks` weighs what is written as much as what is read. Here, where one answer does not slow
+        # another, it then finds 0.82 of what the oracle does.
         config = {"Router.policy": way, "Router.prefill_weight": 8}
     async with await serve(Processor, CONFIG, config, http_port=0) as deployment:
 
