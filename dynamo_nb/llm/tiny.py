@@ -55,30 +55,35 @@ LINES: Final = (
 )
 
 
-def tiny_model(folder: str | os.PathLike[str] | None = None) -> Path:
-    """The folder of the model: a Llama of two layers with its tokenizer and chat template, the same on every machine.
+def tiny_model(folder: str | os.PathLike[str] | None = None, *, layers: int = LAYERS) -> Path:
+    """The folder of the model: a small Llama with its tokenizer and chat template, the same on every machine.
 
-    folder: where to make it, if it is not there yet; by default in the user's cache. Takes under a second. The weights
+    folder: where to make it, if it is not there yet; by default in the user's cache. Takes under a second. layers: more
+    of them for a model that takes more time. The weights
     are of 32 bits: with 16 the likeliest tokens are often equal, and which one is taken depends on what else is
     computed at the time. So give vLLM `dtype: float32`, unless such answers will do.
     """
     if folder is None:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dynamo_nb" / NAME
+        folder = (
+            Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            / "dynamo_nb"
+            / (NAME if layers == LAYERS else f"{NAME}-{layers}")
+        )
     folder = Path(folder).absolute()
     if (folder / LAST).exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     # Several processes may make it at once: each file comes whole, and is the same whoever made it.
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as draft:
-        for name, content in _files():
+        for name, content in _files(layers):
             path = Path(draft, name)
             path.write_bytes(content)
             path.replace(folder / name)
     return folder
 
 
-def _files() -> Iterator[tuple[str, bytes]]:
-    yield "model.safetensors", _safetensors()
+def _files(layers: int) -> Iterator[tuple[str, bytes]]:
+    yield "model.safetensors", _safetensors(layers)
     yield "tokenizer.json", _tokenizer().encode()
     yield (
         "tokenizer_config.json",
@@ -105,7 +110,7 @@ def _files() -> Iterator[tuple[str, bytes]]:
                 "vocab_size": VOCABULARY,
                 "hidden_size": HIDDEN,
                 "intermediate_size": INNER,
-                "num_hidden_layers": LAYERS,
+                "num_hidden_layers": layers,
                 "num_attention_heads": HEADS,
                 "num_key_value_heads": HEADS,
                 "head_dim": HIDDEN // HEADS,
@@ -146,9 +151,9 @@ def _tokenizer() -> str:
     return str(tokenizer.to_str())
 
 
-def _shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
+def _shapes(layers: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "model.embed_tokens.weight", (VOCABULARY, HIDDEN)
-    for layer in range(LAYERS):
+    for layer in range(layers):
         for name in ("input_layernorm", "post_attention_layernorm"):
             yield f"model.layers.{layer}.{name}.weight", (HIDDEN,)
         for name in "qkvo":
@@ -160,7 +165,7 @@ def _shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "lm_head.weight", (VOCABULARY, HIDDEN)
 
 
-def _safetensors() -> bytes:
+def _safetensors(layers: int) -> bytes:
     """The weights in the format of safetensors: the header's length, the header as JSON, the numbers one after another.
 
     `Random.random` gives the same numbers on every version of Python.
@@ -168,7 +173,7 @@ def _safetensors() -> bytes:
     uniform = Random(SEED).random  # noqa: S311
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     data = bytearray()
-    for name, shape in _shapes():
+    for name, shape in _shapes(layers):
         if len(shape) == 1:
             weights = array("f", [1.0] * shape[0])
         else:

@@ -140,7 +140,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "vllm",
-        {OURS: ["vllm_served.py", "graph"], BARE: ["vllm_served.py", "bare"]},
+        {OURS: ["vllm_served.py", "graph", "8"], BARE: ["vllm_served.py", "bare", "8"]},
         [
             Row("a model over HTTP: time to the first token", "first_ms", "ms", 3, BARE, how="difference"),
             Row("16 streams of a model over HTTP", "tokens_per_s", "tokens/s", 0.97, BARE, better="higher"),
