@@ -150,7 +150,7 @@ class Loads:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, deployment, instance_id):
         while instance_id in ready(deployment.state):
