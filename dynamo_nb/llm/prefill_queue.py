@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -15,35 +18,47 @@ from dynamo_nb.llm.messages import TokenRequest
 from dynamo_nb.sdk import dynamo_context
 
 ACK_WAIT: Final = 2.0  # seconds of silence after which a request goes to another prefill worker
-MAX_AGE: Final = 60.0  # seconds after which a request is dropped: whoever asked has computed it itself
+MAX_AGE: Final = 60.0  # seconds after which a request is dropped by NATS, with or without prefill workers
+REOPEN_WAIT: Final = 0.1  # seconds before a queue that gave an error is asked again
 FETCH_TIMEOUT: Final = 5.0  # seconds; of one long poll
 MAX_DELIVER: Final = 4  # a prompt that kills its worker is not given to all of them
 
 
 class PrefillRequest(msgspec.Struct, frozen=True):
-    """A prompt, and the endpoint and instance that wait for what becomes of it."""
+    """A prompt, and the endpoint and instance that wait for what becomes of it, for so many seconds."""
 
     request: TokenRequest
     address: str
     instance_id: int
+    patience: float
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A request in hand. Unless it is `done` or `working` goes on, another worker gets it after ACK_WAIT."""
+    """A request in hand. Unless it is `done` or `working` goes on, another worker gets it after ACK_WAIT.
+
+    While NATS is away none of these has an effect, and none raises.
+    """
 
     asked: PrefillRequest
     message: Any
 
     async def working(self) -> None:
-        await self.message.in_progress()
+        await _told(self.message.in_progress())
 
     async def done(self) -> None:
-        await self.message.ack()
+        await _told(self.message.ack())
 
     async def give_back(self) -> None:
         """Another worker gets it now."""
-        await self.message.nak()
+        await _told(self.message.nak())
+
+
+async def _told(acknowledgement: Coroutine[Any, Any, None]) -> None:
+    from nats.errors import Error
+
+    with suppress(Error):
+        await acknowledgement
 
 
 class PrefillQueue:
@@ -71,24 +86,29 @@ class PrefillQueue:
             )
             self._known = True
 
-    async def put(self, request: TokenRequest, address: str, instance_id: int) -> None:
-        """Asks for a prompt to be computed; the answer goes to `address`. Raises ConnectError while NATS is away."""
+    async def put(self, asked: PrefillRequest) -> None:
+        """Asks for a prompt to be computed. Raises ConnectError while NATS is away."""
+        async with self._reached():
+            await self._js.publish(self.name, msgspec.msgpack.encode(asked))
+
+    async def waiting(self) -> int:
+        """How many requests wait or are in hand. Raises ConnectError while NATS is away."""
+        async with self._reached():
+            return int((await self._js.stream_info(self.name)).state.messages)
+
+    @asynccontextmanager
+    async def _reached(self) -> AsyncIterator[None]:
         from nats.errors import Error
 
         try:
             await self._make()
-            await self._js.publish(self.name, msgspec.msgpack.encode(PrefillRequest(request, address, instance_id)))
+            yield
         except Error as error:
-            self._known = False
-            raise ConnectError(f"the prefill queue does not answer: {error or type(error).__name__}") from error
-
-    async def waiting(self) -> int:
-        """How many requests wait or are in hand."""
-        await self._make()
-        return int((await self._js.stream_info(self.name)).state.messages)
+            self._known = False  # NATS may come again without it
+            raise ConnectError(f"the prefill queue does not answer: {str(error) or type(error).__name__}") from error
 
     async def taken(self) -> AsyncIterator[Taken]:
-        """Requests as they come, for ever."""
+        """Requests as they come, for ever; without those whose time is over."""
         from nats.errors import Error
         from nats.errors import TimeoutError as NoneCame
         from nats.js.api import ConsumerConfig
@@ -104,7 +124,15 @@ class PrefillQueue:
             except NoneCame:
                 continue
             except Error:  # NATS was away, and has forgotten a queue in memory
+                if subscription is not None:
+                    with suppress(Error):
+                        await subscription.unsubscribe()
                 subscription, self._known = None, False
+                await asyncio.sleep(REOPEN_WAIT)
                 continue
             for message in messages:
-                yield Taken(msgspec.msgpack.decode(message.data, type=PrefillRequest), message)
+                taken = Taken(msgspec.msgpack.decode(message.data, type=PrefillRequest), message)
+                if time.time() - message.metadata.timestamp.timestamp() < taken.asked.patience:
+                    yield taken
+                else:  # whoever asked has computed it itself
+                    await taken.done()

@@ -83,9 +83,9 @@ class EnginePrefiller(Prefiller):
         except DynamoError:
             await taken.give_back()
             return
-        if asked.address not in self._clients:
-            self._clients[asked.address] = await dynamo_context["runtime"].endpoint(asked.address).client()
-        with suppress(DynamoError):  # whoever asked is gone
+        with suppress(DynamoError):  # whoever asked is gone, or NATS is
+            if asked.address not in self._clients:
+                self._clients[asked.address] = await dynamo_context["runtime"].endpoint(asked.address).client()
             call = self._clients[asked.address].call([asked.request.request_id, transfer])
             await call.using(instance_id=asked.instance_id)
         await taken.done()

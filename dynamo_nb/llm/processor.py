@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any, Final, Literal, cast
 
 from msgspec import convert
@@ -41,6 +41,7 @@ from dynamo_nb.sdk import (
 
 LONG_TEXT: Final = 4096  # characters from which tokenising is left to a thread, so that nobody else waits for it
 LONG_AT_ONCE: Final = 4  # such texts: each takes a core, and a thread ends its work also when nobody waits for it
+INFO_WAIT: Final = 1.0  # seconds for the workers to say what they serve
 MIGRATION_LIMIT: Final = 3  # workers that one request may lose by default
 MAX_REFUSALS: Final = 3  # times that a request finds no worker, or one that has just gone: seconds each, or none at all
 
@@ -95,7 +96,10 @@ class Processor(TextProcessor):
 
     @dynamo_endpoint()
     async def models(self) -> list[ServedModel]:
-        """The names by which requests may ask for it."""
+        """The names by which requests may ask for it, as the workers have them now."""
+        with suppress(DynamoError):  # none is there: what they had may come again
+            asked = self.router if self.router is not None else self.worker
+            self.info = await asked.info().using(timeout=INFO_WAIT)
         adapters = [ServedModel(adapter, self.info, adapter) for adapter in self.info.adapters]
         return [ServedModel(self.name, self.info), *adapters]
 
@@ -128,6 +132,8 @@ class Processor(TextProcessor):
     @dynamo_endpoint()
     async def embed(self, request: TextRequest) -> Embedding:
         """The embedding of a prompt. Raises InvalidArgument where the model makes none."""
+        if adapter := self._adapter(request.model):
+            raise InvalidArgument(f"the adapter {adapter!r} makes no embeddings", where="model")
         tokens = await self._tokens_of(request)
         if self.router is None:
             return Embedding(await self.worker.embed(tokens), len(tokens))
@@ -205,8 +211,10 @@ class Processor(TextProcessor):
                         if not delta.finish:
                             yield delta
                             continue
-                        async for _ in deltas:
-                            pass  # to its end, which comes with the last delta: it would count as cancelled
+                        # Read to its end, which comes with the last delta: closed before, it would count as cancelled.
+                        with suppress(DynamoError):  # the answer is whole, whatever becomes of its worker
+                            async for _ in deltas:
+                                pass
                         yield delta
                         return
                 raise WorkerLost("the answer of a worker has no end", where=f"request {request.request_id}")

@@ -196,8 +196,13 @@ class Router(TokenRouter):
     async def _watch(self) -> None:
         """Follows the events of every worker there is; the blocks of one that has gone vanish with it."""
         client = self.worker.generate.client
+        before: set[int] = set()
         while True:
             there = set(client.instance_ids())
+            if new := there - before:
+                with suppress(RequestError):  # other workers may serve something else: blocks of another size
+                    self.model = await self.worker.info().using(instance_id=new.pop())
+            before = there
             for instance_id in there:
                 known = self._of(instance_id)
                 if known.events is None and not self.approx:

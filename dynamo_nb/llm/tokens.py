@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,6 +12,7 @@ from dynamo_nb.errors import DynamoError, InvalidArgument
 
 REPLACEMENT: Final = "\ufffd"
 KEPT: Final = 65_536  # tokens whose texts are kept
+_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # how vocabularies of SentencePiece write a byte
 LONGEST_CHARACTER: Final = 4  # bytes in UTF-8: more unfinished bytes than 3 are no character
 
 GLIMPSE: Final = 8  # characters for each token of a context: a text has some four for each, and rarely more than this
@@ -103,7 +105,10 @@ class Tokenizer:
         text = str(self._decode([token], skip_special_tokens=False))
         if REPLACEMENT not in text:
             return text, text.encode()
-        return text, bytes(_BYTE_OF.get(letter, ord("?")) for letter in self._own.convert_ids_to_tokens(token))
+        letters = self._own.convert_ids_to_tokens(token)
+        if byte := _BYTE.fullmatch(letters):
+            return text, bytes([int(byte[1], 16)])
+        return text, bytes(_BYTE_OF.get(letter, ord("?")) for letter in letters)
 
     def _bytes_of(self, token: int) -> bytes:
         """What a token adds to a text, of a byte-level tokenizer: nothing where it is special."""

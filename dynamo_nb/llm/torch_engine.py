@@ -213,9 +213,11 @@ class TorchEngine:
             if not answer.done():
                 answer.set_result(vector)
 
-        def work(scheduler: TorchScheduler) -> None:
-            if not answer.cancelled():
-                thread.tell(answered, scheduler.model.embedding(tokens))
+        def work(scheduler: TorchScheduler) -> bool:
+            if answer.cancelled():
+                return False
+            thread.tell(answered, scheduler.model.embedding(tokens))
+            return True
 
         self._embeddings.add(answer)
         thread.put(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -49,6 +50,8 @@ class TorchScheduler:
     def drop(self, sequence: TorchSequence) -> None:
         """Ends it, wherever it stands; its slot is free at the next step."""
         sequence.finish = "abort"
+        with suppress(ValueError):
+            self._waiting.remove(sequence)
 
     def step(self) -> Step:
         """Computes prompts of some CHUNK tokens, and the next token of every sequence whose prompt was computed."""

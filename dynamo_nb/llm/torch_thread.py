@@ -20,7 +20,7 @@ from dynamo_nb.llm.torch_scheduler import Step, TorchScheduler
 logger = logging.getLogger(__name__)
 
 Task = Callable[[TorchScheduler], Any]
-"""What the thread does between two steps."""
+"""What the thread does between two steps; gives True where that was about as long as one."""
 
 
 class Listener(Protocol):
@@ -107,4 +107,5 @@ class TorchThread:
                 return True
             if task is None:
                 return False
-            task(scheduler)
+            if task(scheduler) and not scheduler.idle:
+                return True  # it has computed: those who run have their turn

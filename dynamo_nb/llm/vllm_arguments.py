@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from dynamo_nb.config.service_config import ServiceConfig
 from dynamo_nb.errors import ConfigError, EngineError, Problem, nearest
 from dynamo_nb.llm.tiny import tiny_model
+from dynamo_nb.llm.worker import LONGEST_LOCAL, LONGEST_QUEUE, LONGEST_WAIT
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -21,8 +22,9 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     """The engine's arguments as the configuration of `service` gives them.
 
     prefix: only the keys that begin with it, prefix removed. Without a `model`, or with "", it is the tiny one. What is
-    for our services and not for vLLM comes as further attributes: `router`, `remote_prefill`, `conditional_disagg`,
-    `max_local_prefill_length`, `max_prefill_queue_size`, `prefill_timeout`, and `lora_modules`, a list of `name=path`.
+    for our services and not for vLLM comes as further attributes: `router` (for a service that chooses by it, which
+    VllmWorker does not), `remote_prefill`, `conditional_disagg`, `max_local_prefill_length`, `max_prefill_queue_size`,
+    `prefill_timeout`, and `lora_modules`, a list of `name=path`.
     Raises ConfigError, which names the key, for one that neither knows and for a value that does not fit, and
     EngineError where vLLM is not installed. Importing vLLM takes seconds: call it in a thread.
     """
@@ -40,9 +42,9 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     parser.add_argument("--router", choices=ROUTERS, default="random")
     parser.add_argument("--remote-prefill", action="store_true")
     parser.add_argument("--conditional-disagg", action="store_true")
-    parser.add_argument("--max-local-prefill-length", type=int, default=512)
-    parser.add_argument("--max-prefill-queue-size", type=int, default=64)
-    parser.add_argument("--prefill-timeout", type=float, default=10.0)
+    parser.add_argument("--max-local-prefill-length", type=int, default=LONGEST_LOCAL)
+    parser.add_argument("--max-prefill-queue-size", type=int, default=LONGEST_QUEUE)
+    parser.add_argument("--prefill-timeout", type=float, default=LONGEST_WAIT)
     parser.add_argument("--lora-modules", nargs="+", default=[])
     own = {action.dest for action in parser._actions}
     AsyncEngineArgs.add_cli_args(parser)

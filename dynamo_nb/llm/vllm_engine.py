@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from itertools import count
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
@@ -47,10 +48,13 @@ class VllmEngine:
     arguments bring a `kv_events_config` for somebody else.
     """
 
-    def __init__(self, arguments: Callable[[], AsyncEngineArgs]) -> None:
-        """arguments: called in a thread when it starts: `partial(parse_vllm_args, "VllmWorker")`."""
+    def __init__(self, arguments: Callable[[], AsyncEngineArgs], folder: Path | None = None) -> None:
+        """arguments: called in a thread when it starts: `partial(parse_vllm_args, "VllmWorker")`.
+
+        folder: for sockets, where a killed process may leave them; a temporary one if None.
+        """
         self.cache = CacheLog()
-        self._arguments = arguments
+        self._arguments, self._folder = arguments, folder
         self._llm: AsyncLLM | None = None
         self._events: EventReader | None = None
         self._making: asyncio.Future[None] | None = None
@@ -71,7 +75,7 @@ class VllmEngine:
     async def start(self) -> None:
         """Loads the model. Raises EngineError, or ConfigError for arguments that vLLM does not take."""
         self._before = {process.pid for process in multiprocessing.active_children() if process.pid}
-        self._events = EventReader()
+        self._events = EventReader(self._folder)
         self._events.open()
         try:
             self._making = asyncio.ensure_future(asyncio.to_thread(self._make))

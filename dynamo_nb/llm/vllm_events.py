@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dynamo_nb.llm.blocks import chained, root
@@ -96,8 +97,9 @@ class EventReader:
     that was known is forgotten: a router that knows too little costs time, one that knows too much as well, for longer.
     """
 
-    def __init__(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="dynamo-kv-")
+    def __init__(self, folder: Path | None = None) -> None:
+        """folder: where the sockets' own folder is made; a temporary place if None."""
+        self._folder = tempfile.mkdtemp(prefix="kv-events-", dir=folder)
         self._live, self._replay = f"ipc://{self._folder}/live", f"ipc://{self._folder}/replay"
         self._next = 0
         self._task: asyncio.Task[None] | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dynamo_nb.llm.engine import Engine
 from dynamo_nb.llm.prefill_worker import AT_ONCE, EnginePrefiller
-from dynamo_nb.llm.worker import LONGEST_QUEUE, LONGEST_WAIT, NAMESPACE, EngineWorker, RemotePrefill
+from dynamo_nb.llm.worker import LONGEST_LOCAL, LONGEST_QUEUE, LONGEST_WAIT, NAMESPACE, EngineWorker, RemotePrefill
 from dynamo_nb.sdk import definition_of, dynamo_context, service
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class VllmWorker(EngineWorker):
         self,
         remote_prefill: bool = False,
         conditional_disagg: bool = False,
-        max_local_prefill_length: int = 512,
+        max_local_prefill_length: int = LONGEST_LOCAL,
         max_prefill_queue_size: int = LONGEST_QUEUE,
         prefill_timeout: float = LONGEST_WAIT,
     ) -> None:
@@ -73,4 +73,4 @@ def vllm_engine(worker: object) -> Engine:
                 transfer.kv_connector_extra_config.setdefault("shared_storage_path", str(folder / "kv"))
         return parsed
 
-    return VllmEngine(arguments)
+    return VllmEngine(arguments, dynamo_context["folder"])

@@ -15,7 +15,7 @@ from dynamo_nb.llm.blocks import block_hashes
 from dynamo_nb.llm.engine import Engine
 from dynamo_nb.llm.interfaces import Prefiller, TokenWorker
 from dynamo_nb.llm.messages import ModelInfo, TokenDelta, TokenRequest, WorkerEvent
-from dynamo_nb.llm.prefill_queue import PrefillQueue
+from dynamo_nb.llm.prefill_queue import PrefillQueue, PrefillRequest
 from dynamo_nb.sdk import (
     async_on_shutdown,
     async_on_start,
@@ -28,6 +28,7 @@ from dynamo_nb.sdk import (
 )
 
 NAMESPACE: Final = "dynamo"
+LONGEST_LOCAL: Final = 512  # tokens up to which a prompt is not worth the way to a prefill worker by default
 LONGEST_QUEUE: Final = 64  # prompts that may wait for remote prefill by default
 LONGEST_WAIT: Final = 10.0  # seconds that a prompt waits for its remote prefill by default
 
@@ -35,14 +36,14 @@ LONGEST_WAIT: Final = 10.0  # seconds that a prompt waits for its remote prefill
 class RemotePrefill(msgspec.Struct, frozen=True, kw_only=True):
     """When a worker lets another compute the KV cache of a prompt.
 
-    remote_prefill: at all. conditional_disagg: only for prompts of which more than `max_local_prefill_length` tokens
-    are not in the cache here, while fewer than `max_prefill_queue_size` wait. timeout: seconds after which it is done
+    remote_prefill: at all, while fewer than `max_prefill_queue_size` wait. conditional_disagg: only for prompts of
+    which more than `max_local_prefill_length` tokens are not in the cache here. timeout: seconds after which it is done
     here.
     """
 
     remote_prefill: bool = False
     conditional_disagg: bool = False
-    max_local_prefill_length: int = 512
+    max_local_prefill_length: int = LONGEST_LOCAL
     max_prefill_queue_size: int = LONGEST_QUEUE
     timeout: float = LONGEST_WAIT
 
@@ -134,18 +135,17 @@ class EngineWorker(TokenWorker):
         if not self.prefill.queue.client.instances:
             trace_note(prefill="local: there is no prefill worker")
             return request
-        if self.remote.conditional_disagg and await queue.waiting() >= self.remote.max_prefill_queue_size:
-            trace_note(prefill="local: the prefill queue is full")
-            return request
         name = f"{request.request_id}-{next(self._numbers)}"
         answer = self._transfers[name] = asyncio.get_running_loop().create_future()
         component = dynamo_context["component"]
         try:
             async with asyncio.timeout(self.remote.timeout):
+                if await queue.waiting() >= self.remote.max_prefill_queue_size:
+                    trace_note(prefill="local: the prefill queue is full")
+                    return request
                 address = f"dynamo://{component.namespace}/{component.name}/prefilled"
-                await queue.put(
-                    msgspec.structs.replace(request, request_id=name), address, dynamo_context["instance_id"]
-                )
+                named = msgspec.structs.replace(request, request_id=name)
+                await queue.put(PrefillRequest(named, address, dynamo_context["instance_id"], self.remote.timeout))
                 transfer = await answer
         except (TimeoutError, DynamoError) as error:
             trace_note(prefill=f"local: {str(error) or 'the prefill workers took too long'}")
@@ -172,7 +172,7 @@ class EchoWorker(EngineWorker):
         tokens_per_delta: int = 1,
         remote_prefill: bool = False,
         conditional_disagg: bool = False,
-        max_local_prefill_length: int = 512,
+        max_local_prefill_length: int = LONGEST_LOCAL,
         max_prefill_queue_size: int = LONGEST_QUEUE,
         prefill_timeout: float = LONGEST_WAIT,
     ) -> None:

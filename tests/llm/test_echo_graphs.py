@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+from contextlib import suppress
 
 import openai
+import psutil
 import pytest
 
 from dynamo_nb.errors import InvalidArgument
@@ -118,6 +120,31 @@ def test_an_answer_goes_on_elsewhere_when_its_worker_is_killed(agg):
         return await asyncio.gather(*going)
 
     assert portal.run(answers(), BOUND) == [expected(300)] * 4
+
+
+async def test_prompts_are_computed_where_they_are_while_nats_is_away(project):
+    project.write("disagg.py", DISAGG)
+    args = ["--Processor.served_model_name=tiny", "--EchoWorker.remote_prefill=true", "--EchoWorker.block_size=8"]
+    args += ["--EchoPrefillWorker.block_size=8", "--EchoWorker.prefill_timeout=2"]
+    async with await project.serve("disagg:Frontend", args=args) as deployment:
+        assert await text_of(deployment, asked(20)) == expected(20)
+        (server,) = [p for p in psutil.Process(deployment.state["pid"]).children() if p.name() == "nats-server"]
+        server.send_signal(signal.SIGSTOP)
+        try:
+            assert await asyncio.wait_for(text_of(deployment, asked(20)), BOUND) == expected(20)
+            server.kill()
+            assert await asyncio.wait_for(text_of(deployment, asked(20)), BOUND) == expected(20)
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                server.send_signal(signal.SIGCONT)
+
+        async def remote():
+            trace = await deployment.trace(deployment.Processor.generate(asked(20)))
+            return [span.notes["prefill"] for span in trace.spans if "prefill" in span.notes] == ["remote"]
+
+        async with asyncio.timeout(BOUND):
+            while not await remote():
+                pass
 
 
 async def test_prompts_are_computed_by_prefill_workers(project):
