@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import aclosing, asynccontextmanager
 
 from dynamo_nb.errors import NoInstances, WorkerLost
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from dynamo_nb import async_on_start, dynamo_context, dynamo_endpoint, service
 from dynamo_nb.llm import EchoEngine, EchoWorker, Frontend, Processor, Router
 from dynamo_nb.llm.messages import Placement, TokenRequest
+
 
 def tasks_of(runtime):
     """What runs on the loop, but for what serves requests: those that ask this are some of them."""
@@ -39,29 +41,24 @@ class Api(Frontend):
 
 @service(dynamo={"namespace": "dynamo"})
 class Text(Processor):
-    tokenising = 0
+    prompts = 0  # that it has begun to tokenise
 
     @async_on_start
     async def prepare(self):
         self.changed = asyncio.Condition()
 
     async def _tokens_of(self, request):
-        await self.count(1)
-        try:
-            return await super()._tokens_of(request)
-        finally:
-            await self.count(-1)
-
-    async def count(self, more):
-        self.tokenising += more
+        self.prompts += 1
         async with self.changed:
             self.changed.notify_all()
+        return await super()._tokens_of(request)
 
     @dynamo_endpoint()
-    async def holding(self, prompts: int) -> bool:
-        """Returns when it tokenises so many prompts."""
+    async def begun(self, prompts: int) -> int:
+        """Returns how many prompts it has begun to tokenise, when it is so many."""
         async with self.changed:
-            return await self.changed.wait_for(lambda: self.tokenising == prompts)
+            await self.changed.wait_for(lambda: self.prompts >= prompts)
+        return self.prompts
 
     @dynamo_endpoint()
     async def tasks(self) -> list[str]:
@@ -242,7 +239,17 @@ async def until(condition):
 
 
 async def tasks_of(deployment):
-    return {name: await deployment[name].tasks() for name in ("Api", "Text", "Echo")}
+    """What runs in each service, by name and how often."""
+    names = {name: await deployment[name].tasks() for name in ("Api", "Text", "Echo")}
+    return Counter((name, task) for name, tasks in names.items() for task in tasks)
+
+
+async def steady_tasks(deployment):
+    """What runs there all the time: what is just ending, or asks now and then, is not there whenever it is looked."""
+    steady = await tasks_of(deployment)
+    for _ in range(5):
+        steady &= await tasks_of(deployment)
+    return steady
 
 
 async def calls_of(deployment):
