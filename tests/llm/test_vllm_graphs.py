@@ -243,7 +243,10 @@ def test_what_was_prefilled_elsewhere_is_answered_token_for_token_as_by_one_work
     for length in LENGTHS:
         trace = disagg.trace(disagg.Processor.generate(asked(prompt(length, 1)))).result(timeout=BOUND)
         assert [span.notes["prefill"] for span in trace.spans if "prefill" in span.notes] == ["remote"]
-        assert text(disagg, asked(prompt(length))) == whole[length]
+        deltas = disagg.Processor.generate(asked(prompt(length))).result(timeout=BOUND)
+        assert "".join(delta.text for delta in deltas) == whole[length]
+        # What was handed over counts as cached; vLLM's connector by files misses it where one token is left over.
+        assert deltas[0].cached == (0 if length % BLOCK == 1 else (length - 1) // BLOCK * BLOCK)
 
 
 def test_a_short_prompt_is_computed_where_it_is_answered(disagg):
