@@ -73,6 +73,9 @@ class _Manager(AsyncKernelManager):  # type: ignore[misc]
     def cleanup_connection_file(self) -> None:
         """Keeps the file, which a person connects by: jupyter_client removes it once a manager is collected."""
 
+    def _connect_control_socket(self) -> None:
+        """There is none: a worker is stopped over its lifeline."""
+
 
 async def start_kernel(launch: Launch, forked: Callable[[ForkServerProcess], None]) -> None:
     """Starts a worker as a kernel, with a connection file at `launch.connection_file`."""
