@@ -191,7 +191,7 @@ class _Builder:
                 raise LinkError(
                     f"{edge.source}.{edge.attribute} depends on the interface {edge.target}, and no link fills it",
                     where=self.services[edge.source].where,
-                    remedy=f"link a service that implements it: {edge.source}.link(…)",
+                    remedy=_links_elsewhere(edge.source) or f"link a service that implements it: {edge.source}.link(…)",
                 )
         return graph
 
@@ -259,3 +259,14 @@ class _Builder:
 
 def _services_in(namespace: Mapping[str, Any]) -> dict[str, type]:
     return {definition_of(v).name: v for v in namespace.values() if is_service(v)}
+
+
+def _links_elsewhere(source: str) -> str:
+    """What to do where a module that was imported has links of `source`; "" where there is none."""
+    for name, module in list(sys.modules.items()):
+        if targets := links_in(getattr(module, "__dict__", {})).targets(source):
+            return (
+                f"the links of {source} in {name} are that module's own: serve it, `dynamo serve {name}`, "
+                f"or write them here too: {'; '.join(f'{source}.link({target})' for target in targets)}"
+            )
+    return ""

@@ -31,7 +31,7 @@ class Endpoint:
     """A method that others may call: on an instance a callable that gives a `Call`, on the class its description.
 
     name: what callers use. stream: whether it answers with a stream of items. retry: whether a request may be sent to
-    another worker when the first was lost before it answered anything.
+    another worker when the first was lost before it answered anything. over: the endpoint that it overrides.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Endpoint:
         self.abstract = abstract
         self.attribute = function.__name__
         self.owner = ""
+        self.over: Endpoint | None = None
         self.stream = inspect.isasyncgenfunction(function)
         update_wrapper(self, function)
         asynchronous = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
@@ -72,6 +73,8 @@ class Endpoint:
 
     def __set_name__(self, owner: type, attribute: str) -> None:
         self.attribute, self.owner = attribute, owner.__name__
+        found = next((vars(base)[attribute] for base in owner.__mro__[1:] if attribute in vars(base)), None)
+        self.over = found if isinstance(found, Endpoint) else None
 
     @overload
     def __get__(self, instance: None, owner: type) -> Endpoint: ...
@@ -97,7 +100,14 @@ class Endpoint:
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        return hints_of(self.function)
+        """The annotations. What an override leaves out is as in the endpoint that it overrides."""
+        own = hints_of(self.function)
+        if self.over is None:
+            return own
+        inherited = dict(self.over._hints)
+        if _of_a_stream(inherited.get("return")) != self.stream:
+            inherited.pop("return", None)
+        return inherited | own
 
     @cached_property
     def inputs(self) -> dict[str, Shape]:
@@ -119,7 +129,7 @@ class Endpoint:
     def output(self) -> Shape:
         """The shape of the answer, or of one item of a stream."""
         hint = self._hints.get("return", Any)
-        if (get_origin(hint) or hint) in (AsyncIterator, AsyncGenerator, AsyncIterable):
+        if _of_a_stream(hint):
             hint = next(iter(get_args(hint)), Any)
         return Shape(hint)
 
@@ -193,6 +203,10 @@ class Endpoint:
             "input": {"type": "object", "properties": properties, "required": required},
             "output": self.output.schema(),
         }
+
+
+def _of_a_stream(hint: Any) -> bool:
+    return (get_origin(hint) or hint) in (AsyncIterator, AsyncGenerator, AsyncIterable)
 
 
 def _written(function: Callable[..., Any]) -> str:

@@ -1,3 +1,5 @@
+from collections.abc import AsyncIterator
+
 import pytest
 
 from dynamo_nb import DynamoTransport, abstract_endpoint, api, dynamo_api, dynamo_endpoint, endpoint, service
@@ -158,6 +160,33 @@ def test_an_override_can_take_another_name():
         async def generate(self): ...
 
     assert names(Derived) == {"other": "generate"}
+
+
+def test_an_override_without_annotations_has_those_of_what_it_overrides():
+    class Typed:
+        @endpoint()
+        async def items(self, many: int, word: str = "") -> AsyncIterator[list[int]]:
+            yield [many]
+
+        @endpoint()
+        async def one(self, many: int) -> list[int]:
+            return [many]
+
+    @service
+    class Derived(Typed):
+        async def items(self, many, word: bytes = b""):
+            async for item in super().items(many):
+                yield item
+
+        @endpoint()
+        async def one(self, many):
+            yield "an item of a stream is not the answer that was"
+
+    items, one = (definition_of(Derived).endpoints[name] for name in ("items", "one"))
+    assert (items.inputs["many"].annotation, items.inputs["word"].annotation) == (int, bytes)
+    assert items.output.annotation == list[int]
+    assert one.inputs["many"].annotation is int
+    assert one.output.free
 
 
 def test_an_endpoint_can_be_taken_away():

@@ -1,3 +1,7 @@
+import sys
+from collections.abc import AsyncIterator
+from types import ModuleType
+
 import pytest
 
 from dynamo_nb import AbstractService, Graph, abstract_endpoint, depends, dynamo_endpoint, service
@@ -40,6 +44,36 @@ class User:
 class Choosy:
     generator = depends(Generator, optional=True)
     other = depends(Other, optional=True)
+
+
+class Streaming(AbstractService):
+    @abstract_endpoint
+    async def generate(self, many: int) -> AsyncIterator[int]: ...
+
+
+def test_an_implementation_without_annotations_has_those_of_the_interface():
+    @service
+    class Bare(Streaming):
+        async def generate(self, many):
+            yield many
+
+    endpoint = definition_of(Bare).endpoints["generate"]
+    assert endpoint.stream
+    assert (endpoint.inputs["many"].annotation, endpoint.output.annotation) == (int, int)
+
+
+def test_where_no_link_fills_an_interface_the_error_says_which_imported_module_has_one():
+    module = ModuleType("linked_elsewhere")
+    vars(module).update(User=User, Real=Real)
+    exec("User.link(Real)", vars(module))
+    sys.modules[module.__name__] = module
+    try:
+        with pytest.raises(LinkError, match="no link fills it") as raised:
+            Graph.of(User, {"User": User})
+    finally:
+        del sys.modules[module.__name__]
+    assert "dynamo serve linked_elsewhere" in raised.value.remedy
+    assert "User.link(Real)" in raised.value.remedy
 
 
 def test_an_optional_dependency_is_not_there_until_a_link_chooses_it():
