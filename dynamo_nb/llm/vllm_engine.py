@@ -39,6 +39,7 @@ ENVIRONMENT: Final = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
 }
 """What is set unless the user has set it."""
+SOCKET_ROOM: Final = 107 - len("/01234567-89ab-cdef-0123-456789abcdef")  # bytes of a folder in which vLLM names sockets
 
 
 class VllmEngine:
@@ -51,7 +52,7 @@ class VllmEngine:
     def __init__(self, arguments: Callable[[], AsyncEngineArgs], folder: Path | None = None) -> None:
         """arguments: called in a thread when it starts: `partial(parse_vllm_args, "VllmWorker")`.
 
-        folder: for sockets, where a killed process may leave them; a temporary one if None.
+        folder: for sockets, which vLLM leaves where they are, and so may a killed process; a temporary one if None.
         """
         self.cache = CacheLog()
         self._arguments, self._folder = arguments, folder
@@ -97,6 +98,8 @@ class VllmEngine:
     def _make(self) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        if self._folder is not None and len(os.fsencode(self._folder)) <= SOCKET_ROOM:
+            os.environ.setdefault("VLLM_RPC_BASE_PATH", str(self._folder))  # vLLM never removes its sockets
         try:
             from vllm.lora.request import LoRARequest
             from vllm.v1.engine.async_llm import AsyncLLM

@@ -24,6 +24,39 @@ from dynamo_nb.llm import EchoPrefillWorker, EchoWorker, Frontend, Processor
 
 Frontend.link(Processor).link(EchoWorker).link(EchoPrefillWorker)
 """
+BARE = """\
+from dynamo_nb import service
+from dynamo_nb.llm import EchoWorker, Frontend, Processor, Router
+
+
+@service
+class Shouting(Processor):
+    async def generate(self, request):
+        async for delta in super().generate(request):
+            delta.text = delta.text.upper()
+            yield delta
+
+
+@service
+class Placing(Router):
+    async def place(self, request, avoid):
+        async for placement in super().place(request, avoid):
+            yield placement
+
+
+@service
+class Worker(EchoWorker):
+    async def generate(self, request):
+        async for delta in super().generate(request):
+            yield delta
+
+    async def events(self):
+        async for event in super().events():
+            yield event
+
+
+Frontend.link(Shouting).link(Placing).link(Worker)
+"""
 PROMPT = "the quick brown fox jumps over the lazy dog"
 SLOW = "--EchoWorker.tokens_per_second=400"
 
@@ -77,6 +110,17 @@ def test_a_stop_text_ends_the_answer_across_tokens(agg):
     deltas = agg.Processor.generate(asked(40, stop=("n fox j",))).result(timeout=BOUND)
     assert "".join(delta.text for delta in deltas) == expected(40).partition("n fox j")[0]
     assert deltas[-1].finish == "stop"
+
+
+def test_services_whose_overrides_have_no_annotations_serve_as_their_bases_do(project):
+    project.write("bare.py", BARE)
+    args = ["--Shouting.served_model_name=tiny", "--Worker.block_size=8"]
+    with project.serve("bare:Frontend", args=args).result(timeout=BOUND) as deployment:
+        with openai.OpenAI(base_url=f"{deployment.urls['Frontend']}/v1", api_key="-") as client:
+            chunks = list(
+                client.completions.create(model="tiny", prompt=PROMPT, max_tokens=20, temperature=0, stream=True)
+            )
+        assert "".join(chunk.choices[0].text for chunk in chunks) == expected(20).upper()
 
 
 @pytest.mark.parametrize(

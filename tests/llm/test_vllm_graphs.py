@@ -7,7 +7,9 @@ import json
 import os
 import random
 import signal
+import tempfile
 from contextlib import aclosing
+from pathlib import Path
 
 import jsonschema
 import openai
@@ -62,10 +64,17 @@ def served(project, name, *args):
     return project.serve(f"dynamo_nb.llm.graphs.{name}:Frontend", *files, args=args).result(timeout=BOUND)
 
 
+def sockets():
+    """Those that vLLM names, where it puts them by itself."""
+    return {file for file in Path(tempfile.gettempdir()).glob("*-*-*-*-*") if file.is_socket()}
+
+
 @pytest.fixture(scope="module")
 def agg(module_project):
+    before = sockets()
     with served(module_project, "agg") as deployment:
         yield deployment
+    assert sockets() <= before, "an engine has left sockets"
 
 
 @pytest.fixture(scope="module")
