@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 UNDO_BOUND = 10.0
 """Seconds that a cancelled coroutine may take to undo what it has begun, such as stopping workers that it started."""
+
+
+END_BOUND = 2.0
+"""Seconds that what still goes on has to end when the process does."""
 
 
 class Portal:
@@ -26,6 +32,7 @@ class Portal:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="dynamo-portal", daemon=True).start()
+                atexit.register(_end, self._loop)
             return self._loop
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
@@ -49,6 +56,20 @@ class Portal:
             if future.cancel():
                 ended.wait(UNDO_BOUND)
             raise
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancels what goes on, as `asyncio.run` does: the interpreter complains of tasks that it finds at its end."""
+
+    async def cancel() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=END_BOUND)
+
+    with suppress(TimeoutError):
+        asyncio.run_coroutine_threadsafe(cancel(), loop).result(END_BOUND + 1)
 
 
 portal = Portal()

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -155,3 +157,16 @@ def test_stopping_while_workers_are_about_to_be_started_leaves_nothing(program, 
 
     assert isinstance(portal.run(stop(), BOUND), DynamoError)
     assert folders(dynamo_home) == []
+
+
+@pytest.mark.parametrize("end", ["", "raise SystemExit('its own words')"])
+def test_a_script_that_ends_without_stopping_leaves_nothing_and_says_nothing(program, dynamo_home, end):
+    begin = "from program import Frontend\n\nfrom dynamo_nb import serve\n\n"
+    serve = "deployment = serve(Frontend, http_port=0, kernels=False).result()\ndeployment.Frontend.pid().result()\n"
+    program.write("script.py", begin + serve + end)
+
+    ended = subprocess.run([sys.executable, "script.py"], cwd=program.folder, capture_output=True, text=True)
+
+    assert ended.stdout == ""
+    assert ended.stderr.strip() == ("its own words" if end else "")
+    until(lambda: not folders(dynamo_home))
