@@ -186,6 +186,9 @@ class _Life:
 
     def _tell_error(self, error: BaseException, **what: Any) -> None:
         """Reports the user's lines, and the whole traceback to the log."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        printed = os.fstat(2).st_size
         traceback.print_exception(error)
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_INTERNAL)]
         frames = [f for f in frames if not f.filename.startswith("<frozen importlib")]
@@ -193,4 +196,4 @@ class _Life:
         shown = "".join([*lines, *traceback.format_exception_only(error)])
         known: dict[str, Any] = to_wire(error) if isinstance(error, DynamoError) else {}
         first = f"{type(error).__name__}: {error}".splitlines()[0]
-        self._lifeline.tell(**what, error=first, traceback=shown, cause=known)
+        self._lifeline.tell(**what, error=first, traceback=shown, cause=known, printed=printed)

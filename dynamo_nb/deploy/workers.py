@@ -171,9 +171,10 @@ class WorkerProcess:
             self._fail(
                 StartError(
                     f"{self.service} did not start: {message['error']}",
-                    where=f"worker {self.index} of {self.service}, log {self.launch.log}",
+                    where=f"worker {self.index} of {self.service}",  # of a first start, the log goes with all the rest
                     remedy=cause.remedy if cause is not None else "correct the service and run it again",
                     traceback=message["traceback"],
+                    log=self.log_tail(message["printed"]),
                 )
             )
         elif state == "prepared":
@@ -333,12 +334,13 @@ class WorkerProcess:
         if self.process is not None:  # group 0 would be the supervisor's own
             kill_group(self.pid)
 
-    def log_tail(self) -> str:
-        """The last lines of its log."""
+    def log_tail(self, end: int | None = None) -> str:
+        """The last lines of its log; of its first `end` bytes, if given."""
         try:
             with Path(self.launch.log).open("rb") as log:
-                log.seek(max(log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES, 0))
-                lines = log.read().decode(errors="replace").splitlines()
+                end = log.seek(0, os.SEEK_END) if end is None else end
+                first = log.seek(max(end - LOG_TAIL_BYTES, 0))
+                lines = log.read(end - first).decode(errors="replace").splitlines()
         except OSError:
             return ""
         return with_cells("\n".join(lines[-LOG_TAIL_LINES:]))

@@ -92,7 +92,7 @@ class VllmEngine:
             raise EngineError(
                 f"vLLM did not start: {error}",
                 where=f"model {self._model!r}" if hasattr(self, "_model") else "VllmEngine",
-                remedy="the log of the worker above has the cause",
+                remedy="the last lines of the worker's log have the cause",
             ) from error
 
     def _make(self) -> None:

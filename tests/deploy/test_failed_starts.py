@@ -38,6 +38,8 @@ def test_what_the_service_raises_is_shown_with_its_lines(program, words, said, l
     assert line in error.value.traceback
     assert f'File "{program.folder / "program.py"}", line ' in error.value.traceback
     assert "dynamo_nb/" not in error.value.traceback
+    assert error.value.log == ("weights loaded" if words == ["--Backend.fault=start"] else "")
+    assert ".log" not in str(error.value)
 
 
 def test_a_worker_that_ends_in_its_start_is_shown_with_its_last_lines(program):
