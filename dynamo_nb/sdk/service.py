@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, TypeVar, overload
@@ -93,7 +93,9 @@ def _link(cls: type, target: type) -> type:
     if not any(fills(dependency, other) for dependency in dependencies.values()):
         declared = ", ".join(f"{d.on} (as {a})" for a, d in dependencies.items()) or "none"
         remedy = f"declare it in {definition.name}: {other.name.lower()} = depends({other.name})"
-        if dependencies:
+        if between := _between(dependencies, other):
+            remedy = f"link what stands between: {definition.name}.link({between}).link({other.name}), or {remedy}"
+        elif dependencies:
             remedy += f", or {nearest(other.name, [d.on for d in dependencies.values()])}"
         raise LinkError(
             f"{definition.name} does not depend on {other.name}; its dependencies: {declared}",
@@ -102,6 +104,25 @@ def _link(cls: type, target: type) -> type:
         )
     book_in(frame.f_globals).add(definition.name, other.name, origin_of(frame), target)
     return target
+
+
+def _between(dependencies: Mapping[str, Dependency], target: ServiceDefinition) -> str:
+    """The name of a service that one of the dependencies takes, and that depends on `target` itself; "" if none."""
+    for dependency in dependencies.values():
+        if isinstance(dependency.target, str):
+            continue
+        for cls in _kinds(dependency.target):
+            if is_service(cls) and any(fills(below, target) for below in definition_of(cls).dependencies.values()):
+                return definition_of(cls).name
+    return ""
+
+
+def _kinds(cls: type) -> Iterator[type]:
+    """A class and those that are made of it, the eldest first."""
+    yield cls
+    below: list[type] = cls.__subclasses__()
+    for derived in below:
+        yield from _kinds(derived)
 
 
 def _unlink(cls: type, target: type) -> None:

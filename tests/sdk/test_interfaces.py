@@ -144,3 +144,19 @@ def test_an_interface_that_nothing_fills_is_an_error_that_says_so():
 def test_a_service_that_does_not_implement_the_interface_cannot_be_linked():
     with pytest.raises(LinkError, match=r"User does not depend on Other; its dependencies: Generator \(as generator\)"):
         exec("User.link(Other)", {"User": User, "Other": Other})
+
+
+def test_a_link_past_a_service_that_stands_between_names_that_service():
+    @service
+    class Between(Generator):
+        real = depends(Other)
+
+        async def generate(self, text):
+            return text
+
+        async def count(self):
+            return 1
+
+    with pytest.raises(LinkError) as raised:
+        exec("User.link(Other)", {"User": User, "Other": Other})
+    assert "User.link(Between).link(Other)" in raised.value.remedy
