@@ -134,7 +134,7 @@ class _Life:
                 step.cancel()
             await asyncio.wait(steps)
         self._lifeline.tell(state="draining")
-        await self._worker.stop()
+        await self._worker.stop(message.get("grace"))
         self._lifeline.tell(measured=self._worker.measured())
         self._lifeline.tell(spans=self._worker.spans(), trace=None)
         self._loop.stop()

@@ -318,7 +318,7 @@ class WorkerProcess:
         await self._end_within(grace)
 
     async def _end_within(self, grace: float) -> None:
-        self._tell("stop")
+        self._tell("stop", grace=grace)
         try:
             await asyncio.wait_for(self.gone.wait(), grace)
         except TimeoutError:

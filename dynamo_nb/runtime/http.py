@@ -162,8 +162,7 @@ class HttpServer:
                 return nullcontext()
 
         self.host, self.port = host, port
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-        self._server = Server(config)
+        self._server = Server(uvicorn.Config(app, log_level="warning", access_log=False))
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -182,8 +181,9 @@ class HttpServer:
             await self._task
             raise DynamoError("the HTTP application did not start", remedy="the worker's log has its error")
 
-    async def stop(self) -> None:
-        """Takes no more connections and lets requests under way finish."""
+    async def stop(self, grace: float | None = None) -> None:
+        """Takes no more connections and lets requests under way finish; cancels them after `grace` seconds."""
         if self._task is not None:
+            self._server.config.timeout_graceful_shutdown = grace  # type: ignore[assignment] # which may be a float
             self._server.should_exit = True
             await self._task

@@ -34,6 +34,7 @@ from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
 
+HOOK_TIME: Final = 2.0  # seconds of a worker's grace, at most half of it, that HTTP requests leave to what comes after
 LIVENESS_TIMEOUT: Final = 10.0  # seconds for one hook; an engine that is asked through its own queue may take some
 
 
@@ -234,13 +235,16 @@ class Worker:
         component, _, endpoint = path.rpartition("/")
         return f"{self._services.get(component, component)}/{endpoint}"
 
-    async def stop(self) -> None:
-        """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once."""
+    async def stop(self, grace: float | None = None) -> None:
+        """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once.
+
+        grace: seconds after which the process is killed; HTTP requests are cancelled before that.
+        """
         if self._stopped:
             return
         self._stopped = True
         if self._http is not None:
-            await self._http.stop()
+            await self._http.stop(max(grace - HOOK_TIME, grace / 2) if grace is not None else None)
         if self.runtime is not None:
             await self.runtime.drain()
         for instance in self._instances():

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
+import httpx
 import psutil
 import pytest
 from deployed_program import alive, folders, pids, until
@@ -170,3 +172,56 @@ def test_a_script_that_ends_without_stopping_leaves_nothing_and_says_nothing(pro
     assert ended.stdout == ""
     assert ended.stderr.strip() == ("its own words" if end else "")
     until(lambda: not folders(dynamo_home))
+
+
+STREAMING = """
+import asyncio
+from pathlib import Path
+
+from dynamo_nb import async_on_shutdown, dynamo_api, service
+
+
+@service
+class Streaming:
+    def __init__(self, seconds: float = 0.0, notes: str = ""):
+        self.seconds, self.notes = seconds, notes
+
+    @async_on_shutdown
+    async def release(self):
+        Path(self.notes).write_text("released")
+
+    @dynamo_api(http_method="GET")
+    async def items(self):
+        end = asyncio.get_running_loop().time() + self.seconds
+        while asyncio.get_running_loop().time() < end:
+            yield "item\\n"
+            await asyncio.sleep(0.1)
+        yield "last\\n"
+"""
+
+
+def test_a_stream_over_http_has_as_long_to_end_as_any_request(project, tmp_path):
+    project.write("streaming.py", STREAMING)
+    args = ["--Streaming.seconds=7", f"--Streaming.notes={tmp_path / 'notes'}"]
+    with project.serve("streaming:Streaming", args=args).result() as deployment:
+        (worker,) = deployment.state["services"]["Streaming"]["workers"]
+        with httpx.stream("GET", f"{deployment.urls['Streaming']}/items", timeout=BOUND) as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == "item"
+            deployment.restart("Streaming").result()
+            (new,) = deployment.state["services"]["Streaming"]["workers"]
+            assert new["pid"] != worker["pid"]
+            assert list(lines)[-1] == "last"
+
+
+def test_a_stream_over_http_that_never_ends_leaves_time_for_the_shutdown_hooks(project, tmp_path):
+    project.write("streaming.py", STREAMING)
+    args = ["--Streaming.seconds=1e9", f"--Streaming.notes={tmp_path / 'notes'}"]
+    deployment = project.serve("streaming:Streaming", args=args, grace=2).result()
+    with httpx.stream("GET", f"{deployment.urls['Streaming']}/items", timeout=BOUND) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "item"
+        deployment.stop().result()
+        with suppress(httpx.HTTPError):  # it may be cut in the middle of an item
+            assert "last" not in list(lines)
+    assert (tmp_path / "notes").read_text() == "released"
