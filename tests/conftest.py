@@ -15,6 +15,8 @@ from dynamo_nb.runtime.access import CA, CERTIFICATE, KEY, Access
 from dynamo_nb.sdk.portal import Pending, on_portal
 from dynamo_nb.serving import serving_options, start
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports what reads it: no test fetches a model
+
 
 def processes_of(home):
     """The processes that were started with this DYNAMO_HOME."""

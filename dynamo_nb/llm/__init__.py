@@ -11,39 +11,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynamo_nb.llm.echo import EchoEngine as EchoEngine
-    from dynamo_nb.llm.engine import Engine as Engine
+    from dynamo_nb.llm.engines.echo.engine import EchoEngine as EchoEngine
+    from dynamo_nb.llm.engines.engine import Engine as Engine
+    from dynamo_nb.llm.engines.torch.engine import TorchEngine as TorchEngine
+    from dynamo_nb.llm.engines.vllm.arguments import parse_vllm_args as parse_vllm_args
+    from dynamo_nb.llm.engines.vllm.engine import VllmEngine as VllmEngine
     from dynamo_nb.llm.frontend import Frontend as Frontend
     from dynamo_nb.llm.prefill_worker import EchoPrefillWorker as EchoPrefillWorker
     from dynamo_nb.llm.prefill_worker import EnginePrefiller as EnginePrefiller
     from dynamo_nb.llm.processor import Processor as Processor
     from dynamo_nb.llm.router import Router as Router
     from dynamo_nb.llm.tiny import tiny_model as tiny_model
-    from dynamo_nb.llm.torch_engine import TorchEngine as TorchEngine
     from dynamo_nb.llm.torch_worker import TorchWorker as TorchWorker
-    from dynamo_nb.llm.vllm_arguments import parse_vllm_args as parse_vllm_args
-    from dynamo_nb.llm.vllm_engine import VllmEngine as VllmEngine
     from dynamo_nb.llm.vllm_worker import PrefillWorker as PrefillWorker
     from dynamo_nb.llm.vllm_worker import VllmWorker as VllmWorker
     from dynamo_nb.llm.worker import EchoWorker as EchoWorker
     from dynamo_nb.llm.worker import EngineWorker as EngineWorker
 
 _HOME = {
-    "EchoEngine": "echo",
+    "EchoEngine": "engines.echo.engine",
     "EchoPrefillWorker": "prefill_worker",
     "EchoWorker": "worker",
-    "Engine": "engine",
+    "Engine": "engines.engine",
     "EnginePrefiller": "prefill_worker",
     "EngineWorker": "worker",
     "Frontend": "frontend",
     "PrefillWorker": "vllm_worker",
     "Processor": "processor",
     "Router": "router",
-    "TorchEngine": "torch_engine",
+    "TorchEngine": "engines.torch.engine",
     "TorchWorker": "torch_worker",
-    "VllmEngine": "vllm_engine",
+    "VllmEngine": "engines.vllm.engine",
     "VllmWorker": "vllm_worker",
-    "parse_vllm_args": "vllm_arguments",
+    "parse_vllm_args": "engines.vllm.arguments",
     "tiny_model": "tiny",
 }
 

@@ -12,15 +12,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dynamo_nb.llm.admission import Admission
-from dynamo_nb.llm.answers import Answer, ChatAnswer, CompletionAnswer, embeddings
-from dynamo_nb.llm.api_error import ApiError, api_error
-from dynamo_nb.llm.bodies import ChatBody, CompletionBody, EmbeddingBody, Generation, read
-from dynamo_nb.llm.catalogue import Catalogue, Entry
+from dynamo_nb.llm.api.admission import Admission
+from dynamo_nb.llm.api.answers import Answer, ChatAnswer, CompletionAnswer, embeddings
+from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, Generation, read
+from dynamo_nb.llm.api.catalogue import Catalogue, Entry
+from dynamo_nb.llm.api.errors import ApiError, api_error
+from dynamo_nb.llm.api.metrics import Measured, RequestMetrics
+from dynamo_nb.llm.api.openai import inputs_of, requests_of
+from dynamo_nb.llm.api.reply import JSON, MAX_BODY, Reply
 from dynamo_nb.llm.interfaces import TextProcessor
-from dynamo_nb.llm.openai import inputs_of, requests_of
-from dynamo_nb.llm.reply import JSON, MAX_BODY, Reply
-from dynamo_nb.llm.request_metrics import Measured, RequestMetrics
 from dynamo_nb.sdk import definition_of, depends, dynamo_api, service
 
 MAX_RUNNING: Final = 256  # sequences at once: what one large GPU runs at once with vLLM's own settings

@@ -22,6 +22,28 @@ MAX_AGE: Final = 60.0  # seconds after which a request is dropped by NATS, with 
 REOPEN_WAIT: Final = 0.1  # seconds before a queue that gave an error is asked again
 FETCH_TIMEOUT: Final = 5.0  # seconds; of one long poll
 MAX_DELIVER: Final = 4  # a prompt that kills its worker is not given to all of them
+LONGEST_LOCAL: Final = 512  # tokens up to which a prompt is not worth the way to a prefill worker by default
+LONGEST_QUEUE: Final = 64  # prompts that may wait for remote prefill by default
+LONGEST_WAIT: Final = 10.0  # seconds that a prompt waits for its remote prefill by default
+
+
+class RemotePrefill(msgspec.Struct, frozen=True, kw_only=True):
+    """When a worker lets another compute the KV cache of a prompt.
+
+    remote_prefill: at all, while fewer than `max_prefill_queue_size` wait. conditional_disagg: only for prompts of
+    which more than `max_local_prefill_length` tokens are not in the cache here. timeout: seconds after which it is done
+    here.
+    """
+
+    remote_prefill: bool = False
+    conditional_disagg: bool = False
+    max_local_prefill_length: int = LONGEST_LOCAL
+    max_prefill_queue_size: int = LONGEST_QUEUE
+    timeout: float = LONGEST_WAIT
+
+    def is_long(self, tokens: int, held: int) -> bool:
+        """Whether a prompt, of which so many tokens are in the cache here, is long enough."""
+        return not self.conditional_disagg or tokens - held > self.max_local_prefill_length
 
 
 class PrefillRequest(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
-from dynamo_nb.llm.engine import Engine
+from dynamo_nb.llm.engines.engine import Engine
 from dynamo_nb.llm.interfaces import Prefiller
 from dynamo_nb.llm.prefill_queue import ACK_WAIT, PrefillQueue, Taken
 from dynamo_nb.llm.worker import NAMESPACE, EchoWorker

@@ -25,9 +25,9 @@ from dynamo_nb.llm.messages import (
     TokenDelta,
     TokenRequest,
 )
-from dynamo_nb.llm.stops import Stops
-from dynamo_nb.llm.tokens import Tokenizer
-from dynamo_nb.llm.tools import ToolCalls
+from dynamo_nb.llm.text.stops import Stops
+from dynamo_nb.llm.text.tokens import Tokenizer
+from dynamo_nb.llm.text.tools import ToolCalls
 from dynamo_nb.llm.worker import NAMESPACE
 from dynamo_nb.sdk import (
     async_on_shutdown,

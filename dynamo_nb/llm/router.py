@@ -12,9 +12,9 @@ from random import Random
 from typing import Any, Final, Literal
 
 from dynamo_nb.errors import RequestError
-from dynamo_nb.llm.blocks import block_hashes
-from dynamo_nb.llm.costs import Candidate, block_scores, choose, overlap_scores
-from dynamo_nb.llm.index import BlockIndex
+from dynamo_nb.llm.cache.blocks import block_hashes
+from dynamo_nb.llm.cache.costs import Candidate, block_scores, choose, overlap_scores
+from dynamo_nb.llm.cache.index import BlockIndex
 from dynamo_nb.llm.interfaces import TokenRouter, TokenWorker
 from dynamo_nb.llm.messages import Load, ModelInfo, Placement, TokenRequest, WorkerEvent
 from dynamo_nb.llm.worker import NAMESPACE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dynamo_nb.llm.engine import Engine
+from dynamo_nb.llm.engines.engine import Engine
 from dynamo_nb.llm.worker import NAMESPACE, EngineWorker
 from dynamo_nb.sdk import service
 
@@ -38,7 +38,7 @@ class TorchWorker(EngineWorker):
         }
 
     def make_engine(self) -> Engine:
+        from dynamo_nb.llm.engines.torch.engine import TorchEngine
         from dynamo_nb.llm.tiny import tiny_model
-        from dynamo_nb.llm.torch_engine import TorchEngine
 
         return TorchEngine(self.model or str(tiny_model()), **self.engine_options)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dynamo_nb.llm.engine import Engine
+from dynamo_nb.llm.engines.engine import Engine
+from dynamo_nb.llm.prefill_queue import LONGEST_LOCAL, LONGEST_QUEUE, LONGEST_WAIT, RemotePrefill
 from dynamo_nb.llm.prefill_worker import AT_ONCE, EnginePrefiller
-from dynamo_nb.llm.worker import LONGEST_LOCAL, LONGEST_QUEUE, LONGEST_WAIT, NAMESPACE, EngineWorker, RemotePrefill
+from dynamo_nb.llm.worker import NAMESPACE, EngineWorker
 from dynamo_nb.sdk import definition_of, dynamo_context, service
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ class PrefillWorker(EnginePrefiller):
 
 def vllm_engine(worker: object) -> Engine:
     """An engine with the arguments that configuration gives to the service of `worker`."""
-    from dynamo_nb.llm.vllm_arguments import parse_vllm_args
-    from dynamo_nb.llm.vllm_engine import VllmEngine
+    from dynamo_nb.llm.engines.vllm.arguments import parse_vllm_args
+    from dynamo_nb.llm.engines.vllm.engine import VllmEngine
 
     name = definition_of(type(worker)).name
 

@@ -11,11 +11,18 @@ from typing import Any, Final
 import msgspec
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
-from dynamo_nb.llm.blocks import block_hashes
-from dynamo_nb.llm.engine import Engine
+from dynamo_nb.llm.cache.blocks import block_hashes
+from dynamo_nb.llm.engines.engine import Engine
 from dynamo_nb.llm.interfaces import Prefiller, TokenWorker
 from dynamo_nb.llm.messages import ModelInfo, TokenDelta, TokenRequest, WorkerEvent
-from dynamo_nb.llm.prefill_queue import PrefillQueue, PrefillRequest
+from dynamo_nb.llm.prefill_queue import (
+    LONGEST_LOCAL,
+    LONGEST_QUEUE,
+    LONGEST_WAIT,
+    PrefillQueue,
+    PrefillRequest,
+    RemotePrefill,
+)
 from dynamo_nb.sdk import (
     async_on_shutdown,
     async_on_start,
@@ -28,28 +35,6 @@ from dynamo_nb.sdk import (
 )
 
 NAMESPACE: Final = "dynamo"
-LONGEST_LOCAL: Final = 512  # tokens up to which a prompt is not worth the way to a prefill worker by default
-LONGEST_QUEUE: Final = 64  # prompts that may wait for remote prefill by default
-LONGEST_WAIT: Final = 10.0  # seconds that a prompt waits for its remote prefill by default
-
-
-class RemotePrefill(msgspec.Struct, frozen=True, kw_only=True):
-    """When a worker lets another compute the KV cache of a prompt.
-
-    remote_prefill: at all, while fewer than `max_prefill_queue_size` wait. conditional_disagg: only for prompts of
-    which more than `max_local_prefill_length` tokens are not in the cache here. timeout: seconds after which it is done
-    here.
-    """
-
-    remote_prefill: bool = False
-    conditional_disagg: bool = False
-    max_local_prefill_length: int = LONGEST_LOCAL
-    max_prefill_queue_size: int = LONGEST_QUEUE
-    timeout: float = LONGEST_WAIT
-
-    def is_long(self, tokens: int, held: int) -> bool:
-        """Whether a prompt, of which so many tokens are in the cache here, is long enough."""
-        return not self.conditional_disagg or tokens - held > self.max_local_prefill_length
 
 
 class EngineWorker(TokenWorker):
@@ -202,7 +187,7 @@ class EchoWorker(EngineWorker):
         )
 
     def make_engine(self) -> Engine:
-        from dynamo_nb.llm.echo import EchoEngine
+        from dynamo_nb.llm.engines.echo.engine import EchoEngine
         from dynamo_nb.llm.tiny import tiny_model
 
         return EchoEngine(model=self.model or str(tiny_model()), **self.engine_options)

@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from random import Random
 
-from dynamo_nb.llm.blocks import block_hashes
-from dynamo_nb.llm.echo_sequence import echoed
+from dynamo_nb.llm.cache.blocks import block_hashes
+from dynamo_nb.llm.engines.echo.sequence import echoed
 from dynamo_nb.llm.messages import Sampling, TextDelta, TokenDelta, TokenRequest
 
 Send = Callable[[TokenRequest], AsyncIterator[TokenDelta] | AsyncIterator[TextDelta]]

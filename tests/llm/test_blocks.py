@@ -1,4 +1,4 @@
-from dynamo_nb.llm.blocks import block_hashes, chained
+from dynamo_nb.llm.cache.blocks import block_hashes, chained
 
 TOKENS = list(range(1000, 1100))
 

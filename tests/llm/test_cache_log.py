@@ -1,6 +1,6 @@
 import asyncio
 
-from dynamo_nb.llm.cache_log import BACKLOG, CHUNK, CacheLog
+from dynamo_nb.llm.cache.log import BACKLOG, CHUNK, CacheLog
 from dynamo_nb.llm.messages import Load
 
 BOUND = 10

@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from dynamo_nb.llm.costs import Candidate, block_scores, choose, overlap_scores
+from dynamo_nb.llm.cache.costs import Candidate, block_scores, choose, overlap_scores
 
 
 def candidate(overlap=0, blocks=128, usage=0.0, waiting=0, active_blocks=0, active=0):

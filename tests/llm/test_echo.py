@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from simulated import simulated
 
 from dynamo_nb.errors import EngineError, InvalidArgument
-from dynamo_nb.llm.blocks import block_hashes
-from dynamo_nb.llm.echo import EchoEngine
-from dynamo_nb.llm.engine import Engine
+from dynamo_nb.llm.cache.blocks import block_hashes
+from dynamo_nb.llm.engines.echo.engine import EchoEngine
+from dynamo_nb.llm.engines.engine import Engine
 from dynamo_nb.llm.messages import Load, Sampling, TokenRequest
 
 BLOCK = 4

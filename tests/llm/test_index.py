@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_nb.llm.index import BlockIndex
+from dynamo_nb.llm.cache.index import BlockIndex
 
 BLOCKS, WORKERS = st.integers(0, 12), st.integers(0, 4)
 EVENTS = st.tuples(st.sampled_from(["stored", "removed", "drop"]), WORKERS, st.lists(BLOCKS, max_size=6))

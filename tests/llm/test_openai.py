@@ -5,11 +5,11 @@ import json
 import pytest
 
 from dynamo_nb.errors import EndpointError, EngineError, InvalidArgument, NoInstances, WorkerLost
-from dynamo_nb.llm.answers import DONE, ChatAnswer, CompletionAnswer
-from dynamo_nb.llm.api_error import ApiError, api_error
-from dynamo_nb.llm.bodies import ChatBody, CompletionBody, EmbeddingBody, read
+from dynamo_nb.llm.api.answers import DONE, ChatAnswer, CompletionAnswer
+from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, read
+from dynamo_nb.llm.api.errors import ApiError, api_error
+from dynamo_nb.llm.api.openai import inputs_of, requests_of
 from dynamo_nb.llm.messages import ModelInfo, TextDelta, TextLogprob
-from dynamo_nb.llm.openai import inputs_of, requests_of
 
 FULL = ModelInfo(model="m", context=100, block_size=16, features=("logprobs", "seed", "json_schema", "embeddings"))
 BARE = ModelInfo(model="m", context=100, block_size=16)

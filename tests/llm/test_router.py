@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_nb.llm.index import BlockIndex
+from dynamo_nb.llm.cache.index import BlockIndex
 from dynamo_nb.llm.messages import Sampling, TextRequest, TokenRequest
 from dynamo_nb.llm.router import Supposed
 from dynamo_nb.sdk.portal import portal
@@ -25,7 +25,7 @@ from contextlib import aclosing
 
 from dynamo_nb import dynamo_endpoint, service
 from dynamo_nb.llm import EchoEngine, EchoWorker, Frontend, Processor, Router
-from dynamo_nb.llm.blocks import block_hashes
+from dynamo_nb.llm.cache.blocks import block_hashes
 from dynamo_nb.llm.messages import WorkerEvent
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from dynamo_nb.llm.stops import Stops
-from dynamo_nb.llm.tools import ToolCalls
+from dynamo_nb.llm.text.stops import Stops
+from dynamo_nb.llm.text.tools import ToolCalls
 
 
 def shown(stops, pieces):

@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
+from dynamo_nb.llm.text.tokens import ByteDetokenizer, Detokenizer, Tokenizer
 from dynamo_nb.llm.tiny import tiny_model
-from dynamo_nb.llm.tokens import ByteDetokenizer, Detokenizer, Tokenizer
 
 TOKENIZER = Tokenizer(str(tiny_model()))
 KINDS = pytest.mark.parametrize("kind", [ByteDetokenizer, Detokenizer])

@@ -11,13 +11,13 @@ import transformers
 from torch_parts import CHANCE, CONTEXT, PENAL, SLOTS
 from vllm_parts import prompt, request
 
+from dynamo_nb.llm.engines.torch.cache import SPARE
+from dynamo_nb.llm.engines.torch.model import TorchModel, TorchOptions
+from dynamo_nb.llm.engines.torch.sampling import choose
+from dynamo_nb.llm.engines.torch.scheduler import CHUNK, TorchScheduler
+from dynamo_nb.llm.engines.torch.sequence import TorchSequence
 from dynamo_nb.llm.messages import Sampling, TokenRequest
 from dynamo_nb.llm.tiny import VOCABULARY, tiny_model
-from dynamo_nb.llm.torch_cache import SPARE
-from dynamo_nb.llm.torch_model import TorchModel, TorchOptions
-from dynamo_nb.llm.torch_sampling import choose
-from dynamo_nb.llm.torch_scheduler import CHUNK, TorchScheduler
-from dynamo_nb.llm.torch_sequence import TorchSequence
 
 
 def sequence(seed=0, made=(), **sampling):

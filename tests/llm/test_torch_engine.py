@@ -19,9 +19,9 @@ from torch_parts import BLOCK, CHANCE, CONTEXT, PENAL, SLOTS, generated, referen
 from vllm_parts import answer, prompt, request, until
 
 from dynamo_nb.errors import InvalidArgument
-from dynamo_nb.llm.engine import Engine
+from dynamo_nb.llm.engines.engine import Engine
+from dynamo_nb.llm.engines.torch.scheduler import CHUNK
 from dynamo_nb.llm.tiny import VOCABULARY, tiny_model
-from dynamo_nb.llm.torch_scheduler import CHUNK
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -18,10 +18,10 @@ from torch_parts import generated, reference, started
 from vllm_parts import answer, prompt, request, until
 
 from dynamo_nb.errors import EngineError
+from dynamo_nb.llm.engines.torch.engine import TorchEngine
 from dynamo_nb.llm.messages import Sampling, TextRequest
+from dynamo_nb.llm.text.tokens import Tokenizer
 from dynamo_nb.llm.tiny import tiny_model
-from dynamo_nb.llm.tokens import Tokenizer
-from dynamo_nb.llm.torch_engine import TorchEngine
 
 
 def threads():

@@ -16,8 +16,8 @@ import pytest_asyncio
 from vllm_parts import BLOCK, CONTEXT, answer, leading, prompt, request, started, until
 
 from dynamo_nb.errors import InvalidArgument
-from dynamo_nb.llm.blocks import block_hashes
-from dynamo_nb.llm.engine import Engine
+from dynamo_nb.llm.cache.blocks import block_hashes
+from dynamo_nb.llm.engines.engine import Engine
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

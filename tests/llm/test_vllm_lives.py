@@ -15,8 +15,8 @@ pytest.importorskip("vllm")
 from vllm_parts import BLOCK, answer, configured, descendants, leading, prompt, request, settings, started, until
 
 from dynamo_nb.errors import ConfigError, EngineError, InvalidArgument
-from dynamo_nb.llm.blocks import block_hashes
-from dynamo_nb.llm.vllm_arguments import parse_vllm_args
+from dynamo_nb.llm.cache.blocks import block_hashes
+from dynamo_nb.llm.engines.vllm.arguments import parse_vllm_args
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

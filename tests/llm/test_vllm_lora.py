@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from vllm_parts import BLOCK, answer, leading, prompt, request, started, until
 
 from dynamo_nb.errors import InvalidArgument
-from dynamo_nb.llm.blocks import block_hashes
+from dynamo_nb.llm.cache.blocks import block_hashes
 from dynamo_nb.llm.tiny import tiny_model
 
 pytestmark = [

@@ -5,8 +5,8 @@ from statistics import mean
 import pytest
 from simulated import simulated
 
-from dynamo_nb.llm.blocks import block_hashes
-from dynamo_nb.llm.echo import EchoEngine
+from dynamo_nb.llm.cache.blocks import block_hashes
+from dynamo_nb.llm.engines.echo.engine import EchoEngine
 from dynamo_nb.llm.messages import TextDelta
 from dynamo_nb.llm.workload import Session, Turn, Workload, conversations, oracle, replay
 

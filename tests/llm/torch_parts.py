@@ -8,8 +8,8 @@ from functools import cache
 import torch
 import transformers
 
+from dynamo_nb.llm.engines.torch.engine import TorchEngine
 from dynamo_nb.llm.tiny import tiny_model
-from dynamo_nb.llm.torch_engine import TorchEngine
 
 CONTEXT = 2048
 SLOTS = 4

@@ -10,10 +10,10 @@ from functools import partial
 
 import psutil
 
+from dynamo_nb.llm.engines.vllm.arguments import parse_vllm_args
+from dynamo_nb.llm.engines.vllm.engine import VllmEngine
 from dynamo_nb.llm.messages import Sampling, TokenRequest
 from dynamo_nb.llm.tiny import tiny_model
-from dynamo_nb.llm.vllm_arguments import parse_vllm_args
-from dynamo_nb.llm.vllm_engine import VllmEngine
 
 BLOCK = 32
 CONTEXT = 512
@@ -21,7 +21,6 @@ PATIENCE = 20.0  # seconds that an event of the engine may take
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def settings(**keys):

@@ -16,7 +16,7 @@ import msgspec
 from index_blocks import WORKERS, events, on_the_wire, prompts_held, stored
 from place import LOOPBACK, skip, tell
 
-from dynamo_nb.llm.index import BlockIndex
+from dynamo_nb.llm.cache.index import BlockIndex
 from dynamo_nb.llm.messages import WorkerEvent
 
 os.environ.update(LOOPBACK, DYN_LOG="error")

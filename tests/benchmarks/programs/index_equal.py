@@ -19,7 +19,7 @@ from random import Random
 from index_blocks import SEED, WORKERS, new_names, removed, stored
 from place import LOOPBACK, skip, tell
 
-from dynamo_nb.llm.index import BlockIndex
+from dynamo_nb.llm.cache.index import BlockIndex
 
 os.environ.update(LOOPBACK, DYN_LOG="error")
 EVENTS = 1_000_000

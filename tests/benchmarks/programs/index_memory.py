@@ -11,7 +11,7 @@ import msgspec
 from index_blocks import SEED, new_names, on_the_wire
 from place import tell
 
-from dynamo_nb.llm.index import BlockIndex
+from dynamo_nb.llm.cache.index import BlockIndex
 from dynamo_nb.llm.messages import WorkerEvent
 
 BLOCKS, WORKERS = 10_000_000, 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Protocol, runtime_checkable
 
-from dynamo_nb.llm.cache_log import CacheLog
+from dynamo_nb.llm.cache.log import CacheLog
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
 
 

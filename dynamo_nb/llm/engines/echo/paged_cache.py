@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dynamo_nb.llm.cache_log import CacheLog
+from dynamo_nb.llm.cache.log import CacheLog
 
 
 class PagedCache:

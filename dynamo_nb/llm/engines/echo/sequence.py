@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from dynamo_nb.llm.blocks import block_hashes, chained, root
+from dynamo_nb.llm.cache.blocks import block_hashes, chained, root
 from dynamo_nb.llm.messages import TokenDelta, TokenRequest
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dynamo_nb.llm.blocks import chained, root
-from dynamo_nb.llm.cache_log import CacheLog
+from dynamo_nb.llm.cache.blocks import chained, root
+from dynamo_nb.llm.cache.log import CacheLog
 
 if TYPE_CHECKING:
     from vllm.config import KVEventsConfig

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from dynamo_nb.llm.api_error import ApiError
-from dynamo_nb.llm.bodies import (
+from dynamo_nb.llm.api.bodies import (
     MAX_CHOICES,
     ChatBody,
     CompletionBody,
@@ -17,6 +16,7 @@ from dynamo_nb.llm.bodies import (
     ResponseFormat,
     Texts,
 )
+from dynamo_nb.llm.api.errors import ApiError
 from dynamo_nb.llm.messages import ModelInfo, Sampling, TextRequest
 
 MAX_INPUTS: Final = 2048  # OpenAI's bound of the texts in one request for embeddings

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from dynamo_nb.errors import DynamoError
-from dynamo_nb.llm.api_error import ApiError
+from dynamo_nb.llm.api.errors import ApiError
 from dynamo_nb.llm.messages import ModelInfo, ServedModel
 
 FRESH: Final = 2.0  # seconds that a list of models is taken as it is; workers and adapters come and go more slowly

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 
 from dynamo_nb.errors import DynamoError, EngineError, InvalidArgument
-from dynamo_nb.llm.cache_log import CacheLog
+from dynamo_nb.llm.cache.log import CacheLog
+from dynamo_nb.llm.engines.room import room
+from dynamo_nb.llm.engines.vllm.arguments import INSTALL
+from dynamo_nb.llm.engines.vllm.events import EventReader
+from dynamo_nb.llm.engines.vllm.requests import prefill_params, refused, sampling_params, token_delta
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
-from dynamo_nb.llm.room import room
-from dynamo_nb.llm.vllm_arguments import INSTALL
-from dynamo_nb.llm.vllm_events import EventReader
-from dynamo_nb.llm.vllm_requests import prefill_params, refused, sampling_params, token_delta
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from dynamo_nb.llm.api_error import SERVER, ApiError
+from dynamo_nb.llm.api.errors import SERVER, ApiError
 from dynamo_nb.llm.messages import Embedding, TextDelta, TextLogprob
 
 DONE: Final = b"data: [DONE]\n\n"

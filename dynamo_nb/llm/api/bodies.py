@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from dynamo_nb.errors import nearest
-from dynamo_nb.llm.api_error import ApiError, shortened
+from dynamo_nb.llm.api.errors import ApiError, shortened
 
 MAX_STOPS: Final = 16  # texts that end an answer: each is looked for in every piece of it
 MAX_STOP_LENGTH: Final = 256  # characters of one: as much of an answer is held back

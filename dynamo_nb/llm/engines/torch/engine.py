@@ -9,14 +9,14 @@ from functools import partial
 from typing import Any, Final
 
 from dynamo_nb.errors import EngineError, InvalidArgument
-from dynamo_nb.llm.cache_log import CacheLog
+from dynamo_nb.llm.cache.log import CacheLog
+from dynamo_nb.llm.engines.room import room
+from dynamo_nb.llm.engines.torch.model import TorchOptions
+from dynamo_nb.llm.engines.torch.sampling import check_sampling
+from dynamo_nb.llm.engines.torch.scheduler import Step, TorchScheduler
+from dynamo_nb.llm.engines.torch.sequence import TorchSequence
+from dynamo_nb.llm.engines.torch.thread import TorchThread
 from dynamo_nb.llm.messages import Load, Logprobs, ModelInfo, TokenDelta, TokenRequest
-from dynamo_nb.llm.room import room
-from dynamo_nb.llm.torch_model import TorchOptions
-from dynamo_nb.llm.torch_sampling import check_sampling
-from dynamo_nb.llm.torch_scheduler import Step, TorchScheduler
-from dynamo_nb.llm.torch_sequence import TorchSequence
-from dynamo_nb.llm.torch_thread import TorchThread
 
 FEATURES: Final = ("logprobs", "seed", "embeddings")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dynamo_nb.llm.torch_cache import new_cache
-from dynamo_nb.llm.torch_model import TorchModel
-from dynamo_nb.llm.torch_sequence import TorchSequence
+from dynamo_nb.llm.engines.torch.cache import new_cache
+from dynamo_nb.llm.engines.torch.model import TorchModel
+from dynamo_nb.llm.engines.torch.sequence import TorchSequence
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,10 +16,10 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dynamo_nb.llm.answers import Answer, Choice
-from dynamo_nb.llm.api_error import ApiError, api_error
+from dynamo_nb.llm.api.answers import Answer, Choice
+from dynamo_nb.llm.api.errors import ApiError, api_error
+from dynamo_nb.llm.api.metrics import CANCELLED, Measured
 from dynamo_nb.llm.messages import TextDelta
-from dynamo_nb.llm.request_metrics import CANCELLED, Measured
 
 MAX_BODY: Final = 16 * 2**20  # bytes: two million tokens as JSON
 JSON: Final = "application/json"

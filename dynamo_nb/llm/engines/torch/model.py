@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dynamo_nb.errors import EngineError
-from dynamo_nb.llm.torch_cache import new_cache
+from dynamo_nb.llm.engines.torch.cache import new_cache
 
 if TYPE_CHECKING:
     from torch import Tensor

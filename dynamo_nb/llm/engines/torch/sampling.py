@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from dynamo_nb.errors import InvalidArgument
+from dynamo_nb.llm.engines.torch.sequence import TorchSequence
 from dynamo_nb.llm.messages import Logprobs, Sampling
-from dynamo_nb.llm.torch_sequence import TorchSequence
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,11 +16,11 @@ from itertools import count
 from typing import Any, Final
 
 from dynamo_nb.errors import EngineError, InvalidArgument
-from dynamo_nb.llm.cache_log import CacheLog
-from dynamo_nb.llm.echo_sequence import EchoSequence
+from dynamo_nb.llm.cache.log import CacheLog
+from dynamo_nb.llm.engines.echo.paged_cache import PagedCache
+from dynamo_nb.llm.engines.echo.sequence import EchoSequence
+from dynamo_nb.llm.engines.room import room
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
-from dynamo_nb.llm.paged_cache import PagedCache
-from dynamo_nb.llm.room import room
 
 BURST: Final = 16  # deltas that a stream without a rate gives before the loop's other work has its turn
 EMBEDDING: Final = 64  # components of an embedding: the bytes of the longest blake2b digest

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from dynamo_nb.llm.api_error import BUSY, ApiError
+from dynamo_nb.llm.api.errors import BUSY, ApiError
 
 RETRY_AFTER: Final = 1  # seconds; OpenAI's clients double it from one attempt to the next
 

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from dynamo_nb.llm.engines.torch.batch import TorchBatch, TorchPrompt
+from dynamo_nb.llm.engines.torch.model import TorchModel
+from dynamo_nb.llm.engines.torch.sampling import choose
+from dynamo_nb.llm.engines.torch.sequence import TorchSequence
 from dynamo_nb.llm.messages import Logprobs
-from dynamo_nb.llm.torch_batch import TorchBatch, TorchPrompt
-from dynamo_nb.llm.torch_model import TorchModel
-from dynamo_nb.llm.torch_sampling import choose
-from dynamo_nb.llm.torch_sequence import TorchSequence
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,8 +14,8 @@ from traceback import clear_frames
 from typing import Any, Protocol
 
 from dynamo_nb.errors import EngineError
-from dynamo_nb.llm.torch_model import TorchModel, TorchOptions
-from dynamo_nb.llm.torch_scheduler import Step, TorchScheduler
+from dynamo_nb.llm.engines.torch.model import TorchModel, TorchOptions
+from dynamo_nb.llm.engines.torch.scheduler import Step, TorchScheduler
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What computes answers: one protocol, and three engines."""

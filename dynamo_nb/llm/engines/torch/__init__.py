@@ -1,0 +1,1 @@
+"""An engine of torch and transformers, for any model of theirs."""
