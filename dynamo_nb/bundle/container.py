@@ -1,19 +1,12 @@
-"""The container image of a bundle: its name, how it is built, and what is installed in it."""
+"""The container image of a bundle: its name, and how it is built."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
 import sys
-from collections.abc import Iterator
-from importlib import metadata
 
 from dynamo_nb.errors import BundleError
-from dynamo_nb.source import CodeTree
-
-_DISTRIBUTION = "dynamo-nb"
-_OURS = re.compile(r"dynamo_nb(\.|$)|dynamo\.sdk(\.|$)")
 
 # The versions in requirements.txt were installed for this Python.
 DOCKERFILE = f"""\
@@ -48,30 +41,3 @@ def object_name(name: str) -> str:
         remedy = 'give the deployment a name of letters, digits and "-", at most 63'
         raise BundleError(f"the name {name!r} has no form that Kubernetes allows", remedy=remedy)
     return found
-
-
-def requirements(code: CodeTree) -> str:
-    """What the code imports and dynamo_nb itself, pinned to the versions that are installed here."""
-    own = {module.name.partition(".")[0] for module in code.modules}
-    imported = {
-        name.partition(".")[0] for module in code.modules for name in _imports(module.text) if not _OURS.match(name)
-    }
-    wanted = imported - own - sys.stdlib_module_names
-    providers = metadata.packages_distributions() if wanted else {}
-    found = {distribution for name in wanted for distribution in providers.get(name, ())}
-    lines = [_pinned(name) for name in sorted({_DISTRIBUTION, *found}, key=str.lower)]
-    missing = [f"# {name}: imported, and not installed where this was exported" for name in sorted(wanted)]
-    return "\n".join([*lines, *(line for line in missing if line[2:].partition(":")[0] not in providers)]) + "\n"
-
-
-def _pinned(distribution: str) -> str:
-    # A local version, such as the +cu128 of a CUDA build, is in no public index.
-    return f"{distribution}=={metadata.version(distribution).partition('+')[0]}"
-
-
-def _imports(text: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module

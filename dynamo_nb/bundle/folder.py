@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dynamo_nb.bundle.container import DOCKERFILE, DOCKERIGNORE, image_name, requirements
+from dynamo_nb.bundle.container import DOCKERFILE, DOCKERIGNORE, image_name
 from dynamo_nb.bundle.kubernetes import manifest
 from dynamo_nb.bundle.readme import readme
+from dynamo_nb.bundle.requirements import requirements
 from dynamo_nb.config.yaml_layer import from_yaml, to_yaml
 from dynamo_nb.errors import BundleError
 from dynamo_nb.graph.spec import GraphSpec

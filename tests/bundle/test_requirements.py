@@ -1,0 +1,61 @@
+"""What is to be installed where a bundle runs."""
+
+from importlib.metadata import packages_distributions, version
+
+import pytest
+
+from dynamo_nb.bundle.requirements import requirements
+from dynamo_nb.source import CodeTree, Module
+
+OURS = f"dynamo-nb=={version('dynamo-nb')}"
+
+
+def test_requirements_are_what_the_code_imports_at_the_versions_that_are_installed():
+    code = CodeTree(
+        (
+            Module("mine", "mine.py", "import os\nimport yaml.nodes\nfrom dynamo_nb import service\nimport mine.part"),
+            Module(
+                "mine.part", "mine/part.py", "def f():\n    from pydantic import BaseModel\n    import no_such_thing"
+            ),
+            Module(
+                "other",
+                "other.py",
+                "from . import mine\nfrom dynamo.sdk import depends\nif TYPE_CHECKING:\n    import torch",
+            ),
+        )
+    )
+    assert requirements(code).splitlines() == [
+        f"dynamo-nb=={version('dynamo-nb')}",
+        f"pydantic=={version('pydantic')}",
+        f"PyYAML=={version('pyyaml')}",
+        "# no_such_thing: imported, and not installed where this was exported",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("service", "libraries"),
+    [
+        ("frontend:Frontend", set()),
+        ("worker:EchoWorker", {"tokenizers"}),
+        ("router:Router", {"tokenizers"}),
+        ("processor:Processor", {"jinja2", "tokenizers", "transformers"}),
+        ("torch_worker:TorchWorker", {"tokenizers", "torch", "transformers"}),
+        ("vllm_worker:VllmWorker", {"tokenizers", "vllm"}),
+        ("vllm_worker:PrefillWorker", {"tokenizers", "vllm"}),
+    ],
+)
+@pytest.mark.parametrize("subclassed", [False, True])
+def test_ready_services_bring_what_they_import_when_they_start(service, libraries, subclassed):
+    """vLLM and torch may be installed or not: a version that is here, or what the extra asks for."""
+    if subclassed:
+        text = f"from dynamo_nb.llm import {service.partition(':')[2]}"
+        code = CodeTree((Module("mine", "mine.py", text),), {"Mine": "mine:Mine"})
+    else:
+        code = CodeTree((), {"Mine": f"dynamo_nb.llm.{service}"})
+    here = packages_distributions()
+    expected = {OURS}
+    for name in libraries:
+        found = here.get(name)
+        expected |= {f"{each}=={version(each).partition('+')[0]}" for each in found or ()}
+        expected |= set() if found else {{"torch": "torch>=2.5", "vllm": "vllm>=0.32"}[name]}
+    assert set(requirements(code).splitlines()) == expected
