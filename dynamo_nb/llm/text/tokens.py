@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from codecs import getincrementaldecoder
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ class Tokenizer:
 
     def __init__(self, model: str) -> None:
         """model: a folder, or a name that transformers finds. Raises DynamoError when there is none."""
+        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # of torch, which is not needed
         from transformers import AutoTokenizer
 
         try:
