@@ -1,11 +1,13 @@
 """The router, served with workers that echo; and what it does by itself."""
 
+import asyncio
 import os
 import signal
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from graph_parts import until
 
 from dynamo_nb.llm.cache.index import BlockIndex
 from dynamo_nb.llm.messages import Sampling, TextRequest, TokenRequest
@@ -121,12 +123,6 @@ def workers_of(graph, service):
     return {int(worker["instance_id"]): worker["pid"] for worker in graph.state["services"][service]["workers"]}
 
 
-async def until(condition):
-    """Asks again and again: of events that are on their way, nobody says when they have arrived."""
-    while not await condition():
-        pass
-
-
 @served
 def test_a_prompt_goes_where_its_blocks_are(graph):
     for n, prompt in enumerate(PROMPTS):
@@ -233,12 +229,12 @@ def test_events_lost_doubled_or_late_are_healed_by_beginning_anew(watched, fault
 
 @served
 def test_a_worker_whose_events_are_none_has_its_share_of_requests(watched):
-    """Its endpoint does not say what it gives, so that lists arrive."""
+    """Its endpoint says that it gives lists, so that lists arrive."""
 
     async def logged():
-        return "it counts as holding nothing" in log.read_text()
+        return "it counts as holding nothing" in await asyncio.to_thread(log.read_text)
 
-    with watched(code=WATCHED.replace(" -> AsyncIterator[WorkerEvent]", "")) as graph:
+    with watched(code=WATCHED.replace("AsyncIterator[WorkerEvent]", "AsyncIterator[list]")) as graph:
         (router,) = graph.state["services"]["WatchedRouter"]["workers"]
         log = Path(router["log"])
         answered(graph, PROMPTS[0], "first")
