@@ -3,6 +3,7 @@ import shutil
 import sys
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -92,8 +93,9 @@ class Project:
     def config(self, target, *files, args=()):
         return self.recipe(target, *files, args=args).plan().config
 
-    def serve(self, target, *files, args=(), namespace=None, nats=None, http_port=0, kernels=False, **options):
-        recipe = self.recipe(target, *files, args=args, namespace=namespace)
+    def serve(self, target, *files, args=(), namespace=None, only="", nats=None, http_port=0, kernels=False, **options):
+        """only: the one service to be served, as a pod does."""
+        recipe = replace(self.recipe(target, *files, args=args, namespace=namespace), only=only)
         access = Access.of(nats_url=nats, **{n: options.pop(n) for n in ("secret", "plane", "tls") if n in options})
         options = serving_options(access, http_port=http_port, kernels=kernels, **options)
         return Pending(lambda: on_portal(lambda: start(recipe, options)))

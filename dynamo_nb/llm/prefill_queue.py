@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,8 @@ MAX_AGE: Final = 60.0  # seconds after which a request is dropped by NATS, with 
 REOPEN_WAIT: Final = 0.1  # seconds before a queue that gave an error is asked again
 FETCH_TIMEOUT: Final = 5.0  # seconds; of one long poll
 MAX_DELIVER: Final = 4  # a prompt that kills its worker is not given to all of them
+WANTED_WAIT: Final = 1.0  # seconds for whoever asked to say that he still waits
+WANTED, UNWANTED = b"1", b"0"
 LONGEST_LOCAL: Final = 512  # tokens up to which a prompt is not worth the way to a prefill worker by default
 LONGEST_QUEUE: Final = 64  # prompts that may wait for remote prefill by default
 LONGEST_WAIT: Final = 10.0  # seconds that a prompt waits for its remote prefill by default
@@ -47,28 +50,50 @@ class RemotePrefill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PrefillRequest(msgspec.Struct, frozen=True):
-    """A prompt, and the endpoint and instance that wait for what becomes of it, for so many seconds."""
+    """A prompt, and the subject on which somebody waits for what becomes of it, for so many seconds.
+
+    An empty message there asks whether it is still wanted. Another one is the answer, in msgpack: None, or what the
+    engine's connector needs. NATS carries it, since a worker that drains takes no calls and still waits for this one.
+    """
 
     request: TokenRequest
-    address: str
-    instance_id: int
+    reply: str
     patience: float
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A request in hand. Unless it is `done` or `working` goes on, another worker gets it after ACK_WAIT.
+    """A request in hand. Unless it is `answered` or `working` goes on, another worker gets it after ACK_WAIT.
 
     While NATS is away none of these has an effect, and none raises.
     """
 
     asked: PrefillRequest
     message: Any
+    nats: Any
+
+    async def wanted(self) -> bool:
+        """Whether somebody still waits for it."""
+        from nats.errors import Error, NoRespondersError
+
+        try:
+            answer = await self.nats.request(self.asked.reply, b"", timeout=WANTED_WAIT)
+        except NoRespondersError:
+            return False
+        except Error:  # who waits is busy
+            return True
+        return bool(answer.data == WANTED)
 
     async def working(self) -> None:
         await _told(self.message.in_progress())
 
+    async def answered(self, transfer: dict[str, Any] | None) -> None:
+        """Tells who waits what has become of it: None if it could not be computed."""
+        await _told(self.nats.publish(self.asked.reply, msgspec.msgpack.encode(transfer)))
+        await self.done()
+
     async def done(self) -> None:
+        """Nobody gets it any more."""
         await _told(self.message.ack())
 
     async def give_back(self) -> None:
@@ -76,11 +101,11 @@ class Taken:
         await _told(self.message.nak())
 
 
-async def _told(acknowledgement: Coroutine[Any, Any, None]) -> None:
+async def _told(telling: Coroutine[Any, Any, None]) -> None:
     from nats.errors import Error
 
     with suppress(Error):
-        await acknowledgement
+        await telling
 
 
 class PrefillQueue:
@@ -90,10 +115,15 @@ class PrefillQueue:
         """path: of the Prefiller's endpoint, `namespace/component/endpoint`."""
         runtime = dynamo_context["runtime"]
         component = path.rpartition("/")[0]
-        digest = blake2b(f"{runtime.graph}/{component}".encode(), digest_size=6).hexdigest()
+        graph = "" if runtime.shared else runtime.graph  # what is served one by one has one queue, as it has one name
+        digest = blake2b(f"{graph}/{component}".encode(), digest_size=6).hexdigest()
         self.name = f"prefill-{re.sub(r'[^A-Za-z0-9_-]', '-', component)}-{digest}"
-        self._js = runtime.nats.jetstream()
+        self._nats = runtime.nats
+        self._js = self._nats.jetstream()
         self._known = False
+        self._inbox = ""
+        self._numbers = count()
+        self._asked: dict[int, asyncio.Future[dict[str, Any] | None]] = {}
 
     async def _make(self) -> None:
         from nats.js.api import RetentionPolicy, StorageType
@@ -108,10 +138,32 @@ class PrefillQueue:
             )
             self._known = True
 
-    async def put(self, asked: PrefillRequest) -> None:
-        """Asks for a prompt to be computed. Raises ConnectError while NATS is away."""
-        async with self._reached():
-            await self._js.publish(self.name, msgspec.msgpack.encode(asked))
+    async def ask(self, request: TokenRequest, patience: float) -> dict[str, Any] | None:
+        """What some prefill worker makes of a prompt, as `Engine.prefill` gave it; None if it could not.
+
+        patience: seconds after which nobody is to begin with it. Raises ConnectError while NATS is away.
+        """
+        number = next(self._numbers)
+        answer: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        try:
+            async with self._reached():
+                if not self._inbox:
+                    self._inbox = self._nats.new_inbox()
+                    await self._nats.subscribe(f"{self._inbox}.*", cb=self._heard)
+                asked = PrefillRequest(request, f"{self._inbox}.{number}", patience)
+                await self._js.publish(self.name, msgspec.msgpack.encode(asked))
+            return await answer
+        finally:
+            del self._asked[number]
+
+    async def _heard(self, message: Any) -> None:
+        answer = self._asked.get(int(message.subject.rpartition(".")[2]))
+        waits = answer is not None and not answer.done()
+        if not message.data:
+            await _told(message.respond(WANTED if waits else UNWANTED))
+        elif answer is not None and waits:
+            answer.set_result(msgspec.msgpack.decode(message.data, type=dict[str, Any] | None))
 
     async def waiting(self) -> int:
         """How many requests wait or are in hand. Raises ConnectError while NATS is away."""
@@ -130,7 +182,7 @@ class PrefillQueue:
             raise ConnectError(f"the prefill queue does not answer: {str(error) or type(error).__name__}") from error
 
     async def taken(self) -> AsyncIterator[Taken]:
-        """Requests as they come, for ever; without those whose time is over."""
+        """Requests as they come, for ever; without those that nobody waits for any more."""
         from nats.errors import Error
         from nats.errors import TimeoutError as NoneCame
         from nats.js.api import ConsumerConfig
@@ -153,8 +205,9 @@ class PrefillQueue:
                 await asyncio.sleep(REOPEN_WAIT)
                 continue
             for message in messages:
-                taken = Taken(msgspec.msgpack.decode(message.data, type=PrefillRequest), message)
-                if time.time() - message.metadata.timestamp.timestamp() < taken.asked.patience:
+                taken = Taken(msgspec.msgpack.decode(message.data, type=PrefillRequest), message, self._nats)
+                late = time.time() - message.metadata.timestamp.timestamp() >= taken.asked.patience
+                if late or not await taken.wanted():
+                    await taken.done()  # whoever asked has computed it itself, or has gone
+                else:
                     yield taken
-                else:  # whoever asked has computed it itself
-                    await taken.done()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any, Final
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
@@ -13,6 +12,7 @@ from dynamo_nb.llm.prefill_queue import ACK_WAIT, PrefillQueue, Taken
 from dynamo_nb.llm.worker import NAMESPACE, EchoWorker
 from dynamo_nb.sdk import async_on_shutdown, async_on_start, dynamo_context, dynamo_endpoint, liveness, service
 
+BROKEN_WAIT: Final = 1.0  # seconds in which an engine that failed leaves prompts to others
 AT_ONCE: Final = 2  # prompts in one engine: one is computed while the other is taken and sent
 
 
@@ -38,7 +38,6 @@ class EnginePrefiller(Prefiller):
             raise
         component = dynamo_context["component"]
         self._queue = PrefillQueue(f"{component.namespace}/{component.name}/queue")
-        self._clients: dict[str, Any] = {}
         self._takers = [asyncio.create_task(self._take()) for _ in range(self.at_once)]
 
     @async_on_shutdown
@@ -75,20 +74,14 @@ class EnginePrefiller(Prefiller):
             await taken.working()
 
     async def _serve(self, taken: Taken) -> None:
-        asked = taken.asked
+        """What cannot be computed here, whatever the cause, is computed at once by the worker that asked."""
         try:
-            transfer = await self.engine.prefill(asked.request)
+            await taken.answered(await self.engine.prefill(taken.asked.request))
         except InvalidArgument:
-            transfer = None  # the worker that asked finds out by itself, and tells its caller
+            await taken.answered(None)  # the worker that asked finds out by itself, and tells its caller
         except DynamoError:
-            await taken.give_back()
-            return
-        with suppress(DynamoError):  # whoever asked is gone, or NATS is
-            if asked.address not in self._clients:
-                self._clients[asked.address] = await dynamo_context["runtime"].endpoint(asked.address).client()
-            call = self._clients[asked.address].call([asked.request.request_id, transfer])
-            await call.using(instance_id=asked.instance_id)
-        await taken.done()
+            await taken.answered(None)
+            await asyncio.sleep(BROKEN_WAIT)
 
 
 @service(dynamo={"namespace": NAMESPACE})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any, Final, Literal, cast
@@ -12,6 +12,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from dynamo_nb.errors import DynamoError, EngineError, InvalidArgument, NoInstances, WorkerLost
+from dynamo_nb.llm.instances import others_than
 from dynamo_nb.llm.interfaces import TextProcessor, TokenRouter, TokenWorker
 from dynamo_nb.llm.messages import (
     Embedding,
@@ -29,6 +30,7 @@ from dynamo_nb.llm.text.stops import Stops
 from dynamo_nb.llm.text.tokens import Tokenizer
 from dynamo_nb.llm.text.tools import ToolCalls
 from dynamo_nb.llm.worker import NAMESPACE
+from dynamo_nb.runtime import POLICIES, Instance, Policy, Request
 from dynamo_nb.sdk import (
     async_on_shutdown,
     async_on_start,
@@ -73,7 +75,8 @@ class Processor(TextProcessor):
         """
         self.model, self.name = model, served_model_name
         self.migration_limit, self.tool_call_parser = migration_limit, tool_call_parser
-        self.policy = router.replace("-", "_")
+        named = {name.replace("_", "-"): make for name, make in POLICIES.items()}
+        self._policy: Policy = named.get(router, POLICIES["round_robin"])()
         if router == "kv" and self.router is None:
             raise DynamoError(
                 "Processor.router is 'kv', and no Router is linked",
@@ -135,12 +138,16 @@ class Processor(TextProcessor):
         if adapter := self._adapter(request.model):
             raise InvalidArgument(f"the adapter {adapter!r} makes no embeddings", where="model")
         tokens = await self._tokens_of(request)
-        if self.router is None:
-            return Embedding(await self.worker.embed(tokens), len(tokens))
-        async with AsyncExitStack() as held:
-            place = await self._place(TokenRequest(request_id=request.request_id, tokens=tokens), [], held)
-            client = await self._client(f"{place.address.rpartition('/')[0]}/embed")
-            return Embedding(await client.call([tokens], instance_id=place.instance_id), len(tokens))
+        asked = TokenRequest(request_id=request.request_id, tokens=tokens)
+        avoid: list[int] = []
+        for left in reversed(range(MAX_REFUSALS + 1)):
+            try:
+                async with AsyncExitStack() as held:
+                    return Embedding(await (await self._placed("embed", [tokens], asked, avoid, held)), len(tokens))
+            except (NoInstances, WorkerLost, EngineError):
+                if not left:
+                    raise
+        raise AssertionError
 
     # --- what comes in --------------------------------------------------------------------------------------------
 
@@ -204,7 +211,7 @@ class Processor(TextProcessor):
         while True:
             try:
                 async with AsyncExitStack() as held:
-                    call = await self._placed(request, avoid, held)
+                    call = await self._placed("generate", [request], request, avoid, held)
                     deltas = await held.enter_async_context(aclosing(aiter(call)))
                     async for delta in deltas:
                         answer += delta.tokens
@@ -233,27 +240,43 @@ class Processor(TextProcessor):
             name = f"{request.request_id.partition('~')[0]}~{lost + refused}"
             request = replace(request, request_id=name, tokens=prompt + answer, generated=len(answer))
 
-    async def _placed(self, request: TokenRequest, avoid: list[int], held: AsyncExitStack) -> Any:
-        """A call of the worker that the router, or this service's own policy, has chosen.
+    async def _placed(
+        self, endpoint: str, args: list[Any], request: TokenRequest, avoid: list[int], held: AsyncExitStack
+    ) -> Any:
+        """A call of an endpoint of the worker that the router, or this service's own policy, has chosen for a request.
 
         held: keeps the router's stream open while the request runs. avoid: gains the instance.
         """
         if self.router is None:
-            return self.worker.generate(request).using(policy=self.policy)
-        place = await self._place(request, avoid, held)
+            if avoid:
+                await others_than(avoid, self.worker.generate.client)
+            return getattr(self.worker, endpoint)(*args).using(policy=_Avoiding(self._policy, avoid))
+        places = await held.enter_async_context(aclosing(aiter(self.router.place(request, avoid))))
+        place = cast("Placement", await anext(places))
         avoid.append(place.instance_id)
         trace_note(instance=place.instance_id, overlap=place.overlap, blocks=place.blocks)
-        client = await self._client(place.address)
-        return client.call([request], receive=_delta, instance_id=place.instance_id)
-
-    async def _place(self, request: TokenRequest, avoid: list[int], held: AsyncExitStack) -> Placement:
-        places = await held.enter_async_context(aclosing(aiter(self.router.place(request, avoid))))
-        return cast("Placement", await anext(places))
+        path = place.address.rpartition("/")[0]
+        client = await self._client(f"{path}/{endpoint}")
+        receive = _delta if endpoint == "generate" else None
+        return client.call(args, receive=receive, instance_id=place.instance_id)
 
     async def _client(self, address: str) -> Any:
         if address not in self._clients:
             self._clients[address] = await dynamo_context["runtime"].endpoint(address).client()
         return self._clients[address]
+
+
+class _Avoiding:
+    """A policy among the workers that a request has not been to, if there are such. avoid: gains what it picks."""
+
+    def __init__(self, policy: Policy, avoid: list[int]) -> None:
+        self._policy, self._avoid = policy, avoid
+
+    def pick(self, instances: Sequence[Instance], request: Request) -> Instance:
+        others = [each for each in instances if each.instance_id not in self._avoid]
+        chosen = self._policy.pick(others or instances, request)
+        self._avoid.append(chosen.instance_id)
+        return chosen
 
 
 def _delta(value: Any) -> TokenDelta:

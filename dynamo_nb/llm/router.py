@@ -11,10 +11,11 @@ from heapq import nlargest
 from random import Random
 from typing import Any, Final, Literal
 
-from dynamo_nb.errors import RequestError
+from dynamo_nb.errors import EndpointError, RequestError
 from dynamo_nb.llm.cache.blocks import block_hashes
 from dynamo_nb.llm.cache.costs import Candidate, block_scores, choose, overlap_scores
 from dynamo_nb.llm.cache.index import BlockIndex
+from dynamo_nb.llm.instances import others_than
 from dynamo_nb.llm.interfaces import TokenRouter, TokenWorker
 from dynamo_nb.llm.messages import Load, ModelInfo, Placement, TokenRequest, WorkerEvent
 from dynamo_nb.llm.worker import NAMESPACE
@@ -22,7 +23,7 @@ from dynamo_nb.sdk import async_on_shutdown, async_on_start, depends, dynamo_end
 
 logger = logging.getLogger(__name__)
 
-NO_WORKER_WAIT: Final = 10.0  # seconds for a worker to come; one that crashed is started again, which takes 2 to 5
+INFO_WAIT: Final = 1.0  # seconds for a worker that has come to say what it serves
 REOPEN_WAIT: Final = 0.1  # seconds before events are asked for again, of a worker that did not give any
 EXPLAINED: Final = 8  # workers whose scores a trace shows
 
@@ -132,7 +133,7 @@ class Router(TokenRouter):
         The request counts as running there until the stream is closed. Raises NoInstances when no worker comes.
         """
         client = self.worker.generate.client
-        ids = await self._others(client, avoid)
+        ids = await others_than(avoid, client)
         now = asyncio.get_running_loop().time()
         self.supposed.forget(now)
         size = self.model.block_size
@@ -166,18 +167,6 @@ class Router(TokenRouter):
         finally:
             known.requests, known.blocks = known.requests - 1, known.blocks - blocks
 
-    async def _others(self, client: Any, avoid: list[int]) -> list[int]:
-        """The instances without those to avoid. Where there are no others, one is waited for: of a lost worker it may
-        not be known yet that it is, and its successor is being started.
-        """
-        ids: list[int] = await client.wait_for_instances(NO_WORKER_WAIT)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(NO_WORKER_WAIT):
-                while not (others := [one for one in client.instance_ids() if one not in avoid]):
-                    await client.wait_for_change()
-                return others
-        return ids
-
     def _candidate(self, instance_id: int, overlap: int, blocks: int) -> Candidate:
         """Between two Loads of an engine, what was placed on it since counts."""
         known = self._of(instance_id)
@@ -198,11 +187,11 @@ class Router(TokenRouter):
         client = self.worker.generate.client
         before: set[int] = set()
         while True:
-            there = set(client.instance_ids())
-            if new := there - before:
+            if new := set(client.instance_ids()) - before:
                 with suppress(RequestError):  # other workers may serve something else: blocks of another size
-                    self.model = await self.worker.info().using(instance_id=new.pop())
-            before = there
+                    self.model = await self.worker.info().using(instance_id=new.pop(), timeout=INFO_WAIT)
+            # As it is now, after that wait: what changed meanwhile is not told again.
+            before = there = set(client.instance_ids())
             for instance_id in there:
                 known = self._of(instance_id)
                 if known.events is None and not self.approx:
@@ -216,6 +205,7 @@ class Router(TokenRouter):
 
     async def _follow(self, instance_id: int, known: _Known) -> None:
         """Applies a worker's events. A gap in their numbers, or their end, means: once more from the beginning."""
+        failed = False
         while True:
             due = 0
             try:
@@ -226,14 +216,16 @@ class Router(TokenRouter):
                             break
                         due += 1
                         self._apply(instance_id, known, event)
-            except RequestError:
-                pass  # the worker has gone, which the watch sees, or comes again
+            except RequestError as error:  # the worker has gone, which the watch sees, or comes again
+                if isinstance(error, EndpointError) and not failed:
+                    failed = True
+                    logger.warning("the events of worker %s ended with an error: %s", instance_id, error)
             except Exception:
                 logger.exception("the events of worker %s are none: it counts as holding nothing", instance_id)
                 self.index.drop(instance_id)
+                known.load = Load()
                 return
-            if not due:
-                await asyncio.sleep(REOPEN_WAIT)
+            await asyncio.sleep(REOPEN_WAIT)
 
     def _apply(self, instance_id: int, known: _Known, event: WorkerEvent) -> None:
         if event.cleared:

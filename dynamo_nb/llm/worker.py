@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -20,14 +19,12 @@ from dynamo_nb.llm.prefill_queue import (
     LONGEST_QUEUE,
     LONGEST_WAIT,
     PrefillQueue,
-    PrefillRequest,
     RemotePrefill,
 )
 from dynamo_nb.sdk import (
     async_on_shutdown,
     async_on_start,
     depends,
-    dynamo_context,
     dynamo_endpoint,
     liveness,
     service,
@@ -53,8 +50,6 @@ class EngineWorker(TokenWorker):
     @async_on_start
     async def start_engine(self) -> None:
         self.engine = self.make_engine()
-        self._transfers: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
-        self._numbers = count()  # callers may give two requests one name
         self._queue = PrefillQueue(self.prefill.queue.client.path) if self.prefill is not None else None
         try:
             await self.engine.start()
@@ -99,15 +94,6 @@ class EngineWorker(TokenWorker):
             async for event in events:
                 yield event
 
-    @dynamo_endpoint()
-    async def prefilled(self, request_id: str, transfer: dict[str, Any] | None) -> bool:
-        """What a Prefiller has made of a request; None if it could not. False if nobody waits for it any more."""
-        waiting = self._transfers.get(request_id)
-        if waiting is None or waiting.done():
-            return False
-        waiting.set_result(transfer)
-        return True
-
     async def _prefilled(self, request: TokenRequest, queue: PrefillQueue) -> TokenRequest:
         """The request with what its remote prefill gave, or as it was, to be computed here."""
         assert self.prefill is not None
@@ -120,23 +106,15 @@ class EngineWorker(TokenWorker):
         if not self.prefill.queue.client.instances:
             trace_note(prefill="local: there is no prefill worker")
             return request
-        name = f"{request.request_id}-{next(self._numbers)}"
-        answer = self._transfers[name] = asyncio.get_running_loop().create_future()
-        component = dynamo_context["component"]
         try:
             async with asyncio.timeout(self.remote.timeout):
                 if await queue.waiting() >= self.remote.max_prefill_queue_size:
                     trace_note(prefill="local: the prefill queue is full")
                     return request
-                address = f"dynamo://{component.namespace}/{component.name}/prefilled"
-                named = msgspec.structs.replace(request, request_id=name)
-                await queue.put(PrefillRequest(named, address, dynamo_context["instance_id"], self.remote.timeout))
-                transfer = await answer
+                transfer = await queue.ask(request, self.remote.timeout)
         except (TimeoutError, DynamoError) as error:
             trace_note(prefill=f"local: {str(error) or 'the prefill workers took too long'}")
             return request
-        finally:
-            del self._transfers[name]
         trace_note(prefill="remote" if transfer is not None else "local: the prefill worker could not")
         return msgspec.structs.replace(request, transfer=transfer)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dynamo_nb.runtime.metadata import no_request, request_scope
     from dynamo_nb.runtime.nats_server import NatsServer
     from dynamo_nb.runtime.request import Handler, RequestContext
-    from dynamo_nb.runtime.routing import Affinity, LeastLoaded, Policy
+    from dynamo_nb.runtime.routing import POLICIES, Affinity, LeastLoaded, Policy, Request
 
 _HOMES = {
     "Affinity": "routing",
@@ -24,14 +24,17 @@ _HOMES = {
     "LeastLoaded": "routing",
     "Namespace": "distributed",
     "NatsServer": "nats_server",
+    "POLICIES": "routing",
     "Policy": "routing",
     "RemoteCall": "client",
+    "Request": "routing",
     "RequestContext": "request",
     "no_request": "metadata",
     "request_scope": "metadata",
 }
 
 __all__ = [
+    "POLICIES",
     "Affinity",
     "Client",
     "Component",
@@ -44,6 +47,7 @@ __all__ = [
     "NatsServer",
     "Policy",
     "RemoteCall",
+    "Request",
     "RequestContext",
     "no_request",
     "request_scope",

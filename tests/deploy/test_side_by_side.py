@@ -53,17 +53,9 @@ async def test_each_calls_its_own_workers_on_a_shared_nats(program, nats):
 
 
 async def test_a_service_that_is_served_by_itself_is_everybodys(program, nats):
-    from dataclasses import replace
-
-    from dynamo_nb.runtime.access import Access
-    from dynamo_nb.sdk.portal import on_portal
-    from dynamo_nb.serving import serving_options, start
-
-    recipe = replace(program.recipe("program:Frontend", args=["--Backend.suffix=b"]), only="Backend")
-    options = serving_options(Access.of(nats_url=nats), http_port=0, kernels=False)
     async with (
         await program.serve("program:Frontend", args=["--Backend.suffix=a"], nats=nats) as whole,
-        await on_portal(lambda: start(recipe, options)) as part,
+        await program.serve("program:Frontend", args=["--Backend.suffix=b"], only="Backend", nats=nats) as part,
     ):
         said = {await whole.Frontend.say("x") for _ in range(12)}
         assert said == {"xa", "xb"}

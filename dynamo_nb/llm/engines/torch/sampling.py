@@ -116,7 +116,7 @@ def _narrowed(chances: Tensor, asked: Sequence[Sampling]) -> Tensor:
 
     device, vocabulary = chances.device, chances.shape[-1]
     ranked, order = chances.sort(dim=-1, descending=True, stable=True)
-    most = torch.tensor([each.top_k or vocabulary for each in asked], device=device)
+    most = torch.tensor([min(each.top_k or vocabulary, vocabulary) for each in asked], device=device)
     ranked[torch.arange(vocabulary, device=device) >= most[:, None]] = 0.0
     ranked /= ranked.sum(-1, keepdim=True)
     share = torch.tensor([each.top_p if each.top_p < 1.0 else math.inf for each in asked], device=device)
