@@ -205,3 +205,77 @@ async def test_prompts_are_computed_by_prefill_workers(project):
         victim = deployment.state["services"]["EchoPrefillWorker"]["workers"][0]["pid"]
         os.kill(victim, signal.SIGKILL)
         assert await asyncio.wait_for(text_of(deployment, asked(20, "after")), BOUND) == expected(20)
+
+
+DYING = """\
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from msgspec.structs import replace
+
+from dynamo_nb import dynamo_endpoint, service
+from dynamo_nb.errors import EngineError
+from dynamo_nb.llm import EchoEngine, EchoWorker, Frontend, Processor, Router
+
+
+class Dying(EchoEngine):
+    dead = False
+
+    async def generate(self, request):
+        if self.dead:
+            raise EngineError("the engine has died")
+        async for delta in super().generate(request):
+            yield delta
+
+    async def embed(self, tokens):
+        if self.dead:
+            raise EngineError("the engine has died")
+        return await super().embed(tokens)
+
+    async def health(self):
+        if self.dead:
+            raise EngineError("the engine has died")
+
+
+@service(dynamo={"namespace": "dynamo"})
+class Echo(EchoWorker):
+    def make_engine(self):
+        return Dying(model=super().make_engine().info.model, embeddings=True, **self.engine_options)
+
+    @dynamo_endpoint()
+    async def die(self):
+        self.engine.dead = True
+
+
+@service(dynamo={"namespace": "dynamo"})
+class Late(Router):
+    async def place(self, request, avoid):
+        async with aclosing(aiter(super().place(request, avoid))) as places:
+            async for place in places:
+                yield place if avoid else replace(place, instance_id=1)  # a worker that has gone
+
+
+"""
+
+
+@pytest.mark.parametrize("policy", ["round-robin", "random", "least-loaded", "kv"])
+async def test_an_engine_that_has_died_in_a_worker_that_lives_costs_no_request(project, policy):
+    links = (
+        "Frontend.link(Processor).link(Router).link(Echo)" if policy == "kv" else "Frontend.link(Processor).link(Echo)"
+    )
+    project.write("dying.py", DYING + links)
+    args = ["--Processor.served_model_name=tiny", f"--Processor.router={policy}", "--Echo.ServiceArgs.workers=2"]
+    async with await project.serve("dying:Frontend", args=args) as deployment:
+        await deployment.Echo.die()
+        answers = [text_of(deployment, asked(20, f"r{number}")) for number in range(12)]
+        embeddings = [deployment.Processor.embed(asked(1, f"e{number}")) for number in range(4)]
+        given = await asyncio.wait_for(asyncio.gather(*answers, *embeddings), BOUND)
+        assert given[:12] == [expected(20)] * 12
+        assert all(embedding.vector for embedding in given[12:])
+
+
+async def test_what_was_placed_on_a_worker_that_has_gone_goes_to_another(project):
+    project.write("dying.py", DYING + "Frontend.link(Processor).link(Late).link(Echo)")
+    async with await project.serve("dying:Frontend", args=["--Processor.served_model_name=tiny"]) as deployment:
+        assert await text_of(deployment, asked(20)) == expected(20)
+        assert (await deployment.Processor.embed(asked(1))).vector

@@ -322,3 +322,29 @@ def test_what_was_supposed_of_a_worker_goes_with_it():
     supposed.place(5.0, 1, [1, 2])
     supposed.forget(10.0)
     assert index.find([1, 2]) == {1: 2}
+
+
+@served
+def test_a_worker_that_comes_while_another_says_what_it_serves_is_followed(watched, tmp_path):
+    gate = tmp_path / "gate"
+    slow = f"""
+    @dynamo_endpoint()
+    async def info(self) -> ModelInfo:
+        while Path({str(gate)!r}).exists():
+            await asyncio.sleep(0.02)
+        return await super().info()
+
+    @dynamo_endpoint()
+    async def followed("""
+    head = "import asyncio\nfrom pathlib import Path\nfrom dynamo_nb.llm.messages import ModelInfo\n"
+    code = head + WATCHED.replace("\n    @dynamo_endpoint()\n    async def followed(", slow)
+
+    async def all_followed():
+        return all([await graph.WatchedWorker.followed().using(instance_id=one) for one in workers])
+
+    with watched(code=code) as graph:
+        gate.touch()
+        graph.scale(WatchedWorker=4).result()
+        gate.unlink()
+        workers = workers_of(graph, "WatchedWorker")
+        portal.run(asyncio.wait_for(until(all_followed), BOUND))
