@@ -13,7 +13,7 @@ from dynamo_nb.source import CodeTree
 
 _DISTRIBUTION = "dynamo-nb"
 _OURS = re.compile(r"dynamo_nb(\.|$)|dynamo\.sdk(\.|$)")
-_READY = re.compile(r"dynamo_nb\.llm\b")
+_READY = "dynamo_nb.llm"
 """Services that come with dynamo-nb, whose libraries it does not require."""
 _NAME = re.compile(r"[\w.-]+")
 
@@ -24,11 +24,11 @@ def requirements(code: CodeTree) -> str:
     What a ready service imports and is not installed here, such as vLLM on a laptop, is as dynamo-nb's extras have it.
     """
     own = {module.name.partition(".")[0] for module in code.modules}
-    named = [name for module in code.modules for name in _imports(ast.parse(module.text))]
+    named = [name for module in code.modules for name in _named(ast.parse(module.text))]
     targets = [target.replace(":", ".") for target in code.targets.values()]
     theirs = _roots(name for name in named if not _OURS.match(name)) - own
     extras = _extras()
-    ready = _roots(_behind(name for name in [*named, *targets] if _READY.match(name))) & extras.keys()
+    ready = _roots(_behind(name for name in [*named, *targets] if _is_ready(name))) & extras.keys()
     providers = metadata.packages_distributions() if theirs | ready else {}
 
     found = {distribution for name in theirs | ready for distribution in providers.get(name, ())}
@@ -37,6 +37,10 @@ def requirements(code: CodeTree) -> str:
     strange = theirs - ready - providers.keys()
     missing = [f"# {name}: imported, and not installed where this was exported" for name in strange]
     return "\n".join([*sorted(lines, key=str.lower), *sorted(missing)]) + "\n"
+
+
+def _is_ready(name: str) -> bool:
+    return f"{name}.".startswith(f"{_READY}.")
 
 
 def _pinned(distribution: str) -> str:
@@ -56,6 +60,15 @@ def _extras() -> dict[str, str]:
 
 def _roots(names: Iterable[str]) -> set[str]:
     return {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+
+
+def _named(tree: ast.Module) -> Iterator[str]:
+    """What a module imports, and what it may use of ready services that it imports as a whole or with `*`."""
+    imports = set(_imports(tree))
+    yield from imports
+    if imports & {"dynamo_nb", _READY, f"{_READY}.*"}:
+        names = {node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "") for node in ast.walk(tree)}
+        yield from (f"{_READY}.{name}" for name in names & set(import_module(_READY).__all__))
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
@@ -80,7 +93,7 @@ def _behind(names: Iterable[str]) -> set[str]:
         for module in _modules_of(todo.pop()) - seen:
             seen.add(module)
             for name in _imports(ast.parse(inspect.getsource(import_module(module)))):
-                if _READY.match(name):
+                if _is_ready(name):
                     todo.append(name)
                 elif not _OURS.match(name):
                     found.add(name)
@@ -95,4 +108,4 @@ def _modules_of(name: str) -> set[str]:
     except ModuleNotFoundError:
         value = getattr(import_module(module), attribute, None)
     origin = getattr(value, "__module__", module)
-    return {module, origin if _READY.match(origin) else module}
+    return {module, origin if _is_ready(origin) else module}

@@ -44,11 +44,21 @@ def test_requirements_are_what_the_code_imports_at_the_versions_that_are_install
         ("vllm_worker:PrefillWorker", {"tokenizers", "vllm"}),
     ],
 )
-@pytest.mark.parametrize("subclassed", [False, True])
-def test_ready_services_bring_what_they_import_when_they_start(service, libraries, subclassed):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "from dynamo_nb.llm import {}",
+        "import dynamo_nb.llm as llm\nclass Mine(llm.{}): ...",
+        "from dynamo_nb import llm\nclass Mine(llm.{}): ...",
+        "import dynamo_nb\nclass Mine(dynamo_nb.llm.{}): ...",
+        "from dynamo_nb.llm import *\nclass Mine({}): ...",
+    ],
+)
+def test_ready_services_bring_what_they_import_when_they_start(service, libraries, text):
     """vLLM and torch may be installed or not: a version that is here, or what the extra asks for."""
-    if subclassed:
-        text = f"from dynamo_nb.llm import {service.partition(':')[2]}"
+    if text:
+        text = text.format(service.partition(":")[2])
         code = CodeTree((Module("mine", "mine.py", text),), {"Mine": "mine:Mine"})
     else:
         code = CodeTree((), {"Mine": f"dynamo_nb.llm.{service}"})
