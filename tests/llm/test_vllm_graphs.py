@@ -193,6 +193,7 @@ def test_a_router_finds_the_worker_by_the_events_of_its_engine(agg_router, whole
     assert (best["overlap"], other["overlap"]) == (500 // BLOCK, 0)
 
 
+@pytest.mark.timeout(BOUND + 60 * KILLS)
 def test_answers_go_on_word_for_word_when_their_worker_is_killed(agg_router, figures):
     """Each answer is at another token when the worker goes, and all end as they would have."""
     choose = random.Random(1)
