@@ -137,7 +137,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     model: a name that `TextProcessor.models` gave. messages: of a chat, as OpenAI's API has them; None where `prompt`
     is given, a text or tokens. tools: the tools that a chat may call, as OpenAI's API has them. stop: texts that end
-    the answer and are not part of it. salt: see TokenRequest.
+    the answer and are not part of it. salt: see TokenRequest. parallel_tool_calls: whether one answer may have several.
     """
 
     request_id: str
@@ -148,6 +148,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = ()
     salt: str = ""
+    parallel_tool_calls: bool = True
 
 
 class TextLogprob(msgspec.Struct, array_like=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, suppress
@@ -119,7 +121,7 @@ class Processor(TextProcessor):
         asked = TokenRequest(
             request_id=request.request_id, tokens=tokens, sampling=sampling, adapter=adapter, salt=request.salt
         )
-        writer = _Writer(self.tokenizer, request, self.tool_call_parser)
+        writer = _Writer(self.tokenizer, request, tokens, self.tool_call_parser)
         first = True
         async with aclosing(self._migrating(asked)) as deltas:
             async for delta in deltas:
@@ -137,7 +139,7 @@ class Processor(TextProcessor):
         """The embedding of a prompt. Raises InvalidArgument where the model makes none."""
         if adapter := self._adapter(request.model):
             raise InvalidArgument(f"the adapter {adapter!r} makes no embeddings", where="model")
-        tokens = await self._tokens_of(request)
+        tokens = await self._tokens_of(request, answer=0)
         asked = TokenRequest(request_id=request.request_id, tokens=tokens)
         avoid: list[int] = []
         for left in reversed(range(MAX_REFUSALS + 1)):
@@ -151,7 +153,8 @@ class Processor(TextProcessor):
 
     # --- what comes in --------------------------------------------------------------------------------------------
 
-    async def _tokens_of(self, request: TextRequest) -> list[int]:
+    async def _tokens_of(self, request: TextRequest, answer: int = 1) -> list[int]:
+        """answer: tokens that must be left for it in the context."""
         if request.tools and not self.tool_call_parser:
             raise InvalidArgument(
                 f"{self.name} does not call tools", where="tools", remedy="serve it with Processor.tool_call_parser"
@@ -167,10 +170,10 @@ class Processor(TextProcessor):
             tokens = request.prompt
         if not tokens:
             raise InvalidArgument("the prompt has no tokens", where="prompt", remedy="give it some text")
-        if len(tokens) >= most:
+        if len(tokens) > most - answer:
             raise InvalidArgument(
-                f"the prompt has {len(tokens)} tokens, and the context of {self.name} {most} for prompt and answer "
-                "together",
+                f"the prompt has {len(tokens)} tokens, and the context of {self.name} {most}"
+                + (" for prompt and answer together" if answer else ""),
                 where="messages" if request.messages is not None else "prompt",
                 remedy="shorten it",
             )
@@ -204,8 +207,12 @@ class Processor(TextProcessor):
     # --- to the workers -------------------------------------------------------------------------------------------
 
     async def _migrating(self, request: TokenRequest) -> AsyncGenerator[TokenDelta, None]:
-        """The answer of one worker, and after its loss of the next, which goes on where it stopped."""
+        """The answer of one worker, and after its loss of the next, which goes on where it stopped.
+
+        Where that would be another answer the next one begins again, and what it repeats is left out.
+        """
         prompt, answer = request.tokens, list[int]()
+        again = _counts_from_the_beginning(request.sampling)
         lost = refused = 0
         avoid: list[int] = []
         while True:
@@ -213,7 +220,17 @@ class Processor(TextProcessor):
                 async with AsyncExitStack() as held:
                     call = await self._placed("generate", [request], request, avoid, held)
                     deltas = await held.enter_async_context(aclosing(aiter(call)))
+                    repeated = 0
                     async for delta in deltas:
+                        if again and repeated < len(answer):
+                            known = answer[repeated : repeated + len(delta.tokens)]
+                            repeated += len(known)
+                            if delta.tokens[: len(known)] != known or (delta.finish and repeated < len(answer)):
+                                raise _Otherwise("the next worker makes another answer", where=request.request_id)
+                            delta.tokens, delta.logprobs = delta.tokens[len(known) :], delta.logprobs[len(known) :]
+                            if not delta.tokens and not delta.finish:
+                                continue
+                        repeated += len(delta.tokens)
                         answer += delta.tokens
                         if not delta.finish:
                             yield delta
@@ -225,6 +242,8 @@ class Processor(TextProcessor):
                         yield delta
                         return
                 raise WorkerLost("the answer of a worker has no end", where=f"request {request.request_id}")
+            except _Otherwise:
+                raise
             except NoInstances:  # whoever refuses a request has not lost it
                 refused += 1
                 if refused > MAX_REFUSALS:
@@ -238,7 +257,10 @@ class Processor(TextProcessor):
                 yield TokenDelta([], "length")
                 return
             name = f"{request.request_id.partition('~')[0]}~{lost + refused}"
-            request = replace(request, request_id=name, tokens=prompt + answer, generated=len(answer))
+            if again:
+                request = replace(request, request_id=name)
+            else:
+                request = replace(request, request_id=name, tokens=prompt + answer, generated=len(answer))
 
     async def _placed(
         self, endpoint: str, args: list[Any], request: TokenRequest, avoid: list[int], held: AsyncExitStack
@@ -264,6 +286,20 @@ class Processor(TextProcessor):
         if address not in self._clients:
             self._clients[address] = await dynamo_context["runtime"].endpoint(address).client()
         return self._clients[address]
+
+
+class _Otherwise(WorkerLost):
+    """What a lost worker began cannot be gone on with: no other makes the same."""
+
+
+def _counts_from_the_beginning(sampling: Sampling) -> bool:
+    """Whether an engine that knows only the tokens so far would go on otherwise than the one that made them.
+
+    A grammar starts at the first token that an engine makes, so does a seed, and penalties count what it has made.
+    """
+    certain = sampling.temperature == 0 or sampling.seed is not None
+    penalties = sampling.presence_penalty or sampling.frequency_penalty
+    return bool(sampling.json_schema or (certain and (sampling.temperature or penalties)))
 
 
 class _Avoiding:
@@ -294,6 +330,8 @@ def _characters(value: Any) -> int:
 
 def _plain(message: dict[str, Any], index: int) -> dict[str, Any]:
     """A message whose content is one text, as chat templates want it."""
+    if message.get("tool_calls"):
+        message = {**message, "tool_calls": [_read(call) for call in message["tool_calls"]]}
     content = message.get("content")
     if not isinstance(content, list):
         return message
@@ -306,14 +344,24 @@ def _plain(message: dict[str, Any], index: int) -> dict[str, Any]:
     return {**message, "content": "".join(texts)}
 
 
+def _read(call: Any) -> Any:
+    """A call of a tool with its arguments as chat templates want them, which OpenAI's API has as JSON text."""
+    try:
+        function = call["function"]
+        return {**call, "function": {**function, "arguments": json.loads(function["arguments"] or "{}")}}
+    except (KeyError, TypeError, ValueError):  # no text, or none of JSON: the template may know what to do
+        return call
+
+
 class _Writer:
     """What one answer's tokens look like as text."""
 
-    def __init__(self, tokenizer: Tokenizer, request: TextRequest, tool_call_parser: str) -> None:
+    def __init__(self, tokenizer: Tokenizer, request: TextRequest, prompt: list[int], tool_call_parser: str) -> None:
         self._tokenizer = tokenizer
-        self._text = tokenizer.detokenizer()
+        self._text = tokenizer.detokenizer(prompt)
         self._stops = Stops(request.stop)
-        self._tools = ToolCalls() if request.tools and tool_call_parser else None
+        most = math.inf if request.parallel_tool_calls else 1
+        self._tools = ToolCalls(most) if request.tools and tool_call_parser else None
 
     def write(self, delta: TokenDelta) -> TextDelta:
         """The text that is sure now. A stop text that is found is the finish, whatever the engine goes on to make."""

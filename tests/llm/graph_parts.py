@@ -47,11 +47,11 @@ class Text(Processor):
     async def prepare(self):
         self.changed = asyncio.Condition()
 
-    async def _tokens_of(self, request):
+    async def _tokens_of(self, request, answer=1):
         self.prompts += 1
         async with self.changed:
             self.changed.notify_all()
-        return await super()._tokens_of(request)
+        return await super()._tokens_of(request, answer)
 
     @dynamo_endpoint()
     async def begun(self, prompts: int) -> int:

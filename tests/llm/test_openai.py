@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from dynamo_nb.errors import EndpointError, EngineError, InvalidArgument, NoInstances, WorkerLost
+from dynamo_nb.errors import DeadlineExceeded, EndpointError, EngineError, InvalidArgument, NoInstances, WorkerLost
 from dynamo_nb.llm.api.answers import DONE, ChatAnswer, CompletionAnswer
 from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, read
 from dynamo_nb.llm.api.errors import ApiError, api_error
 from dynamo_nb.llm.api.openai import inputs_of, requests_of
 from dynamo_nb.llm.messages import ModelInfo, TextDelta, TextLogprob
+from dynamo_nb.llm.text.tools import ToolCalls
 
 FULL = ModelInfo(model="m", context=100, block_size=16, features=("logprobs", "seed", "json_schema", "embeddings"))
 BARE = ModelInfo(model="m", context=100, block_size=16)
@@ -130,7 +131,7 @@ def test_tools_are_given_unless_none_may_be_called():
 
 @pytest.mark.parametrize(
     "name",
-    ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"],
+    ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"],
 )
 def test_what_changes_no_answer_is_ignored(name):
     assert one(ChatBody, **{name: {"any": "thing"}}) == one(ChatBody)
@@ -229,8 +230,17 @@ def test_what_is_no_json_is_refused(data):
 @pytest.mark.parametrize(
     ("error", "status", "code", "param"),
     [
-        (InvalidArgument("the context is 5", where="prompt"), 400, "context_length_exceeded", "prompt"),
+        (
+            InvalidArgument(
+                "the prompt has 7 tokens, and the context of tiny 5 for prompt and answer together", where="prompt"
+            ),
+            400,
+            "context_length_exceeded",
+            "prompt",
+        ),
         (InvalidArgument("no such thing", where="Processor.generate(request)"), 400, None, None),
+        (InvalidArgument("9 is no token of long-context-7b", where="prompt"), 400, None, "prompt"),
+        (DeadlineExceeded("not answered in 5 s"), 503, None, None),
         (NoInstances("no worker serves dynamo://a/b/c"), 503, None, None),
         (WorkerLost("worker Echo.0.1 of dynamo://a/b went away"), 503, None, None),
         (EngineError("the engine of Processor died of a secret"), 503, None, None),
@@ -303,6 +313,28 @@ def test_log_probabilities_of_tokens_that_show_no_text_are_told():
     (event,) = events(answer.events(answer.choices[0], TextDelta("", 1, logprobs=[TextLogprob("", b"\xe6", -1.0)])))
 
     assert event["choices"][0]["logprobs"]["token_logprobs"] == [-1.0]
+
+
+def test_offsets_count_characters_and_parts_of_one_are_told_by_their_bytes():
+    answer = CompletionAnswer("id", "m", logprobs=True)
+    parts = [TextLogprob("\ufffd", bytes([byte]), -1.0, [("\ufffd", b"\xff", -2.0)]) for byte in "世".encode()]
+    (event,) = events(
+        answer.events(answer.choices[0], TextDelta("世b", 4, logprobs=[*parts, TextLogprob("b", b"b", -1.0)]))
+    )
+
+    told = event["choices"][0]["logprobs"]
+    assert told["text_offset"] == [0, 0, 0, 1]
+    assert told["top_logprobs"][0] == {"bytes:\\xff": -2.0, "bytes:\\xe4": -1.0}
+    assert told["top_logprobs"][3] == {"b": -1.0}
+
+
+def test_several_calls_of_tools_are_not_asked_for_where_one_alone_may_be():
+    assert one(ChatBody, tools=[TOOL]).parallel_tool_calls
+    assert not one(ChatBody, tools=[TOOL], parallel_tool_calls=False).parallel_tool_calls
+    tools = ToolCalls(most=1)
+    call = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
+    assert tools.feed(call + "and" + call) == "and"
+    assert [each["function"]["name"] for each in tools.taken()] == ["f"]
 
 
 def test_an_answer_that_the_engine_gave_up_is_an_error():

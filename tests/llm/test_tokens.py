@@ -78,3 +78,62 @@ def test_a_model_without_a_tokenizer_says_what_to_give(tmp_path):
 
 def test_a_byte_level_tokenizer_is_known_as_one():
     assert isinstance(TOKENIZER.detokenizer(), ByteDetokenizer)
+
+
+@pytest.fixture(scope="module")
+def fallback(tmp_path_factory):
+    """A tokenizer as Llama 2 and Mistral have it: words with their space before them, and bytes for all else."""
+    tokenizers = pytest.importorskip("tokenizers")
+    folder = tmp_path_factory.mktemp("fallback")
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "▁hello", "▁world", *"helowrd\n"]
+    names += ["<tool_call>", "</tool_call>"]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    own = tokenizers.Tokenizer(
+        tokenizers.models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, unk_token="<unk>")
+    )
+    replace, prepend = tokenizers.normalizers.Replace(" ", "▁"), tokenizers.normalizers.Prepend("▁")
+    own.normalizer = tokenizers.normalizers.Sequence([prepend, replace])
+    decoders = tokenizers.decoders
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    own.decoder = decoders.Sequence(steps)
+    special = ("<unk>", "<s>", "</s>", "<tool_call>", "</tool_call>")
+    own.add_special_tokens([tokenizers.AddedToken(name, special=True, normalized=False) for name in special])
+    own.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"}')
+    return Tokenizer(str(folder)), vocabulary
+
+
+@settings(deadline=None, max_examples=200)
+@given(text=st.text(alphabet="aé世🚢 ho", max_size=14))
+def test_characters_of_several_bytes_come_one_after_the_other_where_bytes_fall_back(fallback, text):
+    tokenizer, _ = fallback
+    tokens, detokenizer = tokenizer.encode(text), tokenizer.detokenizer()
+    shown = [detokenizer.feed([token]) for token in tokens]
+    assert "\ufffd" not in "".join(shown)
+    assert "".join([*shown, detokenizer.end()]) == tokenizer.decode(tokens)
+
+
+def test_an_answer_goes_on_with_the_space_behind_its_prompt(fallback):
+    tokenizer, vocabulary = fallback
+    detokenizer = tokenizer.detokenizer(tokenizer.encode("hello"))
+    tokens = [vocabulary[name] for name in ("▁world", "</s>", "▁hello")]
+    assert [detokenizer.feed(piece) for piece in ([], [tokens[0]], [tokens[1]], [tokens[2]])] == [
+        "",
+        " world",
+        "",
+        " hello",
+    ]
+    assert tokenizer.piece(vocabulary["▁world"]) == (" world", b" world")
+
+
+def test_the_marks_of_a_call_are_text_where_they_are_special_tokens(fallback):
+    tokenizer, vocabulary = fallback
+    tokens = [vocabulary[name] for name in ("<tool_call>", "h", "</tool_call>", "</s>")]
+    detokenizer = tokenizer.detokenizer()
+    assert "".join([detokenizer.feed([token]) for token in tokens]) == "<tool_call>h</tool_call>"
+
+
+def test_bytes_that_never_become_characters_are_told_in_the_end(fallback):
+    tokenizer, vocabulary = fallback
+    detokenizer = tokenizer.detokenizer()
+    assert "".join([detokenizer.feed([vocabulary["<0xE4>"]]) for _ in range(200)]).count("\ufffd") >= 100

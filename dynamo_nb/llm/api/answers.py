@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from struct import pack
 from typing import Any, ClassVar, Final
@@ -30,6 +31,7 @@ class Choice:
         self.finish: str | None = None
         self.begun = False
         self.told = 0  # characters of the tokens whose log probabilities were told
+        self.characters = getincrementaldecoder("utf-8")("replace").decode
         self.tokens = self.prompt_tokens = self.cached = 0
 
     def count(self, delta: TextDelta) -> None:
@@ -196,13 +198,19 @@ class CompletionAnswer(Answer):
         offsets = []
         for one in logprobs:
             offsets.append(choice.told)
-            choice.told += len(one.text)
+            choice.told += len(choice.characters(one.data))
         return {
             "tokens": [one.text for one in logprobs],
             "token_logprobs": [one.logprob for one in logprobs],
-            "top_logprobs": [{**{text: p for text, _, p in one.top}, one.text: one.logprob} for one in logprobs],
+            "top_logprobs": [dict(map(_keyed, [*one.top, (one.text, one.data, one.logprob)])) for one in logprobs],
             "text_offset": offsets,
         }
+
+
+def _keyed(entry: tuple[str, bytes, float]) -> tuple[str, float]:
+    """A token by its text; a part of a character by its bytes, since several have the same text."""
+    text, data, logprob = entry
+    return text if text.encode() == data else "bytes:" + "".join(f"\\x{byte:02x}" for byte in data), logprob
 
 
 def embeddings(model: str, made: Sequence[Embedding], *, base64: bool) -> bytes:

@@ -116,7 +116,7 @@ class ChatBody(Generation, kw_only=True, forbid_unknown_fields=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     tools: Annotated[list[dict[str, Any]], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: Any = None
+    parallel_tool_calls: bool | None = None
     modalities: list[str] | None = None
     audio: Any = None
     functions: Any = None

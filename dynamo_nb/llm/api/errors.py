@@ -7,12 +7,14 @@ from typing import Any, Final
 
 import msgspec
 
-from dynamo_nb.errors import EngineError, InvalidArgument, NoInstances, WorkerLost
+from dynamo_nb.errors import DeadlineExceeded, EngineError, InvalidArgument, NoInstances, WorkerLost
 
 INVALID: Final = "invalid_request_error"
 SERVER: Final = "server_error"
 BUSY: Final = "rate_limit_error"
 LONGEST_TOLD: Final = 800  # characters of a message: what a client sent may stand in it, and that may be megabytes
+# Processors and engines, vLLM's own too, speak of the context in words alone.
+_TOO_LONG = re.compile(r"\d+ (input )?tokens\b.*\bcontext\b|\bcontext length\b", re.DOTALL)
 _PARAM = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+(\[\d+\])?)*")
 
 
@@ -57,12 +59,13 @@ def api_error(error: BaseException) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, InvalidArgument):
-        # Processors and engines, vLLM's own too, speak of the context in words alone.
-        code = "context_length_exceeded" if "context" in error.what else None
+        code = "context_length_exceeded" if _TOO_LONG.search(error.what) else None
         param = error.where if _PARAM.fullmatch(error.where) else None
         return ApiError(f"{error.what}; {error.remedy}" if error.remedy else error.what, param=param, code=code)
     if isinstance(error, NoInstances):
         return ApiError("No worker serves this model now: try again soon.", status=503, kind=SERVER)
+    if isinstance(error, DeadlineExceeded):
+        return ApiError("The server did not answer in time: try again.", status=503, kind=SERVER)
     if isinstance(error, WorkerLost | EngineError):
         return ApiError("The workers that served this request were lost: try again.", status=503, kind=SERVER)
     return ApiError("The server failed to answer; its log says why.", status=500, kind=SERVER)

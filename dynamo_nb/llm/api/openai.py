@@ -63,6 +63,7 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
             sampling=sampling,
             stop=stop,
             salt=body.cache_salt or "",
+            parallel_tool_calls=getattr(body, "parallel_tool_calls", None) is not False,
         )
         for at, prompt in enumerate(prompts)
         for copy, sampling in enumerate(samplings)

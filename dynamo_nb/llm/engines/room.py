@@ -6,8 +6,10 @@ from dynamo_nb.errors import InvalidArgument, nearest
 from dynamo_nb.llm.messages import ModelInfo, TokenRequest
 
 
-def room(request: TokenRequest, info: ModelInfo) -> int:
+def room(request: TokenRequest, info: ModelInfo, least: int = 1) -> int:
     """How many tokens may still be made for a request: 0 where its answer is complete.
+
+    least: that the prompt must leave in the context; 0 where nothing is made, as for an embedding.
 
     Raises InvalidArgument for an empty prompt, for one that leaves no room in the context, and for an adapter that is
     not there.
@@ -15,7 +17,7 @@ def room(request: TokenRequest, info: ModelInfo) -> int:
     prompt = len(request.tokens) - request.generated
     if prompt < 1:
         raise InvalidArgument("the prompt has no tokens", where="tokens", remedy="give it some")
-    if prompt >= info.context:
+    if prompt > info.context - least:
         raise InvalidArgument(
             f"the prompt has {prompt} tokens, and the context of {info.model} {info.context} for prompt and answer "
             "together",

@@ -14,7 +14,9 @@ from dynamo_nb.errors import DynamoError, InvalidArgument
 REPLACEMENT: Final = "\ufffd"
 KEPT: Final = 65_536  # tokens whose texts are kept
 _BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # how vocabularies of SentencePiece write a byte
-LONGEST_CHARACTER: Final = 4  # bytes in UTF-8: more unfinished bytes than 3 are no character
+LONGEST_OPEN: Final = 64  # tokens without a whole character at their end, from which on they have none
+LAST_OF_PROMPT: Final = 8  # tokens of a prompt behind which an answer is decoded
+MARKS: Final = ("<tool_call>", "</tool_call>")  # are read in an answer's text, also where they are special tokens
 
 GLIMPSE: Final = 8  # characters for each token of a context: a text has some four for each, and rarely more than this
 SLACK: Final = 256  # tokens: as many more the beginning of a text may have than the whole, cut within a long word
@@ -53,7 +55,9 @@ class Tokenizer:
         self.piece = lru_cache(maxsize=KEPT)(self._piece)
         self.is_bytes = fast is not None and type(fast.decoder).__name__ == "ByteLevel"
         special = fast.get_added_tokens_decoder() if fast is not None else {}
-        self._special = {token for token, added in special.items() if added.special}
+        self.special = {token for token, added in special.items() if added.special and added.content not in MARKS}
+        self._slow = fast is None
+        self._plain = [] if self.is_bytes else list(self._own.encode("a", add_special_tokens=False))
         self.bytes_of = lru_cache(maxsize=KEPT)(self._bytes_of)
 
     def encode(self, text: str, most: int = 0) -> list[int]:
@@ -98,13 +102,14 @@ class Tokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without special ones."""
-        if not tokens:
-            return ""
-        return str(self._decode(list(tokens), skip_special_tokens=True))
+        told = [token for token in tokens if token not in self.special]
+        return str(self._decode(told, skip_special_tokens=self._slow)) if told else ""
 
     def _piece(self, token: int) -> tuple[str, bytes]:
         """The text of one token by itself, special or not, and its bytes, which may be a part of a character."""
-        text = str(self._decode([token], skip_special_tokens=False))
+        behind = self._plain  # the first token of a text may be written without the space that it stands for
+        text = str(self._decode([*behind, token], skip_special_tokens=False))
+        text = text[len(self._decode(behind, skip_special_tokens=False)) :] if behind else text
         if REPLACEMENT not in text:
             return text, text.encode()
         letters = self._own.convert_ids_to_tokens(token)
@@ -114,7 +119,7 @@ class Tokenizer:
 
     def _bytes_of(self, token: int) -> bytes:
         """What a token adds to a text, of a byte-level tokenizer: nothing where it is special."""
-        if token in self._special:
+        if token in self.special:
             return b""
         letters = self._own.convert_ids_to_tokens(token) or ""
         try:
@@ -122,9 +127,9 @@ class Tokenizer:
         except KeyError:  # one that was added, and is written as it is
             return str(letters).encode()
 
-    def detokenizer(self) -> Detokenizer | ByteDetokenizer:
-        """What makes the text of one answer."""
-        return ByteDetokenizer(self) if self.is_bytes else Detokenizer(self)
+    def detokenizer(self, prompt: Sequence[int] = ()) -> Detokenizer | ByteDetokenizer:
+        """What makes the text of one answer to a prompt."""
+        return ByteDetokenizer(self) if self.is_bytes else Detokenizer(self, prompt)
 
 
 class ByteDetokenizer:
@@ -144,36 +149,45 @@ class ByteDetokenizer:
 
 
 class Detokenizer:
-    """Text from tokens as they come: never half a character, and the same as of all tokens at once.
+    """Text from tokens as they come: never half a character, and the same as of prompt and answer at once.
 
     Some tokenizers write a token otherwise at the beginning of a text than after another; so that each piece is decoded
-    behind the one before it, whose text is then taken off.
+    behind the one before it, whose text is then taken off. Some write a whole run of bytes as no characters for as long
+    as the last of them is not whole.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._before: list[int] = []  # whose text has been given
+        self._before = list(prompt[-LAST_OF_PROMPT:])  # whose text has been given
         self._open: list[int] = []  # whose text has not, or not all
         self._given = 0  # characters of `_open` that have been given
 
     def feed(self, tokens: Sequence[int]) -> str:
         """The characters that are whole now."""
+        if not tokens:
+            return ""
         self._open += tokens
         text = self._text()
-        waiting = len(text) - len(text.rstrip(REPLACEMENT))
-        whole = len(text) - min(waiting, LONGEST_CHARACTER - 1)
+        whole = len(text.rstrip(REPLACEMENT)) if len(self._open) < LONGEST_OPEN else len(text)
         new = text[self._given : whole]
-        if waiting:
+        if whole < len(text):
             self._given = max(self._given, whole)
         else:
-            self._before, self._open, self._given = self._open, [], 0
+            self._close()
         return new
 
     def end(self) -> str:
         """What is left: a character that was never finished."""
-        new = self._text()[self._given :]
-        self._before, self._open, self._given = self._open, [], 0
+        text = self._text()
+        new = text[self._given :]
+        self._close()
         return new
+
+    def _close(self) -> None:
+        # Behind special ones alone the next would be written as at the beginning of a text.
+        if not self._tokenizer.special.issuperset(self._open):
+            self._before = self._open
+        self._open, self._given = [], 0
 
     def _text(self) -> str:
         decode = self._tokenizer.decode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from typing import Any, Final
 
@@ -13,11 +14,11 @@ END: Final = "</tool_call>"
 class ToolCalls:
     """Takes `<tool_call>{"name": …, "arguments": {…}}</tool_call>` out of a text that comes in pieces.
 
-    count: how many calls there were. What is between the marks and no call stays text.
+    count: how many calls there were. What is between the marks and no call stays text. most: further ones are left out.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, most: float = math.inf) -> None:
+        self.count, self._most = 0, most
         self._held = ""
         self._calls: list[dict[str, Any]] = []
 
@@ -54,6 +55,8 @@ class ToolCalls:
             name, arguments = call["name"], call.get("arguments", {})
         except (ValueError, TypeError, KeyError):
             return False
+        if self.count >= self._most:
+            return True
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
         function = {"name": str(name), "arguments": text}
         self._calls.append(

@@ -206,7 +206,7 @@ class TorchEngine:
     async def embed(self, tokens: list[int]) -> list[float]:
         """The mean of the last hidden states, as a unit vector."""
         thread = self._running()
-        self._room(TokenRequest(request_id="embed", tokens=tokens))
+        self._room(TokenRequest(request_id="embed", tokens=tokens), least=0)
         answer: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
 
         def answered(vector: list[float]) -> None:
@@ -233,9 +233,9 @@ class TorchEngine:
                 self._thread.put(partial(TorchScheduler.drop, sequence=sequence))
         self._tell()
 
-    def _room(self, request: TokenRequest) -> int:
-        """How many tokens may be made. Raises InvalidArgument for what cannot be served."""
-        left = room(request, self.info)
+    def _room(self, request: TokenRequest, least: int = 1) -> int:
+        """How many tokens may be made. Raises InvalidArgument for what cannot be served. least: see `room`."""
+        left = room(request, self.info, least)
         where = f"request {request.request_id}"
         for token in (min(request.tokens), max(request.tokens)):
             if not 0 <= token < self._vocabulary:

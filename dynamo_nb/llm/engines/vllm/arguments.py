@@ -54,9 +54,12 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
         if not parsed.model:
             parsed.model = str(tiny_model())
             parsed.dtype = "float32" if parsed.dtype == "auto" else parsed.dtype  # see tiny_model
-        if str(parsed.model).startswith(("/", ".", "~")) and not Path(parsed.model).expanduser().exists():
-            # vLLM takes it for a name on a hub, and complains of its form.
-            raise ConfigError([Problem(f"there is no folder {parsed.model!r}", f"{service}.{prefix}model")])
+        if str(parsed.model).startswith(("/", ".", "~")):
+            # vLLM takes what is no folder for a name on a hub, and complains of its form.
+            folder = Path(parsed.model).expanduser()
+            if not folder.exists():
+                raise ConfigError([Problem(f"there is no folder {parsed.model!r}", f"{service}.{prefix}model")])
+            parsed.model = str(folder)
         arguments = AsyncEngineArgs.from_cli_args(parsed)
     except ArgumentError as error:
         raise ConfigError([_problem(service, prefix, str(error), parser._option_string_actions)]) from None

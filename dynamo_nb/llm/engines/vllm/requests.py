@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.outputs import RequestOutput
 
+LEAST: Final = -9999.0  # what is told of a token that cannot be: JSON has no number for its log probability
 TRANSFER: Final = "kv_transfer_params"
 FOR_ANOTHER: Final = {
     "do_remote_decode": True,
@@ -41,7 +42,7 @@ def sampling_params(request: TokenRequest, room: int) -> SamplingParams:
             presence_penalty=asked.presence_penalty,
             frequency_penalty=asked.frequency_penalty,
             repetition_penalty=asked.repetition_penalty,
-            seed=asked.seed,
+            seed=2**63 - 1 if asked.seed == -1 else asked.seed,  # -1 is none to vLLM
             stop_token_ids=list(asked.stop_tokens),
             ignore_eos=asked.ignore_eos,
             logprobs=asked.logprobs,
@@ -87,8 +88,11 @@ def token_delta(output: RequestOutput, likeliest: int | None, *, first: bool) ->
 
 
 def _logprobs(token: int, entry: Any, likeliest: int) -> Logprobs:
-    ranked = sorted((value.rank, other, value.logprob) for other, value in entry.items())
-    return [(token, entry[token].logprob), *((other, value) for rank, other, value in ranked if rank <= likeliest)]
+    ranked = sorted((value.rank, other, max(value.logprob, LEAST)) for other, value in entry.items())
+    return [
+        (token, max(entry[token].logprob, LEAST)),
+        *((other, value) for rank, other, value in ranked if rank <= likeliest),
+    ]
 
 
 def refused(error: BaseException) -> InvalidArgument | EngineError:
@@ -97,6 +101,6 @@ def refused(error: BaseException) -> InvalidArgument | EngineError:
 
     cause = error if isinstance(error, VLLMClientError | ValueError | TypeError) else error.__cause__
     if isinstance(cause, VLLMClientError | ValueError | TypeError):
-        where = getattr(cause, "parameter", None) or "request"
+        where = getattr(cause, "parameter", None) or ""
         return InvalidArgument(f"vLLM refuses the request: {cause}", where=where)
     return EngineError(f"vLLM could not answer: {error or type(error).__name__}", where="VllmEngine")
