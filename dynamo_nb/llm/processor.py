@@ -330,8 +330,8 @@ def _characters(value: Any) -> int:
 
 def _plain(message: dict[str, Any], index: int) -> dict[str, Any]:
     """A message whose content is one text, as chat templates want it."""
-    if message.get("tool_calls"):
-        message = {**message, "tool_calls": [_read(call) for call in message["tool_calls"]]}
+    if isinstance(calls := message.get("tool_calls"), list):
+        message = {**message, "tool_calls": [_read(call) for call in calls]}
     content = message.get("content")
     if not isinstance(content, list):
         return message

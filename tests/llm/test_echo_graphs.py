@@ -9,7 +9,7 @@ import openai
 import psutil
 import pytest
 
-from dynamo_nb.errors import InvalidArgument
+from dynamo_nb.errors import InvalidArgument, WorkerLost
 from dynamo_nb.llm.messages import Sampling, TextRequest
 from dynamo_nb.llm.text.tokens import Tokenizer
 from dynamo_nb.llm.tiny import tiny_model
@@ -205,6 +205,65 @@ async def test_prompts_are_computed_by_prefill_workers(project):
         victim = deployment.state["services"]["EchoPrefillWorker"]["workers"][0]["pid"]
         os.kill(victim, signal.SIGKILL)
         assert await asyncio.wait_for(text_of(deployment, asked(20, "after")), BOUND) == expected(20)
+
+
+DIFFERING = """\
+import os
+
+from msgspec.structs import replace
+
+from dynamo_nb import service
+from dynamo_nb.llm import EchoEngine, EchoWorker, Frontend, Processor
+
+
+class Differing(EchoEngine):
+    async def generate(self, request):
+        async for delta in super().generate(request):
+            delta.tokens = [6 + os.getpid() % 50 for _ in delta.tokens]
+            yield delta
+
+
+@service(dynamo={"namespace": "dynamo"})
+class Echo(EchoWorker):
+    def make_engine(self):
+        return Differing(model=super().make_engine().info.model, **self.engine_options)
+
+
+Frontend.link(Processor).link(Echo)
+"""
+
+
+async def cut(deployment, service, request):
+    """The text of an answer whose worker is killed when it has begun."""
+    text = ""
+    async for delta in deployment.Processor.generate(request):
+        if not text and delta.text:
+            for worker in deployment.state["services"][service]["workers"]:
+                os.kill(worker["pid"], signal.SIGKILL)
+        text += delta.text
+    return text
+
+
+COUNTING = TextRequest(
+    request_id="counting",
+    model="tiny",
+    prompt=PROMPT,
+    sampling=Sampling(max_tokens=300, temperature=0.0, presence_penalty=1.0),
+)
+
+
+async def test_an_answer_that_counts_from_its_beginning_is_begun_again_and_told_once(project):
+    project.write("agg.py", AGG)
+    async with await project.serve("agg:Frontend", args=["--Processor.served_model_name=tiny", SLOW]) as deployment:
+        assert await asyncio.wait_for(cut(deployment, "EchoWorker", COUNTING), BOUND) == expected(300)
+
+
+async def test_an_answer_that_no_other_worker_makes_ends_with_an_error(project):
+    project.write("differing.py", DIFFERING)
+    args = ["--Processor.served_model_name=tiny", SLOW.replace("EchoWorker", "Echo")]
+    async with await project.serve("differing:Frontend", args=args) as deployment:
+        with pytest.raises(WorkerLost, match="another answer"):
+            await asyncio.wait_for(cut(deployment, "Echo", COUNTING), BOUND)
 
 
 DYING = """\

@@ -64,6 +64,21 @@ async def test_a_seed_repeats_a_random_answer_and_another_seed_does_not(engine):
     assert one == again != other
 
 
+async def test_minus_one_is_a_seed_like_others(engine):
+    asked = request(prompt(20, 21), temperature=1.0, seed=-1, max_tokens=30)
+    assert (await answer(engine, asked))[0] == (await answer(engine, asked))[0]
+
+
+async def test_log_probabilities_of_what_a_schema_forbids_are_numbers(engine):
+    schema = (
+        '{"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"], "additionalProperties": false}'
+    )
+    asked = request(prompt(20, 26), json_schema=schema, logprobs=3, max_tokens=20, ignore_eos=False)
+    _, deltas = await answer(engine, asked)
+    values = [value for delta in deltas for entry in delta.logprobs for _, value in entry]
+    assert min(values) == -9999.0
+
+
 async def test_a_stop_token_ends_the_answer_and_is_not_part_of_it(engine):
     whole, _ = await answer(engine, request(prompt(30, 22), max_tokens=20))
     stop = whole[9]

@@ -17,6 +17,7 @@ from vllm_parts import BLOCK, answer, configured, descendants, leading, prompt, 
 from dynamo_nb.errors import ConfigError, EngineError, InvalidArgument
 from dynamo_nb.llm.cache.blocks import block_hashes
 from dynamo_nb.llm.engines.vllm.arguments import parse_vllm_args
+from dynamo_nb.llm.tiny import tiny_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -45,6 +46,13 @@ def test_what_is_for_our_services_is_taken_out_by_the_same_parser(configuration)
     assert (arguments.router, arguments.remote_prefill, arguments.conditional_disagg) == ("kv", True, False)
     assert (arguments.max_local_prefill_length, arguments.max_prefill_queue_size) == (77, 64)
     assert (arguments.lora_modules, arguments.enable_lora) == (["a=/x", "b=/y"], True)
+
+
+def test_a_folder_at_home_is_found(configuration, monkeypatch):
+    folder = tiny_model()
+    monkeypatch.setenv("HOME", str(folder.parent))
+    configuration(model=f"~/{folder.name}")
+    assert parse_vllm_args("W").model == str(folder)
 
 
 def test_with_a_prefix_only_the_keys_that_begin_with_it_count(monkeypatch):
