@@ -66,8 +66,8 @@ class Repeating(TextProcessor):
                     raise KeyError("secret")
                 if word == "hang":
                     await asyncio.Event().wait()
-                top = [(word + " ", word.encode(), -0.5)] * (sampling.logprobs or 0)
-                logprobs = [] if sampling.logprobs is None else [TextLogprob(word + " ", word.encode(), -0.5, top)]
+                top = [(word + " ", (word + " ").encode(), -0.5)] * (sampling.logprobs or 0)
+                logprobs = [] if sampling.logprobs is None else [TextLogprob(word + " ", (word + " ").encode(), -0.5, top)]
                 yield TextDelta(word + " ", 1, "", **first, logprobs=logprobs)
                 first = {}
             yield TextDelta("", 0, "stop", **first)
@@ -247,7 +247,7 @@ def test_log_probabilities_of_a_chat(client, stream):
     told = [one for chunk in chunks if chunk.choices[0].logprobs for one in chunk.choices[0].logprobs.content]
 
     assert [(one.token, one.logprob, len(one.top_logprobs)) for one in told] == [("one ", -0.5, 2), ("two ", -0.5, 2)]
-    assert bytes(told[0].bytes) == b"one"
+    assert bytes(told[0].bytes) == b"one "
 
 
 @pytest.mark.parametrize("stream", [False, True])
