@@ -369,8 +369,9 @@ async def test_it_hands_no_cache_over(engine):
 # --- embeddings ---------------------------------------------------------------------------------------------------
 
 
-async def test_an_embedding_is_the_mean_of_the_last_hidden_states(engine):
-    tokens = prompt(30, 40)
+@pytest.mark.parametrize("length", [30, CONTEXT])
+async def test_an_embedding_is_the_mean_of_the_last_hidden_states(engine, length):
+    tokens = prompt(length, 40)
     with torch.inference_mode():
         mean = reference().model(torch.tensor([tokens])).last_hidden_state[0].mean(0)
     async with busy(engine):
@@ -379,7 +380,9 @@ async def test_an_embedding_is_the_mean_of_the_last_hidden_states(engine):
     assert sum(part * part for part in vector) == pytest.approx(1.0, abs=1e-5)
 
 
-@pytest.mark.parametrize(("tokens", "said"), [([], "no tokens"), (prompt(CONTEXT), "the context"), ([999], "no token")])
+@pytest.mark.parametrize(
+    ("tokens", "said"), [([], "no tokens"), (prompt(CONTEXT + 1), "the context"), ([999], "no token")]
+)
 async def test_no_embedding_of(engine, tokens, said):
     with pytest.raises(InvalidArgument, match=said):
         await engine.embed(tokens)
