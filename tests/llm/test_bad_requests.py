@@ -41,6 +41,11 @@ def nested(depth, before=b'{"model": "tiny", "messages": [{"role": "user", "cont
     return CHAT, before + b"[" * depth + b"]" * depth + after
 
 
+def called(arguments):
+    function = {"name": "f", "arguments": arguments}
+    return {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+
+
 def raw(text):
     return CHAT, text if isinstance(text, bytes) else text.encode()
 
@@ -159,6 +164,7 @@ BAD = {
         None,
         "refuses",
     ),
+    "arguments of a call without end": (chat(messages=[called("[" * 10**6)]), "messages", OVER, f"{CONTEXT}"),
 }
 
 

@@ -3,6 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
+from dynamo_nb.llm.text.chats import plain
 from dynamo_nb.llm.text.tokens import ByteDetokenizer, Detokenizer, Tokenizer
 from dynamo_nb.llm.tiny import tiny_model
 
@@ -55,6 +56,18 @@ def test_a_chat_becomes_the_tokens_of_the_models_own_template():
 def test_messages_that_the_template_refuses_are_an_invalid_argument():
     with pytest.raises(InvalidArgument, match="template"):
         TOKENIZER.chat(["no message"])
+
+
+@pytest.mark.parametrize("depth", [1, 70, 500, 900, 990, 5000, 10**5])
+def test_arguments_of_a_call_that_are_too_deep_to_write_are_written_as_they_came_or_refused(depth):
+    arguments = "[" * depth + "]" * depth
+    call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
+    message = plain({"role": "assistant", "content": None, "tool_calls": [call]}, 0)
+    try:
+        text = TOKENIZER.decode(TOKENIZER.chat([message]))
+    except InvalidArgument as error:
+        text = str(error)
+    assert arguments in text or (depth > 300 and "the chat template refuses" in text)
 
 
 def test_a_text_of_far_too_many_tokens_is_not_read_to_its_end():

@@ -85,7 +85,7 @@ class Tokenizer:
             text = self._own.apply_chat_template(
                 messages, tools=tools or None, tokenize=False, add_generation_prompt=True
             )
-        except (TemplateError, TypeError, KeyError) as error:
+        except (TemplateError, TypeError, KeyError, RecursionError) as error:
             raise InvalidArgument(f"the chat template refuses the messages: {error}", where="messages") from error
         return self._encode(text, most, "messages", special=False)
 

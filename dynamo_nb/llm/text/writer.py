@@ -1,0 +1,48 @@
+"""What an answer's tokens look like as text."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dynamo_nb.llm.messages import TextDelta, TextLogprob, TextRequest, TokenDelta
+from dynamo_nb.llm.text.stops import Stops
+from dynamo_nb.llm.text.tokens import Tokenizer
+from dynamo_nb.llm.text.tools import ToolCalls
+
+
+class Writer:
+    """Writes one answer: detokenises, stops at stop texts, and finds the calls of tools."""
+
+    def __init__(self, tokenizer: Tokenizer, request: TextRequest, prompt: list[int], tool_call_parser: str) -> None:
+        self._tokenizer = tokenizer
+        self._text = tokenizer.detokenizer(prompt)
+        self._stops = Stops(request.stop)
+        most = math.inf if request.parallel_tool_calls else 1
+        self._tools = ToolCalls(most) if request.tools and tool_call_parser else None
+
+    def write(self, delta: TokenDelta) -> TextDelta:
+        """The text that is sure now. A stop text that is found is the finish, whatever the engine goes on to make."""
+        text = self._stops.feed(self._text.feed(delta.tokens))
+        finish = delta.finish
+        if finish and not self._stops.found:
+            text += self._stops.feed(self._text.end())
+        if self._stops.found:
+            finish = "stop"
+        elif finish:
+            text += self._stops.end()
+        calls: list[dict[str, Any]] = []
+        if self._tools is not None:
+            text = self._tools.feed(text)
+            if finish:
+                text += self._tools.end()
+            calls = self._tools.taken()
+            if finish == "stop" and self._tools.count:
+                finish = "tool_calls"
+        logprobs = [self._logprob(entry) for entry in delta.logprobs]
+        return TextDelta(text, len(delta.tokens), finish, logprobs=logprobs, tool_calls=calls)
+
+    def _logprob(self, entry: list[tuple[int, float]]) -> TextLogprob:
+        (token, logprob), *top = entry
+        piece = self._tokenizer.piece
+        return TextLogprob(*piece(token), logprob, [(*piece(other), value) for other, value in top])
