@@ -14,6 +14,10 @@ class Stops:
         self._held = ""
         self.found = ""
 
+    def __bool__(self) -> bool:
+        """Whether there is any text to look for."""
+        return bool(self._stops)
+
     def feed(self, piece: str) -> str:
         """What may be shown now. Nothing comes after one was `found`; that one is not shown."""
         if not self._stops:

@@ -23,7 +23,7 @@ class Writer:
 
     def write(self, delta: TokenDelta) -> TextDelta:
         """The text that is sure now. A stop text that is found is the finish, whatever the engine goes on to make."""
-        text = self._stops.feed(self._text.feed(delta.tokens))
+        text, made = self._detokenised(delta.tokens)
         finish = delta.finish
         if finish and not self._stops.found:
             text += self._stops.feed(self._text.end())
@@ -39,8 +39,19 @@ class Writer:
             calls = self._tools.taken()
             if finish == "stop" and self._tools.count:
                 finish = "tool_calls"
-        logprobs = [self._logprob(entry) for entry in delta.logprobs]
-        return TextDelta(text, len(delta.tokens), finish, logprobs=logprobs, tool_calls=calls)
+        logprobs = [self._logprob(entry) for entry in delta.logprobs[:made]]
+        return TextDelta(text, made, finish, logprobs=logprobs, tool_calls=calls)
+
+    def _detokenised(self, tokens: list[int]) -> tuple[str, int]:
+        """Their text, and how many of them there are: those behind a stop text are not part of the answer."""
+        if not self._stops:
+            return self._text.feed(tokens), len(tokens)
+        text = ""
+        for count, token in enumerate(tokens, 1):
+            text += self._stops.feed(self._text.feed([token]))
+            if self._stops.found:
+                return text, count
+        return text, len(tokens)
 
     def _logprob(self, entry: list[tuple[int, float]]) -> TextLogprob:
         (token, logprob), *top = entry
