@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import nbclient
 import pexpect
 import pytest
+from jupyter_client.manager import start_new_kernel
 from nbformat.v4 import new_code_cell, new_notebook
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")]
@@ -45,6 +46,28 @@ def terminal(command, *words, folder):
     child.close(force=True)
 
 
+@contextmanager
+def ipython(folder):
+    with terminal(sys.executable, "-m", "IPython", "--simple-prompt", folder=folder) as run:
+        yield run
+
+
+@contextmanager
+def jupyter_console(folder):
+    """Attached to a kernel: with one that it starts itself it may wait for ever for the end of its first line.
+
+    The kernel can tell of that before the console's subscription has reached it.
+    """
+    manager, client = start_new_kernel(cwd=str(folder))
+    client.stop_channels()
+    words = ["-m", "jupyter_console", "--simple-prompt", "--existing", manager.connection_file]
+    try:
+        with terminal(sys.executable, *words, folder=folder) as run:
+            yield run
+    finally:
+        manager.shutdown_kernel(now=True)
+
+
 @pytest.fixture(scope="module")
 def served(shared_kernel):
     kernel = shared_kernel.load()
@@ -55,11 +78,11 @@ def served(shared_kernel):
     assert kernel.run("await deployment.stop()").ok
 
 
-@pytest.mark.parametrize("front_end", ["IPython", "jupyter_console"])
+@pytest.mark.parametrize("front_end", [ipython, jupyter_console])
 def test_a_terminal_serves_calls_and_has_the_magics(front_end, tmp_path, dynamo_home, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     (tmp_path / "graph_of_mine.py").write_text(MODULE)
-    with terminal(sys.executable, "-m", front_end, "--simple-prompt", folder=tmp_path) as run:
+    with front_end(tmp_path) as run:
         run("import sys; sys.path.insert(0, '')")
         assert "rror" not in run("%load_ext dynamo_nb")
         run("from graph_of_mine import Backend; from dynamo_nb import serve")
