@@ -502,7 +502,8 @@ class Fleet:
                 await worker.stop(0)
             lost = worker
         with suppress(TimeoutError):
-            await asyncio.wait_for(worker.gone.wait(), HEALTHY_AFTER)
+            async with asyncio.timeout(HEALTHY_AFTER):
+                await worker.gone.wait()
             return
         if worker.crash is not None:
             print(f"worker {worker.index} of {worker.service} serves again, restarted {crashes} times", flush=True)

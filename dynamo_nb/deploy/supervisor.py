@@ -33,6 +33,7 @@ from dynamo_nb.deploy.traces import Traces
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError, to_wire
 from dynamo_nb.runtime.access import Access
 from dynamo_nb.runtime.nats_server import NatsServer
+from dynamo_nb.runtime.tasks import ended
 
 MAX_NATS_BACKOFF = 5.0
 """Seconds between attempts to start the embedded NATS server again, at most: nothing can begin without it."""
@@ -116,8 +117,7 @@ class Supervisor:
             if self._page is not None:
                 loop.remove_reader(self._page)
             if keeping is not None:
-                keeping.cancel()
-                await asyncio.wait([keeping])
+                await ended(keeping)
             if nats is not None:
                 await nats.stop()
             kill_descendants(os.getpid())  # the process that workers were forked from

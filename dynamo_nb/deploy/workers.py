@@ -320,7 +320,8 @@ class WorkerProcess:
     async def _end_within(self, grace: float) -> None:
         self._tell("stop", grace=grace)
         try:
-            await asyncio.wait_for(self.gone.wait(), grace)
+            async with asyncio.timeout(grace):
+                await self.gone.wait()
         except TimeoutError:
             self.kill()
             await self.gone.wait()

@@ -182,13 +182,14 @@ class PrefillQueue:
             raise ConnectError(f"the prefill queue does not answer: {str(error) or type(error).__name__}") from error
 
     async def taken(self) -> AsyncIterator[Taken]:
-        """Requests as they come, for ever; without those that nobody waits for any more."""
+        """Requests as they come, until the task is cancelled; without those that nobody waits for any more."""
         from nats.errors import Error
         from nats.errors import TimeoutError as NoneCame
         from nats.js.api import ConsumerConfig
 
-        subscription = None
-        while True:
+        task, subscription = asyncio.current_task(), None
+        assert task is not None
+        while not task.cancelling():  # which NATS's client now and then forgets
             try:
                 if subscription is None:
                     await self._make()

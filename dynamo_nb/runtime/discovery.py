@@ -23,6 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from dynamo_nb.errors import ConnectError
+from dynamo_nb.runtime.tasks import ended
 
 BUCKET: Final = "dynamo_instances"
 BEATS: Final = 3  # heartbeats in one lease: two may be lost
@@ -224,8 +225,7 @@ class Registration:
         """Takes the instance out of the bucket, so that clients turn to others at once."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await ended(self._task)
         self._task = None
         if self._bucket.nats.is_connected:
             try:
@@ -273,8 +273,7 @@ class Watch:
 
     async def stop(self) -> None:
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.wait([self._sweeper])
+            await ended(self._sweeper)
         if self._subscription is not None and self._bucket.nats.is_connected:
             await self._subscription.unsubscribe()
 

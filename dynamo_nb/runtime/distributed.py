@@ -27,6 +27,7 @@ from dynamo_nb.runtime.meters import Meters, Reading, total
 from dynamo_nb.runtime.request import Handler
 from dynamo_nb.runtime.routing import Policy
 from dynamo_nb.runtime.server import Server
+from dynamo_nb.runtime.tasks import ended
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.portal import portal
 
@@ -82,8 +83,7 @@ async def connect_nats(access: Access, reconnected: Callable[[], Awaitable[None]
     if connecting.done() and connecting.exception() is None:
         nats._error_cb, nats._closed_cb = ignore, None
         return nats
-    connecting.cancel()
-    await asyncio.wait([connecting])
+    await ended(connecting)
     if not connecting.cancelled() and (error := connecting.exception()):
         errors.append(error if isinstance(error, Exception) else ConnectionError(str(error)))
     nats._error_cb, nats._closed_cb = ignore, None

@@ -1,0 +1,67 @@
+import asyncio
+
+import pytest
+
+from dynamo_nb.runtime import tasks
+from dynamo_nb.runtime.tasks import ended
+
+
+async def forgets(count):
+    """Goes on after so many cancellations."""
+    for _ in range(count):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+async def test_a_task_that_forgets_a_cancellation_ends_nevertheless(count, monkeypatch):
+    monkeypatch.setattr(tasks, "AGAIN", 0.01)
+    others = [asyncio.create_task(forgets(0)), asyncio.create_task(forgets(count))]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        await ended(*others)
+    assert all(task.cancelled() for task in others)
+
+
+async def test_what_a_task_does_at_its_end_is_waited_for_and_its_errors_are_its_own():
+    done = []
+
+    async def works():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            done.append("worked")
+
+    async def fails():
+        raise ValueError
+
+    tasks = [asyncio.create_task(works()), asyncio.create_task(fails())]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await ended(*tasks)
+    assert done == ["worked"]
+    assert isinstance(tasks[1].exception(), ValueError)
+    await ended()
+
+
+async def test_a_runtime_closes_though_nats_has_forgotten_that_it_was_told_to(connect, space):
+    runtime = await connect()
+    flushing = asyncio.Event()
+
+    async def flush(timeout):
+        flushing.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
+
+    runtime.nats.flush = flush
+    await runtime.namespace(space).component("C").endpoint("e").client()
+    [watch] = runtime.directory._started()
+    watch._known["gone"] = (runtime.instance(space, "C", ("e",), {}), b"", 0.0)  # it was due long ago
+    await flushing.wait()
+    async with asyncio.timeout(20):
+        await runtime.close()
