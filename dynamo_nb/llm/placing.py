@@ -21,12 +21,12 @@ class Placing:
     """
 
     def __init__(self, worker: Any, router: Any, policy: Policy) -> None:
-        self.worker, self.router, self._policy = worker, router, policy
+        self._worker, self._router, self._policy = worker, router, policy
         self._clients: dict[str, Any] = {}
 
     async def info(self, timeout: float | None = None) -> ModelInfo:
         """What the workers serve. timeout: seconds for them to say so."""
-        call = (self.router if self.router is not None else self.worker).info()
+        call = (self._router if self._router is not None else self._worker).info()
         return cast("ModelInfo", await (call if timeout is None else call.using(timeout=timeout)))
 
     async def call(
@@ -36,11 +36,11 @@ class Placing:
 
         held: keeps the router's stream open while the request runs. avoid: gains the instance.
         """
-        if self.router is None:
+        if self._router is None:
             if avoid:
-                await others_than(avoid, self.worker.generate.client)
-            return getattr(self.worker, endpoint)(*args).using(policy=_Avoiding(self._policy, avoid))
-        places = await held.enter_async_context(aclosing(aiter(self.router.place(request, avoid))))
+                await others_than(avoid, self._worker.generate.client)
+            return getattr(self._worker, endpoint)(*args).using(policy=_Avoiding(self._policy, avoid))
+        places = await held.enter_async_context(aclosing(aiter(self._router.place(request, avoid))))
         place = cast("Placement", await anext(places))
         avoid.append(place.instance_id)
         trace_note(instance=place.instance_id, overlap=place.overlap, blocks=place.blocks)

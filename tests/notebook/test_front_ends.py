@@ -54,10 +54,7 @@ def ipython(folder):
 
 @contextmanager
 def jupyter_console(folder):
-    """Attached to a kernel: with one that it starts itself it may wait for ever for the end of its first line.
-
-    The kernel can tell of that before the console's subscription has reached it.
-    """
+    """Attached to a kernel: of one that it starts itself it may not hear that its first line has ended, and waits."""
     manager, client = start_new_kernel(cwd=str(folder))
     client.stop_channels()
     words = ["-m", "jupyter_console", "--simple-prompt", "--existing", manager.connection_file]

@@ -10,13 +10,14 @@ from functools import lru_cache
 from typing import Any, Final
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
+from dynamo_nb.llm.text.tools import BEGIN, END
 
 REPLACEMENT: Final = "\ufffd"
 KEPT: Final = 65_536  # tokens whose texts are kept
 _BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # how vocabularies of SentencePiece write a byte
 LONGEST_OPEN: Final = 64  # tokens without a whole character at their end, from which on they have none
 LAST_OF_PROMPT: Final = 8  # tokens of a prompt behind which an answer is decoded
-MARKS: Final = ("<tool_call>", "</tool_call>")  # are read in an answer's text, also where they are special tokens
+MARKS: Final = (BEGIN, END)  # are read in an answer's text, also where they are special tokens
 
 GLIMPSE: Final = 8  # characters for each token of a context: a text has some four for each, and rarely more than this
 SLACK: Final = 256  # tokens: as many more the beginning of a text may have than the whole, cut within a long word
