@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynamo_nb.attaching import attach as attach
-    from dynamo_nb.config.service_config import ServiceConfig as ServiceConfig
-    from dynamo_nb.deployment import Deployment as Deployment
+    from dynamo_nb.deployment.attach import attach as attach
+    from dynamo_nb.deployment.deployment import Deployment as Deployment
+    from dynamo_nb.deployment.serve import serve as serve
     from dynamo_nb.errors import DynamoError as DynamoError
     from dynamo_nb.graph import Graph as Graph
     from dynamo_nb.graph import GraphSpec as GraphSpec
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from dynamo_nb.sdk import reconfigure as reconfigure
     from dynamo_nb.sdk import service as service
     from dynamo_nb.sdk import trace_note as trace_note
-    from dynamo_nb.serving import serve as serve
+    from dynamo_nb.sdk.service_config import ServiceConfig as ServiceConfig
 
 _HOME = {
-    "Deployment": "dynamo_nb.deployment",
+    "Deployment": "dynamo_nb.deployment.deployment",
     "DynamoError": "dynamo_nb.errors",
     "Graph": "dynamo_nb.graph",
     "GraphSpec": "dynamo_nb.graph",
-    "ServiceConfig": "dynamo_nb.config.service_config",
-    "attach": "dynamo_nb.attaching",
-    "serve": "dynamo_nb.serving",
+    "ServiceConfig": "dynamo_nb.sdk.service_config",
+    "attach": "dynamo_nb.deployment.attach",
+    "serve": "dynamo_nb.deployment.serve",
 } | dict.fromkeys(
     [
         "AbstractService",

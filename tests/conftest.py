@@ -10,11 +10,11 @@ import psutil
 import pytest
 import trustme
 
-from dynamo_nb.plan import Recipe, layers_of
-from dynamo_nb.program import find
-from dynamo_nb.runtime.access import CA, CERTIFICATE, KEY, Access
+from dynamo_nb.deployment.plan import Recipe, layers_of
+from dynamo_nb.deployment.serve import serving_options, start
+from dynamo_nb.program.program import find
+from dynamo_nb.runtime.connection_settings import CA, CERTIFICATE, KEY, Access
 from dynamo_nb.sdk.portal import Pending, on_portal
-from dynamo_nb.serving import serving_options, start
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports what reads it: no test fetches a model
 

@@ -158,7 +158,7 @@ def _probes(service: ServiceSpec) -> dict[str, Any]:
         asked: dict[str, Any] = (
             {"httpGet": {"path": path, "port": HTTP_PORT}}
             if service.http
-            else {"exec": {"command": ["python", "-m", "dynamo_nb.bundle.probe", question]}}
+            else {"exec": {"command": ["python", "-m", "dynamo_nb.worker.probe", question]}}
         )
         return asked | {"periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}
 

@@ -26,11 +26,11 @@ from dynamo_nb.config.layers import (
     subtree,
     tree_of,
 )
-from dynamo_nb.config.service_args import ServiceArgs, faults_of
-from dynamo_nb.config.service_config import COMMON, SERVICE_ARGS, SUBSCRIPTIONS, underscored, with_common
 from dynamo_nb.config.settings import EffectiveConfig, ServiceSettings
 from dynamo_nb.errors import ConfigError, Problem, nearest
 from dynamo_nb.sdk.service import ServiceDefinition
+from dynamo_nb.sdk.service_args import ServiceArgs, faults_of
+from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, SUBSCRIPTIONS, underscored, with_common
 
 __all__ = ["EffectiveConfig", "ServiceSettings", "resolve"]
 

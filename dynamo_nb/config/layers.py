@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from dynamo_nb.config.service_args import envs_by_name
-from dynamo_nb.config.service_config import SERVICE_ARGS, VARIABLE, config_text, parsed_config
 from dynamo_nb.errors import ConfigError, Problem
+from dynamo_nb.sdk.service_args import envs_by_name
+from dynamo_nb.sdk.service_config import SERVICE_ARGS, VARIABLE, config_text, parsed_config
 
 _TEXTS = {"envs", "labels"}
 """Fields of ServiceArgs whose values are texts, and whose keys may contain dots."""

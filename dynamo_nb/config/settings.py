@@ -9,9 +9,9 @@ from html import escape
 from typing import Any
 
 from dynamo_nb.config.layers import Tree, Value, leaves, plain, tree_data, tree_from
-from dynamo_nb.config.service_args import ServiceArgs
-from dynamo_nb.config.service_config import COMMON, SERVICE_ARGS, underscored
 from dynamo_nb.config.yaml_layer import to_yaml
+from dynamo_nb.sdk.service_args import ServiceArgs
+from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, underscored
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dynamo_nb.drawing.picture import Picture
 from dynamo_nb.graph.graph import Edge, Graph
-from dynamo_nb.graph.picture import Picture
 
 if TYPE_CHECKING:
     from dynamo_nb.graph.spec import GraphSpec as GraphSpec

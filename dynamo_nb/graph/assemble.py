@@ -10,7 +10,7 @@ from dynamo_nb.graph.spec import EdgeSpec, EndpointSpec, GraphSpec, ServiceSpec
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of
 from dynamo_nb.sdk.service import ServiceDefinition
-from dynamo_nb.source.tree import CodeTree
+from dynamo_nb.source.code_tree import CodeTree
 
 
 def assemble(graph: Graph, config: EffectiveConfig, code: CodeTree, name: str) -> GraphSpec:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from dynamo_nb.drawing.picture import Arrow, Node, Picture
 from dynamo_nb.errors import DefinitionError, LinkError, nearest
-from dynamo_nb.graph.picture import Arrow, Node, Picture
 from dynamo_nb.sdk.dependency import Dependency
 from dynamo_nb.sdk.links import LinkBook, links_in
 from dynamo_nb.sdk.service import ServiceDefinition, definition_of, fills, is_service
@@ -17,7 +17,7 @@ from dynamo_nb.sdk.service import ServiceDefinition, definition_of, fills, is_se
 if TYPE_CHECKING:
     import graphviz
 
-    from dynamo_nb.deployment import Deployment
+    from dynamo_nb.deployment.deployment import Deployment
     from dynamo_nb.sdk.portal import Pending
 
 
@@ -131,23 +131,23 @@ class Graph:
 
     @property
     def dot(self) -> graphviz.Digraph:
-        from dynamo_nb.graph.draw import dot
+        from dynamo_nb.drawing.mimebundle import dot
 
         return dot(self.picture())
 
     @property
     def svg(self) -> str:
-        from dynamo_nb.graph.draw import svg
+        from dynamo_nb.drawing.mimebundle import svg
 
         return svg(self.picture())
 
     def __str__(self) -> str:
-        from dynamo_nb.graph.draw import text
+        from dynamo_nb.drawing.mimebundle import text
 
         return text(self.picture())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        from dynamo_nb.graph.draw import mimebundle
+        from dynamo_nb.drawing.mimebundle import mimebundle
 
         return mimebundle(self.picture())
 

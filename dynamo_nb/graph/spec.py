@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dynamo_nb.config.service_config import COMMON, SERVICE_ARGS
-from dynamo_nb.graph.picture import Arrow, Node, Picture
+from dynamo_nb.drawing.picture import Arrow, Node, Picture
+from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS
 
 
 class _Value(BaseModel):

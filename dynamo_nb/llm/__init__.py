@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dynamo_nb.llm.prefill_worker import EnginePrefiller as EnginePrefiller
     from dynamo_nb.llm.processor import Processor as Processor
     from dynamo_nb.llm.router import Router as Router
-    from dynamo_nb.llm.tiny import tiny_model as tiny_model
+    from dynamo_nb.llm.tiny_model import tiny_model as tiny_model
     from dynamo_nb.llm.torch_worker import TorchWorker as TorchWorker
     from dynamo_nb.llm.vllm_worker import PrefillWorker as PrefillWorker
     from dynamo_nb.llm.vllm_worker import VllmWorker as VllmWorker
@@ -44,7 +44,7 @@ _HOME = {
     "VllmEngine": "engines.vllm.engine",
     "VllmWorker": "vllm_worker",
     "parse_vllm_args": "engines.vllm.arguments",
-    "tiny_model": "tiny",
+    "tiny_model": "tiny_model",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from dynamo_nb.errors import DynamoError, EngineError, NoInstances, WorkerLost
 from dynamo_nb.llm.messages import Sampling, TokenDelta, TokenRequest
-from dynamo_nb.llm.placing import Placing
+from dynamo_nb.llm.worker_calls import Placing
 from dynamo_nb.sdk import trace_note
 
 MAX_REFUSALS: Final = 3  # times that a request finds no worker, or one that has just gone: seconds each, or none at all

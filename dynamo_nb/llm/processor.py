@@ -14,11 +14,11 @@ from dynamo_nb.errors import DynamoError, InvalidArgument
 from dynamo_nb.llm.interfaces import TextProcessor, TokenRouter, TokenWorker
 from dynamo_nb.llm.messages import Embedding, ModelInfo, Sampling, ServedModel, TextDelta, TextRequest, TokenRequest
 from dynamo_nb.llm.migration import embedded, generated
-from dynamo_nb.llm.placing import Placing
 from dynamo_nb.llm.text.chats import characters, plain
 from dynamo_nb.llm.text.tokens import Tokenizer
 from dynamo_nb.llm.text.writer import Writer
 from dynamo_nb.llm.worker import NAMESPACE
+from dynamo_nb.llm.worker_calls import Placing
 from dynamo_nb.runtime import POLICIES
 from dynamo_nb.sdk import async_on_shutdown, async_on_start, depends, dynamo_endpoint, service
 

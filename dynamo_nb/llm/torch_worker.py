@@ -39,6 +39,6 @@ class TorchWorker(EngineWorker):
 
     def make_engine(self) -> Engine:
         from dynamo_nb.llm.engines.torch.engine import TorchEngine
-        from dynamo_nb.llm.tiny import tiny_model
+        from dynamo_nb.llm.tiny_model import tiny_model
 
         return TorchEngine(self.model or str(tiny_model()), **self.engine_options)

@@ -166,6 +166,6 @@ class EchoWorker(EngineWorker):
 
     def make_engine(self) -> Engine:
         from dynamo_nb.llm.engines.echo.engine import EchoEngine
-        from dynamo_nb.llm.tiny import tiny_model
+        from dynamo_nb.llm.tiny_model import tiny_model
 
         return EchoEngine(model=self.model or str(tiny_model()), **self.engine_options)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynamo_nb.notebook.manners import Manners
     from dynamo_nb.notebook.session import Session
+    from dynamo_nb.notebook.shell_hooks import Manners
 
 _current: Session | None = None
 _latest: Session | None = None
@@ -20,8 +20,8 @@ def current() -> Session | None:
 
 def load(shell: Any) -> None:
     """Begins a session in an IPython shell, or takes up the one that was ended there: it has deployments to follow."""
-    from dynamo_nb.notebook.manners import Manners
     from dynamo_nb.notebook.session import Session
+    from dynamo_nb.notebook.shell_hooks import Manners
 
     global _current, _latest, _manners  # noqa: PLW0603
     unload(shell)

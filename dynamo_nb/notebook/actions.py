@@ -14,11 +14,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from dynamo_nb.deployment import Deployment
+from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.errors import DynamoError, LinkError, TargetError
 from dynamo_nb.graph.graph import Graph
-from dynamo_nb.notebook.inside import find
-from dynamo_nb.notebook.view import GraphView
+from dynamo_nb.notebook.exec_in_worker import find
+from dynamo_nb.notebook.graph_widget import GraphView
 from dynamo_nb.sdk.links import book_in
 from dynamo_nb.sdk.portal import portal
 from dynamo_nb.sdk.service import definition_of, is_service

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, Final
 
-from dynamo_nb.deploy.logs import LogTail
-from dynamo_nb.deployment import Deployment
+from dynamo_nb.control.logs import LogTail
+from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.observe.example import example

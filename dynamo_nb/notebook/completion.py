@@ -16,7 +16,7 @@ from dynamo_nb.source.headers import CONFIG, service_parser
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
 
-    from dynamo_nb.completion import Vocabulary
+    from dynamo_nb.cli.completion import Vocabulary
 
 _EXEC = "%%dynamo_exec"
 _LINE = re.compile(r"\s*(?:[\w.,\s]+=\s*)?%?dynamo\s+(?P<before>.*\s)?(?P<fragment>\S*)")
@@ -46,7 +46,7 @@ def _found(session: Session, above: list[str], line: str) -> tuple[str, list[str
     header = (first or line.strip()).partition(" ")[0]
     typed = line.rpartition(" ")[2]
     if first and header == CONFIG:
-        from dynamo_nb.completion import config_keys
+        from dynamo_nb.cli.completion import config_keys
 
         services = vocabulary(session).services()
         return typed, _starting(_keys_below(above, line, {n: config_keys(d) for n, d in services.items()}), typed)
@@ -54,11 +54,11 @@ def _found(session: Session, above: list[str], line: str) -> tuple[str, list[str
         if header == SERVICE:
             flags = [flag for action in service_parser()._actions for flag in action.option_strings]
             return typed, _starting(flags, typed)
-        from dynamo_nb.insight import names_of
+        from dynamo_nb.deployment.worker_kernels import names_of
 
         return typed, _starting(names_of(vocabulary(session).running()), typed)
     if (asked := _LINE.fullmatch(line)) is not None:
-        from dynamo_nb.completion import completions
+        from dynamo_nb.cli.completion import completions
 
         return asked["fragment"], completions(asked["before"] or "", asked["fragment"], vocabulary(session))
     if (asked := _CLIENT.search(line)) is not None and asked.end() == len(line):
@@ -97,7 +97,7 @@ def _keys_below(above: list[str], line: str, keys: Mapping[str, list[str]]) -> I
 
 def vocabulary(session: Session) -> Vocabulary:
     """The names of this notebook."""
-    from dynamo_nb.completion import Vocabulary
+    from dynamo_nb.cli.completion import Vocabulary
 
     class Names(Vocabulary):
         def services(self) -> Mapping[str, Any]:

@@ -8,17 +8,17 @@ from typing import Any
 
 from IPython.core.display_functions import display
 
-from dynamo_nb.attaching import chosen, take_up
-from dynamo_nb.cli import Console
-from dynamo_nb.deployment import Deployment
+from dynamo_nb.cli.cli import Console
+from dynamo_nb.deployment.attach import chosen, take_up
+from dynamo_nb.deployment.deployment import Deployment
+from dynamo_nb.deployment.plan import Recipe, layers_of
+from dynamo_nb.deployment.serve import start
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.graph import Graph
 from dynamo_nb.notebook.session import Session
 from dynamo_nb.observe.display import Display
-from dynamo_nb.plan import Recipe, layers_of
-from dynamo_nb.program import live
+from dynamo_nb.program.program import live
 from dynamo_nb.sdk.portal import portal
-from dynamo_nb.serving import start
 
 
 class NotebookConsole(Console):

@@ -35,7 +35,7 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         """
         import shlex
 
-        from dynamo_nb.cli import run
+        from dynamo_nb.cli.cli import run
         from dynamo_nb.notebook.console import NotebookConsole
 
         try:
@@ -68,7 +68,7 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         An error is shown here and harms nothing there. The cell shares the worker's event loop: `await` lets requests
         pass, and what blocks for long belongs in a thread.
         """
-        from dynamo_nb.notebook.inside import find, run_inside
+        from dynamo_nb.notebook.exec_in_worker import find, run_inside
 
         run_inside(*find(self.session.deployments, line), cell)
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from dynamo_nb.deployment.notebook_seam import NOTEBOOK, Notebook
 from dynamo_nb.errors import DynamoError, TargetError, nearest
 from dynamo_nb.notebook.interrupts import Interrupts
-from dynamo_nb.notebook_seam import NOTEBOOK, Notebook
 from dynamo_nb.sdk.links import links_in
 from dynamo_nb.sdk.origin import Origin, tell_cells_by
 from dynamo_nb.sdk.service import is_service
@@ -31,10 +31,10 @@ from dynamo_nb.source.first_line import service_line
 from dynamo_nb.source.headers import CONFIG, flags_of, header_of
 
 if TYPE_CHECKING:  # each is imported when it is first used, and not while `%load_ext` is waited for
-    from dynamo_nb.deployment import Deployment
+    from dynamo_nb.deployment.deployment import Deployment
     from dynamo_nb.notebook.actions import Actions
-    from dynamo_nb.notebook.page import Page
-    from dynamo_nb.notebook.place import Place
+    from dynamo_nb.notebook.cell_output import Place
+    from dynamo_nb.notebook.drawings import Page
 
 _CELL = re.compile(r"cell \d+")
 _OUTPUT = re.compile(r"_+\d*")
@@ -261,7 +261,7 @@ class Session(Notebook):
             self._page.heard(deployment)
 
     def place(self) -> Place:
-        from dynamo_nb.notebook.place import Place
+        from dynamo_nb.notebook.cell_output import Place
 
         place = Place(self.shell, lambda: self.cell)
         self._places.append(place)
@@ -282,7 +282,7 @@ class Session(Notebook):
     def page(self) -> Page:
         """The drawings; none has been shown before this is first asked for."""
         if self._page is None:
-            from dynamo_nb.notebook.page import Page
+            from dynamo_nb.notebook.drawings import Page
 
             self._page = Page(self)
         return self._page
@@ -313,7 +313,11 @@ class Session(Notebook):
 def _warm(on_page: bool) -> None:
     """Imports what drawing and serving need, while whoever defined a service writes the next cell."""
     with suppress(ImportError):  # whoever asks for it hears of it
-        for module in ("pygraphviz", "dynamo_nb.notebook.console", *(["dynamo_nb.notebook.page"] if on_page else [])):
+        for module in (
+            "pygraphviz",
+            "dynamo_nb.notebook.console",
+            *(["dynamo_nb.notebook.drawings"] if on_page else []),
+        ):
             import_module(module)
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dynamo_nb.graph.outline import INK, LINE, QUIET
-from dynamo_nb.graph.svg import _n, _tag, _xml
+from dynamo_nb.drawing.outline import INK, LINE, QUIET
+from dynamo_nb.drawing.svg import _n, _tag, _xml
 from dynamo_nb.observe.bench import NAMES, BenchResult, Percentiles, Second
 from dynamo_nb.observe.units import digits, duration
 

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from dynamo_nb.deploy.logs import LogTail
+from dynamo_nb.control.logs import LogTail
 from dynamo_nb.observe.display import TICK, Display
 from dynamo_nb.observe.units import duration
 

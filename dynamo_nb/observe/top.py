@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from dynamo_nb.deploy.control import ControlClient
+from dynamo_nb.control.channel import ControlClient
 from dynamo_nb.errors import ConnectError
 from dynamo_nb.observe.traffic import Load, Traffic, TrafficWindow
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dynamo_nb.graph.outline import INK, QUIET
-from dynamo_nb.graph.svg import _n, _tag, _width, _xml
+from dynamo_nb.drawing.outline import INK, QUIET
+from dynamo_nb.drawing.svg import _n, _tag, _width, _xml
 from dynamo_nb.observe.trace import Span, Trace
 from dynamo_nb.observe.waterfall import Row, duration, extent, rows, tick, ticks, title
 

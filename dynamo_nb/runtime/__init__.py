@@ -5,32 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dynamo_nb.runtime.call_context import no_request, request_scope
     from dynamo_nb.runtime.client import Client, RemoteCall
     from dynamo_nb.runtime.discovery import Instance
-    from dynamo_nb.runtime.distributed import Component, DistributedRuntime, Endpoint, Namespace
-    from dynamo_nb.runtime.metadata import no_request, request_scope
     from dynamo_nb.runtime.nats_server import NatsServer
     from dynamo_nb.runtime.request import Handler, RequestContext
     from dynamo_nb.runtime.routing import POLICIES, Affinity, LeastLoaded, Policy, Request
+    from dynamo_nb.runtime.runtime import Component, DistributedRuntime, Endpoint, Namespace
 
 _HOMES = {
     "Affinity": "routing",
     "Client": "client",
-    "Component": "distributed",
-    "DistributedRuntime": "distributed",
-    "Endpoint": "distributed",
+    "Component": "runtime",
+    "DistributedRuntime": "runtime",
+    "Endpoint": "runtime",
     "Handler": "request",
     "Instance": "discovery",
     "LeastLoaded": "routing",
-    "Namespace": "distributed",
+    "Namespace": "runtime",
     "NatsServer": "nats_server",
     "POLICIES": "routing",
     "Policy": "routing",
     "RemoteCall": "client",
     "Request": "routing",
     "RequestContext": "request",
-    "no_request": "metadata",
-    "request_scope": "metadata",
+    "no_request": "call_context",
+    "request_scope": "call_context",
 }
 
 __all__ = [

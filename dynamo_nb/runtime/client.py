@@ -7,16 +7,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dynamo_nb.errors import NoInstances
+from dynamo_nb.runtime.attempts import Exchange
+from dynamo_nb.runtime.call_errors import no_such_endpoint
 from dynamo_nb.runtime.discovery import Instance, Watch
-from dynamo_nb.runtime.exchange import Exchange
-from dynamo_nb.runtime.failures import no_such_endpoint
-from dynamo_nb.runtime.items import DistantItems, Items, Stream
 from dynamo_nb.runtime.routing import POLICIES, Affinity, Policy, Random, RoundRobin
+from dynamo_nb.runtime.stream import DistantItems, Items, Stream
 from dynamo_nb.sdk.call import PLAIN, Call, CallOptions, PolicyName
 from dynamo_nb.sdk.portal import portal
 
 if TYPE_CHECKING:
-    from dynamo_nb.runtime.distributed import DistributedRuntime
+    from dynamo_nb.runtime.runtime import DistributedRuntime
 
 T = TypeVar("T")
 

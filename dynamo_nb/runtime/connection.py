@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from dynamo_nb.errors import DynamoError, InvalidArgument, ProtocolError, WorkerLost, from_wire
-from dynamo_nb.runtime.access import Plane
 from dynamo_nb.runtime.breaker import Breaker
+from dynamo_nb.runtime.connection_settings import Plane
 from dynamo_nb.runtime.discovery import HOST_ID, Instance
 from dynamo_nb.runtime.frames import (
     CANCEL,

@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from dynamo_nb.errors import ConnectError
-from dynamo_nb.runtime.tasks import ended
+from dynamo_nb.runtime.cancellation import ended
 
 BUCKET: Final = "dynamo_instances"
 BEATS: Final = 3  # heartbeats in one lease: two may be lost

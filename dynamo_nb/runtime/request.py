@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from dynamo_nb.runtime.metadata import REQUEST_ID, TRACE
+from dynamo_nb.runtime.call_context import REQUEST_ID, TRACE
 from dynamo_nb.runtime.meters import Meter
 from dynamo_nb.runtime.spans import TRACED
 from dynamo_nb.runtime.tracing import Traced

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, NoInstances, ProtocolError, to_wire
-from dynamo_nb.runtime.failures import as_error, name_of, no_such_endpoint, too_late
+from dynamo_nb.runtime.call_context import CURRENT, TIMEOUT, timeout_of
+from dynamo_nb.runtime.call_errors import as_error, name_of, no_such_endpoint, too_late
 from dynamo_nb.runtime.frames import (
     CANCEL,
     CREDIT,
@@ -37,7 +38,6 @@ from dynamo_nb.runtime.handshake import (
     proof,
     proves,
 )
-from dynamo_nb.runtime.metadata import CURRENT, TIMEOUT, timeout_of
 from dynamo_nb.runtime.meters import CALLER_GONE, CANCELLED
 from dynamo_nb.runtime.request import Handler, RequestContext
 from dynamo_nb.runtime.spans import TRACED

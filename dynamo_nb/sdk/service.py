@@ -150,7 +150,7 @@ def fills(dependency: Dependency, definition: ServiceDefinition) -> bool:
 
 def _dynamo_address(cls: type) -> tuple[str, str]:
     """(namespace, name) under which the service registers; in a worker with the deployment's configuration applied."""
-    from dynamo_nb.config.service_config import ServiceConfig
+    from dynamo_nb.sdk.service_config import ServiceConfig
 
     definition = definition_of(cls)
     args = ServiceConfig.get_instance().get(definition.name, {}).get("ServiceArgs", {})
@@ -188,7 +188,7 @@ def service(cls: Any = None, /, *, app: Any = None, **given: Any) -> Any:
 
     Raises DefinitionError for an unknown parameter, a class that misses endpoints of its interface, and the like.
     """
-    from dynamo_nb.config.service_args import ServiceArgs
+    from dynamo_nb.sdk.service_args import ServiceArgs
 
     frame = sys._getframe(1)
     if unknown := sorted(set(given) - set(ServiceArgs.model_fields)):
@@ -205,7 +205,7 @@ def service(cls: Any = None, /, *, app: Any = None, **given: Any) -> Any:
 
 
 def _define(cls: type, args: dict[str, Any], app: Any, origin: Origin) -> type:
-    from dynamo_nb.config.service_args import checked_args
+    from dynamo_nb.sdk.service_args import checked_args
 
     args = checked_args(args, f"@service of {cls.__name__}, {origin}")
     dynamo = args.get("dynamo") or {}

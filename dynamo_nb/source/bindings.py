@@ -6,7 +6,7 @@ import ast
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from dynamo_nb.source.units import Unit
+from dynamo_nb.source.statements import Unit
 
 # Later than every unit: what a worker that has imported everything sees.
 NOW = 1 << 60

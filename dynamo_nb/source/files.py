@@ -11,7 +11,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 
 from dynamo_nb.errors import Problem, SourceError, TargetError
-from dynamo_nb.source.tree import CodeTree, Module, digest
+from dynamo_nb.source.code_tree import CodeTree, Module, digest
 
 
 def slice_modules(targets: Mapping[str, str], root: Path) -> CodeTree:

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dynamo_nb.config.service_config import SERVICE_ARGS
 from dynamo_nb.errors import DefinitionError
+from dynamo_nb.sdk.service_config import SERVICE_ARGS
 from dynamo_nb.source.cells import Cell
 from dynamo_nb.source.first_line import SERVICE, ServiceLine, service_line
 from dynamo_nb.source.services import services_in

@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import TypeVar
 
 from dynamo_nb.source.first_line import lines_of
-from dynamo_nb.source.names import ANNOTATION, BASE, Use, analyse
-from dynamo_nb.source.units import Statement, first_line
+from dynamo_nb.source.scope import ANNOTATION, BASE, Use, analyse
+from dynamo_nb.source.statements import Statement, first_line
 
 _ENDPOINTS = {"dynamo_endpoint", "endpoint", "dynamo_api", "api", "abstract_endpoint"}
 _WORDS = _ENDPOINTS | {"service", "depends"}

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from dynamo_nb.errors import Problem
 from dynamo_nb.source.bindings import Bindings
+from dynamo_nb.source.code_tree import CodeTree, Module, digest
 from dynamo_nb.source.interface import Aliases
-from dynamo_nb.source.places import Span, title
-from dynamo_nb.source.tree import CodeTree, Module, digest
-from dynamo_nb.source.units import Unit
+from dynamo_nb.source.source_map import Span, title
+from dynamo_nb.source.statements import Unit
 
 PACKAGE = "cells"
 # Of a module's name, and of a line of imports: what ruff formats to by default.

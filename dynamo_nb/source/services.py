@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from dynamo_nb.source.cells import Cell
 from dynamo_nb.source.interface import aliases, is_service, service_name
-from dynamo_nb.source.units import Units
+from dynamo_nb.source.statements import Units
 
 
 def services_in(cells: Sequence[Cell]) -> dict[str, str]:

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dynamo_nb.errors import Problem, SourceError, nearest
-from dynamo_nb.source import live as memory
+from dynamo_nb.source import live_values
 from dynamo_nb.source.bindings import NOW, Bindings
 from dynamo_nb.source.cells import Cell
+from dynamo_nb.source.code_tree import CodeTree
 from dynamo_nb.source.files import imported, with_local_files
 from dynamo_nb.source.interface import aliases, interface, is_service, needs_interface_only, service_name
 from dynamo_nb.source.layout import Closure, Edge, Layout
-from dynamo_nb.source.names import ANNOTATION, BASE, NAMED, SOFT, Use
-from dynamo_nb.source.tree import CodeTree
-from dynamo_nb.source.units import Unit, Units, parse
+from dynamo_nb.source.scope import ANNOTATION, BASE, NAMED, SOFT, Use
+from dynamo_nb.source.statements import Unit, Units, parse
 
 _NOTEBOOK_ONLY = re.compile(r"get_ipython|display|In|Out|_oh|_ih|_dh|exit|quit|_+|_+i+|_i?\d+")
 _EVERYWHERE = frozenset(
@@ -198,7 +198,7 @@ class _Slicer:
     def _star(self, name: str) -> Unit | None:
         maybe = None
         for unit in self.bindings.stars:
-            names = memory.star_names(unit.statement.star)
+            names = live_values.star_names(unit.statement.star)
             if names and name in names:
                 return unit
             if names is None:
@@ -206,7 +206,7 @@ class _Slicer:
         return None if _NOTEBOOK_ONLY.fullmatch(name) or self._in_memory(name) else maybe
 
     def _plain(self, name: str) -> Unit | None:
-        if not self._in_memory(name) or (text := memory.literal((self.live or {})[name])) is None:
+        if not self._in_memory(name) or (text := live_values.literal((self.live or {})[name])) is None:
             return None
         cell = Cell(f"{name} = {text}", "the notebook's memory")
         return Unit(parse(cell.text).statements[0], cell, -1)
@@ -225,7 +225,7 @@ class _Slicer:
             if re.search(rf"\b{re.escape(name)}\b", cell.text):
                 return f"{name!r} is defined nowhere, unless in {cell.label}, which {fault}"
         if self.live and name in self.live:
-            return f"{name!r} is in the notebook's memory, but no cell defines it: " + memory.advice(
+            return f"{name!r} is in the notebook's memory, but no cell defines it: " + live_values.advice(
                 name, self.live[name]
             )
         hint = nearest(name, self.bindings.names())
@@ -249,7 +249,7 @@ class _Slicer:
         if isinstance(unit.statement.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             return ""
         known = self.bindings.of(name)
-        return memory.state(self.live[name]) if known and known[-1] is unit else ""
+        return live_values.state(self.live[name]) if known and known[-1] is unit else ""
 
     def _problem(self, message: str, unit: Unit, line: int = 0) -> None:
         self.problems[Problem(message, _name(unit), unit.place(line))] = None

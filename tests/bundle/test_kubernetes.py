@@ -81,7 +81,7 @@ def test_http_services_have_a_port_and_are_probed_there():
 def test_other_services_are_probed_too_so_that_the_operator_does_not_ask_for_its_own_runtime():
     found = container()
     for probe, question in (("startupProbe", "ready"), ("livenessProbe", "alive"), ("readinessProbe", "ready")):
-        assert found[probe]["exec"]["command"] == ["python", "-m", "dynamo_nb.bundle.probe", question]
+        assert found[probe]["exec"]["command"] == ["python", "-m", "dynamo_nb.worker.probe", question]
     assert "ports" not in found
 
 
@@ -173,7 +173,7 @@ def test_more_than_25_components_are_an_error():
 
 
 def test_the_command_of_a_pod_is_one_that_dynamo_serve_takes(source, tmp_path, capsys, monkeypatch):
-    from dynamo_nb.cli import main
+    from dynamo_nb.cli.cli import main
 
     text = "from dynamo_nb import dynamo_endpoint, service\n\n\n@service(workers=4)\nclass Backend:\n"
     text += "    @dynamo_endpoint()\n    async def generate(self, text: str):\n        yield text\n"

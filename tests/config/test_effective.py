@@ -10,10 +10,10 @@ from dynamo_nb.config.arguments import arguments_layer
 from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.config.effective import resolve
 from dynamo_nb.config.layers import env_layer, mapping_layer
-from dynamo_nb.config.service_config import VARIABLE, ServiceConfig
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.errors import ConfigError, Problem
 from dynamo_nb.sdk import definition_of, service
+from dynamo_nb.sdk.service_config import VARIABLE, ServiceConfig
 
 
 class Level(Enum):

@@ -4,9 +4,9 @@ from typing import get_overloads
 import pytest
 from pydantic import ValidationError
 
-from dynamo_nb.config.service_args import ServiceArgs, checked_args, quantity
 from dynamo_nb.errors import DefinitionError
 from dynamo_nb.sdk.service import service
+from dynamo_nb.sdk.service_args import ServiceArgs, checked_args, quantity
 
 
 def test_the_fields_are_the_parameters_of_the_decorator():

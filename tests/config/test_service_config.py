@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from dynamo_nb.config.service_config import VARIABLE, ServiceConfig
 from dynamo_nb.errors import ConfigError
+from dynamo_nb.sdk.service_config import VARIABLE, ServiceConfig
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from load import Load, until, workers
 
-from dynamo_nb.deploy.fleet import HEALTHY_AFTER
 from dynamo_nb.errors import WorkerLost
+from dynamo_nb.supervisor.fleet import HEALTHY_AFTER
 
 pytestmark = pytest.mark.slow
 

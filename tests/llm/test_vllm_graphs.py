@@ -17,10 +17,10 @@ import pytest
 
 pytest.importorskip("vllm")
 
-from dynamo_nb.deploy.gpus import inventory
 from dynamo_nb.llm.graphs import folder
 from dynamo_nb.llm.messages import Sampling, TextRequest
 from dynamo_nb.sdk.portal import portal
+from dynamo_nb.supervisor.gpus import inventory
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

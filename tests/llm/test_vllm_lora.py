@@ -15,7 +15,7 @@ from vllm_parts import BLOCK, answer, leading, prompt, request, started, until
 
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.cache.blocks import block_hashes
-from dynamo_nb.llm.tiny import tiny_model
+from dynamo_nb.llm.tiny_model import tiny_model
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from dynamo_nb.llm.engines.torch.engine import TorchEngine
-from dynamo_nb.llm.tiny import tiny_model
+from dynamo_nb.llm.tiny_model import tiny_model
 
 CONTEXT = 2048
 SLOTS = 4

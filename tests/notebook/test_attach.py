@@ -6,7 +6,7 @@ import os
 import pytest
 from cell_runners import Kernel
 
-from dynamo_nb.deploy.home import records
+from dynamo_nb.control.state_dir import records
 
 BACKEND = """\
 @service

@@ -112,7 +112,7 @@ def test_magics_are_completed_by_name(typed):
 
 
 def test_every_verb_and_every_option_is_offered(typed):
-    from dynamo_nb.cli import app
+    from dynamo_nb.cli.cli import app
 
     verbs = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert set(typed.completed("%dynamo |")) == {f"%dynamo {verb}" for verb in verbs}

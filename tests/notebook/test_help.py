@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynamo_nb.cli import app
+from dynamo_nb.cli.cli import app
 
 VERBS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from test_saved import save
 
+from dynamo_nb.deployment.serve import serving_options, start
 from dynamo_nb.errors import TargetError
-from dynamo_nb.runtime.access import Access
+from dynamo_nb.runtime.connection_settings import Access
 from dynamo_nb.sdk.portal import Pending, on_portal
-from dynamo_nb.serving import serving_options, start
 
 BACKEND = """\
 import sys, types

@@ -3,7 +3,7 @@
 import pytest
 
 from dynamo_nb import notebook
-from dynamo_nb.notebook_seam import notebook_state
+from dynamo_nb.deployment.notebook_seam import notebook_state
 from dynamo_nb.sdk import origin
 
 BACKEND = """\

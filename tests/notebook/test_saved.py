@@ -8,9 +8,9 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.errors import DefinitionError, TargetError
-from dynamo_nb.plan import Plan
-from dynamo_nb.program import find
+from dynamo_nb.program.program import find
 from dynamo_nb.source.headers import CONFIG
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

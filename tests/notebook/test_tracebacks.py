@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from test_saved import save
 
-from dynamo_nb.deploy.tracebacks import with_cells, write_places
 from dynamo_nb.errors import EndpointError, StartError, TargetError
-from dynamo_nb.program import find
+from dynamo_nb.program.program import find
 from dynamo_nb.source import Cell, slice_services
+from dynamo_nb.source.tracebacks import with_cells, write_places
 
 IMPORTS = "import logging\nimport threading\nfrom dynamo_nb import dynamo_endpoint, serve, service"
 HELPER = '# what fails\n\n\ndef fail(text):\n    """Always."""\n    raise ValueError(text)'

@@ -10,9 +10,9 @@ from html import unescape
 
 import pytest
 
-from dynamo_nb.graph.draw import svg, text
-from dynamo_nb.graph.picture import Arrow, Node, Picture
-from dynamo_nb.notebook.view import GraphView
+from dynamo_nb.drawing.mimebundle import svg, text
+from dynamo_nb.drawing.picture import Arrow, Node, Picture
+from dynamo_nb.notebook.graph_widget import GraphView
 from dynamo_nb.observe.traffic import Load, Traffic
 
 PICTURE = Picture(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_nb.runtime import DistributedRuntime, NatsServer, exchange, metadata
+from dynamo_nb.runtime import DistributedRuntime, NatsServer, attempts, call_context
 
 WORKER = Path(__file__).parent / "echo_worker.py"
 
@@ -57,7 +57,7 @@ def caller_options(plane_options):
 @pytest.fixture
 def impatient(monkeypatch):
     """A call for which no instance is left ends soon: no other one will come in these tests."""
-    monkeypatch.setattr(exchange, "PATIENCE", 0.1)
+    monkeypatch.setattr(attempts, "PATIENCE", 0.1)
 
 
 @pytest.fixture
@@ -98,5 +98,5 @@ def gone():
 @pytest.fixture
 def any_header(monkeypatch):
     """Lets tests send what a caller of ours never would, such as a deadline that it does not keep itself."""
-    for module in (exchange, metadata):
+    for module in (attempts, call_context):
         monkeypatch.setattr(module, "checked", dict)

@@ -6,7 +6,7 @@ import pytest
 
 from dynamo_nb.errors import DeploymentError, NoInstances, ProtocolError, StartError
 from dynamo_nb.runtime import session as session_module
-from dynamo_nb.runtime.access import Access
+from dynamo_nb.runtime.connection_settings import Access
 from dynamo_nb.runtime.frames import CANCEL, HELLO, OPEN, VERSION
 from dynamo_nb.runtime.handshake import CALLER, NONCE, WORKER, key_of, proof
 

@@ -16,7 +16,7 @@ from dynamo_nb.errors import (
     Problem,
     WorkerLost,
 )
-from dynamo_nb.runtime.failures import as_error
+from dynamo_nb.runtime.call_errors import as_error
 from dynamo_nb.runtime.frames import MAX_FRAME
 from dynamo_nb.sdk.portal import portal
 

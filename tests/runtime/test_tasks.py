@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from dynamo_nb.runtime import tasks
-from dynamo_nb.runtime.tasks import ended
+from dynamo_nb.runtime import cancellation
+from dynamo_nb.runtime.cancellation import ended
 
 
 async def forgets(count):
@@ -18,7 +18,7 @@ async def forgets(count):
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 async def test_a_task_that_forgets_a_cancellation_ends_nevertheless(count, monkeypatch):
-    monkeypatch.setattr(tasks, "AGAIN", 0.01)
+    monkeypatch.setattr(cancellation, "AGAIN", 0.01)
     others = [asyncio.create_task(forgets(0)), asyncio.create_task(forgets(count))]
     await asyncio.sleep(0)
     async with asyncio.timeout(20):

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from dynamo_nb.errors import DeadlineExceeded, EndpointError
-from dynamo_nb.runtime import metadata, request_scope
+from dynamo_nb.runtime import call_context, request_scope
 
 pytestmark = pytest.mark.slow
 
@@ -225,7 +225,7 @@ def collector(module_project):
         with of_trace("d"), pytest.raises(DeadlineExceeded):
             deployment.Middle.hurry("wait").result()
         with of_trace("f"), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(metadata, "checked", dict)
+            patch.setattr(call_context, "checked", dict)
             with request_scope({"timeout": str(SOON)}), pytest.raises(DeadlineExceeded):
                 deployment.Backend.say("wait").result()  # which the worker alone keeps
         with of_trace("9"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_nb.source.names import Use, analyse
+from dynamo_nb.source.scope import Use, analyse
 
 
 def globals_of(table):

@@ -7,8 +7,8 @@ from statistics import median
 from kernel import started_kernel
 from place import own_home, tell
 
-from dynamo_nb.graph.picture import Arrow, Node, Picture
-from dynamo_nb.notebook.view import GraphView
+from dynamo_nb.drawing.picture import Arrow, Node, Picture
+from dynamo_nb.notebook.graph_widget import GraphView
 from dynamo_nb.observe.traffic import TrafficWindow
 from dynamo_nb.runtime.meters import BOUNDS, Meter
 

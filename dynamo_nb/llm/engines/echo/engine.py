@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from dynamo_nb.errors import EngineError, InvalidArgument
 from dynamo_nb.llm.cache.log import CacheLog
+from dynamo_nb.llm.engines.context_limit import room
 from dynamo_nb.llm.engines.echo.paged_cache import PagedCache
 from dynamo_nb.llm.engines.echo.sequence import EchoSequence
-from dynamo_nb.llm.engines.room import room
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
 
 BURST: Final = 16  # deltas that a stream without a rate gives before the loop's other work has its turn

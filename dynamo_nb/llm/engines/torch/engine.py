@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dynamo_nb.errors import EngineError, InvalidArgument
 from dynamo_nb.llm.cache.log import CacheLog
-from dynamo_nb.llm.engines.room import room
+from dynamo_nb.llm.engines.context_limit import room
 from dynamo_nb.llm.engines.torch.model import TorchOptions
 from dynamo_nb.llm.engines.torch.sampling import check_sampling
 from dynamo_nb.llm.engines.torch.scheduler import Step, TorchScheduler

@@ -6,10 +6,10 @@ from argparse import ArgumentError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from dynamo_nb.config.service_config import ServiceConfig
 from dynamo_nb.errors import ConfigError, EngineError, Problem, nearest
 from dynamo_nb.llm.prefill_queue import LONGEST_LOCAL, LONGEST_QUEUE, LONGEST_WAIT
-from dynamo_nb.llm.tiny import tiny_model
+from dynamo_nb.llm.tiny_model import tiny_model
+from dynamo_nb.sdk.service_config import ServiceConfig
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs

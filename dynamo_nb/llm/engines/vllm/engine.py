@@ -20,7 +20,7 @@ import psutil
 
 from dynamo_nb.errors import DynamoError, EngineError, InvalidArgument
 from dynamo_nb.llm.cache.log import CacheLog
-from dynamo_nb.llm.engines.room import room
+from dynamo_nb.llm.engines.context_limit import room
 from dynamo_nb.llm.engines.vllm.arguments import INSTALL
 from dynamo_nb.llm.engines.vllm.events import EventReader
 from dynamo_nb.llm.engines.vllm.requests import prefill_params, refused, sampling_params, token_delta

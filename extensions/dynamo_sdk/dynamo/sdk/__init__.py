@@ -4,7 +4,6 @@
 """
 
 from dynamo.sdk.lib.image import DYNAMO_IMAGE
-from dynamo_nb.config.service_config import ServiceConfig
 from dynamo_nb.sdk import (
     AbstractService,
     DynamoTransport,
@@ -22,6 +21,7 @@ from dynamo_nb.sdk import (
     readiness,
     service,
 )
+from dynamo_nb.sdk.service_config import ServiceConfig
 
 __all__ = [
     "DYNAMO_IMAGE",

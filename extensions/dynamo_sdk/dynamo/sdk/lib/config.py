@@ -1,3 +1,3 @@
-from dynamo_nb.config.service_config import ServiceConfig
+from dynamo_nb.sdk.service_config import ServiceConfig
 
 __all__ = ["ServiceConfig"]

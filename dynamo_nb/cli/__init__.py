@@ -1,0 +1,1 @@
+"""The `dynamo` command: its verbs, at a shell and in a notebook."""

@@ -1,0 +1,128 @@
+"""Deployments of this user on this machine: as plain data, and as text."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dynamo_nb.control.state_dir import Record
+from dynamo_nb.errors import DynamoError
+
+_COLUMNS = ("deployment", "owner", "age", "GPUs", "URL", "services")
+
+
+async def deployments() -> list[dict[str, Any]]:
+    """Each deployment, oldest first.
+
+    `owner`: `pid`, `title`, `alive`, `here` (whether this process is it); None where it was detached. `clients`: the
+    processes that look on. `age`: seconds. `gpus`, `urls`: of all services. `services`: by name, with `state`, `ready`,
+    `wanted`, `gpus`, `url`. `left`: whether a crash left it. `error`: why nothing more is known.
+    """
+    from dynamo_nb.control.state_dir import records
+
+    return [await _described(record) for record in records()]
+
+
+async def _described(record: Record) -> dict[str, Any]:
+    from dynamo_nb.control.channel import ask
+
+    owner = record.owner
+    found: dict[str, Any] = {
+        "id": record.id,
+        "name": record.name,
+        "pid": record.supervisor.pid,
+        "owner": owner
+        and {
+            "pid": owner.pid,
+            "title": record.owned_by,
+            "alive": owner.alive,
+            "here": owner.pid == os.getpid(),
+        },
+        "clients": [],
+        "age": round(time.time() - record.started, 1),
+        "gpus": [],
+        "urls": [],
+        "services": {},
+        "left": not record.alive,
+        "error": "",
+    }
+    if not record.alive:
+        return found
+    try:
+        status = await ask(record.control, "status")
+    except DynamoError as error:
+        return {**found, "error": error.what}
+    services = {name: _service(s) for name, s in status["services"].items() if s["state"]}
+    return {
+        **found,
+        "clients": status["clients"],
+        "gpus": sorted({gpu for service in services.values() for gpu in service["gpus"]}),
+        "urls": [service["url"] for service in services.values() if service["url"]],
+        "services": services,
+    }
+
+
+def in_columns(found: Sequence[Mapping[str, Any]]) -> str:
+    """The deployments as text, in columns; those that no row needs are left out."""
+    if not found:
+        return "nothing is being served"
+    rows = [_row(deployment) for deployment in found]
+    shown = [i for i, name in enumerate(_COLUMNS) if name in {"deployment", "services"} or any(r[i] for r in rows)]
+    lines = [[row[i] for i in shown] for row in (_COLUMNS, *rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(shown) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(w) for cell, w in zip(line, widths, strict=False)), line[-1]]) for line in lines
+    )
+
+
+def _row(found: Mapping[str, Any]) -> tuple[str, ...]:
+    if found["left"]:
+        return found["id"], "", "", "", "", "left by a crash; `dynamo clean` removes it"
+    services = found["error"] or _line(found["services"])
+    age, gpus, urls = _age(found["age"]), ",".join(found["gpus"]), " ".join(found["urls"])
+    return found["id"], _owner(found), age, gpus, urls, services
+
+
+def _owner(found: Mapping[str, Any]) -> str:
+    owner, clients = found["owner"], found["clients"]
+    if owner is None:
+        said = "detached"
+    elif owner["here"]:
+        said = f"this {owner['title'].partition(' ')[0]}"
+    else:
+        said = f"{owner['title']} {owner['pid']}" + ("" if owner["alive"] else " (ended)")
+    here = [client for client in clients if client["pid"] == os.getpid()]
+    others = [f"{client['title']} {client['pid']}".strip() for client in clients if client not in here]
+    return ", ".join([said, *["attached here"] * bool(here), *(f"seen by {other}" for other in others)])
+
+
+def _service(service: Mapping[str, Any]) -> dict[str, Any]:
+    workers = service["workers"]
+    return {
+        "state": service["state"],
+        "ready": sum(worker["state"] == "ready" for worker in workers),
+        "wanted": service["wanted"],
+        "gpus": sorted({gpu for worker in workers for gpu in worker["gpus"]}),
+        "url": next((worker["url"] for worker in workers if worker["url"]), ""),
+    }
+
+
+def summary(status: Mapping[str, Any]) -> str:
+    """The services of a supervisor's status in one line."""
+    return _line({name: _service(s) for name, s in status["services"].items() if s["state"]})
+
+
+def _line(services: Mapping[str, Mapping[str, Any]]) -> str:
+    return ", ".join(
+        f"{name} {s['state']} {s['ready']}/{s['wanted']}" + (f" GPU {','.join(s['gpus'])}" if s["gpus"] else "")
+        for name, s in services.items()
+    )
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

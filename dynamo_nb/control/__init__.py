@@ -1,0 +1,1 @@
+"""What a supervisor, its workers and its clients speak: the control socket, the state directory, logs."""

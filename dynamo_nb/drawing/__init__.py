@@ -1,0 +1,1 @@
+"""Drawings: a graph as SVG, DOT and text, and the SVG elements that plots share."""

@@ -1,0 +1,273 @@
+"""A worker: one process that runs one service.
+
+It imports the service's module, builds the object with its dependencies in place, runs its start hooks, and only then
+registers its endpoints. The same worker runs inside a Jupyter kernel and in a plain process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from dynamo_nb.config.constructor import constructor_arguments
+from dynamo_nb.errors import DynamoError
+from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
+from dynamo_nb.runtime.meters import Reading
+from dynamo_nb.runtime.routing import POLICIES, Policy
+from dynamo_nb.runtime.runtime import DistributedRuntime
+from dynamo_nb.runtime.service_client import ServiceClient
+from dynamo_nb.runtime.spans import SPANS
+from dynamo_nb.runtime.tracing import TRACING
+from dynamo_nb.sdk.call import PolicyName
+from dynamo_nb.sdk.context import dynamo_context, import_services
+from dynamo_nb.sdk.dependency import Dependency, dependencies_of
+from dynamo_nb.sdk.endpoint import Endpoint
+from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
+from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
+from dynamo_nb.sdk.service_config import VARIABLE, ServiceConfig
+
+HOOK_TIME: Final = 2.0  # seconds of a worker's grace, at most half of it, that HTTP requests leave to what comes after
+LIVENESS_TIMEOUT: Final = 10.0  # seconds for one hook; an engine that is asked through its own queue may take some
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one worker is to run; plain data, made by whoever starts it.
+
+    targets: service name to `module:Class`, for this service and for those it is connected to.
+    bindings: service name to its attributes and the services they are connected to (None: not active).
+    access: how it reaches the others. graph, shared, version, capacity: registered beside its endpoints. own: the
+    components that its deployment serves (see DistributedRuntime.connect).
+    http: (host, port) for HTTP endpoints. socket_dir: for connections on this host. folder: for files of the services,
+    gone with the deployment. host: address to listen on for others, None for this host only.
+    """
+
+    service: str
+    worker_id: str
+    targets: Mapping[str, str]
+    bindings: Mapping[str, Mapping[str, str | None]]
+    access: Access
+    graph: str = ""
+    shared: bool = False
+    own: Sequence[str] = ()
+    version: str = ""
+    capacity: Mapping[str, Any] = field(default_factory=dict)
+    socket_dir: str | None = None
+    folder: str | None = None
+    host: str | None = None
+    http: tuple[str, int] | None = None
+    enabled: Mapping[str, bool] = field(default_factory=dict)
+
+
+def load(target: str) -> ServiceDefinition:
+    """Imports `module:Class`."""
+    module, _, name = target.partition(":")
+    return definition_of(getattr(import_services(module), name))
+
+
+def _named(dependency: Dependency, name: str, owner: type) -> ServiceDefinition | None:
+    """The service of this name that a dependency names, or that stands beside the class which names it by a string."""
+    there = [dependency.target]
+    if isinstance(dependency.target, str):
+        there = [value for base in owner.__mro__ for value in vars(sys.modules[base.__module__]).values()]
+    found = (definition_of(value) for value in there if isinstance(value, type) and is_service(value))
+    return next((definition for definition in found if definition.name == name), None)
+
+
+class Worker:
+    """The life of one worker: `prepare`, `serve`, `drain`, `stop`, in this order."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.instance: Any = None
+        self.runtime: DistributedRuntime | None = None
+        self._locals: list[Any] = []
+        self._services: dict[str, str] = {}  # by the address of their component
+        self._http: HttpServer | None = None
+        self._definition: ServiceDefinition | None = None
+        self._stopped = False
+
+    async def prepare(self) -> None:
+        """Builds the service and runs its start hooks. Whatever it raises is the service's own error."""
+        own = self.assignment
+        TRACING.configure(own.service, own.worker_id)
+        self.runtime = await DistributedRuntime.connect(
+            **vars(own.access),
+            socket_dir=Path(own.socket_dir) if own.socket_dir else None,
+            host=own.host,
+            graph=own.graph,
+            shared=own.shared,
+            own=own.own,
+            version=own.version,
+            capacity=own.capacity,
+            worker_id=own.worker_id,
+        )
+        definition = self._definition = load(own.targets[own.service])
+        namespace, name = definition.cls.dynamo_address()  # type: ignore[attr-defined]
+        dynamo_context.update(
+            runtime=self.runtime,
+            component=self.runtime.namespace(namespace).component(name),
+            endpoints=[e.name for e in definition.endpoints.values() if e.served],
+            namespace=namespace,
+            worker_id=own.worker_id,
+            instance_id=self.runtime.instance_id,
+            folder=Path(own.folder) if own.folder else None,
+        )
+        self._services[f"{namespace}/{name}"] = own.service
+        self.instance = await self._build(definition)
+        TRACING.notice()  # the service may have configured it by itself
+
+    async def _build(self, definition: ServiceDefinition) -> Any:
+        cls: Any = definition.cls
+        instance = cls.__new__(cls)
+        for attribute, name in self.assignment.bindings.get(definition.name, {}).items():
+            dependency = dependencies_of(cls)[attribute]
+            instance.__dict__[attribute] = None if name is None else await self._connect(name, dependency, cls)
+        instance.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
+        await run_hooks(instance, "start")
+        return instance
+
+    async def _connect(self, name: str, dependency: Dependency, owner: type) -> Any:
+        """What stands for a dependency: a client, or the object itself if the service is not `enabled`."""
+        if not self.assignment.enabled.get(name, True):
+            made = await self._build(load(self.assignment.targets[name]))
+            self._locals.append(made)
+            return made
+        # What the dependant names may be an interface alone: what the service itself imports need not be here.
+        definition = _named(dependency, name, owner) or load(self.assignment.targets[name])
+        assert self.runtime is not None
+        self._services["/".join(definition.cls.dynamo_address())] = name  # type: ignore[attr-defined]
+        return await connect_service(self.runtime, definition, dependency.policy)
+
+    async def serve(self) -> str:
+        """Registers the endpoints and opens the HTTP port; gives its URL, or "" if there is none."""
+        assert self._definition is not None
+        assert self.runtime is not None
+        endpoints = self._definition.endpoints
+        url = ""
+        if self.assignment.http is not None and http_endpoints(endpoints):
+            host, port = self.assignment.http
+            self._http = HttpServer(application(self.instance, endpoints, self._definition.app), host, port)
+            await self._http.start()
+            url = f"http://{host}:{port}"
+        namespace, name = self._definition.cls.dynamo_address()  # type: ignore[attr-defined]
+        handlers = {e.name: self._handler(e) for e in endpoints.values() if e.served}
+        if handlers:
+            once = [e.name for e in endpoints.values() if e.served and not e.retry]
+            schemas = {e.name: e.schema() for e in endpoints.values() if e.served}
+            await self.runtime.namespace(namespace).component(name).serve(handlers, schemas, once=once)
+        return url
+
+    def _handler(self, endpoint: Endpoint) -> Any:
+        def handle(args: Sequence[Any], kwargs: dict[str, Any], _context: Any) -> Any:
+            return endpoint.start(self.instance, args, kwargs)
+
+        handle.__qualname__ = f"{self.assignment.service}.{endpoint.attribute}"  # what errors name
+        return handle
+
+    async def reconfigure(self, config: str, version: str) -> None:
+        """Gives the service other configuration (the text of DYNAMO_SERVICE_CONFIG). Raises what its hook raises."""
+        assert self._definition is not None
+        assert self.runtime is not None
+        before, os.environ[VARIABLE] = os.environ.get(VARIABLE, ""), config
+        try:
+            section = ServiceConfig.get_instance().get(self.assignment.service, {})
+            for hook in hooks_of(type(self.instance), "reconfigure"):
+                await run_hook(self.instance, hook, section)
+        except BaseException:
+            os.environ[VARIABLE] = before
+            raise
+        self.runtime.version = version
+        namespace, name = self._definition.cls.dynamo_address()  # type: ignore[attr-defined]
+        if self.runtime.directory.registration(namespace, name) is not None:
+            await self.runtime.namespace(namespace).component(name).serve({})
+
+    @property
+    def has_liveness(self) -> bool:
+        return any(hooks_of(type(instance), "liveness") for instance in self._instances())
+
+    async def complaint(self) -> str:
+        """What the liveness hooks complain of: one gave something false, raised, or took too long. "" if nothing."""
+        for instance in self._instances():
+            for hook in hooks_of(type(instance), "liveness"):
+                name = f"{type(instance).__name__}.{hook}"
+                try:
+                    async with asyncio.timeout(LIVENESS_TIMEOUT) as bound:
+                        answer = await run_hook(instance, hook)
+                except BaseException as error:
+                    if (task := asyncio.current_task()) is not None and task.cancelling():
+                        raise  # the worker ends
+                    if bound.expired():
+                        return f"{name} did not answer within {LIVENESS_TIMEOUT:g} s"
+                    return f"{name} raised {type(error).__name__}: {error}"
+                if not answer:
+                    return f"{name} gave {answer!r}"
+        return ""
+
+    def _instances(self) -> list[Any]:
+        """The service, and those that are built in this process because they are not `enabled`."""
+        return [instance for instance in [self.instance, *reversed(self._locals)] if instance is not None]
+
+    def measured(self) -> Reading:
+        """What was counted of the requests it has `served` and `called`, by service and endpoint. From any thread."""
+        counted: Reading = {"served": {}, "called": {}}
+        for direction, readings in (self.runtime.measured() if self.runtime is not None else {}).items():
+            for path, reading in readings.items():
+                component, _, endpoint = path.rpartition("/")
+                service = self._services.get(component, component)
+                counted[direction].setdefault(service, {})[endpoint] = reading
+        return counted
+
+    def spans(self, trace: str | None = None) -> list[dict[str, Any]]:
+        """The spans that this process keeps of a trace, or of all of them, their paths as names. From any thread."""
+        return [{**span, "path": self._name_of(span["path"])} for span in SPANS.read(trace)]
+
+    def _name_of(self, path: str) -> str:
+        """`Service/endpoint`, of a path whose component may have another name."""
+        component, _, endpoint = path.rpartition("/")
+        return f"{self._services.get(component, component)}/{endpoint}"
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once.
+
+        grace: seconds after which the process is killed; HTTP requests are cancelled before that.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._http is not None:
+            await self._http.stop(max(grace - HOOK_TIME, grace / 2) if grace is not None else None)
+        if self.runtime is not None:
+            await self.runtime.drain()
+        for instance in self._instances():
+            for hook in hooks_of(type(instance), "shutdown"):
+                try:
+                    await run_hook(instance, hook)
+                except Exception:
+                    traceback.print_exc()  # to the worker's log; the other hooks still run
+        if self.runtime is not None:
+            with suppress(DynamoError, asyncio.TimeoutError):
+                await self.runtime.close()
+        await TRACING.flush()
+
+
+async def connect_service(
+    runtime: DistributedRuntime, definition: ServiceDefinition, policy: PolicyName | Policy | None = None
+) -> ServiceClient:
+    """A client of a service that runs elsewhere, its connections shared with the runtime's other clients."""
+    namespace, name = definition.cls.dynamo_address()  # type: ignore[attr-defined]
+    component = runtime.namespace(namespace).component(name)
+    clients = {
+        e.name: await component.endpoint(e.name).client(POLICIES[policy]() if isinstance(policy, str) else policy)
+        for e in definition.endpoints.values()
+        if e.served
+    }
+    return ServiceClient(definition.name, definition.cls, definition.endpoints, clients.__getitem__)

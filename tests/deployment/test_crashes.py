@@ -1,0 +1,180 @@
+"""Processes that are killed: within five seconds nothing of their deployment runs, whatever its workers had started."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from deployed_program import alive, folders, until
+
+from dynamo_nb.cli.cli import Console, run
+from dynamo_nb.control.state_dir import records
+
+pytestmark = pytest.mark.slow
+
+BOUND = 5.0
+
+
+@pytest.fixture
+def started(owner_script):
+    """Starts a process that owns a deployment; gives it and what it says."""
+    processes = []
+
+    def start(**config):
+        process = subprocess.Popen(owner_script(**config), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        processes.append(process)
+        said = json.loads(process.stdout.readline())
+        assert all(map(alive, said["children"]))
+        return process, said
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def everything(dynamo_home, said):
+    (record,) = records()
+    assert record.alive
+    return [said["supervisor"], *said["children"], *(process.pid for process in record.processes)]
+
+
+def gone(processes):
+    until(lambda: not any(map(alive, processes)), BOUND)
+
+
+def test_the_owner_is_killed(started, dynamo_home):
+    process, said = started()
+    processes = everything(dynamo_home, said)
+
+    process.kill()
+
+    gone(processes)
+    assert folders(dynamo_home) == []
+
+
+def test_the_owner_is_killed_while_a_worker_drains(started, dynamo_home, tmp_path):
+    process, said = started()
+    processes = everything(dynamo_home, said)
+    gate = tmp_path / "gate"
+    blocked = subprocess.Popen([sys.executable, "-c", BLOCK, str(dynamo_home), str(gate)])
+    until(gate.with_suffix(".held").exists)
+    os.kill(said["supervisor"], signal.SIGTERM)
+
+    process.kill()
+
+    gone(processes)
+    blocked.wait()
+
+
+def test_the_supervisor_is_killed(started, dynamo_home, capsys):
+    _, said = started()
+    processes = everything(dynamo_home, said)
+
+    os.kill(said["supervisor"], signal.SIGKILL)
+
+    gone(processes)
+    assert len(folders(dynamo_home)) == 1
+    run(["ps"], Console())
+    run(["clean"], Console())
+    run(["clean"], Console())
+    shown = capsys.readouterr().out
+    assert "left by a crash; `dynamo clean` removes it" in shown
+    assert shown.endswith("nothing is left behind\n")
+    assert folders(dynamo_home) == []
+
+
+def test_the_supervisor_is_killed_while_a_workers_loop_is_blocked(started, dynamo_home, tmp_path):
+    _, said = started(**{"Backend.ServiceArgs.workers": 1})
+    processes = everything(dynamo_home, said)
+    gate = tmp_path / "gate"
+    blocked = subprocess.Popen([sys.executable, "-c", BLOCK, str(dynamo_home), str(gate)])
+    until(gate.with_suffix(".held").exists)
+
+    os.kill(said["supervisor"], signal.SIGKILL)
+
+    gone(processes)
+    blocked.wait()
+
+
+BLOCK = """
+import asyncio, sys
+from pathlib import Path
+from dynamo_nb.control.channel import ControlClient
+from dynamo_nb.control.state_dir import records
+from dynamo_nb.errors import RequestError
+from dynamo_nb.runtime import DistributedRuntime
+
+async def main():
+    (record,) = records()
+    control = await ControlClient.connect(record.control)
+    runtime = await DistributedRuntime.connect(**await control.request("access"))
+    client = await runtime.namespace("default").component("Backend").endpoint("block").client()
+    await client.wait_for_instances()
+    try:
+        await client.call([sys.argv[2]])
+    except RequestError:
+        pass
+
+asyncio.run(main())
+"""
+
+
+NOTEBOOK = """
+import json
+from pathlib import Path
+
+from dynamo_nb import serve
+from program import Frontend
+
+deployment = serve(Frontend, http_port=0).result()
+children = deployment.Backend.start_children().result()
+said = json.dumps({"supervisor": deployment.state["pid"], "children": children})
+Path("said.new").write_text(said)
+Path("said.new").rename("said.json")
+"""
+
+
+def test_the_notebooks_kernel_is_killed(program, dynamo_home):
+    from jupyter_client import KernelManager
+
+    kernel = KernelManager(transport="ipc", ip=str(dynamo_home / "k"))
+    kernel.transport_encryption = "disabled"
+    kernel.start_kernel(cwd=program.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        client = kernel.client()
+        client.start_channels()
+        client.execute(NOTEBOOK)
+        said = json.loads(until(lambda: _read(program.folder / "said.json"), 60))
+        client.stop_channels()
+        processes = everything(dynamo_home, said)
+        os.kill(kernel.provisioner.pid, signal.SIGKILL)
+        gone(processes)
+    finally:
+        kernel.shutdown_kernel(now=True)
+    until(lambda: [path for path in folders(dynamo_home) if path.is_dir()] == [])
+
+
+def test_a_papermill_run_is_killed(program, dynamo_home):
+    import nbformat
+
+    cells = [nbformat.v4.new_code_cell(text) for text in (NOTEBOOK, "import time; time.sleep(1000)")]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), program.folder / "regression.ipynb")
+    command = [sys.executable, "-m", "papermill", "regression.ipynb", "out.ipynb", "--no-progress-bar"]
+    papermill = subprocess.Popen(
+        command, cwd=program.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        said = json.loads(until(lambda: _read(program.folder / "said.json"), 60))
+        processes = everything(dynamo_home, said)
+    finally:
+        papermill.kill()
+        papermill.wait()
+    gone(processes)
+
+
+def _read(path):
+    return path.read_text() if path.exists() else ""

@@ -1,0 +1,76 @@
+"""Which worker gets which GPU."""
+
+import pytest
+
+from dynamo_nb.errors import PlacementError
+from dynamo_nb.supervisor.gpus import Allocator, Gpu, inventory
+
+
+@pytest.fixture
+def allocator(tmp_path):
+    """Makes allocators as deployments of one user have them: with the same locks."""
+    return lambda *ids, busy="": Allocator(tmp_path / "gpus", [Gpu(i, busy=busy if i == busy else "") for i in ids])
+
+
+@pytest.mark.parametrize(
+    ("requests", "given"),
+    [
+        ([("a", 1), ("b", 1), ("c", 1)], ["0", "1", "2"]),
+        ([("a", 2), ("b", 1)], ["0,1", "2"]),
+        ([("a", 0), ("b", 3)], ["", "0,1,2"]),
+        ([("a", 0.5), ("b", 0.5), ("c", 0.5)], ["0", "0", "1"]),
+        ([("a", 0.5), ("b", 1), ("c", 0.5)], ["0", "1", "0"]),
+        ([("a", 1), ("b", 0.3), ("c", 0.3), ("d", 0.3), ("e", 0.3)], ["0", "1", "1", "1", "2"]),
+    ],
+)
+def test_workers_get_whole_gpus_of_their_own_and_shares_fill_one_gpu_after_the_other(allocator, requests, given):
+    gpus = allocator("0", "1", "2")
+
+    assert [",".join(gpus.take(worker, amount)) for worker, amount in requests] == given
+
+
+def test_a_worker_that_comes_back_gets_the_gpu_it_had(allocator):
+    gpus = allocator("0", "1", "2")
+    gpus.take("a", 1)
+    had = gpus.take("b", 1)
+    gpus.free("a")
+    gpus.free("b")
+
+    assert gpus.take("b again", 1, prefer=had) == had
+
+
+def test_too_many_is_an_error_that_says_who_has_what_and_takes_nothing(allocator):
+    gpus = allocator("0", "1", "2", busy="2")
+    gpus.take("Prefill.0", 1)
+
+    with pytest.raises(PlacementError) as error:
+        gpus.take("Decode.0", 2)
+
+    assert error.value.what == "Decode.0 needs 2 GPU and 1 can be had"
+    assert error.value.where == "3 on this machine; GPU 0: Prefill.0; GPU 1: free; GPU 2: 2"
+    assert gpus.take("Decode.0", 1) == ["1"]
+
+
+def test_two_deployments_never_share_a_gpu_and_one_that_ends_gives_it_back(allocator):
+    first, second = allocator("0", "1"), allocator("0", "1")
+    first.take("a", 0.5)
+
+    assert second.take("b", 1) == ["1"]
+    with pytest.raises(PlacementError, match="GPU 0: another deployment; GPU 1: b"):
+        second.take("c", 0.5)
+    first.free("a")
+    assert second.take("c", 1) == ["0"]
+
+
+def test_a_machine_without_gpus_says_so(allocator):
+    with pytest.raises(PlacementError, match="this machine has no GPU"):
+        allocator().take("a", 1)
+
+
+@pytest.mark.parametrize(
+    ("named", "ids"), [("0,1", ["0", "1"]), (" 3 ,", ["3"]), ("", []), ("GPU-8f,MIG-1", ["GPU-8f", "MIG-1"])]
+)
+def test_an_inventory_can_be_named(monkeypatch, named, ids):
+    monkeypatch.setenv("DYNAMO_GPUS", named)
+
+    assert [gpu.id for gpu in inventory()] == ids

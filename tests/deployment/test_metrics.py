@@ -1,0 +1,189 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import psutil
+import pytest
+from deployed_program import until, workers
+from prometheus_client.parser import text_string_to_metric_families
+
+from dynamo_nb.cli.cli import Console, run
+from dynamo_nb.errors import DynamoError, EndpointError, PlacementError
+
+pytestmark = pytest.mark.slow
+
+SHORT = 0.2  # seconds for a worker that will never finish what it holds
+
+
+@pytest.fixture
+def served(program):
+    with program.serve("program:Frontend").result() as deployment:
+        yield deployment
+
+
+def page(deployment):
+    """The values of the page, by name and the values of its labels in their order by name."""
+    with urllib.request.urlopen(deployment.metrics_url, timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def of_service(deployment, service, endpoint):
+    """What each worker of a service has served, less those that have served nothing."""
+    known = deployment.metrics().result()["services"][service]["workers"]
+    return {worker: ends[endpoint]["requests"] for worker, ends in known.items() if ends[endpoint]["requests"]}
+
+
+def test_the_page_has_every_endpoint_and_edge(deployment):
+    for _ in range(4):
+        deployment.Frontend.say("x").result()
+    deployment.Backend.say("by hand").result()
+
+    found = page(deployment)
+
+    assert found["dynamo_requests_total", "say", "Frontend", workers(deployment, "Frontend")[0]["id"]] == 4
+    backends = {key[3]: value for key, value in found.items() if key[:3] == ("dynamo_requests_total", "say", "Backend")}
+    assert set(backends) == {worker["id"] for worker in workers(deployment).values()}
+    assert sum(backends.values()) == 5
+    assert found["dynamo_edge_requests_total", "say", "Frontend", "Backend"] == 4
+    assert found["dynamo_edge_request_seconds_bucket", "say", "+Inf", "Frontend", "Backend"] == 4
+    assert found["dynamo_edge_requests_in_flight", "say", "Frontend", "Backend"] == 0
+    assert found["dynamo_edge_bytes_total", "in", "say", "Frontend", "Backend"] > 0
+    assert found["dynamo_workers_ready", "Backend"] == found["dynamo_workers_wanted", "Backend"] == 2
+
+
+def test_the_same_numbers_are_had_as_plain_data(deployment):
+    with pytest.raises(EndpointError):
+        deployment.Frontend.hold("/no/such/folder/gate").result()
+
+    numbers = deployment.metrics().result()
+
+    (edge,) = (edge for edge in numbers["edges"] if edge["endpoint"] == "hold")
+    assert (edge["source"], edge["target"], edge["requests"]) == ("Frontend", "Backend", 1)
+    assert edge["errors"] == {"endpoint": 1}
+    assert page(deployment)["dynamo_edge_errors_total", "endpoint", "hold", "Frontend", "Backend"] == 1
+
+
+def test_a_worker_whose_loop_is_blocked_tells_what_it_has_in_hand(program, tmp_path):
+    gate = tmp_path / "gate"
+    with program.serve("program:Frontend", grace=SHORT).result() as deployment:
+
+        def block():
+            with pytest.raises(DynamoError):
+                deployment.Backend.block(str(gate)).result()
+
+        waiting = threading.Thread(target=block)
+        waiting.start()
+        until(gate.with_suffix(".held").exists)
+
+        known = deployment.metrics().result()["services"]["Backend"]["workers"]
+
+        assert sum(ends["block"]["in_flight"] for ends in known.values()) == 1
+    waiting.join()
+
+
+def test_what_a_worker_told_last_stands_while_it_does_not_answer(served):
+    for _ in range(2):
+        served.Backend.say("x").result()
+    before = of_service(served, "Backend", "say")
+    stuck = workers(served)[0]["pid"]
+    os.kill(stuck, signal.SIGSTOP)
+    try:
+        after = of_service(served, "Backend", "say")
+    finally:
+        os.kill(stuck, signal.SIGCONT)
+
+    assert before == after == {worker["id"]: 1 for worker in workers(served).values()}
+
+
+def test_what_workers_counted_until_they_were_stopped_stays_in_the_sums(served):
+    for _ in range(4):
+        served.Frontend.say("x").result()
+
+    served.restart("Backend").result()
+    served.restart("Frontend").result()
+
+    assert of_service(served, "Backend", "say") == {"ended": 4}
+    assert of_service(served, "Frontend", "say") == {"ended": 4}
+    assert page(served)["dynamo_edge_requests_total", "say", "Frontend", "Backend"] == 4
+
+
+def test_what_a_killed_worker_told_last_stays_and_nothing_is_in_its_hand(served, tmp_path):
+    gate = tmp_path / "gate"
+    holding = threading.Thread(target=served.Frontend.hold(str(gate)).result)
+    holding.start()
+    until(gate.with_suffix(".held").exists)
+    assert of_service(served, "Frontend", "hold")
+    (killed,) = workers(served, "Frontend").values()
+
+    os.kill(killed["pid"], signal.SIGKILL)
+    until(lambda: [w for w in workers(served, "Frontend").values() if w["id"] != killed["id"]])
+
+    ended = served.metrics().result()["services"]["Frontend"]["workers"]["ended"]["hold"]
+    assert (ended["requests"], ended["in_flight"]) == (1, 0)
+    restarted = workers(served, "Frontend")[0]["id"]
+    assert page(served)["dynamo_worker_restarts", "Frontend", restarted] == 1
+    gate.touch()
+    holding.join()
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("dynamo_nb.deployment.deployment", ("prometheus_client", "opentelemetry")),
+        ("dynamo_nb.supervisor.supervisor", ("prometheus_client", "opentelemetry")),
+        ("dynamo_nb.supervisor.preload", ("prometheus_client", "opentelemetry.sdk")),  # FastAPI has its API
+    ],
+)
+def test_nothing_that_starts_a_deployment_imports_what_shows_it(module, absent):
+    code = f"import sys, {module}; print([name for name in sys.modules if name.startswith({absent})])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_page_is_where_it_was_asked_for(program, dynamo_home, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("DYNAMO_METRICS_PORT", str(port))
+    with program.serve("program:Frontend").result() as deployment:
+        assert deployment.metrics_url == f"http://127.0.0.1:{port}/metrics"
+        with pytest.raises(PlacementError, match="cannot be served: Address already in use") as caught:
+            program.serve("program:Frontend").result()
+        assert "--metrics-port" in caught.value.remedy
+
+
+def test_the_command_says_where_the_page_shall_be(program, dynamo_home):
+    class Served(Console):
+        def serve(self, recipe, options, detach):
+            return options["metrics_host"], options["metrics_port"]
+
+    target = ("serve", "program:Frontend", "--working-dir", str(program.folder))
+    assert run([*target, "--metrics-port", "9999", "--metrics-host", "::1"], Served()) == ("::1", 9999)
+    assert run(target, Served()) == ("127.0.0.1", 0)
+
+
+def test_a_deployment_ends_while_its_page_is_being_read(program):
+    deployment = program.serve("program:Frontend").result()
+    port = int(deployment.metrics_url.rpartition(":")[2].removesuffix("/metrics"))
+    supervisor = psutil.Process(deployment.state["pid"])
+    with socket.create_connection(("127.0.0.1", port)) as half:
+        half.sendall(b"GET /metr")
+        page(deployment)
+        deployment.stop().result()
+        assert half.recv(1) == b""
+    supervisor.wait(30)  # some process between may be slow to reap it
+
+
+def test_the_memory_of_each_worker_is_told(deployment):
+    services = deployment.metrics().result()["services"]
+    for name in ("Frontend", "Backend"):
+        assert set(services[name]["usage"]) == {worker["id"] for worker in workers(deployment, name).values()}
+        assert all(used["memory"] > 10_000_000 for used in services[name]["usage"].values())

@@ -1,0 +1,105 @@
+"""HTTP ports of services."""
+
+import os
+import socket
+
+import pytest
+
+from dynamo_nb.errors import PlacementError
+from dynamo_nb.supervisor.ports import Ports
+
+
+def listening(port=0, reuse=False):
+    found = socket.socket()
+    if reuse:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    found.bind(("127.0.0.1", port))
+    found.listen()
+    return found
+
+
+@pytest.fixture
+def ports():
+    """Makes Ports that are released after the test."""
+    made = []
+
+    def make(first):
+        made.append(Ports("127.0.0.1", first))
+        return made[-1]
+
+    yield make
+    for each in made:
+        for service in list(each._held):
+            each.release(service)
+
+
+@pytest.fixture
+def free_port():
+    with listening() as found:
+        return found.getsockname()[1]
+
+
+def test_a_service_keeps_its_port_and_the_next_one_gets_another(ports, free_port):
+    held = ports(free_port)
+
+    assert held.of("Frontend") == held.of("Frontend") == ("127.0.0.1", free_port)
+    assert held.of("Admin")[1] != free_port
+
+
+def test_zero_takes_a_free_one(ports):
+    assert ports(0).of("Frontend")[1] > 0
+
+
+def test_a_taken_port_names_its_owner(ports):
+    with listening() as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PlacementError, match=rf"port {port} is taken by process {os.getpid()} \(") as error:
+            ports(port).of("Frontend")
+
+    assert "--port" in error.value.remedy
+
+
+def test_a_port_is_another_deployments_before_its_worker_listens(ports, free_port):
+    ports(free_port).of("Frontend")
+
+    with pytest.raises(PlacementError, match=f"port {free_port} is taken"):
+        ports(free_port).of("Frontend")
+
+
+def test_a_service_is_given_the_port_of_its_configuration(free_port):
+    ports = Ports("127.0.0.1", 0, asked=False)
+
+    assert ports.of("Api", free_port) == ("127.0.0.1", free_port)
+    ports.release("Api")
+
+
+def test_a_port_that_was_asked_for_goes_before_that_of_the_configuration(ports, free_port):
+    assert ports(free_port).of("Api", 1) == ("127.0.0.1", free_port)
+
+
+def test_a_taken_port_of_the_configuration_names_its_owner():
+    with listening() as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PlacementError, match=rf"port {port} is taken by process {os.getpid()} ") as error:
+            Ports("127.0.0.1", 0, asked=False).of("Api", port)
+
+    assert "give Api another `port`" in error.value.remedy
+
+
+def test_workers_of_one_service_listen_on_it_together(ports, free_port):
+    ports(free_port).of("Frontend")
+
+    with listening(free_port, reuse=True), listening(free_port, reuse=True):
+        pass
+
+
+def test_a_port_that_was_released_can_be_had_again_while_old_connections_linger(ports, free_port):
+    held = ports(free_port)
+    held.of("Frontend")
+    with listening(free_port, reuse=True) as server, socket.create_connection(("127.0.0.1", free_port)) as client:
+        server.accept()[0].close()
+        client.recv(1)
+    held.release("Frontend")
+
+    assert ports(free_port).of("Frontend")[1] == free_port
