@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from dynamo_nb.control.start_supervisor import new_options, start_supervisor
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.deployment.notebook_seam import Notebook, notebook_state
 from dynamo_nb.deployment.plan import Config, Recipe, layers_of
-from dynamo_nb.errors import ConfigError, DeploymentError, Problem
+from dynamo_nb.errors import ConfigError, DeploymentError, LinkError, Problem
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.observe.display import Display
 from dynamo_nb.program.program import Program, live
@@ -33,7 +33,7 @@ _LAST_PORT = 2**16 - 1
 
 
 def serve(
-    entry: type,
+    entry: type | Graph,
     *configs: Config,
     name: str = "",
     namespace: str | None = None,
@@ -53,9 +53,9 @@ def serve(
     grace: float = DRAIN_GRACE,
     hang: float = HANG_LIMIT,
 ) -> Pending[Deployment]:
-    """Serves the graph of `entry`: `deployment = await serve(Frontend, "config.yaml", {"Backend.suffix": "!"})`.
+    """Serves a graph: `deployment = await serve(Frontend, "config.yaml", {"Backend.suffix": "!"})`.
 
-    entry: the service to begin at; with the links of the caller's module or notebook.
+    entry: the service to begin at, served with the links of the caller's module or notebook; or a Graph of both.
     configs: YAML files and mappings (dotted keys nest), a later one over an earlier one.
     name: of the deployment (default: the entry's). namespace: moves the whole graph there.
     nats: URL of a NATS server with JetStream (default: NATS_SERVER, else one of its own). A deployment calls its own
@@ -81,19 +81,17 @@ def serve(
     GPUs or a port that is taken, ConnectError if NATS does not answer, StartError if a worker does not become ready.
     """
     frame = sys._getframe(1)
-    if frame.f_code is Graph.serve.__code__:
-        assert frame.f_back is not None
-        frame = frame.f_back
     space = frame.f_globals
     where = f"serve(…), {origin_of(frame)}"
-    name_of_entry = definition_of(entry).name
+    cls = _entry_of(entry, space, where) if isinstance(entry, Graph) else entry
+    name_of_entry = definition_of(cls).name
     if module := importing.get():
         remedy = 'put it under `if __name__ == "__main__":`'
         raise DeploymentError(f"importing {module} would serve {name_of_entry} again", where=where, remedy=remedy)
     in_notebook = notebook_state(space)
 
     def program() -> Program:
-        current = space.get(entry.__name__, entry) if in_notebook is not None else entry
+        current = space.get(cls.__name__, cls) if in_notebook is not None else cls
         return live(current, space, in_notebook.cells() if in_notebook is not None else None, name)
 
     def layers() -> list[Layer]:
@@ -115,6 +113,18 @@ def serve(
     )
     recipe = Recipe(program, layers, namespace)
     return Pending(lambda: on_portal(lambda: start(recipe, options, detach=detach, notebook=in_notebook)))
+
+
+def _entry_of(graph: Graph, namespace: Mapping[str, Any], where: str) -> type:
+    """The entry's class. Raises LinkError if the caller's namespace makes another graph of it now."""
+    entry = graph.services[graph.entry].cls
+    if Graph.of(entry, namespace).edges != graph.edges:
+        raise LinkError(
+            f"the services or links of {graph.entry} have changed since this graph was made",
+            where=where,
+            remedy=f"make the graph again: serve(Graph.of({entry.__name__}), …)",
+        )
+    return entry
 
 
 def serving_options(

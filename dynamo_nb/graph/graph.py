@@ -17,9 +17,6 @@ from dynamo_nb.sdk.service import ServiceDefinition, definition_of, fills, is_se
 if TYPE_CHECKING:
     import graphviz
 
-    from dynamo_nb.deployment.deployment import Deployment
-    from dynamo_nb.sdk.portal import Pending
-
 
 @dataclass(frozen=True)
 class Edge:
@@ -112,22 +109,6 @@ class Graph:
             for d in self.services.values()
         )
         return Picture(nodes, tuple(Arrow(e.source, e.target, e.attribute, e.active) for e in self.edges), self.entry)
-
-    def serve(self, *configs: Any, **options: Any) -> Pending[Deployment]:
-        """Serves this graph where its services are: `deployment = await Graph.of(Frontend).serve()`.
-
-        Takes and raises what `dynamo_nb.serve` does. Raises LinkError if the caller's links make another graph now.
-        """
-        import dynamo_nb  # the public name: what serves is above this floor
-
-        cls = self.services[self.entry].cls
-        if Graph.of(cls, sys._getframe(1).f_globals).edges != self.edges:
-            raise LinkError(
-                "the services or their links have changed since this graph was made",
-                where=f"the graph of {self.entry}",
-                remedy=f"make it again where it is served: Graph.of({cls.__name__}).serve()",
-            )
-        return dynamo_nb.serve(cls, *configs, **options)
 
     @property
     def dot(self) -> graphviz.Digraph:

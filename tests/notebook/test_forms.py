@@ -48,7 +48,7 @@ LOOPS = ["[word async for word in {}]", "[word for word in {}]", "list({})"]
 @pytest.fixture(scope="module")
 def served(shared_kernel):
     kernel = shared_kernel.load()
-    for cell in (SERVICES, SHORT, GRAPH, "deployment = await graph.serve(http_port=0)"):
+    for cell in (SERVICES, SHORT, GRAPH, "deployment = await serve(graph, http_port=0)"):
         ran = kernel.run(cell)
         assert ran.ok, ran.error
     yield kernel
@@ -78,7 +78,7 @@ def test_a_loop_that_is_left_early_can_be_begun_again(served):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_serve_and_stop_in_a_cell(served, form):
-    for begin in ("serve(Backend, http_port=0)", "graph.serve(http_port=0)"):
+    for begin in ("serve(Backend, http_port=0)", "serve(graph, http_port=0)"):
         ran = served.run(
             f"other = {form.format(begin)}\nprint(other.ended)\n{form.format('other.stop()')}\nprint(other.ended)"
         )
@@ -94,7 +94,7 @@ def test_a_graph_whose_links_have_changed_is_not_served(served):
     assert all(served.run(cell).ok for cell in cells[:1])
     assert served.run("stale = Graph.of(Front)").ok
     assert served.run(cells[1]).ok
-    ran = served.run("await stale.serve()")
+    ran = served.run("await serve(stale)")
     assert "have changed since this graph was made" in ran.error
 
 
@@ -112,13 +112,13 @@ deployment = None
 
 async def with_a_loop():
     global deployment
-    deployment = await Graph.of(Backend).serve(http_port=0, kernels=False)
+    deployment = await serve(Graph.of(Backend), http_port=0, kernels=False)
     {awaited}
     await deployment.stop()
 
 def without_a_loop():
     global deployment
-    deployment = Graph.of(Backend).serve(http_port=0, kernels=False).result()
+    deployment = serve(Graph.of(Backend), http_port=0, kernels=False).result()
     {asked}
     deployment.stop().result()
 
