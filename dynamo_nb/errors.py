@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A phrase that points to the known name most like `name`, or lists what there is."""
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A phrase for the remedy of an unknown name: the most similar known name, or the list of known names."""
     known = sorted(known)
     lower = {k.lower(): k for k in known}
     if close := get_close_matches(name.lower(), lower, n=1, cutoff=0.6):

@@ -13,7 +13,7 @@ from typing import Any
 
 from dynamo_nb.bundle.container import object_name
 from dynamo_nb.config.yaml_layer import to_yaml
-from dynamo_nb.errors import BundleError, nearest
+from dynamo_nb.errors import BundleError, suggestion
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
 
 TYPES = ("frontend", "worker", "prefill", "decode", "planner", "epp")
@@ -110,7 +110,7 @@ def component_type(service: ServiceSpec) -> str:
     if (given := service.labels.get(TYPE_LABEL)) is not None:
         if given not in TYPES:
             where = f"{service.name}.ServiceArgs.labels.{TYPE_LABEL}"
-            raise BundleError(f"there is no component type {given!r}", where=where, remedy=nearest(given, TYPES))
+            raise BundleError(f"there is no component type {given!r}", where=where, remedy=suggestion(given, TYPES))
         return given
     for kind in ("planner", "prefill", "decode"):
         if kind in service.name.lower():

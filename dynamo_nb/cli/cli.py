@@ -20,7 +20,7 @@ from dynamo_nb.cli.foreground import serve_here
 from dynamo_nb.cli.listing import deployments, in_columns, summary
 from dynamo_nb.cli.terminal import Terminal
 from dynamo_nb.control.options import DRAIN_GRACE
-from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, nearest
+from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, suggestion
 from dynamo_nb.observe.display import Display
 from dynamo_nb.supervisor.health_check import HANG_LIMIT
 
@@ -359,7 +359,7 @@ def logs(
     record = console.record(deployment)
     known = set(_ask(record, "status")["services"])
     if service is not None and service not in known:
-        raise DeploymentError(f"{record.id} has no service {service!r}", remedy=nearest(service, known))
+        raise DeploymentError(f"{record.id} has no service {service!r}", remedy=suggestion(service, known))
     pattern = _pattern(grep)
     with closing(LogTail(record.folder / "logs", service, lines)) as tail, console.until_interrupted():
         while True:
@@ -441,7 +441,7 @@ def help_of(context: typer.Context, verb: Annotated[str | None, typer.Argument(h
         _console(context).show(root.get_help())
         return
     if verb not in commands.commands:
-        raise DynamoError(f"dynamo has no verb {verb!r}", remedy=nearest(verb, commands.commands))
+        raise DynamoError(f"dynamo has no verb {verb!r}", remedy=suggestion(verb, commands.commands))
     command = commands.commands[verb]
     _console(context).show(command.get_help(typer.Context(command, info_name=verb, parent=root)))
 
@@ -573,7 +573,7 @@ def run(argv: Sequence[str], console: Console) -> Any:
     command: Any = typer.main.get_command(app)
     with_examples(command.commands, console.prefix, console.target)
     if verb and not verb[0].startswith("-") and verb[0] not in command.commands:
-        raise DynamoError(f"dynamo has no verb {verb[0]!r}", remedy=nearest(verb[0], command.commands))
+        raise DynamoError(f"dynamo has no verb {verb[0]!r}", remedy=suggestion(verb[0], command.commands))
     try:
         shown = command.main(args=verb or ["--help"], prog_name=console.prefix, standalone_mode=False, obj=console)
     except _UsageError as error:

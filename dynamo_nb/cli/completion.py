@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from dynamo_nb.cli.cli import app, split_words
 from dynamo_nb.deployment.worker_kernels import names_of
-from dynamo_nb.sdk.service import ServiceDefinition
+from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_args import ServiceArgs
 from dynamo_nb.sdk.service_config import SERVICE_ARGS
 

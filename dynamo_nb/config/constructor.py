@@ -9,7 +9,7 @@ from typing import Any
 
 from dynamo_nb.config.layers import Tree, Value, merged, origin_in, plain, tree_of
 from dynamo_nb.errors import ConfigError, Problem
-from dynamo_nb.sdk.service import ServiceDefinition
+from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_config import SERVICE_ARGS, SUBSCRIPTIONS, VARIABLE, ServiceConfig, underscored
 from dynamo_nb.sdk.values import Shape, hints_of
 

@@ -27,8 +27,8 @@ from dynamo_nb.config.layers import (
     tree_of,
 )
 from dynamo_nb.config.settings import EffectiveConfig, ServiceSettings
-from dynamo_nb.errors import ConfigError, Problem, nearest
-from dynamo_nb.sdk.service import ServiceDefinition
+from dynamo_nb.errors import ConfigError, Problem, suggestion
+from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_args import ServiceArgs, faults_of
 from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, SUBSCRIPTIONS, underscored, with_common
 
@@ -76,7 +76,7 @@ def _unknown_services(layers: Sequence[Layer], known: set[str]) -> Iterator[Prob
     for layer in layers:
         for name, node in layer.values.items():
             if name not in known:
-                message = f"there is no service {name!r}: {nearest(name, known)}"
+                message = f"there is no service {name!r}: {suggestion(name, known)}"
                 yield Problem(message, name, next(leaves(node))[1].origin)
 
 
@@ -122,7 +122,7 @@ class _Service:
             return []
         for name in names:
             if name not in self.common:
-                message = f"Common has no key {name!r}: {nearest(name, self.common)}"
+                message = f"Common has no key {name!r}: {suggestion(name, self.common)}"
                 self._fault(message, (SUBSCRIPTIONS,), origin_in(node))
         return names
 

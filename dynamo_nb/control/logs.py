@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from dynamo_nb.source.tracebacks import with_cells
+from dynamo_nb.source.tracebacks import with_cell_names
 from dynamo_nb.supervisor.log_rotation import older
 
 _BLOCK: Final = 64 * 1024
@@ -44,7 +44,7 @@ class LogTail:
             self._lines = None  # a log that comes later is that of a new worker, and is news from its first line on
         for path, log in sorted(self._logs.items()):
             for line in log.read():
-                yield f"[{path.stem}] {with_cells(line)}"
+                yield f"[{path.stem}] {with_cell_names(line)}"
 
     def close(self) -> None:
         for log in self._logs.values():

@@ -29,7 +29,7 @@ from dynamo_nb.errors import (
     InvalidArgument,
     NoInstances,
     NoSuchService,
-    nearest,
+    suggestion,
 )
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import GraphSpec
@@ -41,9 +41,9 @@ from dynamo_nb.runtime.runtime import DistributedRuntime
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import Call
+from dynamo_nb.sdk.definition import definition_of
 from dynamo_nb.sdk.origin import origin_of
 from dynamo_nb.sdk.portal import Pending, on_portal, portal
-from dynamo_nb.sdk.service import definition_of
 
 if TYPE_CHECKING:
     from dynamo_nb.observe.bench_run import BenchRun
@@ -452,7 +452,7 @@ class Deployment:
         """The last lines that each worker of a service printed. Raises DeploymentError if it is not running."""
         name = service if isinstance(service, str) else definition_of(service).name
         if name not in self.spec.started:
-            raise DeploymentError(f"{name} is not running here", remedy=nearest(name, self.spec.started))
+            raise DeploymentError(f"{name} is not running here", remedy=suggestion(name, self.spec.started))
         with closing(LogTail(self.folder / "logs", name, lines)) as tail:
             return "\n".join(tail.read())
 
@@ -470,7 +470,7 @@ class Deployment:
         plan = self.__dict__.get("_plan")
         if plan is None or name not in plan.spec.started:
             known = plan.spec.started if plan is not None else []
-            raise NoSuchService(f"the deployment serves no {name!r}", where=self.id, remedy=nearest(name, known))
+            raise NoSuchService(f"the deployment serves no {name!r}", where=self.id, remedy=suggestion(name, known))
         definition = plan.program.graph.services[name]
         namespace = plan.spec.services[name].namespace
 

@@ -11,12 +11,12 @@ from dynamo_nb.config.arguments import arguments_layer
 from dynamo_nb.config.effective import EffectiveConfig, resolve
 from dynamo_nb.config.layers import Layer, env_layer, mapping_layer
 from dynamo_nb.config.yaml_layer import yaml_layer
-from dynamo_nb.errors import ConfigError, DeploymentError, Problem, nearest
+from dynamo_nb.errors import ConfigError, DeploymentError, Problem, suggestion
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
 from dynamo_nb.program.program import Program
 from dynamo_nb.source import CodeTree
-from dynamo_nb.source.tracebacks import write_places
+from dynamo_nb.source.source_map import write_source_maps
 
 Config = str | Path | Mapping[str, Any] | Layer
 
@@ -51,7 +51,7 @@ class Plan:
         spec = assemble(graph, config, code, program.name)
         if only:
             if only not in spec.started:
-                raise DeploymentError(f"the graph does not start {only}", remedy=nearest(only, spec.started))
+                raise DeploymentError(f"the graph does not start {only}", remedy=suggestion(only, spec.started))
             services = {n: s if n == only or not s.enabled else _elsewhere(s) for n, s in spec.services.items()}
             spec = spec.model_copy(update={"services": services})
         for name, service in spec.services.items():
@@ -66,7 +66,7 @@ class Plan:
         whoever attaches needs to know what is.
         """
         written = self.code.write(code_place(folder, self.code.digest))
-        write_places(self.code.modules, written)
+        write_source_maps(self.code.source_maps, written)
         return [str(written), str(self.program.cwd)] if self.program.root is None else [str(self.program.root)]
 
 

@@ -23,9 +23,9 @@ from dynamo_nb.observe.display import Display
 from dynamo_nb.program.program import Program, live
 from dynamo_nb.runtime.connection_settings import Access, Plane
 from dynamo_nb.sdk.context import importing
+from dynamo_nb.sdk.definition import definition_of
 from dynamo_nb.sdk.origin import origin_of
 from dynamo_nb.sdk.portal import Pending, on_portal
-from dynamo_nb.sdk.service import definition_of
 from dynamo_nb.supervisor.health_check import HANG_LIMIT
 from dynamo_nb.supervisor.ports import DEFAULT_HOST, DEFAULT_PORT
 

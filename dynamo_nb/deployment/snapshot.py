@@ -24,9 +24,9 @@ from dynamo_nb.errors import DefinitionError, TargetError
 from dynamo_nb.graph.graph import Edge, Graph
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.program.program import Program, again, class_at, importing_from, left_out, live
+from dynamo_nb.sdk.definition import ServiceDefinition, definition_of, is_service
 from dynamo_nb.sdk.links import LinkBook, links_in
 from dynamo_nb.sdk.origin import Origin
-from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
 from dynamo_nb.sdk.service_config import COMMON
 from dynamo_nb.source import Cell, CodeTree, Module, verify
 from dynamo_nb.source.headers import CONFIG, config_layers, header_of

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dynamo_nb.errors import DeploymentError, nearest
+from dynamo_nb.errors import DeploymentError, suggestion
 
 _TARGET = re.compile(r"(?P<service>[^\[\]\s]+)(\[(?P<index>\d+|\*)\])?")
 
@@ -68,7 +68,9 @@ def insights(services: Mapping[str, Any], target: str) -> list[Insight]:
     """
     service, index = parse(target)
     if service not in services:
-        raise DeploymentError(f"nothing is served here that has a service {service}", remedy=nearest(service, services))
+        raise DeploymentError(
+            f"nothing is served here that has a service {service}", remedy=suggestion(service, services)
+        )
     workers = [w for w in services[service]["workers"] if w["state"] == "ready"]
     found = [w for w in workers if index in {"*", str(w["index"])}]
     if not found:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import EdgeSpec, EndpointSpec, GraphSpec, ServiceSpec
+from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of
-from dynamo_nb.sdk.service import ServiceDefinition
 from dynamo_nb.source.code_tree import CodeTree
 
 

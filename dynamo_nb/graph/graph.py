@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dynamo_nb.drawing.picture import Arrow, Node, Picture
-from dynamo_nb.errors import DefinitionError, LinkError, nearest
+from dynamo_nb.errors import DefinitionError, LinkError, suggestion
+from dynamo_nb.sdk.definition import ServiceDefinition, definition_of, is_service
 from dynamo_nb.sdk.dependency import Dependency
+from dynamo_nb.sdk.linking import fills
 from dynamo_nb.sdk.links import LinkBook, links_in
-from dynamo_nb.sdk.service import ServiceDefinition, definition_of, fills, is_service
 
 if TYPE_CHECKING:
     import graphviz
@@ -196,7 +197,7 @@ class _Builder:
                 )
             if dependency.interface is not None and not chosen:
                 active = not linked and not dependency.optional
-                self.edges.append(Edge(service.name, attribute, dependency.on, active, dependency.optional))
+                self.edges.append(Edge(service.name, attribute, dependency.target_name, active, dependency.optional))
                 continue
             target = chosen[0] if chosen else self.target(dependency, service)
             active = bool(chosen) or (not linked and not dependency.optional)
@@ -220,7 +221,7 @@ class _Builder:
             raise DefinitionError(
                 f"{owner.name} depends on {name!r}, and no service has that name",
                 where=owner.where,
-                remedy=nearest(name, {*self.named, *there, *self.made}),
+                remedy=suggestion(name, {*self.named, *there, *self.made}),
             )
         return definition_of(cls)
 

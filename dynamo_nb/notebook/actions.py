@@ -19,9 +19,9 @@ from dynamo_nb.errors import DynamoError, LinkError, TargetError
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook.exec_in_worker import find
 from dynamo_nb.notebook.graph_widget import GraphView
+from dynamo_nb.sdk.definition import definition_of, is_service
 from dynamo_nb.sdk.links import book_in
 from dynamo_nb.sdk.portal import portal
-from dynamo_nb.sdk.service import definition_of, is_service
 
 if TYPE_CHECKING:
     from dynamo_nb.notebook.session import Session

@@ -12,8 +12,8 @@ from dynamo_nb.errors import DynamoError
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.observe.example import example
 from dynamo_nb.observe.traffic import Traffic
+from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.endpoint import Endpoint
-from dynamo_nb.sdk.service import ServiceDefinition
 
 LOG_LINES: Final = 12
 """Of each worker's log."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from dynamo_nb.notebook.session import Session
-from dynamo_nb.sdk.service import definition_of
+from dynamo_nb.sdk.definition import definition_of
 from dynamo_nb.source.first_line import SERVICE
 from dynamo_nb.source.headers import CONFIG, service_parser
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.deployment.worker_kernels import Insight, insights, parse
-from dynamo_nb.errors import CellError, DeploymentError, nearest
+from dynamo_nb.errors import CellError, DeploymentError, suggestion
 
 GREETING = 10.0
 """Seconds for a worker's kernel to answer at first: its loop may be busy with a request that blocks."""
@@ -31,7 +31,7 @@ def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, li
     if not served:
         known = {name for deployment in deployments for name in deployment.spec.started}
         what = f"nothing is served here that has a service {service}" if known else "nothing is being served here"
-        raise DeploymentError(what, remedy=nearest(service, known) if known else "serve a graph first")
+        raise DeploymentError(what, remedy=suggestion(service, known) if known else "serve a graph first")
     return served[-1], insights(served[-1].state["services"], target)
 
 

@@ -21,11 +21,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from dynamo_nb.deployment.notebook_seam import NOTEBOOK, Notebook
-from dynamo_nb.errors import DynamoError, TargetError, nearest
+from dynamo_nb.errors import DynamoError, TargetError, suggestion
 from dynamo_nb.notebook.interrupts import Interrupts
+from dynamo_nb.sdk.definition import is_service
 from dynamo_nb.sdk.links import links_in
-from dynamo_nb.sdk.origin import Origin, tell_cells_by
-from dynamo_nb.sdk.service import is_service
+from dynamo_nb.sdk.origin import Origin, set_cell_finder
 from dynamo_nb.source import Cell, CellBook, services_in, slice_services
 from dynamo_nb.source.first_line import service_line
 from dynamo_nb.source.headers import CONFIG, flags_of, header_of
@@ -76,13 +76,13 @@ class Session(Notebook):
         self.shell.user_ns[NOTEBOOK] = self
         self.shell.events.register("pre_run_cell", self._before)
         self.shell.events.register("post_run_cell", self._after)
-        tell_cells_by(self._origin)
+        set_cell_finder(self._origin)
         self._interrupts.begin()
 
     def end(self) -> None:
         self.shell.events.unregister("pre_run_cell", self._before)
         self.shell.events.unregister("post_run_cell", self._after)
-        tell_cells_by(None)
+        set_cell_finder(None)
         self._interrupts.end()
         self.shell.user_ns.pop(NOTEBOOK, None)
 
@@ -306,7 +306,7 @@ class Session(Notebook):
         """A service among the notebook's names."""
         value = self.shell.user_ns.get(name)
         if not is_service(value):
-            raise TargetError(f"this notebook has no service {name!r}", remedy=nearest(name, self.services))
+            raise TargetError(f"this notebook has no service {name!r}", remedy=suggestion(name, self.services))
         return value  # type: ignore[no-any-return]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from dynamo_nb.errors import InvalidArgument, NoSuchEndpoint, NoSuchService, nearest
+from dynamo_nb.errors import InvalidArgument, NoSuchEndpoint, NoSuchService, suggestion
 from dynamo_nb.graph.spec import EndpointSpec, GraphSpec
 from dynamo_nb.observe.example import example
 from dynamo_nb.sdk.call import Call
@@ -75,11 +75,11 @@ def _find(served: Served, target: str) -> tuple[str, EndpointSpec]:
         raise NoSuchEndpoint(f"{target!r} names no endpoint", remedy=f"write Service.endpoint: known are {known}")
     alike = [n for n in started if n == service] or [n for n in started if n.lower() == service.lower()]
     if len(alike) != 1:
-        raise NoSuchService(f"the deployment serves no {service!r}", where=target, remedy=nearest(service, started))
+        raise NoSuchService(f"the deployment serves no {service!r}", where=target, remedy=suggestion(service, started))
     endpoints = {e.name: e for e in started[alike[0]].endpoints}
     endpoint = endpoints.get(name)
     if endpoint is None:
-        raise NoSuchEndpoint(f"{alike[0]} has no endpoint {name!r}", where=target, remedy=nearest(name, endpoints))
+        raise NoSuchEndpoint(f"{alike[0]} has no endpoint {name!r}", where=target, remedy=suggestion(name, endpoints))
     if "default" not in endpoint.transports:
         remedy = "add DynamoTransport.DEFAULT to its transports"
         raise NoSuchEndpoint(f"{alike[0]}.{name} is an endpoint for HTTP only", where=target, remedy=remedy)

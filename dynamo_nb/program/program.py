@@ -23,13 +23,14 @@ from typing import Any
 from dynamo_nb.bundle import CODE_FOLDER, CONFIG_FILE, GRAPH_FILE, read_code, read_spec
 from dynamo_nb.config.layers import Layer
 from dynamo_nb.config.yaml_layer import yaml_layer
-from dynamo_nb.errors import DynamoError, LinkError, TargetError, nearest
+from dynamo_nb.errors import DynamoError, LinkError, TargetError, suggestion
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import ServiceSpec
 from dynamo_nb.sdk.context import import_services
+from dynamo_nb.sdk.definition import ServiceDefinition, definition_of, is_service
 from dynamo_nb.sdk.links import LinkBook, links_in
-from dynamo_nb.sdk.origin import Origin, telling_cells_by
-from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service, service
+from dynamo_nb.sdk.origin import Origin, temporary_cell_finder
+from dynamo_nb.sdk.service import service
 from dynamo_nb.sdk.service_config import COMMON
 from dynamo_nb.source import (
     Cell,
@@ -41,8 +42,7 @@ from dynamo_nb.source import (
 )
 from dynamo_nb.source.files import drop_stale_bytecode
 from dynamo_nb.source.headers import config_layers
-from dynamo_nb.source.source_map import Span
-from dynamo_nb.source.tracebacks import place_in
+from dynamo_nb.source.source_map import SourceMap, locate
 
 NOTEBOOK = ".ipynb"
 
@@ -134,15 +134,15 @@ def _module(name: str, service: str, root: Path, cwd: Path, file: Path | None) -
 
 
 def _cannot_be_imported(
-    name: str, root: Path, error: Exception, places: Mapping[str, Sequence[Span]] = {}
+    name: str, root: Path, error: Exception, source_maps: Mapping[str, SourceMap] = {}
 ) -> TargetError:
     """The user's own line at which an import failed; the frames of the import machinery say nothing.
 
-    places: by file, which cells its lines are from.
+    source_maps: by file.
     """
 
     def place(file: str, line: int) -> str:
-        return place_in(places.get(file, ()), line) or f"{file}, line {line}"
+        return locate(source_maps.get(file, ()), line) or f"{file}, line {line}"
 
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
@@ -161,10 +161,10 @@ def _entry(namespace: Mapping[str, Any], service: str, place: str) -> type:
     if service:
         entry: type | None = namespace.get(service) if is_service(namespace.get(service)) else found.get(service)
         if entry is None:
-            remedy = nearest(service, found)
+            remedy = suggestion(service, found)
             raise TargetError(f"{place} has no service {service!r}", where=f"{place}:{service}", remedy=remedy)
         return entry
-    below = {d.on for cls in found.values() for d in definition_of(cls).dependencies.values()}
+    below = {d.target_name for cls in found.values() for d in definition_of(cls).dependencies.values()}
     return found[_only_root(found, below, place)]
 
 
@@ -233,7 +233,7 @@ def live(
         tree = _by_service(tree, {cls.__name__: n for n, cls in here.items()})
         return tree | slice_modules(imported, Path.cwd()) if imported else tree
 
-    made = [(a, b, origin.key, origin.place) for a, b in links if (origin := links.origin(a, b)) is not None]
+    made = [(a, b, origin.key, origin.location) for a, b in links if (origin := links.origin(a, b)) is not None]
     source = {
         "entry": entry.__name__,
         "cells": [asdict(cell) for cell in cells],
@@ -291,7 +291,7 @@ def notebook(path: Path, service: str) -> Program:
     if not defined:
         raise TargetError(f"{path.name} defines no service", where=str(path), remedy="decorate a class with @service")
     if service and service not in defined:
-        remedy = nearest(service, defined)
+        remedy = suggestion(service, defined)
         raise TargetError(f"{path.name} has no service {service!r}", where=f"{path}:{service}", remedy=remedy)
     # The classes are made from the very modules that workers will import.
     loaded: dict[str, type] = {}
@@ -351,11 +351,11 @@ def _settled(build: Callable[[], Graph], absent: Mapping[str, DynamoError]) -> G
 
 
 def _trees(cells: Sequence[Cell]) -> Iterator[tuple[Cell, ast.Module]]:
-    from dynamo_nb.source.statements import python
+    from dynamo_nb.source.statements import ipython_to_python
 
     for cell in cells:
         with contextlib.suppress(SyntaxError):
-            yield cell, ast.parse(python(cell.text))
+            yield cell, ast.parse(ipython_to_python(cell.text))
 
 
 def _links(cells: Sequence[Cell]) -> Iterator[tuple[str, str, str]]:
@@ -390,14 +390,14 @@ def _made(tree: CodeTree, target: str) -> type:
         label = next((found[1] for line in above if (found := _CELL.match(line))), None)
         return Origin(label, label) if label is not None else None
 
-    with importing_from(written, tree), telling_cells_by(cell_of):
+    with importing_from(written, tree), temporary_cell_finder(cell_of):
         try:
             return class_at(target)
         except DynamoError:
             raise
         except Exception as error:
-            places = {str(written / module.path): module.places for module in tree.modules}
-            raise _cannot_be_imported(target.partition(":")[2], written, error, places) from error
+            source_maps = {str(written / path): found for path, found in tree.source_maps.items()}
+            raise _cannot_be_imported(target.partition(":")[2], written, error, source_maps) from error
 
 
 def _root(cells: Sequence[Cell], defined: Mapping[str, str], place: str) -> str:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, NoSuchEndpoint, nearest
+from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, NoSuchEndpoint, suggestion
 from dynamo_nb.runtime.request import Handler
 
 _RUNTIME = str(Path(__file__).parent) + os.sep
@@ -21,7 +21,7 @@ def no_such_endpoint(path: str, known: Iterable[str]) -> NoSuchEndpoint:
     """path: `namespace/component/endpoint`. known: the names of the component's endpoints."""
     component, _, name = path.rpartition("/")
     return NoSuchEndpoint(
-        f"{component.rpartition('/')[2]} has no endpoint {name!r}: {nearest(name, known)}",
+        f"{component.rpartition('/')[2]} has no endpoint {name!r}: {suggestion(name, known)}",
         where=f"dynamo://{path}",
         remedy="an endpoint is a method with @dynamo_endpoint()",
     )

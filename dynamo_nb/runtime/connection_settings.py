@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from dynamo_nb.errors import ConnectError, DeploymentError, nearest
+from dynamo_nb.errors import ConnectError, DeploymentError, suggestion
 
 Plane = Literal["direct", "nats"]
 
@@ -58,7 +58,9 @@ class Access:
             known["secret"] = ""  # which is none, and not the default
         access = cls(**known)
         if access.plane not in get_args(Plane):
-            raise DeploymentError(f"there is no plane {access.plane!r}", remedy=nearest(access.plane, get_args(Plane)))
+            raise DeploymentError(
+                f"there is no plane {access.plane!r}", remedy=suggestion(access.plane, get_args(Plane))
+            )
         if not access.nats_url and (given.get("nats_credentials") or given.get("nats_tls")):
             what = "credentials or TLS for NATS are given, and no NATS"
             raise DeploymentError(what, remedy="name it with nats=…, --nats or NATS_SERVER")

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dynamo_nb.errors import DynamoError, NoSuchEndpoint, nearest
+from dynamo_nb.errors import DynamoError, NoSuchEndpoint, suggestion
 from dynamo_nb.sdk.call import Call
 from dynamo_nb.sdk.endpoint import Endpoint
 
@@ -96,7 +96,9 @@ class ServiceClient:
             remedy = "decorate it with @dynamo_endpoint()"
             return NoSuchEndpoint(f"{where} exists, and is no endpoint", where=where, remedy=remedy)
         # An interface does not have them.
-        remedy = f"{nearest(name, self._endpoints)}; other methods are decorated with @dynamo_endpoint() to be called"
+        remedy = (
+            f"{suggestion(name, self._endpoints)}; other methods are decorated with @dynamo_endpoint() to be called"
+        )
         return NoSuchEndpoint(f"{self._name} has no endpoint {name!r}", where=where, remedy=remedy)
 
     def __dir__(self) -> list[str]:

@@ -16,7 +16,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, Self, TypeVar, get_args
 
-from dynamo_nb.errors import DeadlineExceeded, InvalidArgument, nearest
+from dynamo_nb.errors import DeadlineExceeded, InvalidArgument, suggestion
 from dynamo_nb.sdk.portal import portal
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Call(Generic[T]):
             raise InvalidArgument(
                 f"a call has no option {unknown[0]!r}",
                 where="using(…)",
-                remedy=nearest(unknown[0], CallOptions.__slots__),
+                remedy=suggestion(unknown[0], CallOptions.__slots__),
             )
         other = copy(self)
         other.options = replace(self.options, **options)

@@ -1,10 +1,10 @@
-"""`depends()`: a declared edge from one service to another."""
+"""`depends()`: declares that a service calls another one."""
 
 from __future__ import annotations
 
 from typing import Any, TypeVar, cast, get_args, overload
 
-from dynamo_nb.errors import DefinitionError, DynamoError, nearest
+from dynamo_nb.errors import DefinitionError, DynamoError, suggestion
 from dynamo_nb.sdk.call import PolicyName
 from dynamo_nb.sdk.interface import MARK, is_interface
 
@@ -12,10 +12,17 @@ T = TypeVar("T")
 
 
 class Dependency:
-    """A declared edge. On an instance in a worker the attribute is a client of the service, or None if not linked.
+    """A declared dependency: what `depends()` puts on the class.
 
-    target: the service or interface that was named; a string names a service that is defined later. policy: chooses
-    among the service's workers. optional: active only where a link chooses it.
+    On an instance in a worker the attribute is a client of the service, or None if the dependency is not active.
+
+    Attributes:
+        target: The service or interface, or the name of a service that is defined later.
+        policy: How a worker of the service is chosen for a call; None for the default.
+        optional: True if the dependency is active only where a link chooses it.
+        attribute: The name of the class attribute.
+        owner: The name of the class that declares it.
+
     """
 
     def __init__(self, target: type | str, policy: Any = None, *, optional: bool = False) -> None:
@@ -27,8 +34,8 @@ class Dependency:
         self.attribute, self.owner = attribute, owner.__name__
 
     @property
-    def on(self) -> str:
-        """The name of the service, or of the interface, that is depended on."""
+    def target_name(self) -> str:
+        """The name of the service or interface that is the target."""
         if isinstance(self.target, str):
             return self.target
         definition = vars(self.target).get(MARK)
@@ -36,21 +43,21 @@ class Dependency:
 
     @property
     def interface(self) -> type | None:
-        """The interface that a link has to fill; None for a dependency on a service."""
+        """The interface that a link must fill; None for a dependency on a service."""
         return self.target if isinstance(self.target, type) and is_interface(self.target) else None
 
     def __get__(self, instance: object | None, owner: type) -> Dependency:
         if instance is None:
             return self
-        # Reached only where nothing was put in its place: a worker sets the attribute before `__init__`.
+        # A worker sets the attribute on the instance before `__init__`, so it never gets here.
         raise DynamoError(
-            f"{self.owner}.{self.attribute} is not connected: this instance was made outside a deployment",
-            where=f"{self.owner}.{self.attribute} = depends({self.on})",
-            remedy=f"serve the graph, or give the instance a stand-in: instance.{self.attribute} = {self.on}()",
+            f"{self.owner}.{self.attribute} is not connected: this instance was created outside a deployment",
+            where=f"{self.owner}.{self.attribute} = depends({self.target_name})",
+            remedy=f"serve the graph, or set a stand-in: instance.{self.attribute} = {self.target_name}()",
         )
 
     def __repr__(self) -> str:
-        return f"depends({self.on})"
+        return f"depends({self.target_name})"
 
 
 @overload
@@ -58,30 +65,52 @@ def depends(target: type[T], *, policy: PolicyName | object | None = None, optio
 @overload
 def depends(target: str, *, policy: PolicyName | object | None = None, optional: bool = False) -> Any: ...
 def depends(target: Any, *, policy: Any = None, optional: bool = False) -> Any:
-    """Declares that a service calls another; `backend = depends(Backend)` stands in the class.
+    """Declares that a service calls another one. The result is an attribute of the service's class.
 
-    target: a service, an AbstractService that a link will fill, or the name of a service that is defined later.
-    policy: which of the service's workers gets a call: "round_robin" (the default), "random", "least_loaded",
-    "affinity" (see `key` in `Call.using`), or an object with `pick(instances, request)`.
-    optional: True for an edge that is not there until a link chooses it, also where the service has no link at all;
-    the attribute is then None. The service does not wait for one that is linked either: its start may find no worker.
-    To a type checker the attribute is an instance of the service, so that its endpoints complete and check.
+    A deployment starts the target too. In a worker the attribute is a client: its methods are the target's endpoints.
+    For a type checker the attribute is an instance of the target, so endpoints are completed and checked.
 
-    Raises DefinitionError when the target or the policy is none of these.
+    Args:
+        target: A service, an `AbstractService` that a link fills, or the name of a service that is defined later.
+        policy: How a worker of the target is chosen for each call: `"round_robin"` (the default), `"random"`,
+            `"least_loaded"`, `"affinity"` (see `key` of `Call.using`), or an object with `pick(instances, request)`.
+        optional: True for a dependency that is active only where a link chooses it; otherwise the attribute is None.
+            The service does not wait for an optional target: when it starts, the target may have no worker yet.
+
+    Returns:
+        The declaration, for the class body.
+
+    Raises:
+        DefinitionError: `target` is not a service, or `policy` is not a policy.
+
+    Example:
+        A frontend that calls a backend::
+
+            @service
+            class Frontend:
+                backend = depends(Backend)
+
+                @dynamo_endpoint()
+                async def generate(self, text: str):
+                    async for word in self.backend.generate(text):
+                        yield word
+
     """
     if not (policy is None or policy in get_args(PolicyName) or hasattr(policy, "pick")):
         remedy = (
-            nearest(policy, get_args(PolicyName)) if isinstance(policy, str) else "give it pick(instances, request)"
+            suggestion(policy, get_args(PolicyName))
+            if isinstance(policy, str)
+            else "pass an object with a method pick(instances, request)"
         )
-        raise DefinitionError(f"depends(policy={policy!r}): that is no policy", remedy=remedy)
+        raise DefinitionError(f"depends(policy={policy!r}): not a policy", remedy=remedy)
     if isinstance(target, Dependency):
         return Dependency(target.target, policy or target.policy, optional=optional or target.optional)
     if not isinstance(target, str) and not (
         isinstance(target, type) and (MARK in vars(target) or is_interface(target))
     ):
         shown = target.__name__ if isinstance(target, type) else repr(target)
-        remedy = f"decorate {shown} with @service" if isinstance(target, type) else "give it a class made by @service"
-        raise DefinitionError(f"depends({shown}): that is no service", remedy=remedy)
+        remedy = f"decorate {shown} with @service" if isinstance(target, type) else "pass a class decorated by @service"
+        raise DefinitionError(f"depends({shown}): not a service", remedy=remedy)
     return cast("Any", Dependency(target, policy, optional=optional))
 
 

@@ -10,42 +10,45 @@ from types import FrameType
 
 @dataclass(frozen=True)
 class Origin:
-    """A place in a person's code.
+    """Where code was written.
 
-    key: what a re-run of the same place has in common with the run before (a cell's id, a file's path).
-    place: what a message calls it, such as `cell 4, line 3` or `graphs/agg.py:12`.
+    key: the same for each run of the same cell or file: the id of a cell, the path of a file.
+    location: for messages, such as `cell 4, line 3` or `graphs/agg.py:12`.
     """
 
     key: str
-    place: str
+    location: str
 
     def __str__(self) -> str:
-        return self.place
+        return self.location
 
 
-_cell_of: Callable[[FrameType], Origin | None] | None = None
+CellFinder = Callable[[FrameType], Origin | None]
+"""The cell that a frame runs, with its line; None for a frame of a file."""
+
+_cell_finder: CellFinder | None = None
 
 
-def tell_cells_by(find: Callable[[FrameType], Origin | None] | None) -> None:
-    """Lets the notebook name the cell that a frame belongs to; `None` takes that back."""
-    global _cell_of  # noqa: PLW0603
-    _cell_of = find
+def set_cell_finder(find: CellFinder | None) -> None:
+    """Sets how cells are found: a notebook sets it when the extension is loaded, and None when it is unloaded."""
+    global _cell_finder  # noqa: PLW0603
+    _cell_finder = find
 
 
 @contextmanager
-def telling_cells_by(find: Callable[[FrameType], Origin | None]) -> Iterator[None]:
-    """The same for a while, before whatever else tells cells."""
-    held = _cell_of
-    tell_cells_by(lambda frame: find(frame) or (held(frame) if held is not None else None))
+def temporary_cell_finder(find: CellFinder) -> Iterator[None]:
+    """Asks `find` first, then the finder that is set, until the context ends."""
+    previous = _cell_finder
+    set_cell_finder(lambda frame: find(frame) or (previous(frame) if previous is not None else None))
     try:
         yield
     finally:
-        tell_cells_by(held)
+        set_cell_finder(previous)
 
 
 def origin_of(frame: FrameType) -> Origin:
-    """The place where `frame` is executing now."""
-    if _cell_of is not None and (cell := _cell_of(frame)) is not None:
+    """Where the line that `frame` runs now was written."""
+    if _cell_finder is not None and (cell := _cell_finder(frame)) is not None:
         return cell
     file = frame.f_code.co_filename
     return Origin(file, f"{file}:{frame.f_lineno}")

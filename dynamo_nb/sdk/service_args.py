@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from dynamo_nb.errors import DefinitionError, nearest
+from dynamo_nb.errors import DefinitionError, suggestion
 
 _QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:([eE][+-]?\d+)|(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?)")
 _SCALE = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
@@ -139,7 +139,7 @@ def faults_of(error: ValidationError) -> list[tuple[tuple[str, ...], str]]:
         path = tuple(str(step) for step in fault["loc"])
         if fault["type"] == "extra_forbidden":
             fields = _SECTIONS.get(path[:-1], ServiceArgs).model_fields
-            message = f"unknown field {path[-1]!r}: {nearest(path[-1], fields)}"
+            message = f"unknown field {path[-1]!r}: {suggestion(path[-1], fields)}"
         elif fault["type"] == "value_error":
             message = str(fault["ctx"]["error"])
         elif fault["type"] == "model_type":

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dynamo_nb.errors import BundleError
-from dynamo_nb.source.source_map import Span
+from dynamo_nb.source.source_map import SourceMap
 
 
 def digest(parts: Iterable[str]) -> str:
@@ -30,13 +30,14 @@ def _file_digest(data: bytes) -> str:
 class Module:
     """name: dotted, as it is imported. path: in the folder, with forward slashes.
 
-    places: which cells its lines are from. No part of what the module is: a cell that is run again has another number.
+    source_map: which cells its lines are from. It does not count in comparisons: a cell that runs again gets another
+    number.
     """
 
     name: str
     path: str
     text: str
-    places: tuple[Span, ...] = field(default=(), compare=False)
+    source_map: SourceMap = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class CodeTree:
     def files(self) -> dict[str, str]:
         """What `sha256sum` says of each file, as "sha256:…" by path: what `verify` checks."""
         return {module.path: _file_digest(module.text.encode()) for module in self.modules}
+
+    @property
+    def source_maps(self) -> dict[str, SourceMap]:
+        """The source map of each module that has one, by path."""
+        return {module.path: module.source_map for module in self.modules if module.source_map}
 
     @cached_property
     def digest(self) -> str:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from dynamo_nb.errors import Problem
 from dynamo_nb.source.bindings import Bindings
+from dynamo_nb.source.cells import Cell
 from dynamo_nb.source.code_tree import CodeTree, Module, digest
-from dynamo_nb.source.interface import Aliases
-from dynamo_nb.source.source_map import Span, title
-from dynamo_nb.source.statements import Unit
+from dynamo_nb.source.interface import Aliases, is_service
+from dynamo_nb.source.source_map import SourceMap, Span
+from dynamo_nb.source.statements import Unit, parse
 
 PACKAGE = "cells"
 # Of a module's name, and of a line of imports: what ruff formats to by default.
@@ -69,8 +71,8 @@ class Layout:
         for group, name in self.names.items():
             providers = self._providers(group)
             imported[group] = set(providers.values())
-            text, places = self._text(group, providers)
-            modules.append(Module(name, name.replace(".", "/") + ".py", text, places))
+            text, source_map = self._text(group, providers)
+            modules.append(Module(name, name.replace(".", "/") + ".py", text, source_map))
         closures = {}
         for service, root in self.roots.items():
             needed, pending = set(), [self.group[root]]
@@ -187,8 +189,8 @@ class Layout:
                 pending += more
         return {target for target in found if unit not in needed[target]}
 
-    def _text(self, group: _Group, providers: Mapping[str, _Group]) -> tuple[str, tuple[Span, ...]]:
-        """The text of a module, and where its lines are from."""
+    def _text(self, group: _Group, providers: Mapping[str, _Group]) -> tuple[str, SourceMap]:
+        """The text of a module, and its source map."""
         units = self._ordered(group)
         what = f"the service {_and(group)} needs" if len(group) == 1 else f"the services {_and(group)} share"
         blocks = [(0, f'"""From the cells of a notebook: what {what}."""')]
@@ -199,25 +201,34 @@ class Layout:
             by_home.setdefault(self.names[home], []).append(name)
         blocks += [(not index, _import(*one)) for index, one in enumerate(sorted(by_home.items()))]
         text = "".join("\n" * gap + block + "\n" for gap, block in blocks)
-        places: list[Span] = []
+        spans: list[Span] = []
         before: Unit | None = None
         for run in _runs(units):
             statement = _statement(run)
             text += "\n" * _gap(before, run[0]) + _header(before, run[0])
-            places += self._places(run[0], statement, text.count("\n") + 1)
+            spans += self._spans(run[0], statement, text.count("\n") + 1)
             text += statement + "\n"
             before = run[-1]
-        return text, tuple(places)
+        return text, tuple(spans)
 
-    def _places(self, unit: Unit, text: str, line: int) -> list[Span]:
-        """Where the lines of a statement are from, if a person typed them. line: its first one in the module."""
+    def _spans(self, unit: Unit, text: str, line: int) -> list[Span]:
+        """The spans of a statement; none if it is generated. line: its first one in the module."""
         if unit.interface or unit.position < 0:
             return []
-        cell, typed = title(unit.cell, self.aliases), unit.statement
+        cell, typed = _title(unit.cell, self.aliases), unit.statement
         if text == (typed.imports.text if typed.imports else typed.text):
             return [Span(line, text.count("\n") + 1, cell, typed.end_line - text.count("\n"))]
-        # An import of which a module takes some names is written anew.
+        # The import of some names out of several is generated, from one statement.
         return [Span(line + n, 1, cell, typed.line) for n in range(text.count("\n") + 1)]
+
+
+@lru_cache(maxsize=512)
+def _title(cell: Cell, known: Aliases) -> str:
+    """A cell's label with the name of its first service, else of its first class or function."""
+    nodes = [one.node for one in parse(cell.text).statements]
+    named = [one for one in nodes if isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]
+    first = next((one for one in named if is_service(one, known)), named[0] if named else None)
+    return f'{cell.label} "{first.name}"' if first else cell.label
 
 
 def _order(unit: Unit) -> tuple[int, bool, str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dynamo_nb.errors import Problem, SourceError, nearest
+from dynamo_nb.errors import Problem, SourceError, suggestion
 from dynamo_nb.source import live_values
 from dynamo_nb.source.bindings import NOW, Bindings
 from dynamo_nb.source.cells import Cell
@@ -228,7 +228,7 @@ class _Slicer:
             return f"{name!r} is in the notebook's memory, but no cell defines it: " + live_values.advice(
                 name, self.live[name]
             )
-        hint = nearest(name, self.bindings.names())
+        hint = suggestion(name, self.bindings.names())
         return f"{name!r} is defined nowhere" + (f"; {hint}" if hint.startswith("did") else "")
 
     # --- units that cannot be taken

@@ -134,7 +134,7 @@ def _statements(lines: list[str]) -> Parsed:
     try:
         tree = ast.parse(source)
     except SyntaxError:
-        source = python(source)
+        source = ipython_to_python(source)
         tree, lines = ast.parse(source), lines_of(source)
     statements: list[Statement] = []
     future: set[str] = set()
@@ -175,7 +175,7 @@ def first_line(node: ast.stmt) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
-def python(source: str) -> str:
+def ipython_to_python(source: str) -> str:
     """The cell with its IPython lines (`%magic`, `!shell`, `help?`, prompts) as Python, line for line.
 
     IPython's own `transform_cell` joins continued lines and drops leading empty ones, which moves all that follow.

@@ -18,7 +18,7 @@ from typing import Any
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.options import DRAIN_GRACE
 from dynamo_nb.control.subreaper import bury_orphans
-from dynamo_nb.errors import DeploymentError, DynamoError, PlacementError, nearest
+from dynamo_nb.errors import DeploymentError, DynamoError, PlacementError, suggestion
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.runtime.connection_settings import Access
 from dynamo_nb.sdk.service_config import VARIABLE
@@ -175,7 +175,7 @@ class Fleet:
         started = self._version.spec.started
         for name in services:
             if name not in started:
-                raise DeploymentError(f"{name} is not running here", remedy=nearest(name, started))
+                raise DeploymentError(f"{name} is not running here", remedy=suggestion(name, started))
         return self._version
 
     async def apply(self, spec: dict[str, Any], **version: Any) -> None:

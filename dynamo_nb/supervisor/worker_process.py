@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from dynamo_nb.control.channel import Channel, Message
 from dynamo_nb.errors import ConfigError, DeploymentError, DynamoError, StartError, from_wire
-from dynamo_nb.source.tracebacks import with_cells
+from dynamo_nb.source.tracebacks import with_cell_names
 from dynamo_nb.supervisor.forkserver import exited, fork, kill_group
 from dynamo_nb.supervisor.health_check import HANG_LIMIT, STACK_SIGNAL, STACK_TIME, Pulse
 from dynamo_nb.worker.worker_main import Launch
@@ -344,7 +344,7 @@ class WorkerProcess:
                 lines = log.read(end - first).decode(errors="replace").splitlines()
         except OSError:
             return ""
-        return with_cells("\n".join(lines[-LOG_TAIL_LINES:]))
+        return with_cell_names("\n".join(lines[-LOG_TAIL_LINES:]))
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -28,10 +28,10 @@ from dynamo_nb.runtime.spans import SPANS
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PolicyName
 from dynamo_nb.sdk.context import dynamo_context, import_services
+from dynamo_nb.sdk.definition import ServiceDefinition, definition_of, is_service
 from dynamo_nb.sdk.dependency import Dependency, dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
-from dynamo_nb.sdk.service import ServiceDefinition, definition_of, is_service
 from dynamo_nb.sdk.service_config import VARIABLE, ServiceConfig
 
 HOOK_TIME: Final = 2.0  # seconds of a worker's grace, at most half of it, that HTTP requests leave to what comes after

@@ -19,7 +19,7 @@ from typing import Any
 
 from dynamo_nb.control.subreaper import adopt_orphans
 from dynamo_nb.errors import DynamoError, to_wire
-from dynamo_nb.source.tracebacks import name_cells
+from dynamo_nb.source.tracebacks import show_cell_names
 from dynamo_nb.supervisor.health_check import STACK_SIGNAL
 from dynamo_nb.worker.lifeline import Lifeline, Message
 from dynamo_nb.worker.worker import Assignment, Worker
@@ -62,7 +62,7 @@ def run(launch: Launch) -> None:
     os.environ.update(launch.environ)
     os.chdir(launch.cwd)
     sys.path[:0] = launch.path
-    name_cells()
+    show_cell_names()
     sys.argv = [f"dynamo-worker {launch.assignment.worker_id}"]
     lifeline = Lifeline(launch.control, launch.assignment.worker_id)
     try:

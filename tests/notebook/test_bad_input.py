@@ -153,7 +153,7 @@ BEFORE_ANYTHING_RUNS = [
     Case(
         "a name in place of the service",
         [GRAPH, "serve('Frontend').result()"],
-        ["DefinitionError: 'Frontend' is no service", "give the class itself"],
+        ["DefinitionError: 'Frontend' is not a service", "pass the class itself"],
     ),
     Case(
         "a name that there is not, where a cell has shown a service",

@@ -8,7 +8,7 @@ from cell_runners import LOAD, Shell
 
 from dynamo_nb import notebook
 from dynamo_nb.graph.graph import Graph
-from dynamo_nb.sdk.service import definition_of
+from dynamo_nb.sdk.definition import definition_of
 
 HELPER = "def shape(word):\n    return word.lower()"
 BACKEND = """\

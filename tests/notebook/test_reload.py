@@ -28,7 +28,7 @@ def hooks(ip):
         "configurables": len(ip.configurables),
         "exceptions": ip.custom_exceptions,
         "names": sorted(name for name in ip.user_ns if name.startswith("__dynamo")),
-        "cells": origin._cell_of is not None,
+        "cells": origin._cell_finder is not None,
     }
 
 

@@ -9,7 +9,8 @@ from test_saved import save
 from dynamo_nb.errors import EndpointError, StartError, TargetError
 from dynamo_nb.program.program import find
 from dynamo_nb.source import Cell, slice_services
-from dynamo_nb.source.tracebacks import with_cells, write_places
+from dynamo_nb.source.source_map import write_source_maps
+from dynamo_nb.source.tracebacks import with_cell_names
 
 IMPORTS = "import logging\nimport threading\nfrom dynamo_nb import dynamo_endpoint, serve, service"
 HELPER = '# what fails\n\n\ndef fail(text):\n    """Always."""\n    raise ValueError(text)'
@@ -113,15 +114,15 @@ def test_what_workers_import_is_what_a_bundle_holds(notebook, project, tmp_path)
 def test_a_stack_that_python_dumps_leads_to_the_cells_too(tmp_path):
     tree = slice_services([Cell(f"{IMPORTS}\n\n{HELPER}\n\n{BACKEND}", "cell 1")], ["Backend"])
     folder = tmp_path / "code" / "0123456789abcdef"
-    write_places(tree.modules, folder_made(folder))
+    write_source_maps(tree.source_maps, folder_made(folder))
     lines = next(module.text for module in tree.modules if module.name == "cells.Backend").splitlines()
     line = lines.index("        return fail(text)") + 1
 
-    shown = with_cells(f'  File "{folder}/cells/Backend.py", line {line} in answer')
+    shown = with_cell_names(f'  File "{folder}/cells/Backend.py", line {line} in answer')
 
     assert shown == '  cell 1 "Backend", line 16 in answer'
     unknown = f'  File "{folder}/cells/Backend.py", line 1 in <module>\n  File "{Path(__file__)}", line 3 in x'
-    assert with_cells(unknown) == unknown
+    assert with_cell_names(unknown) == unknown
 
 
 def folder_made(folder):

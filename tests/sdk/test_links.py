@@ -107,7 +107,7 @@ def test_unlinking_what_was_not_linked_lists_the_links():
 
 
 def test_linking_to_what_is_no_service():
-    with pytest.raises(DefinitionError, match="int is no service"):
+    with pytest.raises(DefinitionError, match="int is not a service"):
         linked("A.link(int)")
 
 

@@ -97,7 +97,7 @@ def test_an_undecorated_subclass_is_no_service():
 
     assert is_service(Bare)
     assert not is_service(Plain)
-    with pytest.raises(DefinitionError, match="Plain is no service"):
+    with pytest.raises(DefinitionError, match="Plain is not a service"):
         Plain.dynamo_address()
 
 
@@ -181,9 +181,9 @@ def test_only_classes_are_decorated():
 def test_depends_on_something_that_is_no_service():
     class Plain: ...
 
-    with pytest.raises(DefinitionError, match=r"depends\(Plain\): that is no service[\s\S]*decorate Plain"):
+    with pytest.raises(DefinitionError, match=r"depends\(Plain\): not a service[\s\S]*decorate Plain"):
         depends(Plain)
-    with pytest.raises(DefinitionError, match="that is no service"):
+    with pytest.raises(DefinitionError, match="not a service"):
         depends(3)
 
 
@@ -192,7 +192,7 @@ def test_a_dependency_can_name_a_service_that_comes_later():
     class Early:
         late = depends("Late")
 
-    assert Early.dependencies["late"].on == "Late"
+    assert Early.dependencies["late"].target_name == "Late"
 
 
 def test_a_dependency_of_a_plain_instance_says_what_to_do():
@@ -250,7 +250,7 @@ def test_a_constructor_cannot_be_asynchronous():
 
 
 def test_an_endpoint_cannot_take_the_place_of_link():
-    with pytest.raises(DefinitionError, match="how services are linked"):
+    with pytest.raises(DefinitionError, match="services use for links"):
 
         @service
         class Backend:

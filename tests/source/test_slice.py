@@ -128,14 +128,14 @@ def test_every_line_that_was_typed_leads_to_its_cell():
     titles = set()
     for module in slice_services(HELLO, SERVICES).modules:
         lines = module.text.splitlines()
-        for place in module.places:
-            label = place.cell.partition(' "')[0]
-            titles.add(place.cell)
+        for span in module.source_map:
+            label = span.cell.partition(' "')[0]
+            titles.add(span.cell)
             made, typed = (
-                lines[place.line - 1 : place.line - 1 + place.lines],
-                cells[label][place.cell_line - 1 : place.cell_line - 1 + place.lines],
+                lines[span.line - 1 : span.line - 1 + span.lines],
+                cells[label][span.cell_line - 1 : span.cell_line - 1 + span.lines],
             )
-            assert made == typed or (place.lines == 1 and made[0].split()[:3] == typed[0].split()[:3])  # an import
+            assert made == typed or (span.lines == 1 and made[0].split()[:3] == typed[0].split()[:3])  # an import
     assert titles == {
         "cell 1",
         'cell 3 "Request"',
@@ -153,14 +153,14 @@ def test_a_cell_is_called_by_its_first_service_else_by_its_first_definition():
         f"def g():\n    pass\n{using('f(), C, g()')}",
     )
     (module,) = (m for m in slice_services(cells, ["A"]).modules if m.name == "cells.A")
-    assert {place.cell for place in module.places} == {"cell 1", 'cell 2 "f"', 'cell 3 "A"'}
+    assert {span.cell for span in module.source_map} == {"cell 1", 'cell 2 "f"', 'cell 3 "A"'}
 
 
 def test_where_lines_are_from_changes_neither_code_nor_digests():
     moved = [Cell(f"\n# a new remark\n\n{cell.text}" if n else cell.text, cell.label) for n, cell in enumerate(HELLO)]
     before, after = slice_services(HELLO, SERVICES), slice_services(moved, SERVICES)
     assert after == before
-    assert [one.places for one in after.modules] != [one.places for one in before.modules]
+    assert [one.source_map for one in after.modules] != [one.source_map for one in before.modules]
 
 
 def test_a_formatter_leaves_the_modules_as_they_are(tmp_path):

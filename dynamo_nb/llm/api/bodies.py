@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from dynamo_nb.errors import nearest
+from dynamo_nb.errors import suggestion
 from dynamo_nb.llm.api.errors import ApiError, shortened
 
 MAX_STOPS: Final = 16  # texts that end an answer: each is looked for in every piece of it
@@ -178,7 +178,7 @@ def _misfit(kind: type[Body], said: str) -> ApiError:
     if unknown := _UNKNOWN.search(what):
         name = ".".join(filter(None, [path, unknown["name"]]))
         known = StreamOptions if path == "stream_options" else ResponseFormat if path == "response_format" else kind
-        near = nearest(unknown["name"], known.__struct_encode_fields__)
+        near = suggestion(unknown["name"], known.__struct_encode_fields__)
         return ApiError(f"Unrecognized request argument supplied: {name}; {near}", param=name, code="unknown_parameter")
     if missing := _MISSING.search(what):
         name = ".".join(filter(None, [path, missing["name"]]))

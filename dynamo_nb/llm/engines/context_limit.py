@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamo_nb.errors import InvalidArgument, nearest
+from dynamo_nb.errors import InvalidArgument, suggestion
 from dynamo_nb.llm.messages import ModelInfo, TokenRequest
 
 
@@ -28,7 +28,7 @@ def room(request: TokenRequest, info: ModelInfo, least: int = 1) -> int:
         raise InvalidArgument(
             f"there is no adapter {request.adapter!r}",
             where="adapter",
-            remedy=nearest(request.adapter, info.adapters),
+            remedy=suggestion(request.adapter, info.adapters),
         )
     left = info.context - len(request.tokens)
     if request.sampling.max_tokens:

@@ -13,7 +13,7 @@ from load import REQUEST, median_call
 from place import child, own_home, tell
 
 from dynamo_nb.runtime import DistributedRuntime, NatsServer
-from dynamo_nb.sdk.service import definition_of
+from dynamo_nb.sdk.definition import definition_of
 from dynamo_nb.worker.worker import connect_service
 
 PATIENCE = 60

@@ -6,7 +6,7 @@ from argparse import ArgumentError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from dynamo_nb.errors import ConfigError, EngineError, Problem, nearest
+from dynamo_nb.errors import ConfigError, EngineError, Problem, suggestion
 from dynamo_nb.llm.prefill_queue import LONGEST_LOCAL, LONGEST_QUEUE, LONGEST_WAIT
 from dynamo_nb.llm.tiny_model import tiny_model
 from dynamo_nb.sdk.service_config import ServiceConfig
@@ -84,7 +84,7 @@ def _problem(service: str, prefix: str, message: str, known: dict[str, Any]) -> 
     if unknown:
         key = rest.split()[0].removeprefix("--").partition("=")[0]
         options = {option.removeprefix("--") for option in known if option.startswith("--")}
-        return Problem(f"neither the service nor vLLM knows it; {nearest(key, options)}", f"{service}.{prefix}{key}")
+        return Problem(f"neither the service nor vLLM knows it; {suggestion(key, options)}", f"{service}.{prefix}{key}")
     argument, _, reason = message.removeprefix("argument ").partition(": ")
     key = next((name for name in argument.split("/") if name.startswith("--")), argument).removeprefix("--")
     return Problem(reason or message, f"{service}.{prefix}{key}")
