@@ -1,6 +1,6 @@
 """Write, serve, edit and ship LLM inference graphs from a Jupyter notebook.
 
-Every worker imports this package, so names are loaded when they are first used.
+Every worker imports this package, so each name is imported when it is first used.
 """
 
 from importlib import import_module
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dynamo_nb.sdk import trace_note as trace_note
     from dynamo_nb.sdk.service_config import ServiceConfig as ServiceConfig
 
-_HOME = {
+_MODULES = {
     "Deployment": "dynamo_nb.deployment.deployment",
     "DynamoError": "dynamo_nb.errors",
     "Graph": "dynamo_nb.graph",
@@ -63,14 +63,14 @@ _HOME = {
     "dynamo_nb.sdk",
 )
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_MODULES)  # noqa: PLE0605
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'dynamo_nb' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
@@ -80,13 +80,22 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """`%load_ext dynamo_nb`."""
+    """Adds the magics and widgets to a notebook: `%load_ext dynamo_nb`.
+
+    Args:
+        shell: The IPython shell.
+    """
     from dynamo_nb.notebook import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
+    """Removes the magics and widgets from a notebook: `%unload_ext dynamo_nb`.
+
+    Args:
+        shell: The IPython shell.
+    """
     from dynamo_nb.notebook import unload
 
     unload(shell)

@@ -1,8 +1,8 @@
 """Every error that dynamo_nb raises, on one page.
 
-An error says what happened, where, and what to do about it. In a notebook it is shown as one short block; papermill's
-log carries the same text. Errors about a request travel between processes as data (`to_wire`, `from_wire`), so that
-the caller can catch what the worker raised by its kind.
+An error says what happened, where, and what to do. A notebook shows it as one short block; the log of papermill has the
+same text. Errors of a request travel between processes as data (`to_wire`, `from_wire`), so a caller can catch the
+error of a worker by its class.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault in bad input: `message @ path`, with the origin of the value (`config.yaml:7`) where it has one."""
+    """One fault in bad input. Its text is `message @ path`, followed by the origin if there is one.
+
+    Attributes:
+        message: What is wrong.
+        path: The faulty value, such as `Backend.ServiceArgs.workers`; may be empty.
+        origin: Where the value was written, such as `config.yaml:7`; may be empty.
+    """
 
     message: str
     path: str = ""
@@ -40,9 +46,13 @@ class Problem:
 
 
 class DynamoError(Exception):
-    """Base of all errors of this package.
+    """Base class of all errors of this package.
 
-    what: what happened. where: cell, service, field path or file:line. remedy: what to do.
+    Attributes:
+        code: Identifies the class in data that is sent between processes.
+        what: What happened.
+        where: The cell, service, field or `file:line`; may be empty.
+        remedy: What to do; may be empty.
     """
 
     code: ClassVar[str] = "error"
@@ -60,41 +70,49 @@ class DynamoError(Exception):
         return "\n".join(lines)
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows instead of a traceback: the frames are ours, the mistake is not in them."""
+        """What IPython shows instead of a traceback: its frames are in this package, the mistake is not."""
         head, *rest = f"{type(self).__name__}: {self}".splitlines()
         return [f"{_RED}{head}{_PLAIN}", *rest]
 
 
-# --- what a person wrote -----------------------------------------------------------------------------------------
+# --- mistakes in code, configuration and targets
 
 
 class DefinitionError(DynamoError):
-    """A service, endpoint, hook or dependency is declared in a way that cannot work."""
+    """The declaration of a service, endpoint, hook or dependency is invalid."""
 
     code = "definition"
 
 
 class LinkError(DefinitionError):
-    """A link names something that the service does not depend on."""
+    """A link names a service that is not among the dependencies."""
 
     code = "link"
 
 
 class ConfigError(DynamoError):
-    """Configuration that cannot be used; `problems` holds every fault found, not just the first."""
+    """The configuration is invalid.
+
+    Attributes:
+        problems: Every fault that was found, as `Problem`.
+    """
 
     code = "config"
 
     def __init__(self, problems: Sequence[Problem], *, what: str = "", remedy: str = "") -> None:
         self.problems = tuple(problems)
-        what = what or ("the configuration cannot be used" if len(self.problems) != 1 else str(self.problems[0]))
+        what = what or ("the configuration is invalid" if len(self.problems) != 1 else str(self.problems[0]))
         if len(self.problems) > 1:
             what += "".join(f"\n  - {problem}" for problem in self.problems)
         super().__init__(what, remedy=remedy)
 
 
 class SourceError(DynamoError):
-    """A service's code cannot be made into modules; `problems` holds every name that is at fault."""
+    """The code of a service cannot be written as modules for workers.
+
+    Attributes:
+        problems: One `Problem` for each faulty name.
+    """
 
     code = "source"
 
@@ -104,22 +122,22 @@ class SourceError(DynamoError):
 
 
 class TargetError(DynamoError):
-    """What was asked to be served (`module:Service`, a file, a notebook, a bundle) cannot be found or read."""
+    """A target (`module:Service`, a file, a notebook or a bundle) cannot be found or read."""
 
     code = "target"
 
 
 class BundleError(DynamoError):
-    """A bundle is incomplete, or is not what was exported."""
+    """A bundle cannot be written, or it is incomplete or was altered."""
 
     code = "bundle"
 
 
-# --- what a deployment met ---------------------------------------------------------------------------------------
+# --- deployments
 
 
 class DeploymentError(DynamoError):
-    """A deployment cannot do what was asked of it."""
+    """A deployment cannot do this operation."""
 
     code = "deployment"
 
@@ -131,13 +149,18 @@ class PlacementError(DeploymentError):
 
 
 class NoSuchService(DeploymentError, AttributeError):
-    """The deployment serves no service of this name."""
+    """The deployment has no service of this name."""
 
     code = "no_such_service"
 
 
 class StartError(DeploymentError):
-    """A worker did not become ready. `traceback` has the user's lines, `log` the last lines of its log."""
+    """A worker did not become ready.
+
+    Attributes:
+        traceback: The traceback of the exception in the worker, with cells in place of generated files.
+        log: The last lines of the worker's log.
+    """
 
     code = "start"
 
@@ -155,13 +178,17 @@ class StartError(DeploymentError):
 
 
 class ConnectError(DeploymentError):
-    """NATS, or a supervisor, does not answer."""
+    """NATS or a supervisor does not answer."""
 
     code = "connect"
 
 
 class CellError(DeploymentError):
-    """A cell that ran inside a worker raised. `traceback`: what the worker's kernel shows of it."""
+    """A cell that ran in a worker raised an exception.
+
+    Attributes:
+        traceback: The traceback as the worker's kernel shows it.
+    """
 
     code = "cell"
 
@@ -173,17 +200,17 @@ class CellError(DeploymentError):
         return [f"{_RED}in {self.where}{_PLAIN}", *self.traceback.splitlines()]
 
 
-# --- what a call met ---------------------------------------------------------------------------------------------
+# --- calls
 
 
 class RequestError(DynamoError):
-    """A call did not give its answer."""
+    """A call failed."""
 
     code = "request"
 
 
 class NoInstances(RequestError):
-    """No worker serves this endpoint now."""
+    """No worker serves this endpoint at the moment."""
 
     code = "no_instances"
 
@@ -195,13 +222,18 @@ class NoSuchEndpoint(RequestError, AttributeError):
 
 
 class InvalidArgument(RequestError, ValueError):
-    """An argument does not fit the endpoint's signature."""
+    """An argument does not match the signature of the endpoint."""
 
     code = "invalid_argument"
 
 
 class EndpointError(RequestError):
-    """The endpoint raised. `kind` is the exception's class name, `traceback` the remote one with the user's lines."""
+    """The endpoint raised an exception.
+
+    Attributes:
+        kind: The name of the exception's class.
+        traceback: The traceback in the worker, with cells in place of generated files.
+    """
 
     code = "endpoint"
 
@@ -214,30 +246,30 @@ class EndpointError(RequestError):
 
 
 class WorkerLost(RequestError, ConnectionError):
-    """The worker went away before the answer was complete; the work may have been done."""
+    """The worker was lost before its answer was complete. It may have done the work."""
 
     code = "worker_lost"
 
 
 class EngineError(RequestError):
-    """An inference engine did not start, or has died."""
+    """An inference engine did not start, or it ended."""
 
     code = "engine"
 
 
 class DeadlineExceeded(RequestError, TimeoutError):
-    """The request was not answered in the time that it had; the worker was told to stop."""
+    """The answer was not complete within the timeout of the call. The work was cancelled."""
 
     code = "deadline"
 
 
 class ProtocolError(RequestError):
-    """The peer sent something that is no frame of this protocol."""
+    """The peer sent data that does not follow the wire protocol."""
 
     code = "protocol"
 
 
-# --- errors as data ----------------------------------------------------------------------------------------------
+# --- errors as data
 
 
 def _subclasses(base: type[DynamoError]) -> Iterable[type[DynamoError]]:
@@ -247,7 +279,14 @@ def _subclasses(base: type[DynamoError]) -> Iterable[type[DynamoError]]:
 
 
 def to_wire(error: DynamoError) -> dict[str, Any]:
-    """The error as plain data: code, what, where, remedy, and the fields that its class adds."""
+    """Converts an error to plain data for another process.
+
+    Args:
+        error: Any error of this package.
+
+    Returns:
+        A dict with `code`, `what`, `where`, `remedy` and the attributes that the class adds.
+    """
     data: dict[str, Any] = {"code": error.code, "what": error.what, "where": error.where, "remedy": error.remedy}
     for field in ("kind", "traceback", "log"):
         if value := getattr(error, field, ""):
@@ -258,7 +297,14 @@ def to_wire(error: DynamoError) -> dict[str, Any]:
 
 
 def from_wire(data: dict[str, Any]) -> DynamoError:
-    """The error that `to_wire` described; an unknown code gives a plain DynamoError."""
+    """Restores an error from the data of `to_wire`.
+
+    Args:
+        data: The dict that `to_wire` returned, possibly in another version of this package.
+
+    Returns:
+        An error of the same class; a `DynamoError` if the code is unknown.
+    """
     kinds = {kind.code: kind for kind in _subclasses(DynamoError)}
     kind = kinds.get(data.get("code", ""), DynamoError)
     error = kind.__new__(kind)

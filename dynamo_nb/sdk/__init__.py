@@ -1,4 +1,4 @@
-"""What a person writes: services, endpoints, dependencies, hooks, links."""
+"""What a user writes: services, endpoints, dependencies, hooks, links."""
 
 from dynamo_nb.sdk.call import Call
 from dynamo_nb.sdk.context import dynamo_context

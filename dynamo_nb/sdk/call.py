@@ -1,7 +1,7 @@
-"""A call of an endpoint: awaited it gives the answer, iterated it gives the items, and `.result()` needs neither.
+"""Calls of endpoints: awaited for the answer, iterated for the items, or `.result()` where neither is possible.
 
-The same object stands for a call in this process and for one to a worker, so that code reads the same in a unit test
-and in a deployment. Nothing happens until it is awaited or iterated.
+Calls in this process and calls to workers have the same interface, so code is the same in a unit test and in a
+deployment. The work starts when the call is awaited or iterated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PolicyName = Literal["round_robin", "random", "least_loaded", "affinity"]
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """How a call is made, beside its arguments; see `Call.using`."""
+    """The options of a call; `Call.using` describes them."""
 
     timeout: float | None = None
     key: str | None = None
@@ -36,43 +36,65 @@ class CallOptions:
     def __post_init__(self) -> None:
         wrong = ""
         if self.timeout is not None and not is_duration(self.timeout):
-            wrong = f"timeout={self.timeout!r} is no number of seconds"
+            wrong = f"timeout={self.timeout!r} is not a number of seconds"
         elif self.key is not None and not isinstance(self.key, str):
-            wrong = f"key={self.key!r} is no text"
+            wrong = f"key={self.key!r} is not text"
         elif self.instance_id is not None and not isinstance(self.instance_id, int):
-            wrong = f"instance_id={self.instance_id!r} is no number"
+            wrong = f"instance_id={self.instance_id!r} is not a number"
         elif not (self.policy is None or self.policy in get_args(PolicyName) or hasattr(self.policy, "pick")):
-            wrong = f"policy={self.policy!r} is no policy: known are {', '.join(get_args(PolicyName))}"
+            wrong = f"policy={self.policy!r} is not a policy: known are {', '.join(get_args(PolicyName))}"
         if wrong:
-            raise InvalidArgument(f"a call cannot be made so: {wrong}", where="using(…)")
+            raise InvalidArgument(f"invalid option of a call: {wrong}", where="using(…)")
 
 
 PLAIN = CallOptions()
 
 
 def is_duration(seconds: Any) -> bool:
-    """Whether it is a number of seconds that can pass."""
+    """Whether this is a finite number of seconds."""
     return isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
 
 
 class Call(Generic[T]):
-    """A call of an endpoint.
+    """A call of an endpoint. The work starts when the call is awaited or iterated.
 
-    `await call` gives the one answer, or the list of a stream's items. `async for item in call` gives the items, or
-    the one answer as one item. `call.result(timeout)` does what `await` does, from code that cannot await, and
-    `for item in call` what `async for` does.
-    Leaving the loop early (`break`, or cancelling the task that awaits) stops the work at the other end.
+    `await call` returns the answer, or the list of all items of a stream. `async for item in call` yields the items; a
+    single answer is one item. `call.result(timeout)` and `for item in call` do the same in code that cannot await.
+    Leaving the loop, or cancelling the task that awaits, cancels the work in the worker.
+
+    Example:
+        A stream, and a single answer::
+
+            async for word in backend.generate("hello world"):
+                print(word)
+            total = await backend.count("hello world")
     """
 
     options: CallOptions = PLAIN
 
     def using(self, **options: Any) -> Self:
-        """The same call, made in another way: `await self.backend.generate(text).using(timeout=2, key=session)`.
+        """Returns the same call with other options. In this process, only `timeout` has an effect.
 
-        timeout: seconds for the whole answer, which otherwise ends with DeadlineExceeded, at the worker too.
-        key: what this call has in common with others that shall go to the same worker, such as a session's name.
-        instance_id: the worker's instance that shall answer, and no other. headers: text that travels along.
-        policy: chooses the worker instead of the dependency's own. In this process only the timeout means something.
+        Args:
+            **options: Any of these; options that are left out stay as they are:
+
+                - timeout: Seconds for the whole answer. After that the call raises `DeadlineExceeded`, and the work is
+                  cancelled.
+                - key: Text that is the same for all calls that should go to the same worker, such as a session id.
+                - instance_id: The instance that must answer.
+                - headers: Mapping of texts that is sent with the request.
+                - policy: Chooses the worker, in place of the policy of the dependency; see `depends`.
+
+        Returns:
+            A new call; this one stays as it is.
+
+        Raises:
+            InvalidArgument: An option is unknown, or its value is invalid.
+
+        Example:
+            At most two seconds, in the worker of the session::
+
+                answer = await self.backend.generate(text).using(timeout=2, key=session)
         """
         if unknown := [name for name in options if name not in CallOptions.__slots__]:
             raise InvalidArgument(
@@ -91,13 +113,13 @@ class Call(Generic[T]):
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Any]:
-        """The items as they come, from code that cannot await: `for item in call`."""
+        """Yields the items as they arrive, in code that cannot await."""
         end = object()
 
         async def begin() -> AsyncIterator[Any]:
             return aiter(self)
 
-        async def following() -> Any:
+        async def next_item() -> Any:
             return await anext(items, end)
 
         async def close() -> None:
@@ -106,15 +128,27 @@ class Call(Generic[T]):
 
         items = portal.run(begin())
         try:
-            while (item := portal.run(following())) is not end:
+            while (item := portal.run(next_item())) is not end:
                 yield item
-        finally:  # not waited for: the portal's own thread may be the one that throws an unfinished loop away
+        finally:  # not awaited: the garbage collector may close an unfinished loop in the portal's own thread
             asyncio.run_coroutine_threadsafe(close(), portal.loop)
 
     def __repr__(self) -> str:
-        return "<a call, not begun: await it, iterate it, or take its `.result()`>"
+        return "<a call that has not started: await it, iterate it, or call `.result()`>"
 
     def result(self, timeout: float | None = None) -> T:
+        """Runs the call on a background loop and waits for it.
+
+        Args:
+            timeout: Seconds to wait; None for no limit.
+
+        Returns:
+            What `await` returns.
+
+        Raises:
+            TimeoutError: The answer took longer than `timeout`. The work is cancelled.
+        """
+
         async def wait() -> T:
             return await self
 
@@ -124,8 +158,8 @@ class Call(Generic[T]):
 class LocalCall(Call[T]):
     """A call of an endpoint's own function, in this process.
 
-    start: begins the work, giving an async iterator (a stream), a coroutine (one answer), or the answer itself.
-    receive: what the caller gets for each answer or item.
+    start: starts the work; returns an async iterator (a stream), a coroutine (one answer), or the answer itself.
+    receive: converts each answer or item for the caller.
     """
 
     def __init__(self, start: Callable[[], Any], receive: Callable[[Any], Any] = lambda value: value) -> None:
@@ -173,7 +207,7 @@ async def _in_time(seconds: float | None) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         if not limit.expired():
-            raise  # the endpoint's own
+            raise  # raised by the endpoint itself
         raise DeadlineExceeded(
-            "the endpoint did not answer in the time that the call had", remedy="allow more time"
+            "the endpoint did not answer within the timeout of the call", remedy="set a longer timeout"
         ) from None

@@ -1,4 +1,4 @@
-"""`dynamo_context`: what a worker tells the service that it runs."""
+"""`dynamo_context`: the runtime and identity of the worker, for the service that it runs."""
 
 from __future__ import annotations
 
@@ -14,25 +14,34 @@ class _Context(dict[str, Any]):
     def __missing__(self, key: str) -> Any:
         raise DynamoError(
             f"dynamo_context[{key!r}] is not set",
-            where="a process that is no worker" if not self else "this worker",
-            remedy="read it in a method of a service that is being served; keys there: runtime, component, endpoints, "
+            where="a process that is not a worker" if not self else "this worker",
+            remedy="read it in a method of a service in a worker; the keys are runtime, component, endpoints, "
             "namespace, worker_id, instance_id, folder",
         )
 
 
 dynamo_context: dict[str, Any] = _Context()
-"""Filled in a worker before the service's `__init__`.
+"""The runtime and identity of the worker, as a dict that is filled before the service's `__init__`.
 
-Keys: `runtime` (DistributedRuntime), `component`, `endpoints` (names), `namespace`, `worker_id`, `instance_id`,
-`folder` (Path; the deployment's own on this machine, removed when it ends; make a folder in it for files).
+Keys:
+
+- `runtime`: the `DistributedRuntime`, for clients of services that are not declared as dependencies.
+- `component`: the component under which the service registers.
+- `endpoints`: list of the names of the service's endpoints.
+- `namespace`: the namespace under which the service registers.
+- `worker_id`: the worker's id in its deployment.
+- `instance_id`: the id of this instance, for `Call.using(instance_id=…)`.
+- `folder`: `Path` of the deployment's state directory on this machine. It is removed when the deployment ends.
+
+In a process that is not a worker, reading a key raises `DynamoError`.
 """
 
 importing: ContextVar[str] = ContextVar("importing", default="")
-"""The module that is being imported for the services in it, else "": nothing may be served from there."""
+"""The module that is being imported for its services, else "". A deployment must not be started while it is set."""
 
 
 def import_services(module: str) -> ModuleType:
-    """Imports a module for the services in it."""
+    """Imports a module for its services."""
     token = importing.set(module)
     try:
         return importlib.import_module(module)

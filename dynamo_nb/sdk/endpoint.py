@@ -1,4 +1,4 @@
-"""Endpoints: the methods of a service that others may call."""
+"""Endpoints: the methods of a service that callers can reach."""
 
 from __future__ import annotations
 
@@ -28,10 +28,21 @@ class DynamoTransport(Enum):
 
 
 class Endpoint:
-    """A method that others may call: on an instance a callable that gives a `Call`, on the class its description.
+    """A method that callers can reach. The attribute of the class is the `Endpoint`; on an instance it is callable.
 
-    name: what callers use. stream: whether it answers with a stream of items. retry: whether a request may be sent to
-    another worker when the first was lost before it answered anything. over: the endpoint that it overrides.
+    Calling the attribute of an instance returns a `Call`.
+
+    Attributes:
+        function: The method.
+        name: The name that callers use.
+        attribute: The name of the method.
+        owner: The name of the class.
+        transports: How it can be reached.
+        http_method: The HTTP method of its route.
+        retry: True if a request may be sent to another worker after the first was lost before it answered anything.
+        abstract: True if it belongs to an interface.
+        stream: True if it answers with a stream of items.
+        overridden: The endpoint of a base class that this one overrides, or None.
     """
 
     def __init__(
@@ -48,8 +59,8 @@ class Endpoint:
             plain: Callable[..., Any] = function.function
             raise DefinitionError(
                 f"the endpoint {plain.__qualname__} is decorated twice",
-                where=_written(plain),
-                remedy="once is enough: @dynamo_endpoint(transports=[DynamoTransport.DEFAULT, DynamoTransport.HTTP]) "
+                where=_origin_of_method(plain),
+                remedy="decorate it once: @dynamo_endpoint(transports=[DynamoTransport.DEFAULT, DynamoTransport.HTTP]) "
                 "serves both services and HTTP",
             )
         self.function: Callable[..., Any] = function
@@ -60,21 +71,21 @@ class Endpoint:
         self.abstract = abstract
         self.attribute = function.__name__
         self.owner = ""
-        self.over: Endpoint | None = None
+        self.overridden: Endpoint | None = None
         self.stream = inspect.isasyncgenfunction(function)
         update_wrapper(self, function)
         asynchronous = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         if DynamoTransport.DEFAULT in self.transports and not asynchronous:
             raise DefinitionError(
                 f"the endpoint {function.__qualname__} is not asynchronous",
-                where=_written(function),
+                where=_origin_of_method(function),
                 remedy="write it as `async def`, with `return` for one answer or `yield` for a stream",
             )
 
     def __set_name__(self, owner: type, attribute: str) -> None:
         self.attribute, self.owner = attribute, owner.__name__
         found = next((vars(base)[attribute] for base in owner.__mro__[1:] if attribute in vars(base)), None)
-        self.over = found if isinstance(found, Endpoint) else None
+        self.overridden = found if isinstance(found, Endpoint) else None
 
     @overload
     def __get__(self, instance: None, owner: type) -> Endpoint: ...
@@ -84,41 +95,41 @@ class Endpoint:
         return self if instance is None else BoundEndpoint(self, instance)
 
     def __call__(self, instance: object, *args: Any, **kwargs: Any) -> Call[Any]:
-        """`Backend.generate(backend, …)`: the spelling through the class."""
+        """`Backend.generate(backend, …)`, as for any method."""
         return BoundEndpoint(self, instance)(*args, **kwargs)
 
     @property
     def served(self) -> bool:
-        """Whether other services can call it, as opposed to HTTP clients only."""
+        """True if other services can call it; False for an endpoint that only HTTP clients reach."""
         return DynamoTransport.DEFAULT in self.transports
 
     @cached_property
     def signature(self) -> inspect.Signature:
-        """The signature that callers see: without `self`."""
+        """The signature for callers, without `self`."""
         signature = inspect.signature(self.function)
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        """The annotations. What an override leaves out is as in the endpoint that it overrides."""
+        """The annotations. Those that an override leaves out are taken from the overridden endpoint."""
         own = hints_of(self.function)
-        if self.over is None:
+        if self.overridden is None:
             return own
-        inherited = dict(self.over._hints)
-        if _of_a_stream(inherited.get("return")) != self.stream:
+        inherited = dict(self.overridden._hints)
+        if _is_stream(inherited.get("return")) != self.stream:
             inherited.pop("return", None)
         return inherited | own
 
     @cached_property
     def inputs(self) -> dict[str, Shape]:
-        """Parameter name to the shape of its values."""
+        """The shape of each parameter's values, by parameter."""
         return {name: Shape(self._hints.get(name, Any)) for name in self.signature.parameters}
 
     @cached_property
     def _by_position(self) -> tuple[int, tuple[Shape, ...]]:
-        """How many arguments are needed, and the shapes of those that can be given by position alone.
+        """The number of required arguments, and the shapes of the positional parameters.
 
-        More are needed than there are shapes where a call must name one.
+        If a call must pass an argument by name, the number is larger than the number of shapes.
         """
         kinds = [p for p in self.signature.parameters.values() if p.kind in _POSITIONAL]
         named = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in self.signature.parameters.values())
@@ -127,24 +138,33 @@ class Endpoint:
 
     @cached_property
     def output(self) -> Shape:
-        """The shape of the answer, or of one item of a stream."""
+        """The shape of the answer; of a stream, the shape of one item."""
         hint = self._hints.get("return", Any)
-        if _of_a_stream(hint):
+        if _is_stream(hint):
             hint = next(iter(get_args(hint)), Any)
         return Shape(hint)
 
     @property
     def where(self) -> str:
+        """Class, method and signature, for error messages."""
         return f"{self.owner}.{self.attribute}{self.signature}"
 
     def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Checks arguments against the signature and makes them what its annotations say.
+        """Checks arguments against the signature and converts them to the annotated types.
 
-        Raises InvalidArgument that names the parameter.
+        Args:
+            args: Positional arguments, without `self`.
+            kwargs: Keyword arguments.
+
+        Returns:
+            The converted positional and keyword arguments.
+
+        Raises:
+            InvalidArgument: An argument is missing, unknown, or does not fit its annotation.
         """
         least, shapes = self._by_position
         if not kwargs and least <= len(args) <= len(shapes):
-            # `Signature.bind` costs several microseconds at both ends, and what most calls pass needs nothing of it.
+            # `Signature.bind` takes several microseconds in caller and worker, and most calls do not need it.
             for shape, value in zip(shapes, args, strict=False):
                 if not shape.free and type(value) is not shape.annotation:
                     break
@@ -173,7 +193,17 @@ class Endpoint:
         return bound.args, bound.kwargs
 
     def receive(self, value: Any) -> Any:
-        """Makes an answer what the return annotation says; that of an HTTP route is FastAPI's matter."""
+        """Converts an answer to the annotated return type. The answers of HTTP routes are left to FastAPI.
+
+        Args:
+            value: The answer, or one item of a stream.
+
+        Returns:
+            The converted value.
+
+        Raises:
+            EndpointError: The value does not fit the return annotation.
+        """
         shape = self.output
         if shape.free or not self.served or type(value) is shape.annotation:
             return value
@@ -181,18 +211,34 @@ class Endpoint:
             return shape.fit(value)
         except ValueError as error:
             raise EndpointError(
-                f"{self.owner}.{self.attribute} answered with something that is not what it declares: {error}",
+                f"the answer of {self.owner}.{self.attribute} does not match its return annotation: {error}",
                 where=self.where,
-                remedy="correct the return annotation, or what the endpoint gives",
+                remedy="correct the return annotation or the returned value",
             ) from None
 
     def start(self, instance: object, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """Begins the work on `instance`: a coroutine, or an async generator for a stream."""
+        """Starts the work on an instance.
+
+        Args:
+            instance: The service.
+            args: Positional arguments, without `self`.
+            kwargs: Keyword arguments.
+
+        Returns:
+            A coroutine, or an async generator for a stream.
+
+        Raises:
+            InvalidArgument: The arguments do not match the signature.
+        """
         args, kwargs = self.bind(args, kwargs)
         return self.function(instance, *args, **kwargs)
 
     def schema(self) -> dict[str, Any]:
-        """JSON schemas: `input` (an object with a property for each parameter) and `output`."""
+        """Describes the parameters and the answer.
+
+        Returns:
+            Two JSON schemas: `input`, an object with one property for each parameter, and `output`.
+        """
         required = [
             name
             for name, p in self.signature.parameters.items()
@@ -205,12 +251,12 @@ class Endpoint:
         }
 
 
-def _of_a_stream(hint: Any) -> bool:
+def _is_stream(hint: Any) -> bool:
     return (get_origin(hint) or hint) in (AsyncIterator, AsyncGenerator, AsyncIterable)
 
 
-def _written(function: Callable[..., Any]) -> str:
-    """Where a method stands: the cell, or the line of the file, that is making its class now."""
+def _origin_of_method(function: Callable[..., Any]) -> str:
+    """Where a method was written. Called while the cell or file that defines its class runs."""
     code = function.__code__
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename != code.co_filename:
@@ -242,12 +288,38 @@ def endpoint(
     http_method: str = "POST",
     retry: bool = True,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Marks a method as an endpoint: `async def` with `return` for one answer, with `yield` for a stream.
+    """Marks a method as an endpoint. The decorator works with and without parentheses.
 
-    name: what callers use instead of the method's name.
-    transports: `[DynamoTransport.HTTP]` makes it an HTTP route; both may be given.
-    http_method: of that route.
-    retry: False if a request must never be done twice; the caller then gets `WorkerLost` when a worker dies.
+    The method is `async def`: with `return` it answers once, with `yield` it answers with a stream of items. Arguments
+    and answers are converted to the annotated types. `dynamo_endpoint` is the same function.
+
+    Args:
+        name: The name for callers; the name of the method by default.
+        transports: `[DynamoTransport.HTTP]` for an HTTP route; `[DynamoTransport.DEFAULT, DynamoTransport.HTTP]` for
+            both.
+        http_method: The HTTP method of the route.
+        retry: False if a request must not be processed twice. The caller then gets `WorkerLost` when the worker is
+            lost; otherwise a request without any answer yet is sent to another worker.
+
+    Returns:
+        The decorator.
+
+    Raises:
+        DefinitionError: The method is not asynchronous, or is an endpoint already.
+
+    Example:
+        One answer, and a stream::
+
+            @service
+            class Backend:
+                @dynamo_endpoint()
+                async def count(self, text: str) -> int:
+                    return len(text.split())
+
+                @dynamo_endpoint()
+                async def generate(self, text: str):
+                    for word in text.split():
+                        yield word
     """
     if callable(name):  # `@dynamo_endpoint` without parentheses
         return Endpoint(name)
@@ -260,7 +332,28 @@ def endpoint(
 
 
 def api(name: str | None = None, *, http_method: str = "POST") -> Callable[[Callable[..., Any]], Any]:
-    """Marks a method as an HTTP route `/name` of the service; a FastAPI route in all respects."""
+    """Marks a method as the HTTP route `/name` of the service. The decorator works with and without parentheses.
+
+    It is a FastAPI route: a parameter with a model is the body, a returned response is sent as it is, and an async
+    generator is streamed. The method may be a plain function. `dynamo_api` is the same function.
+
+    Args:
+        name: The path, without the slash; the name of the method by default.
+        http_method: The HTTP method of the route.
+
+    Returns:
+        The decorator.
+
+    Example:
+        `POST /generate` with a JSON body::
+
+            @service
+            class Frontend:
+                @dynamo_api()
+                async def generate(self, request: Request):
+                    async for word in self.backend.generate(request.text):
+                        yield word
+    """
     if callable(name):
         return Endpoint(name, transports=[DynamoTransport.HTTP])
     return endpoint(name, transports=[DynamoTransport.HTTP], http_method=http_method)

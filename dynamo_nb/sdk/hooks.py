@@ -1,4 +1,4 @@
-"""Hooks: methods of a service that its worker calls at fixed points of its life."""
+"""Lifecycle hooks: methods that a worker calls when it starts, stops, is checked or is reconfigured."""
 
 from __future__ import annotations
 
@@ -18,12 +18,45 @@ def _mark(function: F, kind: HookKind) -> F:
 
 
 def async_on_start(function: F) -> F:
-    """Called once after `__init__` and before the first request; sync or async. An exception stops the worker."""
+    """Marks a method that runs once, after `__init__` and before the first request.
+
+    Hooks of base classes run first. An exception stops the worker.
+
+    Args:
+        function: A method without arguments, `def` or `async def`.
+
+    Returns:
+        The method.
+
+    Example:
+        An engine that is started in the event loop of the worker::
+
+            @async_on_start
+            async def load(self):
+                self.engine = await load_engine(self.model)
+    """
     return _mark(function, "start")
 
 
 def on_shutdown(function: F) -> F:
-    """Called once when the worker stops, after it has finished the requests it holds; sync or async."""
+    """Marks a method that runs once when the worker stops, after the last request is finished.
+
+    It runs however the worker is stopped, except by SIGKILL, and has to end within the grace period.
+    `async_on_shutdown` is the same function.
+
+    Args:
+        function: A method without arguments, `def` or `async def`.
+
+    Returns:
+        The method.
+
+    Example:
+        Releasing an engine::
+
+            @async_on_shutdown
+            async def close(self):
+                await self.engine.shutdown()
+    """
     return _mark(function, "shutdown")
 
 
@@ -31,33 +64,64 @@ async_on_shutdown = on_shutdown
 
 
 def liveness(function: F) -> F:
-    """Answers `/healthz`: falsy, or an exception, means that the worker should be replaced. Sync or async.
+    """Marks the liveness check, which also answers `/healthz`.
 
-    A supervisor asks every few seconds, and has the worker drained and replaced after three such answers in a row.
+    A supervisor calls it every few seconds. After three failures in a row the worker is drained and replaced.
+
+    Args:
+        function: A method without arguments, `def` or `async def`. A false result or an exception is a failure.
+
+    Returns:
+        The method.
+
+    Example:
+        Healthy while the engine runs::
+
+            @liveness
+            def engine_runs(self):
+                return self.engine.is_running
     """
     return _mark(function, "liveness")
 
 
 def readiness(function: F) -> F:
-    """Answers `/readyz`: falsy, or an exception, means that no traffic should come now. Sync or async."""
+    """Marks the readiness check, which answers `/readyz`.
+
+    Args:
+        function: A method without arguments, `def` or `async def`. A false result or an exception means that the
+            worker should get no HTTP traffic at the moment.
+
+    Returns:
+        The method.
+    """
     return _mark(function, "readiness")
 
 
 def reconfigure(function: F) -> F:
-    """Called with the service's new configuration when nothing else of it has changed; sync or async.
+    """Marks a method that applies a changed configuration to a running worker.
 
-    Its argument is the service's section, as `ServiceConfig.get_instance()["Backend"]` gives it. With this hook a value
-    that is changed reaches the workers that run; without it they are replaced. When it raises, they are given the
-    configuration from before, and the change is refused.
+    It is called if only the configuration of the service has changed. Without this hook the workers are replaced. If it
+    raises an exception, the workers get the previous configuration again and the change is refused.
+
+    Args:
+        function: A method with one argument, the service's section as in `ServiceConfig.get_instance()["Backend"]`;
+            `def` or `async def`.
+
+    Returns:
+        The method.
+
+    Example:
+        A suffix that changes without a restart::
+
+            @reconfigure
+            def update(self, config):
+                self.suffix = config.get("suffix", "!")
     """
     return _mark(function, "reconfigure")
 
 
 def hooks_of(cls: type, kind: HookKind) -> list[str]:
-    """The names of the hook methods of one kind, those of base classes first.
-
-    A method that overrides a hook takes its place, as with any method.
-    """
+    """The names of the hook methods of one kind, those of base classes first. Overridden methods do not count."""
     names: dict[str, None] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
@@ -67,7 +131,7 @@ def hooks_of(cls: type, kind: HookKind) -> list[str]:
 
 
 async def run_hooks(instance: object, kind: HookKind) -> list[Any]:
-    """Calls the hooks of one kind in order; gives what they returned."""
+    """Calls the hooks of one kind in order and returns their results."""
     return [await run_hook(instance, name) for name in hooks_of(type(instance), kind)]
 
 

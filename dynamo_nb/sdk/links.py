@@ -1,9 +1,9 @@
-"""Links: which of the declared edges a graph uses.
+"""Links: which of the declared dependencies are active in a graph.
 
-`depends()` declares the most edges that a service can have; `A.link(B)` chooses among them. A link belongs to the
-module or notebook that wrote it and is kept there, by the names of the services, in a LinkBook: two graph modules over
-the same services do not see each other's links, and a link holds when the cell that defines a service is run again. A
-link also remembers the cell that made it, so that running that cell again first takes back what it made before.
+`depends()` declares every dependency that a service can have; `A.link(B)` chooses among them. Links are stored in the
+module or notebook that makes them, in a LinkBook, by the names of the services. So two graph modules with the same
+services have separate links, and a link stays when the cell that defines a service runs again. A link also stores the
+cell that made it: when that cell runs again, its earlier links are removed first.
 """
 
 from __future__ import annotations
@@ -17,42 +17,43 @@ _BOOK = "__dynamo_links__"
 
 
 class LinkBook:
-    """The links that one module or notebook made. Ordered as they were made; making one twice adds nothing."""
+    """The links of one module or notebook, in the order in which they were made. Repeated links count once."""
 
     def __init__(self) -> None:
         self._links: dict[tuple[str, str], dict[str, Origin]] = {}
         self.classes: dict[str, type] = {}
 
     def add(self, source: str, target: str, origin: Origin, cls: type | None = None) -> None:
-        """cls: the class that `target` names, for links that fill an interface."""
+        """Adds a link. cls: the class with the name `target`, for links that fill an interface."""
         if cls is not None:
             self.classes[target] = cls
         self._links.setdefault((source, target), {})[origin.key] = origin
 
     def remove(self, source: str, target: str) -> bool:
-        """Takes a link back, whichever cells made it; False if there was none."""
+        """Removes a link, whichever cells made it. Returns False if there was none."""
         return self._links.pop((source, target), None) is not None
 
     def forget(self, key: str) -> None:
-        """Takes back what one cell made, before it runs again."""
+        """Removes the links that one cell made, before it runs again. key: of the cell's Origin."""
         for names, origins in list(self._links.items()):
             origins.pop(key, None)
             if not origins:
                 del self._links[names]
 
     def saved(self) -> dict[tuple[str, str], dict[str, Origin]]:
-        """The links as they are now, for `restore`."""
+        """A copy of the links, for `restore`."""
         return {names: dict(origins) for names, origins in self._links.items()}
 
     def restore(self, saved: Mapping[tuple[str, str], Mapping[str, Origin]]) -> None:
-        """Makes the links what they were."""
+        """Replaces the links by a copy that `saved` returned."""
         self._links = {names: dict(origins) for names, origins in saved.items()}
 
     def targets(self, source: str) -> list[str]:
-        """The services that `source` is linked to; empty when nothing was chosen for it."""
-        return [b for a, b in self._links if a == source]
+        """The services that `source` is linked to; empty if it has no links."""
+        return [target for linked, target in self._links if linked == source]
 
     def origin(self, source: str, target: str) -> Origin | None:
+        """Where a link was made first, or None if there is no such link."""
         return next(iter(self._links.get((source, target), {}).values()), None)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
@@ -63,10 +64,10 @@ class LinkBook:
 
 
 def book_in(namespace: MutableMapping[str, Any]) -> LinkBook:
-    """The book of a module or notebook, made at the first use."""
+    """The LinkBook of a module or notebook, created if there is none. namespace: its globals."""
     return namespace.setdefault(_BOOK, LinkBook())  # type: ignore[no-any-return]
 
 
 def links_in(namespace: Mapping[str, Any]) -> LinkBook:
-    """The book of a module or notebook to read; an empty one if it made no link."""
+    """The LinkBook of a module or notebook, for reading; an empty one if there are no links."""
     return namespace.get(_BOOK) or LinkBook()

@@ -1,4 +1,7 @@
-"""An event loop in the background, and work that is awaited here or done there: for code that cannot await."""
+"""The portal: an event loop in a background thread, for code that cannot await.
+
+The word is anyio's: its blocking portal does the same.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 UNDO_BOUND = 10.0
-"""Seconds that a cancelled coroutine may take to undo what it has begun, such as stopping workers that it started."""
-
+"""Seconds that a cancelled coroutine may take for cleanup, such as stopping workers that it started."""
 
 END_BOUND = 2.0
-"""Seconds that what still goes on has to end when the process does."""
+"""Seconds for the remaining tasks to end when the process exits."""
+
+INTERRUPTIBLE = 0.2
+"""Seconds after which a cell that waits for a deployment notices an interrupt."""
 
 
 class Portal:
@@ -36,10 +41,10 @@ class Portal:
             return self._loop
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Runs the coroutine on the portal's loop and waits for it.
+        """Runs a coroutine on the portal's loop and waits for it.
 
-        Raises TimeoutError after `timeout` seconds. When that happens, or the waiting thread is interrupted, the
-        coroutine is cancelled, and what it then undoes is waited for.
+        Raises TimeoutError after `timeout` seconds. After a timeout or an interrupt of the waiting thread, the
+        coroutine is cancelled, and this method waits for its cleanup.
         """
         ended = threading.Event()
 
@@ -59,7 +64,7 @@ class Portal:
 
 
 def _end(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancels what goes on, as `asyncio.run` does: the interpreter complains of tasks that it finds at its end."""
+    """Cancels all tasks, as `asyncio.run` does: the interpreter warns about tasks that are pending at its exit."""
 
     async def cancel() -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -76,7 +81,14 @@ portal = Portal()
 
 
 class Pending(Awaitable[T]):
-    """Work that has been asked for and not begun: `await` it, or call `.result()` where nothing can be awaited."""
+    """Work that has not started. `await` it, or call `.result()` in code that cannot await.
+
+    Example:
+        `serve` returns a `Pending`::
+
+            deployment = await serve(Frontend)  # in a notebook
+            deployment = serve(Frontend).result()  # in a script
+    """
 
     def __init__(self, start: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._start = start
@@ -85,26 +97,32 @@ class Pending(Awaitable[T]):
         return self._start().__await__()
 
     def result(self, timeout: float | None = None) -> T:
-        """Does the work on a background loop and waits at most `timeout` seconds for it."""
+        """Runs the work on a background loop and waits for it.
+
+        Args:
+            timeout: Seconds to wait; None for no limit.
+
+        Returns:
+            What `await` returns.
+
+        Raises:
+            TimeoutError: The work took longer than `timeout`. It is cancelled.
+        """
         return portal.run(self._start(), timeout)
 
     def __repr__(self) -> str:
-        return "<not begun: write `await` before it, or `.result()` after it>"
+        return "<work that has not started: write `await` before it, or `.result()` after it>"
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"this has not begun, and has no {name!r} yet: write `await` before it, or `.result()` after it"
+            f"this work has not started and has no {name!r} yet: write `await` before it, or `.result()` after it"
         )
 
 
-INTERRUPTIBLE = 0.2
-"""Seconds after which a cell that waits for a deployment notices that it was interrupted."""
-
-
 async def on_portal(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs a coroutine on the portal's loop, from any loop: a deployment's own connections live there.
+    """Runs a coroutine on the portal's loop, from any loop. The connections of a deployment belong to that loop.
 
-    When it is cancelled it returns after the coroutine has undone what it began.
+    When it is cancelled, it cancels the coroutine and returns after the coroutine's cleanup.
     """
     here = asyncio.get_running_loop()
     if here is portal.loop:
@@ -121,7 +139,7 @@ async def on_portal(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     portal.loop.call_soon_threadsafe(begin)
     try:
-        # A signal does not wake the loop of an ipykernel: one that only waits would notice an interrupt at the end.
+        # A signal does not wake the loop of an ipykernel: a plain wait would notice an interrupt only at its end.
         waiting = asyncio.ensure_future(ended.wait())
         while not waiting.done():
             await asyncio.wait([waiting], timeout=INTERRUPTIBLE)

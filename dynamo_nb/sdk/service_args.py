@@ -1,4 +1,4 @@
-"""`ServiceArgs`: what `@service` takes and configuration can override, checked and made one form."""
+"""`ServiceArgs`: the parameters of `@service` that configuration can override, validated and normalised."""
 
 from __future__ import annotations
 
@@ -10,27 +10,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from dynamo_nb.errors import DefinitionError, suggestion
 
-_QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:([eE][+-]?\d+)|(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?)")
-_SCALE = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
-    f"{prefix}i": 1024.0 ** (power + 1) for power, prefix in enumerate("KMGTPE")
-}
-
-
-def quantity(text: str) -> float:
-    """The number that a Kubernetes quantity (`10`, `500m`, `20Gi`, `1e3`) means; ValueError for anything else."""
-    if (match := _QUANTITY.fullmatch(text)) is None:
-        raise ValueError(f"should be a quantity such as 2, '500m' or '20Gi', not {text!r}")
-    number, exponent, suffix = match.groups()
-    return float(number + (exponent or "")) * _SCALE[suffix or ""]
+_QUANTITY = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
+"""A quantity of Kubernetes: `10`, `500m`, `20Gi`, `1e3`."""
 
 
 def _as_quantity(value: Any) -> Any:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"should be a quantity such as 2, '500m' or '20Gi', not {value!r}")  # noqa: TRY004
-    text = str(value).strip()
-    quantity(text)
+    text = "" if isinstance(value, bool) or not isinstance(value, int | float | str) else str(value).strip()
+    if not _QUANTITY.fullmatch(text):
+        raise ValueError(f"should be a quantity such as 2, '500m' or '20Gi', not {value!r}")
     return text
 
 
@@ -51,7 +40,7 @@ def _as_gpus(value: Any) -> Any:
 
 def _as_count(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError(f"should be a whole number, not {value!r}")  # noqa: TRY004 (pydantic collects only these)
+        raise ValueError(f"should be a whole number, not {value!r}")  # noqa: TRY004 (pydantic collects ValueErrors only)
     return value
 
 
@@ -64,7 +53,7 @@ def _as_text(value: Any) -> Any:
 
 
 def envs_by_name(envs: Any) -> Any:
-    """A list of name/value pairs, as Kubernetes writes it, made a mapping; anything else as it is."""
+    """Converts a list of name/value pairs, the form in Kubernetes, to a mapping. Returns other values unchanged."""
     if not isinstance(envs, list | tuple):
         return envs
     if any(not isinstance(pair, Mapping) or set(pair) != {"name", "value"} for pair in envs):
@@ -88,7 +77,14 @@ class _Frozen(BaseModel):
 
 
 class DynamoArgs(_Frozen):
-    """How the service registers. Not `enabled`: a plain local object built inside its dependant's worker."""
+    """How a service registers.
+
+    Attributes:
+        enabled: False for a service without workers: each service that depends on it creates an instance in its own
+            worker.
+        namespace: The namespace.
+        name: The name of the service; None for the name of the class.
+    """
 
     enabled: bool = True
     namespace: Annotated[str, Field(min_length=1)] = "default"
@@ -96,25 +92,21 @@ class DynamoArgs(_Frozen):
 
 
 class Resources(_Frozen):
-    """What one worker needs. `cpu` and `memory` are Kubernetes quantities; two workers with gpu 0.5 share one."""
+    """What one worker needs.
+
+    Attributes:
+        gpu: Number of GPUs, or a share below 1: two workers with 0.5 share a GPU.
+        cpu: Kubernetes quantity of cores, such as `"500m"`.
+        memory: Kubernetes quantity of bytes, such as `"20Gi"`.
+    """
 
     gpu: Annotated[int | float, BeforeValidator(_as_gpus)] = 0
     cpu: _Quantity = None
     memory: _Quantity = None
 
-    @property
-    def cores(self) -> float | None:
-        """`cpu` as a number of cores."""
-        return None if self.cpu is None else quantity(self.cpu)
-
-    @property
-    def memory_bytes(self) -> int | None:
-        """`memory` as a number of bytes."""
-        return None if self.memory is None else int(quantity(self.memory))
-
 
 class ServiceArgs(_Frozen):
-    """The parameters of `@service` that configuration can override. `workers` is how many processes run the service."""
+    """The parameters of `@service` that configuration can override. `service` describes them."""
 
     dynamo: DynamoArgs = DynamoArgs()
     resources: Resources = Resources()
@@ -133,7 +125,7 @@ _SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
 
 
 def faults_of(error: ValidationError) -> list[tuple[tuple[str, ...], str]]:
-    """Each fault of a ServiceArgs as (path below ServiceArgs, message)."""
+    """The faults of a ServiceArgs, each as (path below ServiceArgs, message)."""
     found = []
     for fault in error.errors(include_url=False):
         path = tuple(str(step) for step in fault["loc"])
@@ -152,9 +144,9 @@ def faults_of(error: ValidationError) -> list[tuple[tuple[str, ...], str]]:
 
 
 def checked_args(args: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The decorator's parameters in one form: those given, with `envs` as a mapping of texts and `gpu` a number.
+    """Validates the parameters of the decorator. Returns those that are set: `envs` as a mapping, `gpu` as a number.
 
-    Raises DefinitionError that names the field, and for an unknown one the nearest known.
+    Raises DefinitionError that names the faulty fields.
     """
     try:
         checked = ServiceArgs.model_validate(dict(args))

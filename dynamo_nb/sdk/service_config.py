@@ -1,4 +1,4 @@
-"""`ServiceConfig`: the configuration of a deployment as its workers read it."""
+"""`ServiceConfig`: the configuration of a deployment, as workers read it."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ T = TypeVar("T")
 VARIABLE = "DYNAMO_SERVICE_CONFIG"
 """Environment variable that carries the configuration to the workers, as JSON."""
 COMMON = "Common"
-"""The section whose keys a service can subscribe to."""
+"""The section with keys that services can subscribe to."""
 SUBSCRIPTIONS = "common-configs"
-"""The key under which a service lists the keys of Common that it wants."""
+"""The key that lists the keys of Common to which a service subscribes."""
 SERVICE_ARGS = "ServiceArgs"
-"""The key under which a service's decorator is overridden."""
+"""The key that overrides the parameters of the decorator."""
 
 _WITH_NEGATION = frozenset({"enable_prefix_caching", "use_tqdm_on_load", "multi_step_stream_outputs"})
-"""Flags of vLLM that are on unless `--no-…` is given, so that False has to be said."""
+"""Flags of vLLM that are on by default, so that False becomes `--no-…`."""
 
 
 def underscored(key: str) -> str:
-    """The Python name that a key stands for."""
+    """The Python name of a key."""
     return key.replace("-", "_")
 
 
 def config_text() -> str:
-    """What DYNAMO_SERVICE_CONFIG says, or nothing."""
+    """The text in DYNAMO_SERVICE_CONFIG; empty if it is not set."""
     return os.environ.get(VARIABLE, "")
 
 
 def parsed_config(text: str) -> dict[str, dict[str, Any]]:
-    """The value of DYNAMO_SERVICE_CONFIG; ConfigError unless it is a JSON object of objects."""
+    """The data in DYNAMO_SERVICE_CONFIG. Raises ConfigError if it is not a JSON object of objects."""
     if not text.strip():
         return {}
-    remedy = f"give {VARIABLE} a JSON object of the form {{service: {{key: value}}}}, or unset it"
+    remedy = f"set {VARIABLE} to a JSON object of the form {{service: {{key: value}}}}, or unset it"
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
@@ -51,9 +51,16 @@ def parsed_config(text: str) -> dict[str, dict[str, Any]]:
 
 
 class ServiceConfig(dict[str, dict[str, Any]]):
-    """Service name -> its configuration, keys as they were written.
+    """The configuration of a deployment: a dict from service names to their sections. Keys are as they were written.
 
-    A section holds the keys of `Common` that the service subscribes to, then its own, which win.
+    A section starts with the keys of `Common` that the service subscribes to. Its own keys override them.
+
+    Example:
+        In a service::
+
+            config = ServiceConfig.get_instance()
+            name = config.get("Backend", {}).get("model_name", "gpt2")
+            key = config.require("Backend", "api_key")
     """
 
     _latest: ClassVar[tuple[str, ServiceConfig] | None] = None
@@ -70,9 +77,13 @@ class ServiceConfig(dict[str, dict[str, Any]]):
 
     @classmethod
     def get_instance(cls) -> Self:
-        """The configuration in DYNAMO_SERVICE_CONFIG, read again whenever the variable has changed.
+        """Returns the configuration in the environment variable `DYNAMO_SERVICE_CONFIG`, which is set in workers.
 
-        Raises ConfigError if the variable holds anything but a JSON object of objects.
+        Returns:
+            The current configuration. The variable is read again after it has changed.
+
+        Raises:
+            ConfigError: The variable is not a JSON object of objects.
         """
         text = config_text()
         if cls._latest is None or cls._latest[0] != text or not isinstance(cls._latest[1], cls):
@@ -82,17 +93,39 @@ class ServiceConfig(dict[str, dict[str, Any]]):
         return latest
 
     def require(self, service: str, key: str) -> Any:
-        """The value of `key`; ValueError if the configuration has none."""
+        """Returns a value that must be configured.
+
+        Args:
+            service: The name of the service.
+            key: The key, as it was written.
+
+        Returns:
+            The value.
+
+        Raises:
+            ValueError: The configuration has no such key.
+        """
         if key not in self.get(service, {}):
             raise ValueError(f"{service}.{key} must be specified in configuration")
         return self[service][key]
 
     def as_args(self, service: str, prefix: str = "") -> list[str]:
-        """The service's configuration as command-line arguments, for a library's own parser.
+        """Returns the configuration of a service as command-line arguments, for the parser of a library.
 
-        Keys of Common that the service subscribes to come first. With a prefix only the keys that begin with it, prefix
-        removed. True gives `--key`, False nothing (`--no-key` for the flags of vLLM that are on by default), a mapping
-        its JSON, a list `--key a b c`; None is left out.
+        `ServiceArgs` and `common-configs` are left out. The keys of `Common` that the service subscribes to come first.
+
+        Args:
+            service: The name of the service.
+            prefix: Only keys that start with this prefix are used; the prefix is removed.
+
+        Returns:
+            The arguments. True becomes `--key`, a list `--key a b c`, a mapping its JSON text. None and False are left
+            out, but False becomes `--no-key` for flags of vLLM that are on by default.
+
+        Example:
+            With `lib_size: 4` and `lib_fast: true` in the section::
+
+                config.as_args("Backend", prefix="lib_")  # ["--size", "4", "--fast"]
         """
         section = self.get(service, {})
         return [
@@ -106,7 +139,7 @@ class ServiceConfig(dict[str, dict[str, Any]]):
 def with_common(
     section: Mapping[str, T], common: Mapping[str, T], names: Iterable[str], merge: Callable[[T, T], T]
 ) -> dict[str, T]:
-    """A section over the keys of Common that it names: those it does not have itself first, in the order named."""
+    """A section with the keys of Common in `names`. Keys that the section lacks come first, in the order of `names`."""
     own = {underscored(key): key for key in section}
     first: dict[str, T] = {}
     over: dict[str, T] = {}

@@ -1,4 +1,4 @@
-"""What an endpoint says of the request that it serves, for whoever traces that request."""
+"""Notes of an endpoint on the trace of the current request."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 
-class Noted(Protocol):
-    """What takes the notes: the spans of the request that is being served."""
+class NoteTaker(Protocol):
+    """The span of a request, as far as notes go."""
 
     def note(self, notes: Mapping[str, Any]) -> None: ...
 
 
-SPAN: ContextVar[Noted | None] = ContextVar("dynamo_nb_span", default=None)
-"""Of the task that serves a traced request, and of those that it begins."""
+SPAN: ContextVar[NoteTaker | None] = ContextVar("dynamo_nb_span", default=None)
+"""The span of the current request, if it is traced. Set in the task that serves it and in tasks started there."""
 
 
 def trace_note(**notes: Any) -> None:
-    """Writes on the span of the request that is being served: `trace_note(worker=best, overlap=0.8)`.
+    """Adds notes to the span of the current request. Without a trace, nothing happens.
 
-    Values are numbers, texts, and lists and dicts of them; what is long is cut. A later note of the same name takes the
-    place of the earlier one. Where nobody traces the request, nothing happens.
+    Args:
+        **notes: Numbers, texts, and lists and dicts of them, by name. Long values are shortened. A later note replaces
+            an earlier one of the same name.
+
+    Example:
+        In an endpoint of a router::
+
+            trace_note(worker=best, overlap=0.8)
     """
     if (span := SPAN.get()) is not None:
         span.note(notes)

@@ -1,4 +1,4 @@
-"""Values that cross a boundary: made what an annotation says, and described as JSON schema."""
+"""The values of parameters and answers: converted to their annotated types, and described as JSON schemas."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Parameter name, or "return", to its annotation; those that cannot be evaluated are as good as none."""
+    """The annotations by parameter, and "return". Those that cannot be evaluated are left out."""
     try:
         return get_type_hints(function, include_extras=True)
-    except Exception:  # whatever a user's annotation raises: a name for type checkers only, say
+    except Exception:  # an annotation can raise anything, such as a NameError for a name that only type checkers import
         found = getattr(function, "__annotations__", {})
         return {key: hint for key, hint in found.items() if not isinstance(hint, str)}
 
 
 class Shape:
-    """What an annotation allows. `free` shapes take anything as it is."""
+    """The type that an annotation allows. `free` shapes allow any value, unchanged."""
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = Any if annotation is inspect.Parameter.empty else annotation
@@ -45,23 +45,23 @@ class Shape:
 
     @cached_property
     def _kinds(self) -> tuple[Any, ...]:
-        """The alternatives of a union, or the one kind that there is."""
+        """The alternatives of a union; one for other types."""
         return get_args(self._bare) if get_origin(self._bare) in (Union, UnionType) else (self._bare,)
 
     @cached_property
     def _of_structs(self) -> bool:
-        """Whether there are structs of msgspec in it, which makes and checks them itself, several times as fast."""
+        """Whether it contains msgspec structs. msgspec converts those itself, several times as fast."""
         return _has_struct(self.annotation)
 
     @cached_property
     def structured(self) -> bool:
-        """Whether values are objects with fields (or None), so that a JSON text can stand for one."""
+        """Whether every value is an object with fields or None, so that JSON text is accepted for it."""
         return all(_has_fields(kind) for kind in self._kinds if kind is not NoneType)
 
     def fit(self, value: Any) -> Any:
-        """`value` as the annotation says; models may come as dicts or as JSON text.
+        """Converts a value to the annotated type. Models are accepted as dicts and as JSON text.
 
-        Raises ValueError with the path of each field that does not fit.
+        Raises ValueError with the path of each faulty field.
         """
         if self.free:
             return value
@@ -78,7 +78,7 @@ class Shape:
         try:
             if self.structured and isinstance(value, str | bytes):
                 return self._adapter.validate_json(value)
-            if self.structured and not self._holds(value):  # of an earlier run of its cell, or from elsewhere
+            if self.structured and not self._holds(value):  # e.g. of the class from an earlier run of its cell
                 if hasattr(value, "model_dump"):
                     value = value.model_dump()
                 elif dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -95,7 +95,7 @@ class Shape:
         return isinstance(value, tuple(kind for kind in self._kinds if not _is_typed_dict(kind)))
 
     def schema(self) -> dict[str, Any]:
-        """JSON schema; empty where the annotation has none."""
+        """The JSON schema; empty if the type has none."""
         if self.free:
             return {}
         try:
@@ -104,7 +104,7 @@ class Shape:
 
                 return msgspec.json.schema(self.annotation)
             return {} if self._adapter is None else self._adapter.json_schema()
-        except Exception:  # a type without a JSON form is still a valid annotation
+        except Exception:  # a type without a JSON form is a valid annotation too
             return {}
 
 

@@ -234,7 +234,7 @@ def test_an_attribute_of_a_subclass_hides_a_dependency():
 
 
 def test_outside_a_worker_the_context_says_where_it_can_be_read():
-    with pytest.raises(DynamoError, match=r"dynamo_context\['runtime'\] is not set[\s\S]*being served"):
+    with pytest.raises(DynamoError, match=r"dynamo_context\['runtime'\] is not set[\s\S]*a service in a worker"):
         dynamo_context["runtime"]
     assert "runtime" not in dynamo_context
     assert dynamo_context.get("runtime") is None
