@@ -20,6 +20,7 @@ from dynamo_nb.cli.foreground import serve_here
 from dynamo_nb.cli.listing import deployments, in_columns, summary
 from dynamo_nb.cli.terminal import Terminal
 from dynamo_nb.control.options import DRAIN_GRACE
+from dynamo_nb.control.status import Status
 from dynamo_nb.errors import DeploymentError, DynamoError, TargetError, suggestion
 from dynamo_nb.observe.display import Display
 from dynamo_nb.supervisor.health_check import HANG_LIMIT
@@ -357,7 +358,7 @@ def logs(
 
     console = _console(context)
     record = console.record(deployment)
-    known = set(_ask(record, "status")["services"])
+    known = set(_status(record).services)
     if service is not None and service not in known:
         raise DeploymentError(f"{record.id} has no service {service!r}", remedy=suggestion(service, known))
     pattern = _pattern(grep)
@@ -424,7 +425,7 @@ def console_of(
     from dynamo_nb.deployment.worker_kernels import insights, open_console
 
     console = _console(context)
-    services = _ask(console.record(deployment), "status")["services"]
+    services = _status(console.record(deployment)).services
     found = insights(services, worker)
     if attach:
         open_console(found, terminal=console.terminal)
@@ -515,7 +516,7 @@ def _dry_run(plan: Any) -> str:
 
 def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
     """One request to a supervisor. wait: until it has gone."""
-    from dynamo_nb.control.channel import ask
+    from dynamo_nb.control.client import ask
     from dynamo_nb.sdk.portal import portal
 
     async def answer() -> Any:
@@ -527,19 +528,26 @@ def _ask(record: Any, verb: str, *, wait: bool = False, **args: Any) -> Any:
     return portal.run(answer())
 
 
-def _change(console: Console, record: Any, verb: str, **args: Any) -> Any:
+def _status(record: Any) -> Status:
+    from dynamo_nb.control.client import ask_status
+    from dynamo_nb.sdk.portal import portal
+
+    return portal.run(ask_status(record.control))
+
+
+def _change(console: Console, record: Any, verb: str, **args: Any) -> Status:
     """One request that may take long; how far it has come is shown meanwhile."""
-    from dynamo_nb.control.channel import ControlClient
+    from dynamo_nb.control.client import ControlClient
     from dynamo_nb.observe.progress import ProgressShown
     from dynamo_nb.sdk.portal import portal
 
-    async def answer() -> Any:
-        state: dict[str, Any] = {}
-        client = await ControlClient.connect(record.control, state.update)
+    async def answer() -> Status:
+        latest: list[Status] = []
+        client = await ControlClient.connect(record.control, latest.append)
         try:
-            state.update(await client.request("watch"))
-            async with ProgressShown(lambda: state, record.folder / "logs", console.place):
-                return await client.request(verb, **args)
+            latest.append(await client.watch())
+            async with ProgressShown(lambda: latest[-1], record.folder / "logs", console.place):
+                return await client.change(verb, **args)
         finally:
             await client.close()
 

@@ -16,6 +16,7 @@ import typer
 from pydantic import BaseModel
 
 from dynamo_nb.cli.cli import app, split_words
+from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.deployment.worker_kernels import names_of
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_args import ServiceArgs
@@ -34,8 +35,8 @@ class Vocabulary:
         """What could be served."""
         return {}
 
-    def running(self) -> Mapping[str, Any]:
-        """What is being served: services as a supervisor tells of them."""
+    def running(self) -> Mapping[str, ServiceStatus]:
+        """What is being served, as the supervisor reports it."""
         return {}
 
     def endpoints(self) -> Iterable[str]:

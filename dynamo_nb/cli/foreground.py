@@ -42,7 +42,7 @@ async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> b
         print("stopped before it was ready", flush=True)
         return False
     deployment = starting.result()
-    print("\n".join([repr(deployment), f"metrics at {deployment.metrics_url}", *deployment.remarks]), flush=True)
+    print("\n".join([repr(deployment), f"metrics at {deployment.metrics_url}", *deployment.warnings]), flush=True)
     if detach:
         here = deployment.id
         print(f"it goes on without this terminal; dynamo attach {here} shows its logs, dynamo stop {here} ends it")
@@ -97,6 +97,6 @@ def watch_here(record: Any) -> None:
 
 async def _described(record: Any) -> str:
     from dynamo_nb.cli.listing import summary
-    from dynamo_nb.control.channel import ask
+    from dynamo_nb.control.client import ask_status
 
-    return f"{record.id}: {summary(await ask(record.control, 'status'))}"
+    return f"{record.id}: {summary(await ask_status(record.control))}"

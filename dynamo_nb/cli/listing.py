@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynamo_nb.control.state_dir import Record
+from dynamo_nb.control.status import ServiceStatus, Status
 from dynamo_nb.errors import DynamoError
 
 _COLUMNS = ("deployment", "owner", "age", "GPUs", "URL", "services")
@@ -18,7 +19,7 @@ async def deployments() -> list[dict[str, Any]]:
 
     `owner`: `pid`, `title`, `alive`, `here` (whether this process is it); None where it was detached. `clients`: the
     processes that look on. `age`: seconds. `gpus`, `urls`: of all services. `services`: by name, with `state`, `ready`,
-    `wanted`, `gpus`, `url`. `left`: whether a crash left it. `error`: why nothing more is known.
+    `desired`, `gpus`, `url`. `left`: whether a crash left it. `error`: why nothing more is known.
     """
     from dynamo_nb.control.state_dir import records
 
@@ -26,7 +27,7 @@ async def deployments() -> list[dict[str, Any]]:
 
 
 async def _described(record: Record) -> dict[str, Any]:
-    from dynamo_nb.control.channel import ask
+    from dynamo_nb.control.client import ask_status
 
     owner = record.owner
     found: dict[str, Any] = {
@@ -51,16 +52,16 @@ async def _described(record: Record) -> dict[str, Any]:
     if not record.alive:
         return found
     try:
-        status = await ask(record.control, "status")
+        status = await ask_status(record.control)
     except DynamoError as error:
         return {**found, "error": error.what}
-    services = {name: _service(s) for name, s in status["services"].items() if s["state"]}
+    services = status.started_services
     return {
         **found,
-        "clients": status["clients"],
-        "gpus": sorted({gpu for service in services.values() for gpu in service["gpus"]}),
-        "urls": [service["url"] for service in services.values() if service["url"]],
-        "services": services,
+        "clients": [{"pid": client.pid, "title": client.title} for client in status.clients],
+        "gpus": sorted({gpu for service in services.values() for gpu in service.gpus}),
+        "urls": list(status.urls.values()),
+        "services": {name: _service(service) for name, service in services.items()},
     }
 
 
@@ -98,25 +99,24 @@ def _owner(found: Mapping[str, Any]) -> str:
     return ", ".join([said, *["attached here"] * bool(here), *(f"seen by {other}" for other in others)])
 
 
-def _service(service: Mapping[str, Any]) -> dict[str, Any]:
-    workers = service["workers"]
+def _service(service: ServiceStatus) -> dict[str, Any]:
     return {
-        "state": service["state"],
-        "ready": sum(worker["state"] == "ready" for worker in workers),
-        "wanted": service["wanted"],
-        "gpus": sorted({gpu for worker in workers for gpu in worker["gpus"]}),
-        "url": next((worker["url"] for worker in workers if worker["url"]), ""),
+        "state": service.state,
+        "ready": service.ready,
+        "desired": service.desired,
+        "gpus": service.gpus,
+        "url": service.url,
     }
 
 
-def summary(status: Mapping[str, Any]) -> str:
-    """The services of a supervisor's status in one line."""
-    return _line({name: _service(s) for name, s in status["services"].items() if s["state"]})
+def summary(status: Status) -> str:
+    """The services of a deployment in one line."""
+    return _line({name: _service(service) for name, service in status.started_services.items()})
 
 
 def _line(services: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(
-        f"{name} {s['state']} {s['ready']}/{s['wanted']}" + (f" GPU {','.join(s['gpus'])}" if s["gpus"] else "")
+        f"{name} {s['state']} {s['ready']}/{s['desired']}" + (f" GPU {','.join(s['gpus'])}" if s["gpus"] else "")
         for name, s in services.items()
     )
 

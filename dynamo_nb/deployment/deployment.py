@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psutil
 
 from dynamo_nb.config.effective import EffectiveConfig
-from dynamo_nb.control.channel import ControlClient, Message
+from dynamo_nb.control.client import ControlClient
 from dynamo_nb.control.logs import LogTail
 from dynamo_nb.control.state_dir import CONTROL, ProcessId
+from dynamo_nb.control.status import ClientStatus, ServiceStatus, Status
 from dynamo_nb.deployment.notebook_seam import Notebook
 from dynamo_nb.deployment.plan import Config, Plan, Recipe, layers_of
 from dynamo_nb.deployment.snapshot import memo, plan_of, recipe_of
@@ -59,14 +60,14 @@ class Deployment:
     """A GraphSpec being served.
 
     `deployment.Backend` is a client of that service, the same kind of object that a dependency is, and so is
-    `deployment["Backend"]`. Every method that takes time gives a Pending: await it, or call `.result()`. `state` is
-    what was last heard from the supervisor. `served_with`: the options that `serve` was given here, None if it was not.
+    `deployment["Backend"]`. Every method that takes time gives a Pending: await it, or call `.result()`. `status` is
+    what the supervisor reported last. `served_with`: the options that `serve` was given here, None if it was not.
     """
 
     def __init__(self, folder: Path, recipe: Recipe | None = None, notebook: Notebook | None = None) -> None:
         self.id = folder.name
         self.folder = folder
-        self.state: Message = {}
+        self.status = Status(id=folder.name, folder=str(folder))
         self.listeners: list[Callable[[Deployment], None]] = []
         self.served_with: tuple[Any, ...] | None = None
         self.display: Callable[[], Display] = notebook.place if notebook is not None else Nowhere
@@ -92,10 +93,10 @@ class Deployment:
         OPEN.add(self)
         self._control = await ControlClient.connect(self.folder / CONTROL, self._heard)
         title = self._notebook.title if self._notebook is not None else ""
-        self._heard(await self._control.request("watch", client={"pid": os.getpid(), "title": title}))
+        self._heard(await self._control.watch(ClientStatus.here(title)))
         self._access = Access(**await self._control.request("access"))
         with suppress(psutil.NoSuchProcess):
-            self._supervisor = ProcessId.of(self.state["pid"])
+            self._supervisor = ProcessId.of(self.status.pid)
         self._closing = asyncio.create_task(self._follow_end())
 
     async def _learn(self) -> None:
@@ -110,7 +111,7 @@ class Deployment:
     async def _learn_anew(self) -> None:
         with suppress(DynamoError):  # it may have stopped since
             await self._learn()
-            self._heard(self.state)
+            self._heard(self.status)
 
     def _serves(self, plan: Plan, plan_id: str) -> None:
         self._plan, self._plan_id, self._asked = plan, plan_id, {}
@@ -118,9 +119,9 @@ class Deployment:
             if connecting.done() and not connecting.cancelled() and not connecting.exception():
                 connecting.result().own = _components(plan.spec)
 
-    def _heard(self, state: Message) -> None:
-        self.state = state
-        plan_id = state.get("plan", "")
+    def _heard(self, status: Status) -> None:
+        self.status = status
+        plan_id = status.plan
         if plan_id in self._asked:
             # Also where whoever asked for it was interrupted, and does not know that it came to pass.
             self._own = self._asked[plan_id].spec
@@ -134,9 +135,7 @@ class Deployment:
         assert self._control is not None
         await self._control.wait_closed()
         await self._control.close()
-        for service in self.state.get("services", {}).values():
-            service.update(state="stopped" if service["state"] else "", workers=[])
-        self._heard({**self.state, "ended": True})
+        self._heard(self.status.stopped())
         await self._close_runtimes()
         OPEN.discard(self)
 
@@ -154,15 +153,18 @@ class Deployment:
             elif not loop.is_closed():
                 asyncio.run_coroutine_threadsafe(close(task), loop)
 
-    async def _request(self, verb: str, **args: Any) -> Any:
+    def _connected(self) -> ControlClient:
         if self._control is None or self._control.closed:
             raise DeploymentError(f"the deployment {self.id} has stopped", remedy="serve the graph again")
-        return await self._control.request(verb, **args)
+        return self._control
+
+    async def _request(self, verb: str, **args: Any) -> Any:
+        return await self._connected().request(verb, **args)
 
     async def _change(self, verb: str, **args: Any) -> None:
         """A request that may take as long as models take to load; how far it has come is shown meanwhile."""
-        async with ProgressShown(lambda: self.state, self.folder / "logs", self.display):
-            self._heard(await self._request(verb, **args))
+        async with ProgressShown(lambda: self.status, self.folder / "logs", self.display):
+            self._heard(await self._connected().change(verb, **args))
 
     async def _apply(self, plan: Plan) -> None:
         path = plan.place(self.folder)
@@ -181,7 +183,7 @@ class Deployment:
         assert self._plan is not None
         assert self._recipe is not None
         # What another process has its life with follows that one's cells; who looks on can `update` it.
-        if not self._recipe.follows() or self.state.get("owner") not in {None, os.getpid()}:
+        if not self._recipe.follows() or self.status.owner not in {None, os.getpid()}:
             return False
         before, self._refused = self._refused, None
         try:
@@ -234,8 +236,8 @@ class Deployment:
         assert self._plan is not None
         spec = self._plan.spec
         # During a change the supervisor may already tell of services that the plan lacks.
-        wanted = {n: s["wanted"] for n, s in self.state.get("services", {}).items() if n in spec.services}
-        return spec.with_workers(wanted)
+        desired = {name: s.desired for name, s in self.status.services.items() if name in spec.services}
+        return spec.with_workers(desired)
 
     @property
     def graph(self) -> Graph:
@@ -258,34 +260,32 @@ class Deployment:
     @property
     def owned(self) -> bool:
         """Whether it stops when the process that it shares its life with ends; else it was detached."""
-        return self.state.get("owner") is not None
+        return self.status.owner is not None
 
     @property
-    def remarks(self) -> list[str]:
-        """Lines about what is otherwise than one might expect, such as the port of HTTP endpoints."""
-        return list(self.state.get("remarks", ()))
+    def warnings(self) -> list[str]:
+        """Warnings, such as HTTP listening on another port than the default."""
+        return list(self.status.warnings)
 
     @property
     def ended(self) -> bool:
-        return bool(self.state.get("ended"))
+        return self.status.ended
 
     @property
     def urls(self) -> dict[str, str]:
-        """Service to the URL of its HTTP endpoints."""
-        services = self.state.get("services", {})
-        found = {name: [w["url"] for w in s["workers"] if w["url"]] for name, s in services.items()}
-        return {name: urls[0] for name, urls in found.items() if urls}
+        """Service name to the URL of its HTTP endpoints."""
+        return self.status.urls
 
     @property
     def metrics_url(self) -> str:
         """The page of metrics for Prometheus."""
-        return str(self.state.get("metrics_url", ""))
+        return self.status.metrics_url
 
     @property
     def picture(self) -> Picture:
         """The graph with the states of its services, to draw."""
-        services = self.state.get("services", {})
-        return self.spec.picture().with_states({n: (s["state"], _note(s)) for n, s in services.items()})
+        services = self.status.services
+        return self.spec.picture().with_states({name: (s.state, _note(s)) for name, s in services.items()})
 
     def update(self, *configs: Config) -> Pending[Deployment]:
         """Makes the deployment be what the code and the configuration say now, doing the least that reaches it.
@@ -348,7 +348,7 @@ class Deployment:
     def metrics(self) -> Pending[dict[str, Any]]:
         """The numbers of the page as plain data, counted since the deployment began.
 
-        `services`: by name, with `ready` and `wanted` workers, and `workers`: by id and endpoint, the requests that
+        `services`: by name, with `ready` and `desired` workers, and `workers`: by id and endpoint, the requests that
         each served; those that have ended count together as `ended`. `usage`: bytes of memory of each worker with all
         that it started. `edges`: source, target and endpoint, with the same counts from the caller's side. Rates are
         differences between two of them, over the seconds between their `at`.
@@ -364,7 +364,7 @@ class Deployment:
         """Lets it outlive the process that serves it; `attach` or `dynamo ps` finds it again."""
 
         async def run() -> Deployment:
-            self._heard(await self._request("detach"))
+            self._heard(await self._connected().change("detach"))
             return self
 
         return Pending(lambda: on_portal(run))
@@ -496,8 +496,8 @@ class Deployment:
 
     def _check_workers(self, name: str) -> None:
         """Raises NoInstances for a service that is meant to have none, since waiting for one would be in vain."""
-        service = self.state["services"].get(name, {})
-        if service.get("wanted") == 0 and not service["workers"]:
+        service = self.status.services.get(name)
+        if service is not None and service.desired == 0 and not service.workers:
             remedy = f"give it some: deployment.scale({name}=1), or `dynamo scale {name}=1`"
             raise NoInstances(f"{name} has 0 workers", where=self.id, remedy=remedy)
 
@@ -534,12 +534,10 @@ class Deployment:
         await self.stop()
 
     def __repr__(self) -> str:
-        services = {n: s for n, s in self.state.get("services", {}).items() if s["state"]}
         lines = [f"deployment {self.id}" + (" (stopped)" if self.ended else "")]
-        for name, service in services.items():
-            ready = sum(w["state"] == "ready" for w in service["workers"])
-            url = f"  {self.urls[name]}" if name in self.urls else ""
-            lines.append(f"  {name:<20} {service['state']:<9} {ready}/{service['wanted']} workers{url}")
+        for name, service in self.status.started_services.items():
+            url = f"  {service.url}" if service.url else ""
+            lines.append(f"  {name:<20} {service.state:<9} {service.readiness} workers{url}")
         return "\n".join(lines)
 
     def _ipython_display_(self) -> None:
@@ -562,10 +560,10 @@ def _apart_from_places(spec: GraphSpec) -> GraphSpec:
     return spec.model_copy(update={"origins": {}})
 
 
-def _note(service: Mapping[str, Any]) -> str:
-    ready = sum(worker["state"] == "ready" for worker in service["workers"])
-    told = service["state"] not in {"", "stopped"} and ready != service["wanted"]
-    return f"{ready} of {service['wanted']} ready" if told else ""
+def _note(service: ServiceStatus) -> str:
+    """`1 of 2 ready`; "" where all desired workers are."""
+    partly = service.started and service.state != "stopped" and service.ready != service.desired
+    return f"{service.ready} of {service.desired} ready" if partly else ""
 
 
 @dataclass(eq=False, repr=False)

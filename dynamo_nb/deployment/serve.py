@@ -67,7 +67,7 @@ def serve(
     tls: a folder with ca.crt, tls.crt and tls.key, to encrypt calls between machines (DYNAMO_TLS).
     plane: "nats" where no direct connection can be made (DYNAMO_PLANE; default: "direct").
     http_host, http_port: for HTTP endpoints (default: DYNAMO_HOST, DYNAMO_PORT, else 127.0.0.1:8000, or the next port
-    that is free, which `Deployment.remarks` tells; 0: any free port).
+    that is free, see `Deployment.warnings`; 0: any free port).
     metrics_host, metrics_port: where Prometheus finds the metrics (default: DYNAMO_METRICS_HOST, DYNAMO_METRICS_PORT,
     else 127.0.0.1 and a free port, which `Deployment.metrics_url` names).
     detach: outlives this process; `attach` or `dynamo ps` finds it again.

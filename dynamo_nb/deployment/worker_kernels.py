@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.errors import DeploymentError, suggestion
 
 _TARGET = re.compile(r"(?P<service>[^\[\]\s]+)(\[(?P<index>\d+|\*)\])?")
@@ -61,8 +62,8 @@ def parse(target: str) -> tuple[str, str]:
     return match["service"], match["index"] or "0"
 
 
-def insights(services: Mapping[str, Any], target: str) -> list[Insight]:
-    """The kernels that a target names. services: as a supervisor tells of them.
+def insights(services: Mapping[str, ServiceStatus], target: str) -> list[Insight]:
+    """The kernels that a target names. services: as the supervisor reports them.
 
     Raises DeploymentError for a worker that is not there, or is no kernel.
     """
@@ -71,14 +72,14 @@ def insights(services: Mapping[str, Any], target: str) -> list[Insight]:
         raise DeploymentError(
             f"nothing is served here that has a service {service}", remedy=suggestion(service, services)
         )
-    workers = [w for w in services[service]["workers"] if w["state"] == "ready"]
-    found = [w for w in workers if index in {"*", str(w["index"])}]
+    workers = services[service].ready_workers
+    found = [w for w in workers if index in {"*", str(w.index)}]
     if not found:
-        there = ", ".join(f"{service}[{w['index']}]" for w in workers) or "none"
+        there = ", ".join(f"{service}[{w.index}]" for w in workers) or "none"
         raise DeploymentError(f"there is no worker {service}[{index}] that serves", remedy=f"there are: {there}")
-    if not all(worker["connection_file"] for worker in found):
+    if not all(worker.connection_file for worker in found):
         raise DeploymentError(f"the workers of {service} are no kernels", remedy="serve with kernels=True")
-    return [Insight(f"{service}[{w['index']}]", w["id"], w["connection_file"]) for w in found]
+    return [Insight(f"{service}[{w.index}]", w.id, w.connection_file) for w in found]
 
 
 def open_console(found: Sequence[Insight], *, terminal: bool) -> NoReturn:
@@ -95,10 +96,9 @@ def open_console(found: Sequence[Insight], *, terminal: bool) -> NoReturn:
     raise DeploymentError(what, where=first.name, remedy=remedy)
 
 
-def names_of(services: Mapping[str, Any]) -> Iterable[str]:
+def names_of(services: Mapping[str, ServiceStatus]) -> Iterable[str]:
     """Every target that `insights` takes now: `Backend[0]`, and `Backend[*]` where there are several."""
     for name, service in services.items():
-        workers = [w for w in service["workers"] if w["state"] == "ready"]
-        yield from (f"{name}[{w['index']}]" for w in workers)
-        if len(workers) > 1:
+        yield from (f"{name}[{worker.index}]" for worker in service.ready_workers)
+        if service.ready > 1:
             yield f"{name}[*]"

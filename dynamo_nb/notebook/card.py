@@ -33,8 +33,8 @@ def card_of(name: str, graph: Graph, deployment: Deployment | None, traffic: Tra
             "in": [[e.source, e.active] for e in graph.edges if e.target == name],
         },
     }
-    service = deployment.state.get("services", {}).get(name) if deployment is not None else None
-    if deployment is None or service is None or not service["state"]:
+    service = deployment.status.services.get(name) if deployment is not None else None
+    if deployment is None or service is None or not service.started:
         return card
     if name in deployment.urls:
         card["rows"].append(["url", deployment.urls[name]])
@@ -46,15 +46,19 @@ def card_of(name: str, graph: Graph, deployment: Deployment | None, traffic: Tra
             for path, value, origin in deployment.config.rows()
             if path.startswith(f"{name}.")
         ],
-        "wanted": service["wanted"],
+        "desired": service.desired,
         "workers": [
             {
-                **{key: worker[key] for key in ("index", "id", "state", "pid", "started")},
-                "gpus": ", ".join(worker["gpus"]),
-                "memory": traffic.memory.get(worker["id"]),
-                "log": logs.get(str(worker["index"]), []),
+                "index": worker.index,
+                "id": worker.id,
+                "state": worker.state,
+                "pid": worker.pid,
+                "started": worker.started,
+                "gpus": ", ".join(worker.gpus),
+                "memory": traffic.memory.get(worker.id),
+                "log": logs.get(str(worker.index), []),
             }
-            for worker in service["workers"]
+            for worker in service.workers
         ],
     }
 

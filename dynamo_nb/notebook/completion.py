@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
+from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.notebook.session import Session
 from dynamo_nb.sdk.definition import definition_of
 from dynamo_nb.source.first_line import SERVICE
@@ -103,12 +104,9 @@ def vocabulary(session: Session) -> Vocabulary:
         def services(self) -> Mapping[str, Any]:
             return {name: definition_of(service) for name, service in session.services.items()}
 
-        def running(self) -> Mapping[str, Any]:
-            found: dict[str, Any] = {}
-            for deployment in session.deployments:
-                if not deployment.ended:
-                    found |= {n: s for n, s in deployment.state["services"].items() if s["state"]}
-            return found
+        def running(self) -> Mapping[str, ServiceStatus]:
+            alive = [deployment for deployment in session.deployments if not deployment.ended]
+            return {name: s for deployment in alive for name, s in deployment.status.started_services.items()}
 
         def endpoints(self) -> Iterable[str]:
             running = self.running()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from IPython.display import DisplayHandle, display
 
+from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.drawing.mimebundle import mimebundle
 from dynamo_nb.errors import DynamoError
@@ -165,8 +166,8 @@ class Page:
         deployment = self._deployment(of)
         if deployment is None:
             return self._graph(of).picture(), "", {}
-        services = deployment.state.get("services", {})
-        return deployment.picture, "" if deployment.ended else deployment.id, {n: _crew(s) for n, s in services.items()}
+        workers = {name: _readiness(service) for name, service in deployment.status.services.items()}
+        return deployment.picture, "" if deployment.ended else deployment.id, workers
 
     def _still(self, drawing: Drawing) -> dict[str, str]:
         forms = mimebundle(self._now(drawing.of)[0]) if drawing.view is None else drawing.view.still
@@ -205,7 +206,7 @@ class Page:
         """Whether what a drawing shows is a deployment that has ended, or of which nothing serves any more."""
         if not isinstance(of, Deployment):
             return False
-        states = {service["state"] for service in of.state.get("services", {}).values()}
+        states = {service.state for service in of.status.services.values()}
         return of.ended or states <= {"draining", "stopped", ""}
 
     # --- traffic -------------------------------------------------------------------------------------------------
@@ -234,8 +235,8 @@ class Page:
         try:
             while deployment in self._watched():
                 traffic = self._traffic[deployment] = window.add(await deployment.metrics())
-                services = deployment.state["services"]
-                workers = {name: [w["id"] for w in service["workers"]] for name, service in services.items()}
+                services = deployment.status.services
+                workers = {name: [worker.id for worker in service.workers] for name, service in services.items()}
                 with self._lock:
                     for drawing in self._of(deployment):
                         drawing.show_traffic(traffic, workers)
@@ -252,9 +253,5 @@ class Page:
                 yield drawing.view
 
 
-def _crew(service: dict[str, Any]) -> dict[str, str]:
-    if not service["state"]:
-        return {}
-    ready = sum(worker["state"] == "ready" for worker in service["workers"])
-    gpus = sorted({gpu for worker in service["workers"] for gpu in worker["gpus"]})
-    return {"workers": f"{ready}/{service['wanted']}", "gpus": ",".join(gpus)}
+def _readiness(service: ServiceStatus) -> dict[str, str]:
+    return {"workers": service.readiness, "gpus": ",".join(service.gpus)} if service.started else {}

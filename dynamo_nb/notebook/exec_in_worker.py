@@ -32,7 +32,7 @@ def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, li
         known = {name for deployment in deployments for name in deployment.spec.started}
         what = f"nothing is served here that has a service {service}" if known else "nothing is being served here"
         raise DeploymentError(what, remedy=suggestion(service, known) if known else "serve a graph first")
-    return served[-1], insights(served[-1].state["services"], target)
+    return served[-1], insights(served[-1].status.services, target)
 
 
 def run_inside(deployment: Deployment, insights: Sequence[Insight], code: str) -> None:
@@ -105,6 +105,6 @@ def _shown(deployment: Deployment, insight: Insight, client: Any, request: str) 
 
 def _check_alive(deployment: Deployment, insight: Insight) -> None:
     service = insight.name.partition("[")[0]
-    workers = deployment.state.get("services", {}).get(service, {"workers": []})["workers"]
-    if all(worker["id"] != insight.worker_id for worker in workers):
+    found = deployment.status.services.get(service)
+    if found is None or all(worker.id != insight.worker_id for worker in found.workers):
         raise DeploymentError(f"{insight.name} ended while the cell ran", remedy=f"`%dynamo logs {service}` shows why")

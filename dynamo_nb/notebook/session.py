@@ -189,8 +189,8 @@ class Session(Notebook):
         if deployment.served_with is not None and self._running is not None:
             self._made_by[deployment] = (self._running.key, self._running.number)
         deployment.listeners.append(self._heard)
-        for remark in deployment.remarks:
-            print(remark)
+        for warning in deployment.warnings:
+            print(warning)
         if not deployment.owned:
             print(f"{deployment.id} goes on without this notebook: `%dynamo attach {deployment.id}` finds it again")
 
@@ -333,4 +333,5 @@ def _metadata(shell: Any) -> dict[str, Any]:
 
 
 def _pids(deployment: Deployment, service: str) -> list[int]:
-    return [w["pid"] for w in deployment.state["services"].get(service, {"workers": []})["workers"]]
+    found = deployment.status.services.get(service)
+    return [worker.pid for worker in found.workers] if found is not None else []

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from dynamo_nb.control.logs import LogTail
+from dynamo_nb.control.status import RolloutStatus, Status
 from dynamo_nb.observe.display import TICK, Display
 from dynamo_nb.observe.units import duration
 
@@ -29,41 +30,43 @@ class Progress:
     service: str
     state: str
     ready: int
-    wanted: int
+    desired: int
     seconds: float = 0.0
     line: str = ""
 
     @property
     def step(self) -> str:
         """What does not change all the time."""
-        return f"{self.service}: {self.state} {self.ready}/{self.wanted}"
+        return f"{self.service}: {self.state} {self.ready}/{self.desired}"
 
 
-def progress(state: Mapping[str, Any], lines: Mapping[str, str], now: float) -> list[Progress]:
-    """What a deployment's state says of the change under way.
+def progress(status: Status, lines: Mapping[str, str], now: float) -> list[Progress]:
+    """The services in the change that is under way.
 
-    lines: the last that each worker printed, by `Backend.0`. now: seconds since the epoch.
+    Args:
+        status: of the deployment.
+        lines: the last line that each worker printed, by `Backend.0`.
+        now: seconds since the epoch.
+
     """
-    found = [_coming(name, coming, lines, now) for name, coming in state.get("coming", {}).items()]
-    if not found:  # all is ready, and the old workers finish what they hold
-        for name, service in state.get("services", {}).items():
-            leaving = [w for w in service["workers"] if w["state"] == "draining"]
-            if leaving:
-                ready = sum(w["state"] == "ready" for w in service["workers"])
-                line = f"{len(leaving)} old finish{'es' if len(leaving) == 1 else ''} what they hold"
-                found.append(Progress(name, "draining", ready, service["wanted"], 0.0, line))
+    found = [_starting(name, rollout, lines, now) for name, rollout in status.rollout.items()]
+    if not found:  # all new workers are ready, and the old ones finish what they hold
+        for name, service in status.services.items():
+            if leaving := sum(worker.state == "draining" for worker in service.workers):
+                line = f"{leaving} old finish{'es' if leaving == 1 else ''} what they hold"
+                found.append(Progress(name, "draining", service.ready, service.desired, 0.0, line))
     return found
 
 
-def _coming(name: str, coming: Mapping[str, Any], lines: Mapping[str, str], now: float) -> Progress:
-    workers = coming["workers"]
-    states = {w["state"] if w["pid"] else "waiting" for w in workers} or {"waiting"}
+def _starting(name: str, rollout: RolloutStatus, lines: Mapping[str, str], now: float) -> Progress:
+    workers = rollout.workers
+    states = {worker.state if worker.pid else "waiting" for worker in workers} or {"waiting"}
     state = next((s for s in _ORDER if s in states), "waiting")
-    own = [w for w in workers if w["state"] not in {"ready", "prepared"}] or workers
-    said = [line for w in own if (line := _shown(lines.get(f"{name}.{w['index']}", "")))]
-    began = min((w["started"] for w in workers if w["pid"]), default=now)
-    ready = sum(w["state"] == "ready" for w in workers)
-    return Progress(name, state, ready, coming["wanted"], max(now - began, 0.0), said[-1] if said else "")
+    unfinished = [worker for worker in workers if worker.state not in {"ready", "prepared"}] or workers
+    printed = [line for worker in unfinished if (line := _shown(lines.get(f"{name}.{worker.index}", "")))]
+    began = min((worker.started for worker in workers if worker.pid), default=now)
+    seconds = max(now - began, 0.0)
+    return Progress(name, state, rollout.ready, rollout.desired, seconds, printed[-1] if printed else "")
 
 
 def _shown(line: str) -> str:
@@ -75,10 +78,10 @@ def bundle(found: Sequence[Progress]) -> dict[str, str]:
     """One line for each service, as text and as a table."""
     wide = max((len(p.service) for p in found), default=0)
     plain = "\n".join(
-        f"{p.service:<{wide}}  {p.state:<8}  {f'{p.ready}/{p.wanted}':>5}  {p.seconds:>5.0f} s  {p.line}".rstrip()
+        f"{p.service:<{wide}}  {p.state:<8}  {f'{p.ready}/{p.desired}':>5}  {p.seconds:>5.0f} s  {p.line}".rstrip()
         for p in found
     )
-    cells = [(p.service, p.state, f"{p.ready}/{p.wanted}", f"{p.seconds:.0f} s", p.line) for p in found]
+    cells = [(p.service, p.state, f"{p.ready}/{p.desired}", f"{p.seconds:.0f} s", p.line) for p in found]
     rows = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in cells)
     return {"text/plain": plain, "text/html": f"<table>{rows}</table>"}
 
@@ -93,11 +96,11 @@ def ready(services: Mapping[str, int], seconds: float) -> dict[str, str]:
 class ProgressShown:
     """Shows how far a change has come, if it takes long: `async with ProgressShown(…): …make it…`.
 
-    state: what was last heard of the deployment. logs: its folder of them. display: gives the place.
+    status: of the deployment, as last reported. logs: its folder of them. display: gives the place.
     """
 
-    def __init__(self, state: Callable[[], Mapping[str, Any]], logs: Path, display: Callable[[], Display]) -> None:
-        self._state, self._logs, self._display = state, logs, display
+    def __init__(self, status: Callable[[], Status], logs: Path, display: Callable[[], Display]) -> None:
+        self._status, self._logs, self._display = status, logs, display
         self._place: Display | None = None
         self._began = 0.0
         self._seen: dict[str, int] = {}
@@ -114,8 +117,8 @@ class ProgressShown:
         self._place = self._display()
         while True:
             list(self._tail.read())
-            self._last = progress(self._state(), self._tail.latest, time.time()) or self._last
-            self._seen |= {p.service: p.wanted for p in self._last}
+            self._last = progress(self._status(), self._tail.latest, time.time()) or self._last
+            self._seen |= {p.service: p.desired for p in self._last}
             if self._last:
                 self._place.show(bundle(self._last), [p.step for p in self._last])
             await asyncio.sleep(TICK)

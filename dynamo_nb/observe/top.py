@@ -11,7 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from dynamo_nb.control.channel import ControlClient
+from dynamo_nb.control.client import ControlClient
+from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.errors import ConnectError
 from dynamo_nb.observe.traffic import Load, Traffic, TrafficWindow
 
@@ -35,7 +36,7 @@ class Top:
     rows: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, services: Mapping[str, Any], traffic: Traffic, now: float | None = None) -> Top:
+    def of(cls, services: Mapping[str, ServiceStatus], traffic: Traffic, now: float | None = None) -> Top:
         """services: what a supervisor's status says of each. now: seconds since the epoch."""
         return cls(tuple(_rows(services, traffic, time.time() if now is None else now)))
 
@@ -66,30 +67,28 @@ class Top:
         return f"<table>{line(HEAD, 'th')}{''.join(line(row, 'td') for row in self.rows)}</table>"
 
 
-def _rows(services: Mapping[str, Any], traffic: Traffic, now: float) -> Iterator[tuple[str, ...]]:
+def _rows(services: Mapping[str, ServiceStatus], traffic: Traffic, now: float) -> Iterator[tuple[str, ...]]:
     for name, service in services.items():
-        workers = service["workers"]
-        if not service["state"]:
+        if not service.started:
             continue
-        ready = sum(worker["state"] == "ready" for worker in workers)
         yield (
             name,
-            f"{service['state']} {ready}/{service['wanted']}",
+            f"{service.state} {service.readiness}",
             *_numbers(traffic.services.get(name, Load())),
-            size(sum(traffic.memory.get(worker["id"], 0) for worker in workers)),
-            ",".join(sorted({gpu for worker in workers for gpu in worker["gpus"]})),
+            size(sum(traffic.memory.get(worker.id, 0) for worker in service.workers)),
+            ",".join(service.gpus),
             "",
         )
-        for worker in workers:
-            gpu = ",".join(worker["gpus"])
-            used = traffic.gpu_memory.get(worker["id"])
+        for worker in service.workers:
+            gpu = ",".join(worker.gpus)
+            used = traffic.gpu_memory.get(worker.id)
             yield (
-                f"  {name}[{worker['index']}]",
-                worker["state"],
-                *_numbers(traffic.workers.get((name, worker["id"]), Load())),
-                size(traffic.memory.get(worker["id"], 0)),
+                f"  {name}[{worker.index}]",
+                worker.state,
+                *_numbers(traffic.workers.get((name, worker.id), Load())),
+                size(traffic.memory.get(worker.id, 0)),
                 f"{gpu} ({size(used)})" if gpu and used else gpu,
-                _age(now - worker["started"]),
+                _age(now - worker.started),
             )
 
 
@@ -144,7 +143,7 @@ async def follow(control: Path, pause: float = PAUSE) -> AsyncGenerator[Top, Non
         with suppress(ConnectError):  # it has stopped
             while True:
                 traffic = window.add(await client.request("metrics"))
-                yield Top.of((await client.request("status"))["services"], traffic)
+                yield Top.of((await client.status()).services, traffic)
                 await asyncio.sleep(pause)
     finally:
         await client.close()

@@ -17,6 +17,7 @@ from typing import Any
 
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.options import DRAIN_GRACE
+from dynamo_nb.control.status import RolloutStatus, ServiceStatus
 from dynamo_nb.control.subreaper import bury_orphans
 from dynamo_nb.errors import DeploymentError, DynamoError, PlacementError, suggestion
 from dynamo_nb.graph.spec import GraphSpec
@@ -125,24 +126,24 @@ class Fleet:
                 await asyncio.gather(*(worker.stop(grace) for worker in group))
             await asyncio.gather(*(worker.stop(0) for worker in self.workers if worker.service not in known))
 
-    def status(self) -> dict[str, Any]:
-        """Every service of the spec: its state, how many workers it should have, and those it has."""
+    def status(self) -> dict[str, ServiceStatus]:
+        """Every service of the spec."""
         services = {}
         for name, service in (self.spec.services if self.spec else {}).items():
             workers = [w for w in [*self.workers, *self._lost.values()] if w.service == name]
-            services[name] = {
-                "state": _state_of(workers) if service.running and service.enabled else "",
-                "wanted": service.workers,
-                "digest": service.digest,
-                "workers": [w.describe() for w in sorted(workers, key=lambda w: (w.index, w.started))],
-            }
+            services[name] = ServiceStatus(
+                state=_state_of(workers) if service.running and service.enabled else "",
+                desired=service.workers,
+                digest=service.digest,
+                workers=tuple(w.status() for w in sorted(workers, key=lambda w: (w.index, w.started))),
+            )
         return services
 
-    def coming(self) -> dict[str, Any]:
-        """Of a change under way: the services that are given new workers, how many, and those that have begun."""
+    def rollout(self) -> dict[str, RolloutStatus]:
+        """The services that get new workers in the change that is under way."""
         return {
-            name: {"wanted": wanted, "workers": [worker.describe() for worker in workers]}
-            for name, (wanted, workers) in self._coming.items()
+            name: RolloutStatus(desired=desired, workers=tuple(worker.status() for worker in workers))
+            for name, (desired, workers) in self._coming.items()
         }
 
     def kill(self) -> None:

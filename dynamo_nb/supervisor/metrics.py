@@ -72,20 +72,20 @@ class Metrics:
         `at`: when they were read, in seconds of a clock that never goes back.
         """
         services: dict[str, Any] = {}
-        for name, service in self._fleet.status().items():
-            if service["state"]:
+        for name, status in self._fleet.status().items():
+            if status.started:
                 services[name] = {
-                    "ready": sum(worker["state"] == "ready" for worker in service["workers"]),
-                    "wanted": service["wanted"],
-                    "restarts": {w["id"]: w["restarts"] for w in service["workers"]},
-                    "usage": {w["id"]: asdict(self._usage.get(w["pid"], Usage())) for w in service["workers"]},
+                    "ready": status.ready,
+                    "desired": status.desired,
+                    "restarts": {w.id: w.restarts for w in status.workers},
+                    "usage": {w.id: asdict(self._usage.get(w.pid, Usage())) for w in status.workers},
                     "workers": {},
                 }
         told = [(worker.service, worker.id, worker.measured) for worker in self._followed]
         told += [(service, ENDED, measured) for service, measured in self._ended.items()]
         called: list[tuple[str, Reading]] = []
         for service, worker_id, measured in sorted(told, key=lambda one: one[:2]):
-            known = services.setdefault(service, {"ready": 0, "wanted": 0, "restarts": {}, "usage": {}, "workers": {}})
+            known = services.setdefault(service, {"ready": 0, "desired": 0, "restarts": {}, "usage": {}, "workers": {}})
             served = known["workers"].setdefault(worker_id, {})
             for component, endpoints in measured.get("served", {}).items():
                 own = component == service  # and not one more that it has registered by hand

@@ -38,18 +38,18 @@ class DeploymentCollector(Collector):
 
 def _workers(services: dict[str, Any]) -> Iterator[Metric]:
     ready = GaugeMetricFamily("dynamo_workers_ready", "Workers that serve.", labels=["service"])
-    wanted = GaugeMetricFamily("dynamo_workers_wanted", "Workers that there should be.", labels=["service"])
+    desired = GaugeMetricFamily("dynamo_workers_desired", "Workers that the service should have.", labels=["service"])
     restarts = GaugeMetricFamily(
         "dynamo_worker_restarts",
-        "How often the worker has been started again since it last lived for a minute.",
+        "Restarts of the worker since the deployment began.",
         labels=["service", "worker"],
     )
     for name, service in services.items():
         ready.add_metric([name], service["ready"])
-        wanted.add_metric([name], service["wanted"])
+        desired.add_metric([name], service["desired"])
         for worker, count in service["restarts"].items():
             restarts.add_metric([name, worker], count)
-    yield from (ready, wanted, restarts)
+    yield from (ready, desired, restarts)
 
 
 def _requests(

@@ -24,6 +24,7 @@ import psutil
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.channel import Channel, Message, answer, listen
 from dynamo_nb.control.options import Options
+from dynamo_nb.control.status import ClientStatus, Status
 from dynamo_nb.control.subreaper import adopt_orphans, kill_descendants
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError, to_wire
 from dynamo_nb.runtime.cancellation import ended
@@ -50,7 +51,7 @@ class Supervisor:
         self.options = options
         self._nats = nats
         self.folder = Path(options.folder)
-        self._watchers: dict[Channel, Message] = {}
+        self._watchers: dict[Channel, ClientStatus | None] = {}
         self._owner = options.owner
         self._following: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
@@ -204,7 +205,8 @@ class Supervisor:
                     with self.metrics.following(worker), self.traces.following(worker):
                         await worker.follow(channel)
                 elif message.get("verb") == "watch":
-                    self._watchers[channel] = message["args"].get("client", {})
+                    client = message["args"].get("client")
+                    self._watchers[channel] = ClientStatus(**client) if client else None
                     channel.send({"id": message["id"], "result": self._status()})
                 elif message.get("verb") == "access":  # apart from the status, which is shown and saved
                     channel.send({"id": message["id"], "result": asdict(self.fleet.access)})
@@ -237,21 +239,21 @@ class Supervisor:
 
     def _status(self) -> Message:
         spec = self.fleet.spec
-        return {
-            "id": self.folder.name,
-            "name": self.options.name,
-            "folder": str(self.folder),
-            "pid": os.getpid(),
-            "owner": self._owner,
-            "clients": [client for client in self._watchers.values() if client and client["pid"] != self._owner],
-            "plan": self.fleet.plan,
-            "remarks": self.fleet.ports.remarks,
-            "started": self._started,
-            "metrics_url": metrics.address(self._page) if self._page is not None else "",
-            "entry": spec.entry if spec else "",
-            "services": self.fleet.status(),
-            "coming": self.fleet.coming(),
-        }
+        return Status(
+            id=self.folder.name,
+            name=self.options.name,
+            folder=str(self.folder),
+            pid=os.getpid(),
+            owner=self._owner,
+            clients=tuple(client for client in self._watchers.values() if client and client.pid != self._owner),
+            plan=self.fleet.plan,
+            warnings=tuple(self.fleet.ports.remarks),
+            started=self._started,
+            metrics_url=metrics.address(self._page) if self._page is not None else "",
+            entry=spec.entry if spec else "",
+            services=self.fleet.status(),
+            rollout=self.fleet.rollout(),
+        ).as_data()
 
     async def _nothing(self) -> None:
         """Asks for the status only."""

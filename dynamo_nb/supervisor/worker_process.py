@@ -10,16 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dynamo_nb.control.channel import Channel, Message
+from dynamo_nb.control.status import WorkerState, WorkerStatus
 from dynamo_nb.errors import ConfigError, DeploymentError, DynamoError, StartError, from_wire
 from dynamo_nb.source.tracebacks import with_cell_names
 from dynamo_nb.supervisor.forkserver import exited, fork, kill_group
 from dynamo_nb.supervisor.health_check import HANG_LIMIT, STACK_SIGNAL, STACK_TIME, Pulse
 from dynamo_nb.worker.worker_main import Launch
 
-State = Literal["starting", "prepared", "ready", "draining", "failed", "stopped"]
 LOG_TAIL_LINES, LOG_TAIL_BYTES = 20, 64 * 1024
 """Shown of a log when its worker fails; the second bounds what is read of a long one."""
 
@@ -56,7 +56,7 @@ class WorkerProcess:
     restarts: int = 0
     crashes: int = 0
     crash: DynamoError | None = None
-    state: State = "starting"
+    state: WorkerState = "starting"
     url: str = ""
     instance_id: str = ""
     error: DynamoError | None = None
@@ -214,7 +214,7 @@ class WorkerProcess:
         )
         await self._end_within(0 if illness.hangs else self.grace)
 
-    def _change(self, state: State) -> None:
+    def _change(self, state: WorkerState) -> None:
         if self._caring is not None and state != "ready":
             self._caring.cancel()
         self.state = state
@@ -346,19 +346,19 @@ class WorkerProcess:
             return ""
         return with_cell_names("\n".join(lines[-LOG_TAIL_LINES:]))
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "index": self.index,
-            "state": self.state,
-            "pid": self.pid,
-            "gpus": self.gpus,
-            "started": self.started,
-            "restarts": self.restarts,
-            "crashes": self.crashes,
-            "url": self.url,
-            "instance_id": self.instance_id,
-            "log": self.launch.log,
-            "connection_file": self.launch.connection_file,
-            "error": str(self.error or self.crash or ""),
-        }
+    def status(self) -> WorkerStatus:
+        return WorkerStatus(
+            id=self.id,
+            index=self.index,
+            state=self.state,
+            pid=self.pid,
+            gpus=tuple(self.gpus),
+            started=self.started,
+            restarts=self.restarts,
+            crashes=self.crashes,
+            url=self.url,
+            instance_id=self.instance_id,
+            log=self.launch.log,
+            connection_file=self.launch.connection_file,
+            error=str(self.error or self.crash or ""),
+        )

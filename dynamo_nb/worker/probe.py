@@ -9,7 +9,7 @@ import asyncio
 import sys
 
 from dynamo_nb.control import state_dir
-from dynamo_nb.control.channel import ask
+from dynamo_nb.control.client import ask_status
 from dynamo_nb.errors import ConnectError
 
 PATIENCE = 4.0
@@ -24,13 +24,12 @@ async def fault(question: str) -> str:
     for record in records:
         try:
             async with asyncio.timeout(PATIENCE):
-                status = await ask(record.control, "status")
+                status = await ask_status(record.control)
         except (ConnectError, TimeoutError):
             return f"the supervisor of {record.id} does not answer"
         if question == "ready":
-            for name, service in status["services"].items():
-                started = service["state"] and service["wanted"]
-                if started and not any(worker["state"] == "ready" for worker in service["workers"]):
+            for name, service in status.started_services.items():
+                if service.desired and not service.ready:
                     return f"{name} is not ready"
     return ""
 

@@ -111,7 +111,7 @@ def test_a_restarted_kernel_stops_what_it_served_and_runs_again(served, lab):
 ATTACHED = """%load_ext dynamo_nb
 deployment = %dynamo attach
 deployment"""
-PIDS = """print(sorted(w["pid"] for s in deployment.state["services"].values() for w in s["workers"]))"""
+PIDS = """print(sorted(w.pid for s in deployment.status.services.values() for w in s.workers))"""
 
 
 def test_a_restarted_kernel_attaches_to_a_detached_deployment_as_it_was(open_hello, lab):

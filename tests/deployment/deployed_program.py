@@ -109,7 +109,7 @@ from dynamo_nb import serve
 
 deployment = serve(Frontend, json.loads(sys.argv[1]), http_port=0, kernels=False).result()
 children = deployment.Backend.start_children().result()
-print(json.dumps({"supervisor": deployment.state["pid"], "children": children}), flush=True)
+print(json.dumps({"supervisor": deployment.status.pid, "children": children}), flush=True)
 sys.stdin.read()
 """
 
@@ -125,12 +125,12 @@ def until(condition, bound=15.0):
 
 def workers(deployment, service="Backend"):
     """The workers of a service that serve, by index."""
-    found = deployment.state["services"][service]["workers"]
-    return {worker["index"]: worker for worker in found if worker["state"] == "ready"}
+    found = deployment.status.services[service].workers
+    return {worker.index: worker for worker in found if worker.state == "ready"}
 
 
 def pids(deployment, service="Backend"):
-    return [worker["pid"] for worker in workers(deployment, service).values()]
+    return [worker.pid for worker in workers(deployment, service).values()]
 
 
 def alive(pid):

@@ -47,7 +47,7 @@ def test_workers_that_listen_for_other_machines_want_the_secret_and_encrypt(prog
     with program.serve("program:Frontend", **options).result() as deployment:
         access = deployment._access
         pid, instance = portal.run(elsewhere(access), timeout=30)
-        assert pid in {worker["pid"] for worker in deployment.state["services"]["Backend"]["workers"]}
+        assert pid in {worker.pid for worker in deployment.status.services["Backend"].workers}
         assert instance.tls
         for wrong in ({"secret": "guessed"}, {"tls": ""}):
             with pytest.raises(ProtocolError):

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from deployed_program import alive, pids, until, workers
 
-from dynamo_nb.control.channel import ask
+from dynamo_nb.control.client import ask
 from dynamo_nb.control.state_dir import CONTROL
 from dynamo_nb.errors import DeploymentError, NoInstances, PlacementError, StartError
 from dynamo_nb.sdk.portal import portal
@@ -62,7 +62,7 @@ def test_a_scaled_service_stays_so_over_an_update_until_its_own_number_is_change
 
 def test_a_service_can_be_scaled_to_nothing_and_back(deployment):
     deployment.scale(Backend=0).result()
-    assert deployment.state["services"]["Backend"]["state"] == "stopped"
+    assert deployment.status.services["Backend"].state == "stopped"
 
     deployment.scale(Backend=2).result()
     assert deployment.Frontend.say("back").result().startswith("back")
@@ -157,7 +157,7 @@ def test_an_update_that_is_interrupted_is_taken_back(deployment, tmp_path):
 
     assert portal.run(interrupted())
     assert deployment.spec == spec
-    until(lambda: pids(deployment) == before and len(deployment.state["services"]["Backend"]["workers"]) == 2)
+    until(lambda: pids(deployment) == before and len(deployment.status.services["Backend"].workers) == 2)
     assert not any(alive(int(line.split()[1])) for line in notes.read_text().splitlines())
 
 
@@ -187,7 +187,7 @@ def test_an_old_worker_that_dies_while_its_successor_fails_is_started_again(depl
 def test_a_scaling_that_waits_for_an_update_does_not_bring_the_old_version_back(deployment):
     async def both():
         update = asyncio.ensure_future(deployment.update({"Backend.suffix": "~new"}))
-        until_started = asyncio.to_thread(until, lambda: len(deployment.state["services"]["Backend"]["workers"]) == 4)
+        until_started = asyncio.to_thread(until, lambda: len(deployment.status.services["Backend"].workers) == 4)
         await until_started
         await deployment.scale(Backend=3)
         await update
@@ -205,11 +205,11 @@ def test_a_killed_worker_is_started_again_while_calls_go_on_and_leaves_no_child(
     children = deployment.Backend.start_children().result()
     assert all(map(alive, children))
 
-    os.kill(lost["pid"], signal.SIGKILL)
+    os.kill(lost.pid, signal.SIGKILL)
 
     assert deployment.Frontend.say("still here").result().startswith("still here")
-    (found,) = until(lambda: [w for w in workers(deployment).values() if w["pid"] != lost["pid"]])
-    assert found["restarts"] == lost["restarts"] + 1
+    (found,) = until(lambda: [w for w in workers(deployment).values() if w.pid != lost.pid])
+    assert found.restarts == lost.restarts + 1
     until(lambda: not any(map(alive, children)))
     supervisor_log = (deployment.folder / "logs" / "supervisor.log").read_text()
     assert "worker 0 of Backend ended by itself, killed by signal 9" in supervisor_log
@@ -226,7 +226,7 @@ def test_a_worker_that_a_person_terminates_drains_and_is_replaced(deployment):
 
 
 def test_the_supervisor_keeps_no_dead_children(deployment):
-    supervisor = psutil.Process(deployment.state["pid"])
+    supervisor = psutil.Process(deployment.status.pid)
 
     until(lambda: all(child.status() != psutil.STATUS_ZOMBIE for child in supervisor.children()))
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from deployed_program import alive, folders, until
 
-from dynamo_nb.control.channel import ControlClient
+from dynamo_nb.control.client import ControlClient
 from dynamo_nb.control.state_dir import records
 from dynamo_nb.errors import WorkerLost
 from dynamo_nb.runtime import DistributedRuntime, NatsServer

@@ -102,7 +102,7 @@ def test_the_supervisor_is_killed_while_a_workers_loop_is_blocked(started, dynam
 BLOCK = """
 import asyncio, sys
 from pathlib import Path
-from dynamo_nb.control.channel import ControlClient
+from dynamo_nb.control.client import ControlClient
 from dynamo_nb.control.state_dir import records
 from dynamo_nb.errors import RequestError
 from dynamo_nb.runtime import DistributedRuntime
@@ -131,7 +131,7 @@ from program import Frontend
 
 deployment = serve(Frontend, http_port=0).result()
 children = deployment.Backend.start_children().result()
-said = json.dumps({"supervisor": deployment.state["pid"], "children": children})
+said = json.dumps({"supervisor": deployment.status.pid, "children": children})
 Path("said.new").write_text(said)
 Path("said.new").rename("said.json")
 """

@@ -26,7 +26,7 @@ def deployment(module_program):
 def console(deployment, module_home):
     """`jupyter console` on the kernel of Backend's worker."""
     (worker,) = workers(deployment).values()
-    command = ["-m", "jupyter_console", "--existing", worker["connection_file"], "--simple-prompt"]
+    command = ["-m", "jupyter_console", "--existing", worker.connection_file, "--simple-prompt"]
     child = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=BOUND, cwd=str(module_home))
     child.setecho(False)
     child.expect(r"In \[\d+\]: ")
@@ -111,5 +111,5 @@ def test_an_error_in_a_persons_cell_leaves_the_service_alone(deployment, console
 def test_the_same_program_serves_without_kernels(module_program):
     words = ["--Backend.ServiceArgs.workers=1"]
     with module_program.serve("program:Frontend", args=words, kernels=False).result() as deployment:
-        assert [worker["connection_file"] for worker in workers(deployment).values()] == [""]
+        assert [worker.connection_file for worker in workers(deployment).values()] == [""]
         assert deployment.Frontend.say("x").result() == "x"

@@ -50,15 +50,15 @@ def test_the_page_has_every_endpoint_and_edge(deployment):
 
     found = page(deployment)
 
-    assert found["dynamo_requests_total", "say", "Frontend", workers(deployment, "Frontend")[0]["id"]] == 4
+    assert found["dynamo_requests_total", "say", "Frontend", workers(deployment, "Frontend")[0].id] == 4
     backends = {key[3]: value for key, value in found.items() if key[:3] == ("dynamo_requests_total", "say", "Backend")}
-    assert set(backends) == {worker["id"] for worker in workers(deployment).values()}
+    assert set(backends) == {worker.id for worker in workers(deployment).values()}
     assert sum(backends.values()) == 5
     assert found["dynamo_edge_requests_total", "say", "Frontend", "Backend"] == 4
     assert found["dynamo_edge_request_seconds_bucket", "say", "+Inf", "Frontend", "Backend"] == 4
     assert found["dynamo_edge_requests_in_flight", "say", "Frontend", "Backend"] == 0
     assert found["dynamo_edge_bytes_total", "in", "say", "Frontend", "Backend"] > 0
-    assert found["dynamo_workers_ready", "Backend"] == found["dynamo_workers_wanted", "Backend"] == 2
+    assert found["dynamo_workers_ready", "Backend"] == found["dynamo_workers_desired", "Backend"] == 2
 
 
 def test_the_same_numbers_are_had_as_plain_data(deployment):
@@ -95,14 +95,14 @@ def test_what_a_worker_told_last_stands_while_it_does_not_answer(served):
     for _ in range(2):
         served.Backend.say("x").result()
     before = of_service(served, "Backend", "say")
-    stuck = workers(served)[0]["pid"]
+    stuck = workers(served)[0].pid
     os.kill(stuck, signal.SIGSTOP)
     try:
         after = of_service(served, "Backend", "say")
     finally:
         os.kill(stuck, signal.SIGCONT)
 
-    assert before == after == {worker["id"]: 1 for worker in workers(served).values()}
+    assert before == after == {worker.id: 1 for worker in workers(served).values()}
 
 
 def test_what_workers_counted_until_they_were_stopped_stays_in_the_sums(served):
@@ -125,12 +125,12 @@ def test_what_a_killed_worker_told_last_stays_and_nothing_is_in_its_hand(served,
     assert of_service(served, "Frontend", "hold")
     (killed,) = workers(served, "Frontend").values()
 
-    os.kill(killed["pid"], signal.SIGKILL)
-    until(lambda: [w for w in workers(served, "Frontend").values() if w["id"] != killed["id"]])
+    os.kill(killed.pid, signal.SIGKILL)
+    until(lambda: [w for w in workers(served, "Frontend").values() if w.id != killed.id])
 
     ended = served.metrics().result()["services"]["Frontend"]["workers"]["ended"]["hold"]
     assert (ended["requests"], ended["in_flight"]) == (1, 0)
-    restarted = workers(served, "Frontend")[0]["id"]
+    restarted = workers(served, "Frontend")[0].id
     assert page(served)["dynamo_worker_restarts", "Frontend", restarted] == 1
     gate.touch()
     holding.join()
@@ -173,7 +173,7 @@ def test_the_command_says_where_the_page_shall_be(program, dynamo_home):
 def test_a_deployment_ends_while_its_page_is_being_read(program):
     deployment = program.serve("program:Frontend").result()
     port = int(deployment.metrics_url.rpartition(":")[2].removesuffix("/metrics"))
-    supervisor = psutil.Process(deployment.state["pid"])
+    supervisor = psutil.Process(deployment.status.pid)
     with socket.create_connection(("127.0.0.1", port)) as half:
         half.sendall(b"GET /metr")
         page(deployment)
@@ -185,5 +185,5 @@ def test_a_deployment_ends_while_its_page_is_being_read(program):
 def test_the_memory_of_each_worker_is_told(deployment):
     services = deployment.metrics().result()["services"]
     for name in ("Frontend", "Backend"):
-        assert set(services[name]["usage"]) == {worker["id"] for worker in workers(deployment, name).values()}
+        assert set(services[name]["usage"]) == {worker.id for worker in workers(deployment, name).values()}
         assert all(used["memory"] > 10_000_000 for used in services[name]["usage"].values())

@@ -28,7 +28,7 @@ def visible(deployment):
 
 
 def given(deployment, service="Backend"):
-    return [worker["gpus"] for worker in workers(deployment, service).values()]
+    return [list(worker.gpus) for worker in workers(deployment, service).values()]
 
 
 def test_each_worker_sees_its_own_gpus_and_one_without_sees_none(program):
@@ -70,7 +70,7 @@ def test_a_change_that_finds_too_few_gives_back_what_it_took(program):
     with on_gpus(program, 1, 1).result() as deployment:
         with pytest.raises(PlacementError):
             deployment.scale(Backend=4).result()
-        assert len(deployment.state["services"]["Backend"]["workers"]) == 1
+        assert len(deployment.status.services["Backend"].workers) == 1
 
         deployment.scale(Backend=3).result()
 
@@ -82,9 +82,9 @@ def test_a_worker_that_is_started_again_keeps_its_gpu(program):
         before = workers(deployment)
         deployment.scale(Backend=3).result()
 
-        os.kill(before[1]["pid"], signal.SIGKILL)
+        os.kill(before[1].pid, signal.SIGKILL)
 
-        until(lambda: 1 in workers(deployment) and workers(deployment)[1]["pid"] != before[1]["pid"])
+        until(lambda: 1 in workers(deployment) and workers(deployment)[1].pid != before[1].pid)
         assert given(deployment) == [["0"], ["1"], ["2"]]
 
 
@@ -108,8 +108,8 @@ def test_without_a_spare_gpu_a_version_that_does_not_start_gives_way_to_the_old_
             deployment.update({"Backend.fault": "start", "Backend.suffix": "!"}).result()
 
         until(lambda: len(workers(deployment)) == 3)
-        assert [worker["pid"] for worker in workers(deployment).values()][1:] == [before[1]["pid"], before[2]["pid"]]
-        assert not alive(before[0]["pid"])
+        assert [worker.pid for worker in workers(deployment).values()][1:] == [before[1].pid, before[2].pid]
+        assert not alive(before[0].pid)
         assert given(deployment) == [["0"], ["1"], ["2"]]
         assert deployment.spec == spec
         assert {deployment.Backend.say("x").result() for _ in range(6)} == {"x"}

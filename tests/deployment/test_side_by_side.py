@@ -73,7 +73,7 @@ async def test_the_second_takes_the_next_port_and_says_so(program, dynamo_home, 
         async with await program.serve("pages:Page", http_port=None) as deployment:
             found = int(deployment.urls["Page"].rpartition(":")[2])
             assert found > port
-            (remark,) = deployment.remarks
+            (remark,) = deployment.warnings
             assert remark == f"port {port} is taken by process {os.getpid()} (python): Page is on {found}"
         with pytest.raises(PlacementError, match=f"port {port} is taken"):
             await program.serve("pages:Page", http_port=port)
@@ -85,7 +85,7 @@ async def test_what_runs_is_listed_with_its_owner_and_who_looks_on(program, dyna
         (listed,) = json.loads(capsys.readouterr().out)
         assert (listed["id"], listed["owner"]["pid"]) == (deployment.id, os.getpid())
         assert listed["owner"]["alive"]
-        assert listed["services"]["Backend"] == {"state": "ready", "ready": 2, "wanted": 2, "gpus": [], "url": ""}
+        assert listed["services"]["Backend"] == {"state": "ready", "ready": 2, "desired": 2, "gpus": [], "url": ""}
 
         await deployment.detach()
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from deployed_program import alive, folders, pids, until
 
-from dynamo_nb.control.channel import ask
+from dynamo_nb.control.client import ask
 from dynamo_nb.control.state_dir import records
 from dynamo_nb.errors import DeploymentError, DynamoError, RequestError
 from dynamo_nb.sdk.portal import portal
@@ -45,7 +45,7 @@ def shutdowns(notes):
 def test_requests_under_way_are_finished_and_then_each_shutdown_hook_runs_once(
     deployment, dynamo_home, notes, gate, way
 ):
-    backend, supervisor = pids(deployment), deployment.state["pid"]
+    backend, supervisor = pids(deployment), deployment.status.pid
 
     async def stop():
         holding = asyncio.ensure_future(_wait(deployment.Frontend.hold(str(gate))))
@@ -55,7 +55,7 @@ def test_requests_under_way_are_finished_and_then_each_shutdown_hook_runs_once(
         else:
             os.kill(supervisor, signal.SIGTERM)
             stopping = None
-        await asyncio.to_thread(until, lambda: deployment.state["services"]["Frontend"]["state"] == "draining")
+        await asyncio.to_thread(until, lambda: deployment.status.services["Frontend"].state == "draining")
         assert shutdowns(notes) == []
         gate.touch()
         if stopping is not None:
@@ -139,7 +139,7 @@ def test_a_deployment_that_ends_while_its_first_kernel_starts_leaves_nothing(pro
 
 
 def test_stopping_while_a_worker_is_being_restarted_leaves_nothing(deployment):
-    supervisor = psutil.Process(deployment.state["pid"])
+    supervisor = psutil.Process(deployment.status.pid)
     with deployment:
         for pid in pids(deployment):
             os.kill(pid, signal.SIGKILL)
@@ -204,13 +204,13 @@ def test_a_stream_over_http_has_as_long_to_end_as_any_request(project, tmp_path)
     project.write("streaming.py", STREAMING)
     args = ["--Streaming.seconds=7", f"--Streaming.notes={tmp_path / 'notes'}"]
     with project.serve("streaming:Streaming", args=args).result() as deployment:
-        (worker,) = deployment.state["services"]["Streaming"]["workers"]
+        (worker,) = deployment.status.services["Streaming"].workers
         with httpx.stream("GET", f"{deployment.urls['Streaming']}/items", timeout=BOUND) as answer:
             lines = answer.iter_lines()
             assert next(lines) == "item"
             deployment.restart("Streaming").result()
-            (new,) = deployment.state["services"]["Streaming"]["workers"]
-            assert new["pid"] != worker["pid"]
+            (new,) = deployment.status.services["Streaming"].workers
+            assert new.pid != worker.pid
             assert list(lines)[-1] == "last"
 
 

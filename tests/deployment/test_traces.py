@@ -138,7 +138,7 @@ def test_a_request_over_three_services_is_one_tree(deployment, endpoint, text, v
     assert len(trace.roots) == 1
     assert tree(trace.root) == chain(endpoint)
     backend = trace.spans[-1]
-    assert backend.worker in {worker["id"] for worker in workers(deployment).values()}
+    assert backend.worker in {worker.id for worker in workers(deployment).values()}
     assert [one.worker for one in trace.spans[-2].tries] == [backend.worker]
     assert trace.spans[0].worker == ""
 
@@ -218,7 +218,7 @@ def test_two_traces_at_once_do_not_mix(deployment):
 
 def test_a_request_that_nobody_traces_leaves_nothing(deployment):
     for index in (0, 1):
-        instance = int(workers(deployment)[index]["instance_id"])
+        instance = int(workers(deployment)[index].instance_id)
         kept = deployment.Backend.kept().using(instance_id=instance)
         before, here = kept.result(), SPANS.read()
         deployment.Frontend.say("x").result()

@@ -79,5 +79,5 @@ async def until(condition, bound=30.0):
 
 def workers(deployment, service="Backend"):
     """The workers of a service that serve, by index."""
-    found = deployment.state["services"][service]["workers"]
-    return {worker["index"]: worker for worker in found if worker["state"] == "ready"}
+    found = deployment.status.services[service].workers
+    return {worker.index: worker for worker in found if worker.state == "ready"}

@@ -38,7 +38,7 @@ async def test_what_it_raises_is_its_callers_error_and_the_worker_lives(alone, h
     assert "in fail" in caught.value.traceback
     assert await asyncio.gather(*others) == [pid] * 5
     assert await alone.Backend.pid() == pid
-    assert workers(alone)[0]["restarts"] == 0
+    assert workers(alone)[0].restarts == 0
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ async def test_a_blocked_event_loop_is_left_out_and_then_replaced_with_its_stack
     deployment = await serve("Backend", hang=HANG, kernels=kernels)
     runtime = await connect(deployment._access.nats_url)
     client = await runtime.namespace("default").component("Backend").endpoint("fail").client()
-    pids = {worker["pid"] for worker in workers(deployment).values()}
+    pids = {worker.pid for worker in workers(deployment).values()}
     instances = await client.wait_for_instances(count=2)
     begun = time.monotonic()
     hanging = asyncio.ensure_future(client.call([how], instance_id=instances[0]))
@@ -76,7 +76,7 @@ async def test_a_blocked_event_loop_is_left_out_and_then_replaced_with_its_stack
             await hanging
         ended = time.monotonic() - begun
         assert "`dynamo logs Backend` shows why" in caught.value.remedy
-        await until(lambda: len(pids | {w["pid"] for w in workers(deployment).values()}) == 3)
+        await until(lambda: len(pids | {w.pid for w in workers(deployment).values()}) == 3)
         await until(lambda: len(workers(deployment)) == 2)
     figures(left_out_s=round(left, 2), replaced_after_s=round(ended, 2), **load.figures())
     assert load.failed == []
@@ -89,7 +89,7 @@ async def test_a_blocked_event_loop_is_left_out_and_then_replaced_with_its_stack
 
 async def test_silence_does_not_count_while_the_supervisor_stands_still_itself(serve):
     deployment = await serve("Backend", {"Backend.ServiceArgs.workers": 1}, hang=3)
-    pid, supervisor = await deployment.Backend.pid(), deployment.state["pid"]
+    pid, supervisor = await deployment.Backend.pid(), deployment.status.pid
     for each in (supervisor, pid):
         os.kill(each, signal.SIGSTOP)
     stopped = time.monotonic()
@@ -99,7 +99,7 @@ async def test_silence_does_not_count_while_the_supervisor_stands_still_itself(s
         for each in (supervisor, pid):
             os.kill(each, signal.SIGCONT)
     assert await deployment.Backend.pid(1) == pid
-    assert workers(deployment)[0]["restarts"] == 0
+    assert workers(deployment)[0].restarts == 0
 
 
 @pytest.mark.parametrize(("how", "said"), [("says so", "Backend.alive gave False"), ("raises", "the engine is dead")])

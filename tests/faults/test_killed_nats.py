@@ -18,7 +18,7 @@ RECONNECTED = 5.0  # seconds in which everybody is back once the server is; half
 
 def server_of(deployment):
     """The server's process, once it runs."""
-    for child in psutil.Process(deployment.state["pid"]).children():
+    for child in psutil.Process(deployment.status.pid).children():
         with suppress(psutil.NoSuchProcess):
             if child.name() == "nats-server":
                 return child
@@ -39,13 +39,13 @@ async def test_no_call_fails_and_everybody_comes_back(serve, connect, figures, d
     async with Load(call) as load:
         killed = time.monotonic()
         if down:
-            os.kill(deployment.state["pid"], signal.SIGSTOP)
+            os.kill(deployment.status.pid, signal.SIGSTOP)
         try:
             server.kill()
             if down:
                 await until(lambda: time.monotonic() > killed + down, down + 5)
         finally:
-            os.kill(deployment.state["pid"], signal.SIGCONT)
+            os.kill(deployment.status.pid, signal.SIGCONT)
         await until(lambda: (found := server_of(deployment)) and found.pid != server.pid)
 
         newcomer = await connected(connect, url)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from load import Load, until, workers
 
+from dynamo_nb.control.status import WorkerStatus
 from dynamo_nb.errors import WorkerLost
 from dynamo_nb.supervisor.fleet import HEALTHY_AFTER
 
@@ -54,7 +55,7 @@ async def test_no_call_fails_and_the_worker_is_replaced_ten_times_in_a_row(serve
     async with Load(lambda: backend.pid(0.002), callers=8) as load:
         for kill in range(KILLS):
             index = kill % 2
-            victim = workers(deployment)[index]["pid"]
+            victim = workers(deployment)[index].pid
             await until(lambda since=serving_since[index]: time.monotonic() - since > HEALTHY_AFTER)
             streams = [Reader(aiter(backend.count(0.01))) for _ in range(STREAMS)]
             await asyncio.gather(*(stream.begun() for stream in streams))
@@ -76,8 +77,8 @@ async def test_no_call_fails_and_the_worker_is_replaced_ten_times_in_a_row(serve
             replaced.append(newer.begun + newer.seconds - killed)
             serving_since[index] = time.monotonic()
             worker = await until(lambda index=index: workers(deployment).get(index))
-            assert worker["pid"] == newer.answer
-            crashes.append(worker["crashes"])
+            assert worker.pid == newer.answer
+            crashes.append(worker.crashes)
             assert [stream.lost for stream in streams if stream.pid != victim] == [None] * (STREAMS - len(theirs))
             await asyncio.gather(*(stream.close() for stream in streams))
     figures(
@@ -98,11 +99,12 @@ async def test_a_worker_that_ends_again_and_again_is_reported_once(serve, tmp_pa
     log = Path(deployment.folder, "logs", "supervisor.log")
 
     def worker():
-        return (deployment.state["services"]["Backend"]["workers"] or [{"restarts": 0, "crashes": 0, "state": ""}])[0]
+        none = WorkerStatus(id="", index=0, state="stopped")
+        return (deployment.status.services["Backend"].workers or [none])[0]
 
     broken.touch()
-    await until(lambda: worker()["restarts"] >= 4)
-    error = await until(lambda: worker().get("error"))
+    await until(lambda: worker().restarts >= 4)
+    error = await until(lambda: worker().error)
     assert "with exit code 3" in error
     assert "no memory left, perhaps" in error
     text = log.read_text()
@@ -111,6 +113,6 @@ async def test_a_worker_that_ends_again_and_again_is_reported_once(serve, tmp_pa
     assert text.count("last lines of its log") == 2
 
     broken.unlink()
-    await until(lambda: worker()["state"] == "ready" and not worker()["error"])
+    await until(lambda: worker().ready and not worker().error)
     assert "worker 0 of Backend serves again" in log.read_text()
-    figures(restarts=worker()["restarts"], reports=text.count("last lines of its log"))
+    figures(restarts=worker().restarts, reports=text.count("last lines of its log"))

@@ -24,7 +24,7 @@ def proportional_memory(pid):
 async def test_all_are_answered_and_the_memory_is_given_back(serve, figures):
     deployment = await serve("Backend")
     backend = deployment.Backend
-    pids = [worker["pid"] for worker in workers(deployment).values()]
+    pids = [worker.pid for worker in workers(deployment).values()]
 
     async def one(n):
         return await backend.echo(f"{n} {TEXT}")

@@ -44,7 +44,7 @@ async def rate_of(readers):
 async def test_it_costs_the_worker_one_window_and_the_other_streams_nothing(serve, figures):
     deployment = await serve("Backend", {"Backend.ServiceArgs.workers": 1})
     backend = deployment.Backend
-    worker = psutil.Process(workers(deployment)[0]["pid"])
+    worker = psutil.Process(workers(deployment)[0].pid)
     others = [Reader(aiter(backend.chunks("other", CHUNKS * 100, 10_000))) for _ in range(4)]
     await until(lambda: all(reader.count for reader in others))
     await backend.tidy()

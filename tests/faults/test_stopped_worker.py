@@ -22,7 +22,7 @@ async def test_it_leaves_the_rotation_within_the_lease_and_comes_back_once(serve
     runtime = await connect(deployment._access.nats_url)
     client = await runtime.namespace("default").component("Backend").endpoint("pid").client()
     before = await client.wait_for_instances(count=2)
-    victim = workers(deployment)[0]["pid"]
+    victim = workers(deployment)[0].pid
 
     async def call():
         with request_scope(timeout=PATIENCE):
@@ -49,7 +49,7 @@ async def test_it_leaves_the_rotation_within_the_lease_and_comes_back_once(serve
     assert max(call.seconds for call in load.calls[seen:]) < 5 * PATIENCE
     assert sorted(client.instance_ids()) == sorted(before)
     assert client._watch.version == changes + 2  # it went once, and came back once
-    assert [worker["pid"] for worker in workers(deployment).values()].count(victim) == 1
+    assert [worker.pid for worker in workers(deployment).values()].count(victim) == 1
 
 
 async def test_what_it_was_asked_before_is_answered_when_it_goes_on(serve, connect):

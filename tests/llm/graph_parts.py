@@ -139,7 +139,7 @@ class Loads:
     @classmethod
     @asynccontextmanager
     async def of(cls, deployment):
-        loads, ids = cls(), list(ready(deployment.state))
+        loads, ids = cls(), list(ready(deployment.status))
         tasks = [asyncio.create_task(loads._follow(deployment, one)) for one in ids]
         try:
             await loads.until(lambda: loads._loads.keys() | loads._gone == set(ids))
@@ -150,7 +150,7 @@ class Loads:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, deployment, instance_id):
-        while instance_id in ready(deployment.state):
+        while instance_id in ready(deployment.status):
             try:
                 await self._take(instance_id, aiter(deployment.Echo.events().using(instance_id=instance_id)))
             except NoInstances:  # this process has not heard of it yet, or has heard of its end before the supervisor
@@ -204,23 +204,23 @@ async def settled(deployment, condition):
 
     deployment.listeners.append(heard)
     try:
-        while not condition(deployment.state):
+        while not condition(deployment.status):
             changed.clear()
             await changed.wait()
     finally:
         deployment.listeners.remove(heard)
 
 
-def ready(state, service="Echo"):
+def ready(status, service="Echo"):
     """Instance to process of the workers that serve."""
-    workers = state["services"][service]["workers"]
-    return {int(worker["instance_id"]): worker["pid"] for worker in workers if worker["state"] == "ready"}
+    workers = status.services[service].workers
+    return {int(worker.instance_id): worker.pid for worker in workers if worker.ready}
 
 
 async def came(graph):
     """The requests that the workers that live have been given, with how much of them others had made."""
     found = []
-    for one in ready(graph.state):
+    for one in ready(graph.status):
         found += await graph.Echo.came().using(instance_id=one)
     return found
 

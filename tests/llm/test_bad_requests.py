@@ -176,8 +176,8 @@ async def is_served(url):
 
 
 def memory_of(graph):
-    workers = [worker for service in graph.state["services"].values() for worker in service["workers"]]
-    return sum(psutil.Process(worker["pid"]).memory_info().rss for worker in workers)
+    workers = [worker for service in graph.status.services.values() for worker in service.workers]
+    return sum(psutil.Process(worker.pid).memory_info().rss for worker in workers)
 
 
 @pytest.mark.parametrize(("asked", "param", "code", "message"), BAD.values(), ids=BAD)

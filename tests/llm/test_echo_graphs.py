@@ -160,7 +160,7 @@ def test_an_answer_goes_on_elsewhere_when_its_worker_is_killed(agg):
         going = [asyncio.create_task(answer(f"r{n}")) for n in range(4)]
         for _ in going:
             await begun.acquire()
-        os.kill(agg.state["services"]["EchoWorker"]["workers"][0]["pid"], signal.SIGKILL)
+        os.kill(agg.status.services["EchoWorker"].workers[0].pid, signal.SIGKILL)
         return await asyncio.gather(*going)
 
     assert portal.run(answers(), BOUND) == [expected(300)] * 4
@@ -172,7 +172,7 @@ async def test_prompts_are_computed_where_they_are_while_nats_is_away(project):
     args += ["--EchoPrefillWorker.block_size=8", "--EchoWorker.prefill_timeout=2"]
     async with await project.serve("disagg:Frontend", args=args) as deployment:
         assert await text_of(deployment, asked(20)) == expected(20)
-        (server,) = [p for p in psutil.Process(deployment.state["pid"]).children() if p.name() == "nats-server"]
+        (server,) = [p for p in psutil.Process(deployment.status.pid).children() if p.name() == "nats-server"]
         server.send_signal(signal.SIGSTOP)
         try:
             assert await asyncio.wait_for(text_of(deployment, asked(20)), BOUND) == expected(20)
@@ -202,7 +202,7 @@ async def test_prompts_are_computed_by_prefill_workers(project):
         assert await text_of(deployment, asked(20, "again")) == expected(20)
         assert await asyncio.gather(*(text_of(deployment, asked(20, "same")) for _ in range(4))) == [expected(20)] * 4
         assert (await deployment.EchoPrefillWorker.queue())["waiting"] == 0
-        victim = deployment.state["services"]["EchoPrefillWorker"]["workers"][0]["pid"]
+        victim = deployment.status.services["EchoPrefillWorker"].workers[0].pid
         os.kill(victim, signal.SIGKILL)
         assert await asyncio.wait_for(text_of(deployment, asked(20, "after")), BOUND) == expected(20)
 
@@ -238,8 +238,8 @@ async def cut(deployment, service, request):
     text = ""
     async for delta in deployment.Processor.generate(request):
         if not text and delta.text:
-            for worker in deployment.state["services"][service]["workers"]:
-                os.kill(worker["pid"], signal.SIGKILL)
+            for worker in deployment.status.services[service].workers:
+                os.kill(worker.pid, signal.SIGKILL)
         text += delta.text
     return text
 

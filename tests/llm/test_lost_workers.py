@@ -52,7 +52,7 @@ def test_more_lost_workers_than_are_allowed_are_told(limited, asked):
             async with Loads.of(limited) as loads:
                 await loads.until(lambda blocks=blocks: loads.sum[2] >= blocks)
                 (victim,) = loads.busy
-                os.kill(ready(limited.state)[victim], signal.SIGKILL)
+                os.kill(ready(limited.status)[victim], signal.SIGKILL)
         answer = await told.task
         await until(lambda: is_free(limited))
         assert (await ask(limited.urls["Api"], COMPLETION, body()))[2]["choices"][0]["text"] == TEXT
@@ -72,12 +72,12 @@ def test_more_lost_workers_than_are_allowed_are_told(limited, asked):
 
 def test_a_request_that_kills_its_worker_does_not_go_round_them_all(limited):
     async def main():
-        before = ready(limited.state)
+        before = ready(limited.status)
         status, _, answer = await ask(limited.urls["Api"], COMPLETION, body(prompt=[DEADLY, 7]))
         await settled(limited, lambda state: len(ready(state)) == len(before) and ready(state) != before)
         await until(lambda: is_free(limited))
         assert (await ask(limited.urls["Api"], COMPLETION, body()))[2]["choices"][0]["text"] == TEXT
-        return status, answer, len(before.keys() - ready(limited.state).keys())
+        return status, answer, len(before.keys() - ready(limited.status).keys())
 
     status, answer, lost = portal.run(main(), BOUND)
     assert (status, answer["error"]["type"], lost) == (503, "server_error", 2)
@@ -87,10 +87,10 @@ def test_where_every_worker_is_killed_again_and_again_the_client_is_told(limited
     async def kill_all():
         while True:
             await settled(limited, ready)
-            for pid in ready(limited.state).values():
+            for pid in ready(limited.status).values():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            killed = set(ready(limited.state))
+            killed = set(ready(limited.status))
             await settled(limited, lambda state, killed=killed: not killed & set(ready(state)))
 
     async def main():
@@ -126,7 +126,7 @@ def test_a_router_that_is_killed_takes_no_answer_with_it(project):
         going = [Told(url, stream()) for _ in range(4)]
         for told in going:
             await told.has(5)
-        (router,) = ready(graph.state, "Router").values()
+        (router,) = ready(graph.status, "Router").values()
         os.kill(router, signal.SIGKILL)
         going.append(Told(url, stream()))  # waits for its successor
         names = [await told.whole() for told in going]

@@ -59,7 +59,7 @@ def test_an_answer_whose_worker_is_killed_at_any_token_is_what_it_would_have_bee
             far.cancel()
             victim = random.choice(loads.busy or [0])
             if victim:
-                os.kill(ready(graph.state)[victim], signal.SIGKILL)
+                os.kill(ready(graph.status)[victim], signal.SIGKILL)
             name = await told.whole()
         await settled(graph, lambda state: ready(state) and victim not in ready(state))
         return [made for request, made in await came(graph) if request.startswith(name) and "~" in request]
@@ -102,9 +102,9 @@ def test_workers_that_go_in_good_order_finish_their_answers(link, project, figur
             going = [Told(url, stream()) for _ in range(6)]
             for told in going:
                 await told.has(random.randrange(1, COUNT // 2))
-            before = ready(graph.state)
+            before = ready(graph.status)
             await step
-            assert ready(graph.state) != before
+            assert ready(graph.status) != before
             names += [await told.whole() for told in going]
             moved = [request for request, made in await came(graph) if made]
             assert not [name for name in names if any(request.startswith(name) for request in moved)]

@@ -94,7 +94,7 @@ async def test_a_worker_that_drains_gets_what_is_computed_for_it(project, gate):
         loop, states = asyncio.get_running_loop(), graph.listeners
         states.append(
             lambda it: (
-                any(worker["state"] == "draining" for worker in it.state["services"]["EchoWorker"]["workers"])
+                any(worker.state == "draining" for worker in it.status.services["EchoWorker"].workers)
                 and loop.call_soon_threadsafe(draining.set)
             )
         )

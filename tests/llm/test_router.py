@@ -120,7 +120,7 @@ async def placed(router, prompt, name="", avoid=(), instance_id=None, **fields):
 
 def workers_of(graph, service):
     """Instance to process of each worker."""
-    return {int(worker["instance_id"]): worker["pid"] for worker in graph.state["services"][service]["workers"]}
+    return {int(worker.instance_id): worker.pid for worker in graph.status.services[service].workers}
 
 
 @served
@@ -235,8 +235,8 @@ def test_a_worker_whose_events_are_none_has_its_share_of_requests(watched):
         return "it counts as holding nothing" in await asyncio.to_thread(log.read_text)
 
     with watched(code=WATCHED.replace("AsyncIterator[WorkerEvent]", "AsyncIterator[list]")) as graph:
-        (router,) = graph.state["services"]["WatchedRouter"]["workers"]
-        log = Path(router["log"])
+        (router,) = graph.status.services["WatchedRouter"].workers
+        log = Path(router.log)
         answered(graph, PROMPTS[0], "first")
         portal.run(until(logged), BOUND)
         assert portal.run(placed(graph.WatchedRouter, PROMPTS[0]), BOUND).overlap == 0

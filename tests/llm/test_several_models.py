@@ -94,8 +94,8 @@ def test_a_processor_that_is_killed_ends_its_own_streams_alone(graph):
         ):
             first, events = await begun(small)
             _, lost = await begun(large)
-            (worker,) = graph.state["services"]["Large"]["workers"]
-            os.kill(worker["pid"], signal.SIGKILL)
+            (worker,) = graph.status.services["Large"].workers
+            os.kill(worker.pid, signal.SIGKILL)
             told = [first, *[event async for event in events]], [event async for event in lost]
             await loads.free()
         await until(lambda: is_served(graph, "large"))

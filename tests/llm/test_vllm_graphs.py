@@ -231,7 +231,7 @@ def test_answers_go_on_word_for_word_when_their_worker_is_killed(agg_router, fig
 
 def ready(deployment, service):
     """The processes of the workers that serve."""
-    return {w["pid"] for w in deployment.state["services"][service]["workers"] if w["state"] == "ready"}
+    return {w.pid for w in deployment.status.services[service].workers if w.state == "ready"}
 
 
 async def replaced(deployment, service, before):

@@ -85,8 +85,8 @@ class Served:
         return self.value(f"await deployment.Frontend.generate({text!r})")
 
     def pids(self):
-        services = self.value("deployment.state['services']")
-        return {n: sorted(w["pid"] for w in s["workers"]) for n, s in services.items() if s["workers"]}
+        services = self.value("deployment.status.services")
+        return {n: sorted(w.pid for w in s.workers) for n, s in services.items() if s.workers}
 
     def untouched(self, before):
         """The services whose workers are the same as before."""
@@ -334,7 +334,7 @@ def test_a_notebook_serves_and_stops_by_its_verbs(served):
     ran = run("second = %dynamo serve Other --port 0 --Other.ServiceArgs.workers=2")
     assert ran.ok, ran.error
     assert served.value("await second.Other.generate('x')") == ["other:x"]
-    assert served.value("[len(s['workers']) for s in second.state['services'].values()]") == [2]
+    assert served.value("[len(s.workers) for s in second.status.services.values()]") == [2]
     several = run("%dynamo stop")
     assert "several deployments run" in several.error
     assert run(f"%dynamo stop {served.value('second.id')}").ok

@@ -46,7 +46,7 @@ def served(shared_kernel):
 
 
 def pids(kernel):
-    ran = kernel.run("print([w['pid'] for w in deployment.state['services']['Backend']['workers']])")
+    ran = kernel.run("print([w.pid for w in deployment.status.services['Backend'].workers])")
     return [int(pid) for pid in ran.text.strip()[1:-1].split(",")]
 
 

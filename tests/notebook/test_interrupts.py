@@ -111,10 +111,10 @@ def looked(kernel):
     """What the deployment says of itself, what its workers say, and what would be exported."""
     ran = kernel.run(
         "say = {await word.Word.say() for _ in range(6)}\n"
-        "served = word.state['services']['Word']\n"
+        "served = word.status.services['Word']\n"
         "written = (word.export('exported') / 'code' / 'cells' / 'Word.py').read_text()\n"
-        "print(json.dumps([sorted(say), [w['state'] for w in served['workers']], served['wanted'], "
-        "word.spec.services['Word'].workers, word.spec.services['Word'].digest == served['digest'], written]))"
+        "print(json.dumps([sorted(say), [w.state for w in served.workers], served.desired, "
+        "word.spec.services['Word'].workers, word.spec.services['Word'].digest == served.digest, written]))"
     )
     assert ran.ok, ran.error
     return json.loads(ran.text.splitlines()[0])  # the notebook says below it what it brought about after all

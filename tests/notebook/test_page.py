@@ -186,7 +186,7 @@ def test_the_card_has_what_there_is_to_know(mouse):
     assert card["links"] == {"out": [], "in": [["Middle", True]]}
     assert {"index", "id", "state", "pid", "gpus", "started", "memory", "log"} == set(card["workers"][0])
     assert all(len(row) == 3 for row in card["config"])
-    assert card["wanted"] == len(card["workers"])
+    assert card["desired"] == len(card["workers"])
 
 
 def test_traffic_and_memory_are_told_while_somebody_looks(mouse):
@@ -201,7 +201,7 @@ def test_traffic_and_memory_are_told_while_somebody_looks(mouse):
 
 
 def test_links_are_made_and_taken_back_with_what_is_served(mouse, page):
-    before = page.run("deployment.state['services']['Frontend']['workers'][0]['pid']").shown
+    before = page.run("deployment.status.services['Frontend'].workers[0].pid").shown
     answers = mouse.ask("link", source="Middle", target="Other")
     assert [answers[0]["code"], answers[-1].get("error")] == ["Middle.link(Other)", None]
     assert mouse.until(lambda state: state.get("states", {}).get("Other", {}).get("state") == "ready")
@@ -212,7 +212,7 @@ def test_links_are_made_and_taken_back_with_what_is_served(mouse, page):
     assert "does not depend on" in mouse.ask("link", source="Frontend", target="Other")[-1]["error"]
     assert "done" in mouse.ask("link", source="Middle", target="Backend")[-1]
     assert "done" in mouse.ask("unlink", source="Middle", target="Other")[-1]
-    assert page.run("deployment.state['services']['Frontend']['workers'][0]['pid']").shown == before
+    assert page.run("deployment.status.services['Frontend'].workers[0].pid").shown == before
 
 
 def test_a_link_that_cannot_be_served_is_taken_back(mouse, page):

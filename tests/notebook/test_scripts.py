@@ -44,7 +44,7 @@ if __name__ == "__main__":
     with serve(Frontend, {"Backend.suffix": "!"}, http_port=0).result() as deployment:
         print(*deployment.Frontend.generate("one two").result())
         deployment.scale(Backend=2).result()
-        print(len(deployment.state["services"]["Backend"]["workers"]))
+        print(len(deployment.status.services["Backend"].workers))
     print(deployment.ended)
 """
 WITH_A_LOOP = """\
@@ -52,7 +52,7 @@ async def main():
     async with await serve(Frontend, {"Backend.suffix": "!"}, http_port=0) as deployment:
         print(*[word async for word in deployment.Frontend.generate("one two")])
         await deployment.scale(Backend=2)
-        print(len(deployment.state["services"]["Backend"]["workers"]))
+        print(len(deployment.status.services["Backend"].workers))
     print(deployment.ended)
 
 

@@ -57,9 +57,9 @@ def test_the_error_of_an_endpoint_and_the_log_lead_to_the_cells_of_a_live_notebo
     assert frames(raised.error) == frames_of(LINES, 4, 3)
     assert "    raise ValueError(text)" in raised.error.splitlines(), "with the line itself"
     assert kernel.run("await deployment.Backend.logged('no')").ok
-    assert frames(
-        kernel.run("print(open(deployment.state['services']['Backend']['workers'][0]['log']).read())").text
-    ) == (frames_of(LOGGED, 4, 3))
+    assert frames(kernel.run("print(open(deployment.status.services['Backend'].workers[0].log).read())").text) == (
+        frames_of(LOGGED, 4, 3)
+    )
 
 
 @pytest.fixture

@@ -2,17 +2,18 @@
 
 import pytest
 
+from dynamo_nb.control.status import ServiceStatus, WorkerStatus
 from dynamo_nb.observe.top import HEAD, Top, duration, rate, size
 from dynamo_nb.observe.traffic import Load, Traffic
 
 
 def worker(index, state="ready", gpus=()):
-    return {"index": index, "id": f"w{index}", "state": state, "gpus": list(gpus), "started": 1000.0}
+    return WorkerStatus(index=index, id=f"w{index}", state=state, gpus=tuple(gpus), started=1000.0)
 
 
 SERVICES = {
-    "Backend": {"state": "ready", "wanted": 2, "workers": [worker(0, gpus=["0"]), worker(1, "starting", ["1"])]},
-    "Unused": {"state": "", "wanted": 1, "workers": []},
+    "Backend": ServiceStatus(state="ready", desired=2, workers=(worker(0, gpus=["0"]), worker(1, "starting", ["1"]))),
+    "Unused": ServiceStatus(desired=1),
 }
 LOAD = Load(rate=1234.5, p50=0.0123, p99=1.5, in_flight=64, errors=0.5, failed=7)
 TRAFFIC = Traffic(
@@ -34,7 +35,7 @@ def test_a_service_has_a_line_and_each_of_its_workers():
 
 
 def test_names_are_words_and_no_markup():
-    services = {"<b>": {"state": "ready", "wanted": 0, "workers": []}}
+    services = {"<b>": ServiceStatus(state="ready")}
     assert "<b>" not in Top.of(services, Traffic(), now=0.0).html
 
 

@@ -311,7 +311,9 @@ async def test_a_generator_that_does_not_say_of_what_gives_anything():
 
 
 async def test_an_answer_that_is_not_what_is_declared_is_an_error():
-    with pytest.raises(EndpointError, match=r"the answer of Backend.not_as_declared does not match .*Field required.* @ text"):
+    with pytest.raises(
+        EndpointError, match=r"the answer of Backend.not_as_declared does not match .*Field required.* @ text"
+    ):
         await Backend().not_as_declared()
 
 

@@ -221,7 +221,7 @@ def test_yaml_goes_over_the_decorator_and_the_constructor(my_service):
 async def test_yaml_reaches_the_constructor_in_the_worker(my_service):
     small = ["--MyService.ServiceArgs.workers=2", "--MyService.ServiceArgs.resources.gpu=0"]
     async with await my_service.serve("service:MyService", "config.yaml", args=small) as deployment:
-        assert len(deployment.state["services"]["MyService"]["workers"]) == 2
+        assert len(deployment.status.services["MyService"].workers) == 2
         assert await deployment.MyService.given() == ["deepseek-ai/DeepSeek-R1-Distill-Llama-8B", 0.8]
 
 

@@ -47,12 +47,12 @@ class Card {
     Object.assign(this, { service, deployment, about: {}, trial: null, said: {} });
     this.state = make("span", { class: "dynamo-state" });
     this.note = make("p", { class: "dynamo-note" });
-    this.wanted = make("output", { class: "dynamo-wanted", "aria-label": "Workers wanted" });
+    this.desired = make("output", { class: "dynamo-desired", "aria-label": "Desired workers" });
     this.less = tool("less", "One worker less", () => this.scale(-1));
     this.more = tool("more", "One worker more", () => this.scale(1));
     this.stopper = button("Stop", () => ask(this.stopper, `Stop ${service}?`, "Stop", () => this.stop()));
     this.buttons = make("div", { class: "dynamo-row dynamo-actions" },
-      make("span", { class: "dynamo-stepper" }, this.less, make("span", {}, this.wanted, this.unit = make("small", {})), this.more),
+      make("span", { class: "dynamo-stepper" }, this.less, make("span", {}, this.desired, this.unit = make("small", {})), this.more),
       button("Restart", () => this.desk.ask({ do: "restart", service }, `Restart ${service}`)), this.stopper);
     this.buttons.hidden = true;
     this.waiting = make("p", { class: "dynamo-empty" }, "Asking the kernel…");
@@ -126,18 +126,18 @@ class Card {
 
   // --- workers ------------------------------------------------------------------------------------------------------
 
-  actions({ wanted }) {
-    this.buttons.hidden = this.deployment === "" || wanted === undefined;
-    if (this.desk.asked.get(this.service) === wanted) this.desk.asked.delete(this.service);
-    const now = this.desk.asked.get(this.service) ?? wanted ?? 0;
-    say(this.wanted, String(now));
+  actions({ desired }) {
+    this.buttons.hidden = this.deployment === "" || desired === undefined;
+    if (this.desk.asked.get(this.service) === desired) this.desk.asked.delete(this.service);
+    const now = this.desk.asked.get(this.service) ?? desired ?? 0;
+    say(this.desired, String(now));
     say(this.unit, now === 1 ? "worker" : "workers");
-    this.wanted.classList.toggle("dynamo-pending", now !== wanted);
+    this.desired.classList.toggle("dynamo-pending", now !== desired);
     this.stopper.disabled = this.less.disabled = now === 0;
   }
 
   scale(by) {
-    const now = (this.desk.asked.get(this.service) ?? this.about.wanted) + by;
+    const now = (this.desk.asked.get(this.service) ?? this.about.desired) + by;
     if (now === 0) return ask(this.stopper, `Stop ${this.service}?`, "Stop", () => this.stop());
     this.desk.scale(this.service, now, SETTLE);
     this.actions(this.about);

@@ -20,8 +20,8 @@ async def worker():
 
     async with await serve(Backend, http_port=0) as deployment:
         await asyncio.sleep(SETTLE)
-        (process,) = deployment.state["services"]["Backend"]["workers"]
-        return proportional_memory(process["pid"])
+        (process,) = deployment.status.services["Backend"].workers
+        return proportional_memory(process.pid)
 
 
 def kernel(folder):

@@ -127,18 +127,18 @@ async def main(count):
     wrong, numbers, begun = Counter(), itertools.count(), time.perf_counter()
     async with await serve(Backend, http_port=0) as deployment:
         backend = deployment.Backend
-        (process,) = deployment.state["services"]["Backend"]["workers"]
+        (process,) = deployment.status.services["Backend"].workers
         early = min(max(count // 100, WARM_UP), count)
         await calls(backend, itertools.islice(numbers, early), wrong)
-        first = last = await look(backend, process["pid"])
+        first = last = await look(backend, process.pid)
         done = early
         for tenth in range(1, 11):
             until = early + (count - early) * tenth // 10
             await calls(backend, itertools.islice(numbers, until - done), wrong)
             done = until
-            print(f"{tenth}0 %: {await look(backend, process['pid'])}", file=sys.stderr, flush=True)
+            print(f"{tenth}0 %: {await look(backend, process.pid)}", file=sys.stderr, flush=True)
         end = time.perf_counter() + SETTLE
-        while grown := growth(first, last := await look(backend, process["pid"])):
+        while grown := growth(first, last := await look(backend, process.pid)):
             if time.perf_counter() > end:
                 break
             await asyncio.sleep(0.2)

@@ -22,7 +22,7 @@ async def ours():
     start = time.perf_counter()
     deployment = await serve(Backend, {"Backend": {"ServiceArgs": {"workers": COUNT}}}, http_port=0)
     took = time.perf_counter() - start
-    states = [worker["state"] for worker in deployment.state["services"]["Backend"]["workers"]]
+    states = [worker.state for worker in deployment.status.services["Backend"].workers]
     assert states == ["ready"] * COUNT
     await deployment.stop()
     return took

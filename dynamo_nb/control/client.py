@@ -1,0 +1,136 @@
+"""The client side of the control socket, for notebooks, the command line and probes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dynamo_nb.control.channel import MAX_LINE, Channel
+from dynamo_nb.control.status import ClientStatus, Status
+from dynamo_nb.errors import ConnectError, from_wire
+
+CANCEL_LIMIT = 5.0
+"""Seconds to wait for the supervisor to undo a cancelled request. New workers end sooner, old ones may drain longer."""
+
+
+class ControlClient:
+    """The notebook's and the command line's side. One for each event loop that uses it.
+
+    Args:
+        channel: the connection.
+        on_status: called with each new status, once `watch` was called.
+
+    """
+
+    def __init__(self, channel: Channel, on_status: Callable[[Status], None] | None) -> None:
+        self._channel = channel
+        self._on_status = on_status
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def connect(cls, path: Path, on_status: Callable[[Status], None] | None = None) -> ControlClient:
+        """Raises ConnectError if no supervisor listens at `path`."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
+        except OSError as error:
+            raise ConnectError(
+                "the supervisor of this deployment does not answer",
+                where=f"{path} ({error.strerror})",
+                remedy="it has stopped: serve the graph again; `dynamo ps` lists what runs",
+            ) from None
+        return cls(Channel(reader, writer), on_status)
+
+    async def _read(self) -> None:
+        async for message in self._channel:
+            if "event" in message:
+                if self._on_status is not None:
+                    self._on_status(Status.from_data(message["event"]))
+                continue
+            future = self._waiting.pop(message["id"], None)
+            if future is None or future.done():
+                continue
+            if "error" in message:
+                future.set_exception(from_wire(message["error"]))
+            else:
+                future.set_result(message["result"])
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(
+                    ConnectError("the supervisor went away before it answered", remedy="`dynamo ps` lists what runs")
+                )
+        self._waiting.clear()
+        await self._channel.close()
+
+    async def request(self, verb: str, **args: Any) -> Any:
+        """Asks the supervisor; raises the error that it answers with, ConnectError if it goes away.
+
+        When this is cancelled it returns after the supervisor has taken back what it did, or has done it all.
+        """
+        if self._reading.done():
+            raise ConnectError("the supervisor of this deployment has stopped", remedy="serve the graph again")
+        number = next(self._ids)
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._channel.send({"id": number, "verb": verb, "args": args})
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            self._channel.send({"id": 0, "verb": "cancel", "args": {"request": number}})
+            await asyncio.wait([future], timeout=CANCEL_LIMIT)
+            if future.done():
+                future.exception()  # nobody asks for it any more
+            raise
+        finally:
+            self._waiting.pop(number, None)
+
+    async def status(self) -> Status:
+        """Returns the status now. Raises what `request` does."""
+        return Status.from_data(await self.request("status"))
+
+    async def watch(self, client: ClientStatus | None = None) -> Status:
+        """Returns the status now, and has each later one passed to `on_status`.
+
+        Args:
+            client: how this process is shown to others that watch; None for not at all.
+
+        """
+        return Status.from_data(
+            await self.request("watch", client=client and {"pid": client.pid, "title": client.title})
+        )
+
+    async def change(self, verb: str, **args: Any) -> Status:
+        """Requests a change of the deployment and returns the status after it. Raises what `request` does."""
+        return Status.from_data(await self.request(verb, **args))
+
+    @property
+    def closed(self) -> bool:
+        return self._reading.done()
+
+    async def wait_closed(self) -> None:
+        """Returns when the supervisor has gone."""
+        await asyncio.wait([self._reading])
+
+    async def close(self) -> None:
+        self._reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reading
+        await self._channel.close()
+
+
+async def ask(path: Path, verb: str, **args: Any) -> Any:
+    """One request to the supervisor at `path`, on a connection of its own. Raises as `connect` and `request` do."""
+    client = await ControlClient.connect(path)
+    try:
+        return await client.request(verb, **args)
+    finally:
+        await client.close()
+
+
+async def ask_status(path: Path) -> Status:
+    """The status that the supervisor at `path` reports. Raises ConnectError if it does not answer."""
+    return Status.from_data(await ask(path, "status"))

@@ -1,0 +1,203 @@
+"""What a supervisor reports: the status of a deployment, of its services and of their workers.
+
+The supervisor builds these values and sends them over the control socket. Clients read them. Nobody changes them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+WorkerState = Literal["starting", "prepared", "ready", "draining", "failed", "stopped"]
+"""`prepared`: the start hooks have run, and the worker does not take requests yet."""
+
+_NOT_STARTED = ""
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker.
+
+    Attributes:
+        id: unique within the deployment, such as `Backend.0.3`.
+        index: position among the workers of its service, from 0. A worker that replaces another has the same index.
+        state: see `WorkerState`.
+        pid: of its process; 0 before it was started.
+        gpus: ids of its GPUs, as in CUDA_VISIBLE_DEVICES.
+        started: seconds since the epoch.
+        restarts: how often a worker of this index was started again after it had ended by itself.
+        crashes: consecutive exits shortly after start.
+        url: of its HTTP endpoints, or "".
+        instance_id: of its registration; "" until it is ready.
+        log: path of its log.
+        connection_file: for Jupyter clients; "" where the worker is not a kernel.
+        error: why it failed, or why its predecessor did; "" if neither did.
+
+    """
+
+    id: str
+    index: int
+    state: WorkerState
+    pid: int = 0
+    gpus: tuple[str, ...] = ()
+    started: float = 0.0
+    restarts: int = 0
+    crashes: int = 0
+    url: str = ""
+    instance_id: str = ""
+    log: str = ""
+    connection_file: str = ""
+    error: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """True if it takes requests."""
+        return self.state == "ready"
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One service of the graph.
+
+    Attributes:
+        state: that of its workers together; "" for a service that has no workers of its own.
+        desired: number of workers it should have.
+        digest: of its code, as "sha256:…".
+        workers: by index, the oldest first.
+
+    """
+
+    state: str = _NOT_STARTED
+    desired: int = 0
+    digest: str = ""
+    workers: tuple[WorkerStatus, ...] = ()
+
+    @property
+    def started(self) -> bool:
+        """True if the deployment runs workers for it."""
+        return self.state != _NOT_STARTED
+
+    @property
+    def ready_workers(self) -> tuple[WorkerStatus, ...]:
+        return tuple(worker for worker in self.workers if worker.ready)
+
+    @property
+    def ready(self) -> int:
+        """Number of workers that take requests."""
+        return len(self.ready_workers)
+
+    @property
+    def readiness(self) -> str:
+        """`2/3`: ready and desired workers."""
+        return f"{self.ready}/{self.desired}"
+
+    @property
+    def gpus(self) -> list[str]:
+        """Ids of the GPUs of its workers, sorted."""
+        return sorted({gpu for worker in self.workers for gpu in worker.gpus})
+
+    @property
+    def url(self) -> str:
+        """URL of its HTTP endpoints, or ""."""
+        return next((worker.url for worker in self.workers if worker.url), "")
+
+
+class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """New workers of one service while a change is under way.
+
+    Attributes:
+        desired: how many the change starts.
+        workers: those that exist already.
+
+    """
+
+    desired: int = 0
+    workers: tuple[WorkerStatus, ...] = ()
+
+    @property
+    def ready(self) -> int:
+        return sum(worker.ready for worker in self.workers)
+
+
+class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that watches the deployment.
+
+    Attributes:
+        pid: of the process.
+        title: what people know it by, such as a notebook's name.
+
+    """
+
+    pid: int
+    title: str = ""
+
+    @classmethod
+    def here(cls, title: str = "") -> ClientStatus:
+        """Describes the calling process."""
+        return cls(pid=os.getpid(), title=title)
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployment.
+
+    Attributes:
+        id: unique on this machine; the name of its folder.
+        name: the one it was given, or its entry's.
+        folder: where its sockets, code and logs are.
+        pid: of the supervisor.
+        owner: pid of the process whose life it shares; None if it is detached.
+        clients: other processes that watch it.
+        plan: id of the plan that is being served.
+        warnings: such as HTTP on another port than the default.
+        started: seconds since the epoch.
+        metrics_url: the page for Prometheus.
+        entry: name of the entry service.
+        services: by name, dependencies before dependants.
+        rollout: by service, while a change is under way.
+        ended: True once the supervisor has gone. Set by the client.
+
+    """
+
+    id: str = ""
+    name: str = ""
+    folder: str = ""
+    pid: int = 0
+    owner: int | None = None
+    clients: tuple[ClientStatus, ...] = ()
+    plan: str = ""
+    warnings: tuple[str, ...] = ()
+    started: float = 0.0
+    metrics_url: str = ""
+    entry: str = ""
+    services: dict[str, ServiceStatus] = {}
+    rollout: dict[str, RolloutStatus] = {}
+    ended: bool = False
+
+    @property
+    def started_services(self) -> dict[str, ServiceStatus]:
+        """The services that have workers of their own."""
+        return {name: service for name, service in self.services.items() if service.started}
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Service name to the URL of its HTTP endpoints."""
+        return {name: service.url for name, service in self.services.items() if service.url}
+
+    def stopped(self) -> Status:
+        """The same deployment after its supervisor has gone: no worker is left."""
+        services = {
+            name: msgspec.structs.replace(service, state="stopped" if service.started else service.state, workers=())
+            for name, service in self.services.items()
+        }
+        return msgspec.structs.replace(self, services=services, rollout={}, ended=True)
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data that JSON holds."""
+        data: dict[str, Any] = msgspec.to_builtins(self)
+        return data
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Status:
+        """Reads what `as_data` returned."""
+        return msgspec.convert(data, cls)
