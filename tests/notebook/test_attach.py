@@ -56,8 +56,8 @@ class Life:
         return json.loads(self.run(f"print(json.dumps({expression}))").text)
 
     def pids(self):
-        services = self.value("deployment.status.services")
-        return {n: sorted(w.pid for w in s.workers) for n, s in services.items() if s.workers}
+        services = self.value("deployment.status.as_data()['services']")
+        return {n: sorted(w["pid"] for w in s["workers"]) for n, s in services.items() if s["workers"]}
 
     def answer(self):
         return self.value("await deployment.Frontend.generate('Hello Big')")

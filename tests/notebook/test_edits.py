@@ -85,8 +85,8 @@ class Served:
         return self.value(f"await deployment.Frontend.generate({text!r})")
 
     def pids(self):
-        services = self.value("deployment.status.services")
-        return {n: sorted(w.pid for w in s.workers) for n, s in services.items() if s.workers}
+        services = self.value("deployment.status.as_data()['services']")
+        return {n: sorted(w["pid"] for w in s["workers"]) for n, s in services.items() if s["workers"]}
 
     def untouched(self, before):
         """The services whose workers are the same as before."""
