@@ -15,12 +15,18 @@ from typing import Any, ClassVar
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """The known name that is most similar to `name`, ignoring case; "" if none is."""
+    by_lower = {k.lower(): k for k in sorted(known)}
+    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else ""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """A phrase for the remedy of an unknown name: the most similar known name, or the list of known names."""
     known = sorted(known)
-    lower = {k.lower(): k for k in known}
-    if close := get_close_matches(name.lower(), lower, n=1, cutoff=0.6):
-        return f"did you mean {lower[close[0]]!r}?"
+    if similar := nearest_name(name, known):
+        return f"did you mean {similar!r}?"
     if known:
         return "known are " + ", ".join(known)
     return "there are none"

@@ -1,4 +1,4 @@
-"""From the text of cells, or from files, to the modules that a worker imports, and their digests."""
+"""From cells, or from files, to the modules that workers import, with their digests."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ __all__ = sorted(_MODULES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a name when it is first used: a worker imports this package for its tracebacks alone."""
+    """Imports a name when it is first used: a worker needs only the tracebacks of this package."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""Which unit gives a name, at which point of the notebook's history."""
+"""Which unit binds a name, at each moment in the history of a notebook."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Sequence
 
 from dynamo_nb.source.statements import Unit
 
-# Later than every unit: what a worker that has imported everything sees.
 NOW = 1 << 60
+"""The moment after every unit: what a worker sees that has imported everything."""
 
 
 class Bindings:
-    """The names that units bind, in order of execution. An import that only repeats the one before it is left out."""
+    """The units that bind each name, in order of execution. Repetitions of the same import are left out.
+
+    stars: units of `from module import *`, last one first. A moment is a position in the history.
+    """
 
     def __init__(self, units: Sequence[Unit]) -> None:
         self._strong: dict[str, list[Unit]] = {}
@@ -38,19 +41,20 @@ class Bindings:
         return sorted(self._strong.keys() | self._weak.keys())
 
     def of(self, name: str) -> list[Unit]:
+        """The units that bind `name`; if none does, those whose functions bind it through `global`."""
         return self._strong.get(name) or self._weak.get(name, [])
 
     def epoch(self, moment: int) -> int:
-        """Moments of one epoch see the same bindings."""
+        """The epoch of a moment. All moments of an epoch have the same bindings."""
         return bisect_left(self._rebound, moment)
 
-    def find(self, name: str, moment: int, asking: Unit | None = None) -> list[Unit]:
-        """The units that give `name` at a moment: its last binding before it.
+    def find(self, name: str, moment: int, user: Unit | None = None) -> list[Unit]:
+        """The unit with the last binding of `name` before a moment; several for dotted imports of one package.
 
-        With none before it, a cell was run again after those that use it, and the first one after counts. Dotted
-        imports of one package come together.
+        If there is no binding before it, the binding cell was run again after the cells that use the name: then the
+        first binding after the moment counts. user: a unit that is left out, since it uses the name itself.
         """
-        known = [unit for unit in self.of(name) if unit is not asking]
+        known = [unit for unit in self.of(name) if unit is not user]
         before = [unit for unit in known if unit.position < moment]
         if not known:
             return []
@@ -60,12 +64,12 @@ class Bindings:
         return [found]
 
     def class_of(self, name: str) -> Unit | None:
-        """The class statement that gives `name` in the end, whatever is set on that class afterwards."""
-        found = self.made(name, self.of(name)[-1]) if name in self else None
+        """The class statement that defines the final value of `name`; assignments to its attributes do not matter."""
+        found = self.creator(name, self.of(name)[-1]) if name in self else None
         return found if found and isinstance(found.statement.node, ast.ClassDef) else None
 
-    def made(self, name: str, unit: Unit) -> Unit:
-        """The unit that made the object which `unit` gives as `name`, and perhaps only changed."""
+    def creator(self, name: str, unit: Unit) -> Unit:
+        """The unit that created the object to which `unit` binds `name`, if `unit` only changed that object."""
         known = self.of(name)
         while name in unit.names.changes and unit in known and known.index(unit) > 0:
             unit = known[known.index(unit) - 1]

@@ -1,4 +1,4 @@
-"""Cells: what was typed, in the order in which it ran."""
+"""Cells: their text, in the order in which they ran."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Cell:
     """One code cell.
 
     text: as typed, IPython lines included. label: its name in messages ("cell 7"). number: its execution count, or its
-    position in a saved notebook. failed_at: the line (from 1) at which it raised, None if it ran to its end, 0 if
-    nothing of it ran; what stands before that line counts as defined.
+    position in a saved notebook. cell_id: None if the front end sends none. failed_at: the line, from 1, at which it
+    raised an exception; None if it ran to its end, 0 if it did not start. Definitions before that line count.
     """
 
     text: str
@@ -28,26 +28,27 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """What tells that a cell is run again: nbclient and papermill send no id, so there it is the text."""
+        """The same for each run of a cell: its id, or its text with nbclient and papermill, which send no id."""
         return self.cell_id or self.text
 
 
 class CellBook:
-    """The cells that a live notebook has run, the last run of each, in order of execution."""
+    """The cells that a live notebook has run: the last run of each, in order of execution."""
 
     def __init__(self) -> None:
         self._cells: list[Cell] = []
 
     def record(self, cell: Cell) -> None:
-        """Adds a cell that has run. It takes the place of its earlier runs, unless it failed: what those defined is
-        still there.
+        """Adds a cell that has run.
+
+        It replaces its earlier runs, except if it failed: then the definitions of the earlier runs are still in use.
         """
         if cell.failed_at is None:
             self._cells = [known for known in self._cells if known.key != cell.key]
         self._cells.append(cell)
 
     def forget(self, cell_ids: Collection[str]) -> None:
-        """Drops cells that were deleted from the page."""
+        """Removes cells that were deleted from the notebook."""
         self._cells = [known for known in self._cells if known.cell_id not in cell_ids]
 
     @property
@@ -62,11 +63,10 @@ class CellBook:
 
 
 def read_notebook(path: str | Path) -> list[Cell]:
-    """The code cells of a saved notebook (nbformat 4), in order, whether they were ever executed or not.
+    """The code cells of a saved notebook (nbformat 4), in order, executed or not.
 
-    They are numbered as a run from top to bottom would number them, which passes over blank ones.
-
-    Raises TargetError when the file cannot be read as a notebook.
+    Their numbers are those of a run from top to bottom, which skips blank cells. Raises TargetError if the file cannot
+    be read as a notebook.
     """
     path = Path(path)
     try:
@@ -76,7 +76,7 @@ def read_notebook(path: str | Path) -> list[Cell]:
     except OSError as error:
         raise TargetError(f"the notebook cannot be read: {error.strerror}", where=str(path)) from error
     except (ValueError, KeyError, TypeError) as error:
-        remedy = "save it as a Jupyter notebook of format 4 (jupyter nbconvert --to notebook converts older ones)"
-        raise TargetError("this file is no Jupyter notebook of format 4", where=str(path), remedy=remedy) from error
+        remedy = "save it in format 4; `jupyter nbconvert --to notebook` converts older notebooks"
+        raise TargetError("this file is not a Jupyter notebook of format 4", where=str(path), remedy=remedy) from error
     typed = [(cell, text) for cell, text in zip(cells, texts, strict=True) if text.strip()]
     return [Cell(text, f"cell {number}", number, cell.get("id")) for number, (cell, text) in enumerate(typed, start=1)]

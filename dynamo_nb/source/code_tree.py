@@ -1,4 +1,4 @@
-"""A tree of modules: the code of a graph's services as a value, and as a folder."""
+"""CodeTree: the modules of a graph's services, as a value and as a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dynamo_nb.source.source_map import SourceMap
 
 
 def digest(parts: Iterable[str]) -> str:
-    """A sha256 over texts, as "sha256:…", each with its length, so that no two sequences of texts are alike."""
+    """The sha256 of a sequence of texts, as "sha256:…". Their lengths are included, so that sequences are distinct."""
     total = hashlib.sha256()
     for part in parts:
         data = part.encode()
@@ -42,11 +42,11 @@ class Module:
 
 @dataclass(frozen=True)
 class CodeTree:
-    """The modules of some services, and which of them each service needs.
+    """The modules of some services.
 
-    targets: "module:Class" by service. closures: the modules that a service imports, transitively, by service.
-    digests: "sha256:…" of the code that a service needs, by service; it stays the same when other services come and
-    go, and when a cell is run again unchanged. notes: what the notebook has and workers will not, a line for each.
+    targets: "module:Class" by service. closures: the names of the modules that a service imports, also indirectly, by
+    service. digests: "sha256:…" of the code that a service needs, by service. A digest does not change with other
+    services, nor when a cell runs again unchanged. notes: differences between the notebook and its workers, as lines.
     """
 
     modules: tuple[Module, ...] = ()
@@ -57,7 +57,7 @@ class CodeTree:
 
     @cached_property
     def files(self) -> dict[str, str]:
-        """What `sha256sum` says of each file, as "sha256:…" by path: what `verify` checks."""
+        """The sha256 of each file, as "sha256:…" by path, for `verify`."""
         return {module.path: _file_digest(module.text.encode()) for module in self.modules}
 
     @property
@@ -67,11 +67,11 @@ class CodeTree:
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 of the whole folder: paths and texts."""
+        """The sha256 of the whole folder, paths and texts."""
         return digest(part for path, text in sorted(self.files.items()) for part in (path, text))
 
     def __or__(self, other: CodeTree) -> CodeTree:
-        """Both trees in one folder; the same path must hold the same text."""
+        """Both trees in one folder. Raises BundleError if they have different texts for a path."""
         modules = {module.path: module for module in self.modules}
         for module in other.modules:
             if modules.setdefault(module.path, module) != module:
@@ -85,24 +85,24 @@ class CodeTree:
         )
 
     def write(self, folder: Path) -> Path:
-        """Writes the folder in one step: it is there whole, or not at all. A folder that is there is checked instead.
+        """Writes the folder atomically and returns it. A folder that exists is verified instead.
 
-        Raises BundleError when the folder is there and holds something else.
+        Raises BundleError if the folder exists with other contents.
         """
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
-                made = Path(beside) / folder.name
-                made.mkdir()
+                new = Path(beside) / folder.name
+                new.mkdir()
                 for module in self.modules:
-                    path = made / module.path
+                    path = new / module.path
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(module.text.encode())
                 try:
-                    made.rename(folder)
+                    new.rename(folder)
                     return folder
                 except OSError:
-                    if not folder.exists():  # else another process was faster with the same tree
+                    if not folder.exists():  # otherwise another process has written the same tree
                         raise
         verify(folder, self.files)
         return folder
@@ -111,7 +111,7 @@ class CodeTree:
 def verify(folder: Path, files: Mapping[str, str]) -> None:
     """Checks a folder against the digests of its files (`CodeTree.files`).
 
-    Raises BundleError that names every file that is missing or altered.
+    Raises BundleError that lists the missing and altered files.
     """
     faults = []
     for path, expected in sorted(files.items()):
@@ -123,5 +123,7 @@ def verify(folder: Path, files: Mapping[str, str]) -> None:
             if found != expected:
                 faults.append(f"{path} is altered")
     if faults:
-        remedy = "export it again, or put back the files as they were"
-        raise BundleError("the code is not what was written: " + ", ".join(faults), where=str(folder), remedy=remedy)
+        remedy = "export it again, or restore the files"
+        raise BundleError(
+            "the code was changed after it was written: " + ", ".join(faults), where=str(folder), remedy=remedy
+        )

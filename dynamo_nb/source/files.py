@@ -1,4 +1,4 @@
-"""Services in ordinary files: the files of the project that a service's module imports, byte for byte."""
+"""Services in ordinary files: the files of a project that a service imports, unchanged."""
 
 from __future__ import annotations
 
@@ -15,11 +15,20 @@ from dynamo_nb.source.code_tree import CodeTree, Module, digest
 
 
 def slice_modules(targets: Mapping[str, str], root: Path) -> CodeTree:
-    """The files under `root` that the modules of `targets` ({service: "package.module:Class"}) import, transitively.
+    """Collects the files under `root` that the modules of some services import, also indirectly.
 
-    An installed package is not copied: a target in one has no modules, and the digest of its own file.
+    Installed packages are not copied: a target in one has no modules, and its digest is that of the installed file.
 
-    Raises TargetError when a target's module is nowhere, SourceError when a file cannot be read as Python.
+    Args:
+        targets: "package.module:Class" by service.
+        root: The folder of the project.
+
+    Returns:
+        The files as modules.
+
+    Raises:
+        TargetError: A target's module does not exist.
+        SourceError: A file cannot be read as Python; it lists all of them.
     """
     project = _Project(root)
     closures = {service: project.closure([target.partition(":")[0]]) for service, target in targets.items()}
@@ -40,9 +49,9 @@ def slice_modules(targets: Mapping[str, str], root: Path) -> CodeTree:
 
 
 def with_local_files(tree: CodeTree, imports: Mapping[str, Iterable[str]], root: Path) -> CodeTree:
-    """The tree with the files under `root` that its services import, by service; their digests cover those too.
+    """Adds the files under `root` that the services of a tree import. Their digests include these files.
 
-    Raises SourceError when a file cannot be read as Python.
+    imports: the imported names, by service. Raises SourceError if a file cannot be read as Python.
     """
     project = _Project(root)
     closures = {service: project.closure(names) for service, names in imports.items()}
@@ -63,9 +72,9 @@ def with_local_files(tree: CodeTree, imports: Mapping[str, Iterable[str]], root:
 
 
 def drop_stale_bytecode(module: str, root: Path) -> None:
-    """Removes the bytecode of files under `root` that a module imports where the file was changed after it was made.
+    """Removes outdated bytecode of the files under `root` that a module imports.
 
-    Python itself compares whole seconds and sizes: it would import what stood there before a quick edit.
+    Python compares sizes and whole seconds, so after a quick edit it would import the previous version.
     """
     for found in _Project(root).closure([module]):
         file = root / found.path
@@ -75,7 +84,7 @@ def drop_stale_bytecode(module: str, root: Path) -> None:
 
 
 def imported(tree: ast.AST, name: str = "", *, is_package: bool = False) -> Iterator[str]:
-    """The modules that code may import, anywhere in it; `from a import b` may mean the module a.b."""
+    """The names of modules that code may import, anywhere in it. `from a import b` may import the module a.b."""
     package = name.split(".") if is_package else name.split(".")[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -95,11 +104,13 @@ def _sorted(modules: Iterable[Module]) -> tuple[Module, ...]:
     return tuple(sorted(set(modules), key=lambda module: module.path))
 
 
-# A worker has this package installed, also where the project is this package's own checkout.
-_OURS = {"dynamo_nb", "dynamo"}
+_INSTALLED_IN_WORKERS = {"dynamo_nb", "dynamo"}
+"""Packages that are never copied, even if the project is the checkout of this package."""
 
 
 class _Project:
+    """The Python files under a folder. problems: files that cannot be read."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.problems: list[Problem] = []
@@ -124,7 +135,7 @@ class _Project:
         return sorted(found.values(), key=lambda module: module.path)
 
     def _module(self, name: str) -> Module | None:
-        if name.partition(".")[0] in _OURS:
+        if name.partition(".")[0] in _INSTALLED_IN_WORKERS:
             return None
         if name not in self._modules:
             base = name.replace(".", "/")
@@ -153,7 +164,7 @@ def _imports_of(text: str, name: str, *, is_package: bool) -> list[str]:
 
 
 def _installed(name: str) -> str | None:
-    """The digest of an installed module's file, found without importing anything; None if there is no such module."""
+    """The digest of an installed module's file, without importing it; None if there is no such module."""
     path: list[str] | None = None
     spec = None
     parts = name.split(".")

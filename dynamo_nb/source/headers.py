@@ -1,4 +1,4 @@
-"""First lines of cells that are ours, and the configuration that they stand for; the same live and in a saved file."""
+"""The configuration in cells: the flags of service cells, and `%%dynamo_config` cells. Live and saved alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dynamo_nb.source.first_line import SERVICE, ServiceLine, service_line
 from dynamo_nb.source.services import services_in
 
 if TYPE_CHECKING:
-    from dynamo_nb.config.layers import Layer  # it and YAML take longer to import than a notebook waits for us
+    from dynamo_nb.config.layers import Layer  # imported late, with YAML: `%load_ext` should not wait for them
 
 CONFIG = "%%dynamo_config"
 
@@ -25,10 +25,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def service_parser(spelling: str = SERVICE) -> argparse.ArgumentParser:
-    """The flags of a `%%dynamo_service` line, or of a `#| dynamo_service` one."""
-    what = "Defines services, and checks that they can be shipped."
+    """The parser for the flags of a `%%dynamo_service` or `#| dynamo_service` line."""
+    what = "Defines services and checks that workers can import them."
     parser = _Parser(prog=spelling, add_help=False, description=what)
-    parser.add_argument("--workers", type=int, help="how many processes run each service of this cell")
+    parser.add_argument("--workers", type=int, help="number of workers of each service of this cell")
     parser.add_argument("--gpu", type=float, help="GPUs of each worker")
     parser.add_argument("--cpu", help="cores of each worker, such as 500m")
     parser.add_argument("--memory", help="memory of each worker, such as 20Gi")
@@ -37,16 +37,16 @@ def service_parser(spelling: str = SERVICE) -> argparse.ArgumentParser:
 
 
 def header_of(text: str, word: str) -> str | None:
-    """The rest of the first line that is not blank, if it begins with `word`; None if it does not."""
+    """The rest of the first line that is not blank, if it starts with `word`; else None."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     start, _, rest = first.strip().partition(" ")
     return rest if start == word else None
 
 
 def config_layers(cells: Iterable[Cell]) -> list[Layer]:
-    """What the flags of service cells and `%%dynamo_config` cells configure, lowest first: flags, then YAML cells.
+    """The layers in cells, lowest first: the flags of service cells, then `%%dynamo_config` cells.
 
-    Raises ConfigError or DefinitionError with the cell and line of what cannot be read.
+    Raises ConfigError or DefinitionError with the cell and line of the fault.
     """
     flags: list[Layer] = []
     files: list[Layer] = []
@@ -59,14 +59,14 @@ def config_layers(cells: Iterable[Cell]) -> list[Layer]:
 
 
 def config_layer(text: str, label: str) -> Layer:
-    """What one `%%dynamo_config` cell configures. Raises ConfigError with the cell's own line."""
+    """The layer of one `%%dynamo_config` cell. Raises ConfigError with the line in the cell."""
     from dynamo_nb.config.yaml_layer import yaml_layer
 
     return yaml_layer(text.replace(CONFIG, "#", 1).rstrip(), label)
 
 
 def flag_layers(cell: Cell, line: ServiceLine) -> list[Layer]:
-    """The configuration that the flags of one cell give to its services."""
+    """The layers with the flags of one service cell; none if it has no flags."""
     from dynamo_nb.config.layers import mapping_layer
 
     given = flags_of(line)
@@ -85,7 +85,7 @@ def flag_layers(cell: Cell, line: ServiceLine) -> list[Layer]:
 
 
 def flags_of(line: ServiceLine) -> dict[str, Any]:
-    """The flags of a cell's first line. Raises DefinitionError for those that there are not."""
+    """The flags of a service cell, by name. Raises DefinitionError for unknown flags and invalid values."""
     try:
         return vars(service_parser(line.spelling).parse_args(shlex.split(line.flags)))
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""A service's interface: the class with its address, its endpoints' signatures and nothing behind them.
+"""The interface of a service: its class with address and endpoint signatures, without any implementation.
 
-Whoever depends on a service imports this, and so none of what the service itself imports. It has only what a caller
-can notice: a service's callers are replaced when it changes.
+A service that depends on another imports this, and so none of the other's own imports. It has only what matters to
+callers, since the callers' workers are replaced when it changes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from copy import copy
 from functools import lru_cache
 from typing import TypeVar
 
+from dynamo_nb.source.analysis import analyse
 from dynamo_nb.source.first_line import lines_of
-from dynamo_nb.source.scope import ANNOTATION, BASE, Use, analyse
+from dynamo_nb.source.names import ANNOTATION, BASE, Use
 from dynamo_nb.source.statements import Statement, first_line
 
 _ENDPOINTS = {"dynamo_endpoint", "endpoint", "dynamo_api", "api", "abstract_endpoint"}
-_WORDS = _ENDPOINTS | {"service", "depends"}
-# What may be asked of a service class that is only named: its address, and the links of its graph.
+_DECORATORS = _ENDPOINTS | {"service", "depends"}
 _ADDRESS = {".dynamo_address", ".link", ".unlink"}
+"""Attributes of a service's class that its interface has."""
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Definition = TypeVar("_Definition", bound=ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
@@ -29,25 +30,27 @@ Aliases = frozenset[tuple[str, str]]
 
 
 def aliases(statements: Iterable[Statement]) -> Aliases:
-    """The names under which cells import words of ours: `from dynamo_nb import service as svc`."""
+    """The names under which cells import the decorators: `from dynamo_nb import service as svc`."""
     return frozenset(
         (alias.asname, alias.name)
         for statement in statements
         if isinstance(statement.node, ast.ImportFrom)
         for alias in statement.node.names
-        if alias.asname and alias.name in _WORDS
+        if alias.asname and alias.name in _DECORATORS
     )
 
 
 def is_service(node: ast.stmt, known: Aliases) -> bool:
-    """Whether this is a class decorated with `@service`, in any of its spellings."""
-    return isinstance(node, ast.ClassDef) and any(_word(one, known) == "service" for one in node.decorator_list)
+    """Whether this is a class with the decorator `@service`, under any alias."""
+    return isinstance(node, ast.ClassDef) and any(
+        _decorator_name(one, known) == "service" for one in node.decorator_list
+    )
 
 
 def service_name(node: ast.ClassDef, known: Aliases) -> str:
-    """The name that `@service` gives to a class, if that can be told without running it; else the class's own."""
+    """The name of a service if it is a literal in `@service`; else the name of its class."""
     for decorator in node.decorator_list:
-        if not isinstance(decorator, ast.Call) or _word(decorator, known) != "service":
+        if not isinstance(decorator, ast.Call) or _decorator_name(decorator, known) != "service":
             continue
         for dynamo in (one.value for one in decorator.keywords if one.arg == "dynamo"):
             with suppress(ValueError):
@@ -57,7 +60,7 @@ def service_name(node: ast.ClassDef, known: Aliases) -> str:
 
 
 def needs_interface_only(use: Use, known: Aliases, *, of_interface: bool) -> bool:
-    """Whether a use of a service class is satisfied by its interface. A base counts where an interface inherits."""
+    """Whether the interface of a service is enough for a use of its class. of_interface: the user is an interface."""
     if use.how == BASE:
         return of_interface
     if use.how.endswith("("):
@@ -67,22 +70,24 @@ def needs_interface_only(use: Use, known: Aliases, *, of_interface: bool) -> boo
 
 @lru_cache(maxsize=512)
 def interface(statement: Statement, known: Aliases) -> Statement:
-    """The interface of the class that `statement` defines, as a statement of its own."""
+    """The interface of the class that `statement` defines, as a statement."""
     node = ast.parse(statement.text).body[0]
     assert isinstance(node, ast.ClassDef)
     lines = lines_of(statement.text)
     signatures = {id(one): signature for one in node.body if (signature := _signature(one, known))}
-    wanted = _class_names(node, signatures.values())
+    needed = _statements_for(signatures.values(), node)
     text: list[str] = []
     members: list[ast.stmt] = []
     for one in node.body:
         if id(one) in signatures:
             text += [*([""] if text else []), *_method(one, lines, signatures[id(one)])]
             members.append(signatures[id(one)])
-        elif id(one) in wanted:
+        elif id(one) in needed:
             text += lines[first_line(one) - 1 : one.end_lineno]
             members.append(one)
-    bare = _bare(node, [_address(one) for one in node.decorator_list if _word(one, known) == "service"], members)
+    bare = _bare(
+        node, [_address(one) for one in node.decorator_list if _decorator_name(one, known) == "service"], members
+    )
     decorators = [f"@{_as_typed(one, statement.text)}" for one in bare.decorator_list]
     text = [*decorators, *_head(node, lines, []), *(text or ["    pass"])]
     names, moved = analyse(bare), statement.line - first_line(node)
@@ -90,7 +95,7 @@ def interface(statement: Statement, known: Aliases) -> Statement:
     return Statement("\n".join(text), statement.line, statement.end_line, bare, names)
 
 
-def _word(decorator: ast.expr, known: Aliases) -> str:
+def _decorator_name(decorator: ast.expr, known: Aliases) -> str:
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
     if isinstance(called, ast.Attribute):
         return called.attr
@@ -98,15 +103,15 @@ def _word(decorator: ast.expr, known: Aliases) -> str:
 
 
 def _address(decorator: ast.expr) -> ast.expr:
-    """The decorator of a service with those of its arguments that say under which name it is called."""
+    """The decorator of a service, with the arguments that determine its address."""
     if not isinstance(decorator, ast.Call):
         return decorator
-    kept = [one for one in decorator.keywords if one.arg in {"dynamo", None}]  # None: `**` may hold it
-    return ast.copy_location(ast.Call(decorator.func, [], kept), decorator) if kept else decorator.func
+    arguments = [one for one in decorator.keywords if one.arg in {"dynamo", None}]  # None: `**` may contain it
+    return ast.copy_location(ast.Call(decorator.func, [], arguments), decorator) if arguments else decorator.func
 
 
 def _as_typed(decorator: ast.expr, source: str) -> str:
-    """The text of an `_address`; its arguments as they were typed where that is one line."""
+    """The text of an `_address`; arguments on one line are as they were typed."""
     if not isinstance(decorator, ast.Call):
         return ast.unparse(decorator)
     arguments = []
@@ -119,31 +124,31 @@ def _as_typed(decorator: ast.expr, source: str) -> str:
 
 def _bare(node: _Definition, decorators: list[ast.expr], body: Sequence[ast.stmt] = ()) -> _Definition:
     """The definition with other decorators and another body."""
-    made = copy(node)
-    made.decorator_list, made.body = decorators, list(body) or [ast.Pass()]
-    return made
+    bare = copy(node)
+    bare.decorator_list, bare.body = decorators, list(body) or [ast.Pass()]
+    return bare
 
 
 def _signature(node: ast.stmt, known: Aliases) -> _Function | None:
-    """An endpoint without its body and its other decorators; None for anything else."""
+    """An endpoint without its body and other decorators; None for other statements."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return None
-    kept = [one for one in node.decorator_list if _word(one, known) in _ENDPOINTS]
-    return _bare(node, kept) if kept else None
+    decorators = [one for one in node.decorator_list if _decorator_name(one, known) in _ENDPOINTS]
+    return _bare(node, decorators) if decorators else None
 
 
-def _class_names(node: ast.ClassDef, signatures: Iterable[_Function]) -> set[int]:
-    """The class-level statements whose names the signatures of the endpoints use, by id."""
-    needing = [analyse(one) for one in signatures]
-    binders = [(one, analyse(one)) for one in node.body]
-    wanted: set[int] = set()
-    while needing:
-        names = {use.name for use in needing.pop().uses}
-        for one, bound in binders:
-            if bound.binds & names and id(one) not in wanted:
-                wanted.add(id(one))
-                needing.append(bound)
-    return wanted
+def _statements_for(signatures: Iterable[_Function], node: ast.ClassDef) -> set[int]:
+    """The ids of the statements in a class whose names the signatures of its endpoints use."""
+    pending = [analyse(one) for one in signatures]
+    members = [(one, analyse(one)) for one in node.body]
+    needed: set[int] = set()
+    while pending:
+        used = {use.name for use in pending.pop().uses}
+        for one, names in members:
+            if names.binds & used and id(one) not in needed:
+                needed.add(id(one))
+                pending.append(names)
+    return needed
 
 
 def _on_own_line(node: ast.stmt, lines: list[str]) -> bool:
@@ -158,7 +163,7 @@ def _method(node: ast.stmt, lines: list[str], signature: _Function) -> list[str]
 
 
 def _head(node: ast.ClassDef | _Function, lines: list[str], decorators: list[ast.expr]) -> list[str]:
-    """The lines of the decorators and of the signature, as they were typed where they stand alone."""
+    """The lines of the decorators and the signature; as they were typed if the body is on lines of its own."""
     head = [line for one in decorators for line in lines[one.lineno - 1 : one.end_lineno]]
     if _on_own_line(node.body[0], lines):
         signature = lines[node.lineno - 1 : first_line(node.body[0]) - 1]

@@ -1,7 +1,7 @@
-"""Where units stand: one module for each set of services that needs the same units.
+"""The layout of units in modules: one module for each set of services that need the same units.
 
-A unit is needed by whoever needs a unit that uses it, so the services that need it include those of its user. Modules
-therefore import only from modules of strictly larger sets of services, and imports between them make no cycle.
+A service that needs a unit needs everything that the unit uses. So a module imports only from modules of strictly
+larger sets of services, and there is no import cycle.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from dynamo_nb.source.source_map import SourceMap, Span
 from dynamo_nb.source.statements import Unit, parse
 
 PACKAGE = "cells"
-# Of a module's name, and of a line of imports: what ruff formats to by default.
-_LONGEST_NAME, _LONGEST_LINE = 60, 88
+_LONGEST_NAME = 60
+"""Characters of a module's name."""
+_LONGEST_LINE = 88
+"""Characters of an import line: the default of ruff's formatter."""
 
 
 class Edge(NamedTuple):
-    """A unit needs `name` from `target`.
+    """A unit uses `name`, which `target` binds.
 
-    later: in the body of a function. runs: it may call what it gets, at once. typed: in an annotation, which may be a
-    string and then is read later too.
+    later: in the body of a function. runs: the unit may call the value at once. typed: in an annotation, which may be
+    a string and is then read later too.
     """
 
     name: str
@@ -40,11 +42,17 @@ class Edge(NamedTuple):
 
 
 Closure = dict[Unit, dict[Edge, None]]
+"""The units that a service needs, each with its edges."""
 _Group = frozenset[str]
 
 
 @dataclass
 class Layout:
+    """Distributes the units of some services over modules.
+
+    roots: the class of each service. closures: what each service needs. problems: names that cannot be shared.
+    """
+
     roots: Mapping[str, Unit]
     closures: Mapping[str, Closure]
     bindings: Bindings
@@ -66,6 +74,7 @@ class Layout:
         self.names = {group: self._module_name(group) for group in self.members}
 
     def tree(self, notes: tuple[str, ...] = ()) -> CodeTree:
+        """The modules as a CodeTree with these notes."""
         package = Module(PACKAGE, f"{PACKAGE}/__init__.py", '"""The cells of a notebook, as modules."""\n')
         modules, imported = [package], {}
         for group, name in self.names.items():
@@ -90,7 +99,7 @@ class Layout:
         )
 
     def _module_name(self, group: _Group) -> str:
-        """The name of the service that everybody in the group needs whole, if there is one; else theirs together."""
+        """The name of a service whose class all of the group need whole; else the names of all of them."""
         for service in sorted(group):
             if self.group[self.roots[service]] == group:
                 return f"{PACKAGE}.{service}"
@@ -100,7 +109,7 @@ class Layout:
         return f"{PACKAGE}.{name}"
 
     def _digest(self, closure: Closure) -> str:
-        """Of what each name is bound to, in order: neither labels, nor who shares what, nor the order of cells."""
+        """The digest of the statements that bind each name. Labels, sharing and the order of cells do not count."""
         parts: dict[str, list[str]] = {}
         for unit in sorted(closure, key=_order):
             for name in unit.names.binds | unit.names.weak or {"*"}:
@@ -113,7 +122,7 @@ class Layout:
     # --- one module
 
     def _providers(self, group: _Group) -> dict[str, _Group]:
-        """Which group each name comes from that a module does not bind itself."""
+        """The groups from which a module imports the names that it does not bind itself."""
         needed: dict[str, dict[Unit, Unit]] = {}
         for unit in self.members[group]:
             for edge in self.edges[unit]:
@@ -126,8 +135,8 @@ class Layout:
             last = max(targets, key=_order)
             home = self.group.get(last, group)
             final = [unit for unit in self.members[home] if name in unit.names.binds | unit.names.weak][-1:]
-            made = {self.bindings.made(name, unit) for unit in [*targets, *final]}
-            if len(made) > 1 or not home >= group:
+            creators = {self.bindings.creator(name, unit) for unit in [*targets, *final]}
+            if len(creators) > 1 or not home >= group:
                 unit = next(iter(targets.values()))
                 self._problem(f"{name!r} has several values over time, which {_and(home)} share", unit)
             elif any(name in unit.names.weak for unit in self.edges):
@@ -138,11 +147,12 @@ class Layout:
 
     def _problem(self, message: str, unit: Unit) -> None:
         advice = "; give each value a name of its own, or keep it in an object"
-        self.problems.append(Problem(message + advice, ", ".join(sorted(unit.names.binds)), unit.place()))
+        self.problems.append(Problem(message + advice, ", ".join(sorted(unit.names.binds)), unit.location()))
 
     def _ordered(self, group: _Group) -> list[Unit]:
-        """The units of a module, and the imports they need, in order of execution; what a unit needs to run comes
-        before it, even if its cell was run again afterwards.
+        """The units of a module and the imports that they need, in order of execution.
+
+        The units that a unit needs to run come before it, even if their cell was run again later.
         """
         inside = set(self.members[group])
         inside |= {e.target for unit in self.members[group] for e in self.edges[unit] if e.target.statement.imports}
@@ -161,7 +171,7 @@ class Layout:
         return list(placed)
 
     def _running(self, unit: Unit) -> set[Unit]:
-        """What must be there when the unit runs: what it names, and what that may call."""
+        """The units that must have run before this one: those it uses at once, and those that their functions use."""
         found = {edge.target for edge in self.edges[unit] if not edge.later and not edge.typed}
         pending = [edge.target for edge in self.edges[unit] if edge.runs]
         called: set[Unit] = set()
@@ -169,7 +179,7 @@ class Layout:
             if (callee := pending.pop()) in called:
                 continue
             called.add(callee)
-            first: dict[str, Unit] = {}  # of several values of a name, the later ones were not there yet
+            first: dict[str, Unit] = {}  # of several values of a name, only the first existed at that time
             for edge in self.edges[callee]:
                 if edge.later:
                     first[edge.name] = min(first.get(edge.name, edge.target), edge.target, key=_order)
@@ -178,7 +188,7 @@ class Layout:
         return found
 
     def _types(self, unit: Unit) -> set[Unit]:
-        """What its annotations name, unless that needs the unit itself to run: then it is named by a string."""
+        """The units that its annotations use, except for those that need this unit to run: strings name these."""
         found = {edge.target for edge in self.edges[unit] if edge.typed and not edge.later}
         needed: dict[Unit, set[Unit]] = {target: {target} for target in found}
         for target, seen in needed.items():
@@ -192,8 +202,8 @@ class Layout:
     def _text(self, group: _Group, providers: Mapping[str, _Group]) -> tuple[str, SourceMap]:
         """The text of a module, and its source map."""
         units = self._ordered(group)
-        what = f"the service {_and(group)} needs" if len(group) == 1 else f"the services {_and(group)} share"
-        blocks = [(0, f'"""From the cells of a notebook: what {what}."""')]
+        users = f"the service {_and(group)}" if len(group) == 1 else f"the services {_and(group)}"
+        blocks = [(0, f'"""Code of {users}, from the cells of a notebook."""')]
         if features := self._features(units):
             blocks.append((1, f"from __future__ import {', '.join(features)}"))
         by_home: dict[str, list[str]] = {}
@@ -248,7 +258,7 @@ def _import(module: str, names: Sequence[str]) -> str:
 
 
 def _runs(units: Sequence[Unit]) -> list[list[Unit]]:
-    """Units by statement: the names of one import that stand together are written as one."""
+    """Units by statement: consecutive names of one import form one statement."""
     runs: list[list[Unit]] = []
     for unit in units:
         whole, last = unit.statement.imports, runs[-1][-1] if runs else None
@@ -260,7 +270,7 @@ def _runs(units: Sequence[Unit]) -> list[list[Unit]]:
 
 
 def _statement(run: Sequence[Unit]) -> str:
-    """The text as typed, or the names of an import that are needed."""
+    """The text as typed; of an import, the names that are needed."""
     whole, node = run[0].statement.imports, run[0].statement.node
     if whole is None:
         return run[0].statement.text
@@ -279,7 +289,7 @@ def _header(before: Unit | None, unit: Unit) -> str:
 
 
 def _gap(before: Unit | None, unit: Unit) -> int:
-    """Blank lines before a statement, as a formatter leaves them: two around definitions, at most one elsewhere."""
+    """The number of blank lines before a statement, as a formatter leaves them: two around definitions, else one."""
     definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     if any(isinstance(one.statement.node, definitions) for one in (before, unit) if one):
         return 2

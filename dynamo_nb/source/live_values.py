@@ -1,4 +1,4 @@
-"""The notebook's memory: which values tell something about a name that source alone cannot."""
+"""Values in the notebook's memory: state that no worker can have, and values that no cell defines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 import types
 from importlib import import_module
 
-# By the names of classes, so that nothing is imported for asking.
 _STATE = {
     "_io._IOBase": "an open file",
     "_socket.socket": "a socket",
@@ -27,11 +26,12 @@ _STATE = {
     "multiprocessing.process.BaseProcess": "a process",
     "sqlite3.Connection": "a connection",
 }
+"""Kinds of state by the name of the class, so that no library has to be imported."""
 _IN_MEMORY = {"_io.StringIO", "_io.BytesIO"}
 
 
 def state(value: object) -> str:
-    """What kind of state `value` is ("an open file"), or "" when making it again in a worker gives the same."""
+    """The kind of state that `value` is ("an open file"), or "" if a worker can create an equal value."""
     kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(value).__mro__]
     if _IN_MEMORY.intersection(kinds):
         return ""
@@ -40,7 +40,7 @@ def state(value: object) -> str:
 
 
 def literal(value: object) -> str | None:
-    """The value as Python text, if it is made of plain values only, so that the text gives back the same."""
+    """The Python text of a value that consists of plain values; None for other values."""
     if not _plain(value):
         return None
     text = repr(value)
@@ -59,7 +59,7 @@ def _plain(value: object) -> bool:
 
 
 def advice(name: str, value: object) -> str:
-    """How a cell could define what is only in memory."""
+    """How a cell could define a value that is only in memory."""
     if isinstance(value, types.ModuleType):
         alias = "" if value.__name__ == name else f" as {name}"
         return f"put `import {value.__name__}{alias}` in a cell"
@@ -70,7 +70,7 @@ def advice(name: str, value: object) -> str:
 
 
 def star_names(module: str) -> frozenset[str] | None:
-    """The names that `from module import *` binds; None when the module cannot be imported here."""
+    """The names that `from module import *` binds; None if the module cannot be imported here."""
     try:
         found = sys.modules.get(module) or import_module(module)
     except Exception:

@@ -1,6 +1,6 @@
-"""Units: the top-level statements of cells, as typed, with the names they bind and need.
+"""The top-level statements of cells, as typed, with the names that they bind and use.
 
-Lines that only IPython understands become Python in place, so that every other line keeps its number and its text.
+IPython lines (`%magic`, `!shell`) become Python in place, so that every other line keeps its number and its text.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from dynamo_nb.source.analysis import analyse
 from dynamo_nb.source.cells import Cell
 from dynamo_nb.source.first_line import lines_of, service_line
-from dynamo_nb.source.scope import Names, analyse
+from dynamo_nb.source.names import Names
 
-# Ten times the cells of a long notebook, each edited a few times.
 _PARSED_CELLS = 2048
+"""Cached cells: ten times the cells of a long notebook, each edited a few times."""
 
 
 @dataclass(frozen=True, eq=False)
 class Import:
-    """The import statement that a unit is one name of: a module takes the names it needs, not the whole line."""
+    """An import statement with several names. Each name is a Statement, so that a module imports only what it uses.
+
+    text: of the whole import. count: of its names.
+    """
 
     text: str
     count: int
@@ -29,7 +33,10 @@ class Import:
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """A top-level statement, or one name of an import. Lines count from 1 in the cell, decorators included."""
+    """A top-level statement, or one name of an import.
+
+    line, end_line: in the cell, from 1, decorators included. imports: the whole import, for one name of it.
+    """
 
     text: str
     line: int
@@ -40,7 +47,7 @@ class Statement:
 
     @property
     def star(self) -> str:
-        """The module that `from module import *` names, else ""."""
+        """The module of `from module import *`, else ""."""
         node = self.node
         return (node.module or "") if isinstance(node, ast.ImportFrom) and node.names[0].name == "*" else ""
 
@@ -52,7 +59,10 @@ class Statement:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A cell's statements; or `fault`, why there are none, and the statements that a skipped cell would have had."""
+    """The statements of a cell, or the `fault` for which it has none.
+
+    lost: the statements in a skipped cell. future: the features of its `from __future__ import`.
+    """
 
     statements: tuple[Statement, ...] = ()
     lost: tuple[Statement, ...] = ()
@@ -62,7 +72,10 @@ class Parsed:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """A statement of a cell that ran. position: its place in the order of execution."""
+    """A statement of a cell that ran: the unit of which modules are made.
+
+    position: in the order of execution. interface: True for the generated interface of a service's class.
+    """
 
     statement: Statement
     cell: Cell
@@ -73,26 +86,31 @@ class Unit:
     def names(self) -> Names:
         return self.statement.names
 
-    def place(self, line: int = 0) -> str:
+    def location(self, line: int = 0) -> str:
+        """The cell and a line of it, by default the first line of the statement."""
         return f"{self.cell.label}, line {line or self.statement.line}"
 
 
 @dataclass
-class Units:
-    """The units of cells in order of execution, and what those cells did not give."""
+class History:
+    """The units of the cells that ran, in order of execution.
+
+    lost: units of cells that failed or were skipped, each with the reason. broken: cells that could not be parsed.
+    future: features of `from __future__ import`, each with the position from which it holds: IPython compiles a cell
+    with the features of the cells before it.
+    """
 
     units: list[Unit] = field(default_factory=list)
     lost: list[tuple[Unit, str]] = field(default_factory=list)
     broken: list[tuple[Cell, str]] = field(default_factory=list)
-    # Future features hold from their cell on, since IPython compiles each cell with those of the cells before it.
     future: list[tuple[int, str]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, cells: Sequence[Cell]) -> Units:
-        found = cls()
+    def of(cls, cells: Sequence[Cell]) -> History:
+        history = cls()
         for cell in cells:
-            found._add(cell)
-        return found
+            history._add(cell)
+        return history
 
     def _add(self, cell: Cell) -> None:
         parsed = parse(cell.text)
@@ -111,12 +129,12 @@ class Units:
 
 @lru_cache(maxsize=_PARSED_CELLS)
 def parse(text: str) -> Parsed:
-    """The statements of a cell. A cell of another magic than %%dynamo_service gives none."""
+    """The statements of a cell; none for a cell with another magic than %%dynamo_service."""
     lines = lines_of(text)
     first = next((index for index, line in enumerate(lines) if line.strip()), 0)
-    ours = service_line(text)
-    magic = None if ours else re.match(r"%%(\w+)", lines[first])
-    if ours or magic:
+    header = service_line(text)
+    magic = None if header else re.match(r"%%(\w+)", lines[first])
+    if header or magic:
         lines[first] = ""
     try:
         if magic:
@@ -170,15 +188,15 @@ def _statement(node: ast.stmt, lines: list[str], source: str, around: list[ast.s
 
 
 def first_line(node: ast.stmt) -> int:
-    """The line where a statement begins: that of its first decorator, if it has one."""
+    """The first line of a statement, decorators included."""
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def ipython_to_python(source: str) -> str:
-    """The cell with its IPython lines (`%magic`, `!shell`, `help?`, prompts) as Python, line for line.
+    """Converts the IPython lines of a cell (`%magic`, `!shell`, `help?`, prompts) to Python, line by line.
 
-    IPython's own `transform_cell` joins continued lines and drops leading empty ones, which moves all that follow.
+    `transform_cell` of IPython joins continued lines and drops leading empty ones, so later lines would move.
     """
     from IPython.core import inputtransformer2 as ipython
 

@@ -1,4 +1,4 @@
-"""Notebooks and projects on disk, and trees written there."""
+"""Saved notebooks, files of projects, and folders of code."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def paths(tree):
     return [module.path for module in tree.modules]
 
 
-def test_a_saved_notebook_that_never_ran_gives_the_same_modules(tmp_path):
+def test_a_saved_notebook_gives_the_same_modules_as_its_run(tmp_path):
     texts = ["from dynamo_nb import service\n", "x = 1", "@service\nclass A:\n    def run(self):\n        return x"]
     cells = [{"cell_type": "markdown", "source": "# hello"}]
     cells += [
@@ -39,9 +39,9 @@ def test_a_saved_notebook_that_never_ran_gives_the_same_modules(tmp_path):
     assert slice_services(found, ["A"]).targets == {"A": "cells.A:A"}
 
 
-def test_what_is_no_notebook_says_so(tmp_path):
+def test_a_file_that_is_not_a_notebook_is_an_error(tmp_path):
     (tmp_path / "n.ipynb").write_text("x = 1")
-    with pytest.raises(TargetError, match="no Jupyter notebook"):
+    with pytest.raises(TargetError, match="not a Jupyter notebook"):
         read_notebook(tmp_path / "n.ipynb")
     with pytest.raises(TargetError, match="cannot be read"):
         read_notebook(tmp_path / "none.ipynb")
@@ -84,7 +84,7 @@ def test_a_service_has_the_digest_of_its_own_files(tmp_path):
     assert before.digests["B"] == after.digests["B"]
 
 
-def test_files_beside_a_notebook_that_a_service_imports_come_along(tmp_path):
+def test_local_files_that_a_service_imports_are_added(tmp_path):
     root = project(tmp_path, {"near.py": "import deep", "deep.py": "", "far.py": "", "dynamo_nb/__init__.py": ""})
     texts = [
         "from dynamo_nb import service\nimport near, far",
@@ -106,7 +106,7 @@ def test_an_installed_target_needs_no_modules_and_a_missing_one_is_an_error(tmp_
         slice_modules({"E": "nowhere_at_all.x:E"}, tmp_path)
 
 
-def test_files_that_python_cannot_read_are_all_named(tmp_path):
+def test_the_error_lists_all_files_that_cannot_be_read(tmp_path):
     root = project(tmp_path, {"a.py": "import b, c", "b.py": "x = ("})
     (root / "c.py").write_bytes(b"\xff")
     with pytest.raises(SourceError) as caught:
@@ -122,14 +122,14 @@ TREE = CodeTree(
 )
 
 
-def test_a_tree_is_written_whole_and_leaves_nothing_beside_it(tmp_path):
+def test_a_tree_is_written_whole_without_temporary_files(tmp_path):
     assert TREE.write(tmp_path / "code") == tmp_path / "code"
     assert (tmp_path / "code/p/b.py").read_bytes() == "y = 'é'\r\n".encode()
     assert TREE.write(tmp_path / "code") == tmp_path / "code"
     assert [path.name for path in tmp_path.iterdir()] == ["code"]
 
 
-def test_verify_names_every_altered_file(tmp_path):
+def test_verify_lists_every_altered_file(tmp_path):
     TREE.write(tmp_path / "code")
     verify(tmp_path / "code", TREE.files)
     (tmp_path / "code/a.py").write_text("x = 2\n")
@@ -140,7 +140,7 @@ def test_verify_names_every_altered_file(tmp_path):
         TREE.write(tmp_path / "code")
 
 
-def test_trees_join_unless_they_disagree():
+def test_trees_can_be_joined_unless_their_texts_differ():
     other = CodeTree((Module("c", "c.py", ""),), {"C": "c:C"}, {"C": ("c",)}, {"C": "sha256:1"})
     assert paths(TREE | other) == ["a.py", "c.py", "p/b.py"]
     assert (TREE | other).targets == {"A": "a:A", "C": "c:C"}
@@ -148,7 +148,7 @@ def test_trees_join_unless_they_disagree():
         TREE | CodeTree((Module("a", "a.py", ""),))
 
 
-def test_a_quick_edit_of_the_same_size_is_not_hidden_by_bytecode(tmp_path):
+def test_a_quick_edit_of_the_same_size_is_imported_despite_bytecode(tmp_path):
     root = project(tmp_path, {"svc.py": "import part", "part.py": "x = 1", "other.py": "x = 1"})
     compiled = [Path(py_compile.compile(str(root / name))) for name in ("svc.py", "part.py", "other.py")]
     (root / "part.py").write_text("x = 2")
@@ -161,4 +161,6 @@ def test_a_quick_edit_of_the_same_size_is_not_hidden_by_bytecode(tmp_path):
 
     drop_stale_bytecode("svc", root)
 
-    assert [file.exists() for file in compiled] == [True, False, True], "what the service imports, and is stale"
+    assert [file.exists() for file in compiled] == [True, False, True], (
+        "only outdated bytecode of files that the service imports"
+    )

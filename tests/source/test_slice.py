@@ -1,4 +1,4 @@
-"""What the modules of a notebook say, what is refused, and what a worker that imports them gets."""
+"""The modules of a notebook: their text, digests and notes, and the errors for names that cannot be taken."""
 
 import io
 import subprocess
@@ -72,10 +72,10 @@ class Frontend:
 SERVICES = ["Frontend", "Middle", "Backend"]
 
 
-def test_a_module_is_what_a_person_would_have_written():
+def test_the_text_of_a_module():
     assert (
         text_of(slice_services(HELLO, SERVICES), "Middle")
-        == '''"""From the cells of a notebook: what the service Middle needs."""
+        == '''"""Code of the service Middle, from the cells of a notebook."""
 
 from __future__ import annotations
 
@@ -117,13 +117,13 @@ class Middle:
     )
 
 
-def test_the_text_of_a_unit_is_the_cells_own_with_the_comments_above_it():
+def test_the_text_of_a_statement_is_as_typed_with_its_comments():
     tree = slice_services(HELLO, SERVICES)
     assert f"\n# cell 4\n{HELLO[3].text}\n" in text_of(tree, "shared_Backend_Frontend")
     assert f"\n# cell 5\n{HELLO[4].text}\n" in text_of(tree, "Backend")
 
 
-def test_every_line_that_was_typed_leads_to_its_cell():
+def test_the_source_map_has_every_typed_line():
     cells = {cell.label: cell.text.splitlines() for cell in HELLO}
     titles = set()
     for module in slice_services(HELLO, SERVICES).modules:
@@ -131,11 +131,11 @@ def test_every_line_that_was_typed_leads_to_its_cell():
         for span in module.source_map:
             label = span.cell.partition(' "')[0]
             titles.add(span.cell)
-            made, typed = (
+            written, typed = (
                 lines[span.line - 1 : span.line - 1 + span.lines],
                 cells[label][span.cell_line - 1 : span.cell_line - 1 + span.lines],
             )
-            assert made == typed or (span.lines == 1 and made[0].split()[:3] == typed[0].split()[:3])  # an import
+            assert written == typed or (span.lines == 1 and written[0].split()[:3] == typed[0].split()[:3])  # an import
     assert titles == {
         "cell 1",
         'cell 3 "Request"',
@@ -146,7 +146,7 @@ def test_every_line_that_was_typed_leads_to_its_cell():
     }
 
 
-def test_a_cell_is_called_by_its_first_service_else_by_its_first_definition():
+def test_a_cell_is_named_after_its_first_service_or_definition():
     cells = cells_of(
         SDK,
         "def f():\n    pass\nclass C:\n    pass",
@@ -156,14 +156,14 @@ def test_a_cell_is_called_by_its_first_service_else_by_its_first_definition():
     assert {span.cell for span in module.source_map} == {"cell 1", 'cell 2 "f"', 'cell 3 "A"'}
 
 
-def test_where_lines_are_from_changes_neither_code_nor_digests():
+def test_the_source_map_changes_neither_code_nor_digests():
     moved = [Cell(f"\n# a new remark\n\n{cell.text}" if n else cell.text, cell.label) for n, cell in enumerate(HELLO)]
     before, after = slice_services(HELLO, SERVICES), slice_services(moved, SERVICES)
     assert after == before
     assert [one.source_map for one in after.modules] != [one.source_map for one in before.modules]
 
 
-def test_a_formatter_leaves_the_modules_as_they_are(tmp_path):
+def test_the_modules_are_formatted(tmp_path):
     cells = [
         HELLO[0],
         *HELLO[2:4],
@@ -182,7 +182,7 @@ def test_a_formatter_leaves_the_modules_as_they_are(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_each_service_is_imported_alone_and_none_drags_in_what_another_needs(tmp_path):
+def test_a_service_imports_nothing_that_only_others_need(tmp_path):
     tree = slice_services(HELLO, SERVICES)
     tree.write(tmp_path / "code")
     script = (
@@ -233,7 +233,7 @@ class B:
         ("return text", "return text.upper()"),
     ],
 )
-def test_what_a_caller_cannot_notice_is_no_part_of_the_interface(change):
+def test_implementation_is_not_part_of_the_interface(change):
     assert _digest_of_the_caller(CALLEE.replace(*change)) == _digest_of_the_caller(CALLEE)
 
 
@@ -249,7 +249,7 @@ def test_what_a_caller_cannot_notice_is_no_part_of_the_interface(change):
         ("endpoint()", "endpoint(retry=False)"),
     ],
 )
-def test_what_a_caller_can_notice_is_part_of_the_interface(change):
+def test_signatures_and_address_are_part_of_the_interface(change):
     assert _digest_of_the_caller(CALLEE.replace(*change)) != _digest_of_the_caller(CALLEE)
 
 
@@ -258,7 +258,7 @@ def _digest_of_the_caller(callee):
     return slice_services(cells, ["A", "B"]).digests["A"]
 
 
-def test_the_address_of_an_interface_may_be_written_over_several_lines():
+def test_the_address_in_an_interface_may_span_several_lines():
     callee = CALLEE.replace('{"namespace": "one"}', "dict(\n    namespace='one',\n)")
     tree = slice_services(cells_of(SDK, callee, "@service\nclass A:\n    b = depends(B)"), ["A", "B"])
     assert "@service(dynamo=dict(namespace='one'))\nclass B:\n" in text_of(tree, "A")
@@ -271,7 +271,7 @@ def digests(*cells):
     return slice_services(cells, ["A", "B"]).digests
 
 
-def test_a_digest_changes_with_the_code_of_its_service_and_with_nothing_else():
+def test_a_digest_changes_only_with_the_code_of_its_service():
     sdk, helper, a, b = cells_of(
         SDK,
         "def f():\n    return 1",
@@ -283,13 +283,13 @@ def test_a_digest_changes_with_the_code_of_its_service_and_with_nothing_else():
     changed = digests(sdk, Cell(helper.text.replace("1", "2"), "cell 2"), a, b)
     assert changed["A"] != before["A"]
     assert changed["B"] == before["B"]
-    # Run again unchanged, in another order, under other labels, and beside a service that now shares the helper.
+    # Unchanged cells in another order, with other labels, and another service that shares the helper.
     sharing = Cell("@service\nclass C:\n    def run(self): f()", "cell 12")
     again = [Cell(one.text, f"{one.label}0") for one in (sdk, b, a, helper)]
     assert slice_services([*again, sharing], ["C", "B", "A"]).digests["A"] == before["A"]
 
 
-def test_an_endpoints_body_does_not_change_its_callers_but_its_signature_does():
+def test_a_signature_changes_the_digest_of_callers_and_a_body_does_not():
     sdk, b, a = cells_of(
         SDK,
         "@service\nclass B:\n    @dynamo_endpoint()\n    async def go(self, x):\n        return x",
@@ -300,17 +300,17 @@ def test_an_endpoints_body_does_not_change_its_callers_but_its_signature_does():
     assert digests(sdk, Cell(b.text.replace("self, x", "self, x, y=1"), "cell 2"), a)["A"] != before
 
 
-def test_a_digest_knows_in_which_order_a_name_was_bound():
+def test_a_digest_depends_on_the_order_of_bindings():
     body = "@service\nclass A:\n    x = y\n@service\nclass B:\n    pass"
     one = digests(*cells_of(SDK, "x = 1", "y = 2\ny += x", body))
     two = digests(*cells_of(SDK, "x = 1", "y = 2\ny -= x", body))
     assert one["A"] != two["A"]
 
 
-# --- what is refused
+# --- rejected names
 
 
-def refused(*texts, live=None, services=("A",), cells=None):
+def rejected(*texts, live=None, services=("A",), cells=None):
     with pytest.raises(SourceError) as caught:
         slice_services(cells or cells_of(SDK, *texts), services, live=live)
     return [str(problem) for problem in caught.value.problems]
@@ -320,8 +320,8 @@ def using(name):
     return f"@service\nclass A:\n    def run(self):\n        return {name}"
 
 
-def test_every_name_at_fault_is_named_with_its_line_and_cell():
-    assert refused(
+def test_the_error_lists_every_faulty_name_with_cell_and_line():
+    assert rejected(
         "def helper():\n    return 1 +\\\n        missing",
         "@service\nclass A:\n    def run(self):\n        helpr()\n        helper()",
     ) == [
@@ -330,34 +330,34 @@ def test_every_name_at_fault_is_named_with_its_line_and_cell():
     ]
 
 
-def test_a_name_that_only_a_lost_cell_defines_says_which():
+def test_the_error_names_a_failed_or_skipped_cell_that_defines_the_name():
     broken = [*cells_of(SDK, "x = (", using("x"))]
-    assert refused(cells=broken) == [
+    assert rejected(cells=broken) == [
         "'x' is defined nowhere, unless in cell 2, which has a syntax error in line 1 @ A  (cell 3, line 4)"
     ]
-    assert refused("%%time\nx = 1", using("x")) == [
+    assert rejected("%%time\nx = 1", using("x")) == [
         "'x' is defined only in cell 2, which is a %%time cell @ A  (cell 3, line 4)"
     ]
     failed = [*cells_of(SDK), Cell("y = 1\n1 / 0\nx = 1", "cell 2", failed_at=2), Cell(using("x, y"), "cell 3")]
-    assert refused(cells=failed) == ["'x' is defined only in cell 2, which failed at line 2 @ A  (cell 3, line 4)"]
+    assert rejected(cells=failed) == ["'x' is defined only in cell 2, which failed at line 2 @ A  (cell 3, line 4)"]
 
 
-def test_what_only_ipython_has_is_refused():
-    assert refused("files = !ls", using("files")) == [
+def test_names_that_only_ipython_has_are_rejected():
+    assert rejected("files = !ls", using("files")) == [
         "'get_ipython' exists only in a notebook (IPython's % and ! lines need it) @ files  (cell 2, line 1)"
     ]
-    assert refused(using("display(1)")) == ["'display' exists only in a notebook @ A  (cell 2, line 4)"]
+    assert rejected(using("display(1)")) == ["'display' exists only in a notebook @ A  (cell 2, line 4)"]
 
 
-def test_await_at_the_top_of_a_needed_cell_is_refused():
-    assert refused("x = await go()\n", "async def go(): pass", using("x"))[0].startswith(
+def test_await_at_the_top_of_a_needed_cell_is_rejected():
+    assert rejected("x = await go()\n", "async def go(): pass", using("x"))[0].startswith(
         "`await` at the top of a cell: make it inside"
     )
     slice_services(cells_of(SDK, "async def go():\n    await go()\n", using("go")), ["A"])
 
 
-def test_an_open_file_is_refused_before_it_is_ever_opened():
-    assert refused("log = open('x')", using("log"))[0].startswith(
+def test_an_open_file_is_rejected_before_the_cell_runs():
+    assert rejected("log = open('x')", using("log"))[0].startswith(
         "'log' is an open file: make it inside __init__ or a start hook"
     )
 
@@ -372,13 +372,13 @@ def test_an_open_file_is_refused_before_it_is_ever_opened():
     ],
     ids=["lock", "thread", "generator", "file"],
 )
-def test_a_live_value_that_is_state_is_refused(value, kind):
-    assert refused("thing = make()", "def make(): pass", using("thing"), live={"thing": value})[0].startswith(
+def test_a_live_value_that_is_state_is_rejected(value, kind):
+    assert rejected("thing = make()", "def make(): pass", using("thing"), live={"thing": value})[0].startswith(
         f"'thing' is {kind}: "
     )
 
 
-def test_memory_that_only_looks_like_a_file_is_a_value():
+def test_a_file_in_memory_is_not_state():
     slice_services(
         cells_of(SDK, "import io\nthing = io.StringIO()", using("thing")), ["A"], live={"thing": io.StringIO()}
     )
@@ -390,44 +390,44 @@ def test_a_plain_live_value_that_no_cell_defines_becomes_an_assignment():
     assert "# the notebook's memory\nlimits = {'a': [1, 2.5, None, ('x',)]}\n" in text
 
 
-def test_any_other_live_value_that_no_cell_defines_is_refused_with_the_line_that_would_define_it():
-    assert refused(using("js"), live={"js": __import__("json")})[0].startswith(
+def test_other_live_values_are_rejected_with_the_line_that_would_define_them():
+    assert rejected(using("js"), live={"js": __import__("json")})[0].startswith(
         "'js' is in the notebook's memory, but no cell defines it: put `import json as js` in a cell"
     )
-    assert refused(using("inf"), live={"inf": float("inf")})[0].startswith("'inf' is in the notebook's memory")
+    assert rejected(using("inf"), live={"inf": float("inf")})[0].startswith("'inf' is in the notebook's memory")
 
 
-def test_a_service_that_no_cell_defines():
-    assert refused("x = 1\n@service\nclass Back:\n    pass", services=["Bak"]) == [
+def test_a_service_that_no_cell_defines_is_an_error():
+    assert rejected("x = 1\n@service\nclass Back:\n    pass", services=["Bak"]) == [
         "no cell defines the service 'Bak': 'Bak' is defined nowhere; did you mean 'Back'?; services: Back"
     ]
 
 
-def test_an_old_value_that_another_module_would_have_to_import_is_refused():
+def test_an_old_value_that_another_module_needs_is_rejected():
     cells = cells_of(
         SDK, "x = 1\nw = x", "z = x", "x = 2", using("w, x, z"), using("w, x").replace("class A", "class B")
     )
-    assert refused(cells=cells, services=["A", "B"])[0].startswith(
+    assert rejected(cells=cells, services=["A", "B"])[0].startswith(
         "'x' has several values over time, which A and B share; "
     )
     assert slice_services(cells, ["A"]).targets == {"A": "cells.A:A"}
 
 
-def test_a_name_rebound_by_global_is_not_imported_by_another_module():
+def test_a_name_that_global_rebinds_cannot_be_shared():
     cells = cells_of(
         SDK,
         "n = 0\ndef up():\n    global n\n    n += 1",
         using("up(), n"),
         "@service\nclass B:\n    def run(self): return n",
     )
-    assert refused(cells=cells, services=["A", "B"])[0].startswith("'n' is rebound by `global`, and A and B share it")
+    assert rejected(cells=cells, services=["A", "B"])[0].startswith("'n' is rebound by `global`, and A and B share it")
     assert slice_services(cells, ["A"]).targets == {"A": "cells.A:A"}
 
 
 # --- notes
 
 
-def test_notes_say_which_changes_were_left_out():
+def test_notes_list_changes_of_containers_that_are_left_out():
     tree = slice_services(cells_of(SDK, "x = 1\nxs = []", "y = 2\nxs.append(\n    1)", using("x, xs")), ["A"])
     (note,) = tree.notes
     assert note.startswith("cell 3, line 2: `xs.append(1)` changes xs in the notebook only: workers get it as it was")
@@ -438,7 +438,7 @@ def notes(*texts, services=("A",), ids=()):
     return slice_services(cells, services).notes
 
 
-def test_a_name_that_a_later_cell_bound_anew_is_noted_with_both_cells():
+def test_a_note_names_both_cells_that_bind_a_name():
     assert notes("x = 1", "x = 2", using("x"), "x = 3") == ("x is from cell 5 (cell 2 set it before)",)
     assert notes("x = 1", "x += 1", using("x")) == ("x is from cell 3 (cell 2 set it before)",)
     assert notes("def f(): return 1", using("f()"), "def f(): return 2") == ("f is from cell 4 (cell 2 set it before)",)
@@ -448,7 +448,7 @@ def test_a_name_that_a_later_cell_bound_anew_is_noted_with_both_cells():
     assert notes(using("1"), using("2")) == ("A is from cell 3 (cell 2 set it before)",), "the service itself"
 
 
-def test_a_dependency_that_a_later_cell_bound_anew_is_noted_once():
+def test_a_rebound_dependency_is_noted_once():
     b = "@service\nclass B:\n    def run(self): return "
     user = "@service\nclass A:\n    b = depends(B)"
     assert notes(f"{b}1", f"{b}2", user, services=("A", "B")) == ("B is from cell 3 (cell 2 set it before)",)
@@ -461,20 +461,20 @@ def test_a_dependency_that_a_later_cell_bound_anew_is_noted_once():
     [
         ("x = 1\nx = 2", using("x")),  # one cell
         ("x = 1", "x = 2", using("'no x'")),
-        ("x = 1", "x = 1", using("x")),  # the same twice
+        ("x = 1", "x = 1", using("x")),  # the same statement twice
         ("import json", "y = 1\nimport json", using("json")),
         ("import xml.dom", "import xml.sax", using("xml")),
-        ("import os", "os.environ['K'] = 'v'", using("os")),  # an object that was changed
+        ("import os", "os.environ['K'] = 'v'", using("os")),  # a change of the object
         ("d = {}", "d['a'] = 1", using("d")),
-        ("x = 1", "y = x + 1", "x = 2", using("y")),  # what was computed then is what the notebook has
+        ("x = 1", "y = x + 1", "x = 2", using("y")),  # y keeps its value in the notebook too
         ("for i in 'ab': p = i", "for i in 'cd': q = i", using("q")),
     ],
 )
-def test_no_note_where_nothing_surprises(cells):
+def test_ordinary_cells_have_no_notes(cells):
     assert notes(*cells) == ()
 
 
-def test_a_cell_that_is_run_again_is_an_edit_and_no_rebinding():
+def test_another_run_of_a_cell_is_an_edit_and_not_a_rebinding():
     book = CellBook()
     book.record(Cell(SDK, "cell 1", cell_id="sdk"))
     book.record(Cell("x = 1\n1 / 0", "cell 2", cell_id="x", failed_at=2))
@@ -483,17 +483,17 @@ def test_a_cell_that_is_run_again_is_an_edit_and_no_rebinding():
     assert slice_services(book.cells, ["A"]).notes == ()
 
 
-# --- the book of cells
+# --- CellBook
 
 
-def test_a_cell_run_again_takes_the_place_of_its_earlier_run():
+def test_another_run_of_a_cell_replaces_the_earlier_run():
     book = CellBook()
     for text, cell_id in [("x = 1", "a"), ("y = 1", "b"), ("z = 1", "a"), ("w = 1", None), ("w = 1", None)]:
         book.record(Cell(text, "cell", cell_id=cell_id))
     assert [cell.text for cell in book] == ["y = 1", "z = 1", "w = 1"]
 
 
-def test_a_failed_run_leaves_what_was_defined_before_and_adds_what_ran():
+def test_a_failed_run_keeps_earlier_definitions_and_adds_its_own():
     book = CellBook()
     book.record(Cell(f"{SDK}\nx = 1\ny = 1", "cell 1", cell_id="a"))
     book.record(Cell(f"{SDK}\nx = 2\n1 / 0\ny = 2", "cell 2", cell_id="a", failed_at=3))

@@ -38,8 +38,8 @@ def shown(tree):
 A, B = "class A", "class B"
 
 TABLE = {
-    # what a statement needs
-    "nothing else comes along": (["x = 1", service("A")], {"A": [A]}),
+    # names that a statement uses
+    "statements that no service uses are left out": (["x = 1", service("A")], {"A": [A]}),
     "a function's body": (["x = 1", service("A", "return x")], {"A": ["x = 1", A]}),
     "transitively": (
         ["import json", "def f():\n    return g()", "def g():\n    return json", service("A", "f()")],
@@ -75,11 +75,11 @@ TABLE = {
         ["class R:\n    pass", "@service\nclass A:\n    r: list['R']"],
         {"A": ["class R", A]},
     ),
-    "Literal's strings are no names": (
+    "strings in Literal are not names": (
         ["from typing import Literal", "fast = 1", "@service\nclass A:\n    m: Literal['fast']"],
         {"A": ["from typing import Literal", A]},
     ),
-    "Annotated's strings are no names": (
+    "strings in Annotated are not names": (
         ["from typing import Annotated", "hint = 1", "@service\nclass A:\n    m: Annotated[int, 'hint']"],
         {"A": ["from typing import Annotated", A]},
     ),
@@ -135,15 +135,15 @@ TABLE = {
         {"A": [A]},
     ),
     "global": (["n = 0", service("A", "global n", "n += 1")], {"A": ["n = 0", A]}),
-    "builtins need nothing": (["x = 1", service("A", "print(len([]), __name__, __file__)")], {"A": [A]}),
-    # which binding counts
-    "the last binding wins": (["x = 1", "x = 2", service("A", "return x")], {"A": ["x = 2", A]}),
-    "also one that comes after the service": (["x = 1", service("A", "return x"), "x = 2"], {"A": [A, "x = 2"]}),
-    "a statement that runs sees the values of its time": (
+    "builtins are not taken from cells": (["x = 1", service("A", "print(len([]), __name__, __file__)")], {"A": [A]}),
+    # the binding that counts
+    "the last binding counts": (["x = 1", "x = 2", service("A", "return x")], {"A": ["x = 2", A]}),
+    "a binding after the service counts too": (["x = 1", service("A", "return x"), "x = 2"], {"A": [A, "x = 2"]}),
+    "a statement sees the values at its time": (
         ["x = 1", "y = x + 1", "x = 2", service("A", "return x, y")],
         {"A": ["x = 1", "y = x + 1", "x = 2", A]},
     ),
-    "so does a function that it calls": (
+    "a function that it calls sees them too": (
         ["x = 1", "def f():\n    return x", "y = f()", "x = 2", service("A", "return y")],
         {"A": ["x = 1", "def f", "y = f()", "x = 2", A]},
     ),
@@ -157,15 +157,15 @@ TABLE = {
         ["import os", "os.environ['K'] = 'v'", service("A", "return os")],
         {"A": ["import os", "os.environ['K'] = 'v'", A]},
     ),
-    "bare calls are not taken": (
+    "calls for their effect are left out": (
         ["xs = []", "xs.append(1)\nprint(xs)", service("A", "return xs")],
         {"A": ["xs = []", A]},
     ),
-    "a cell run again after those that use it": (
+    "a cell that ran again after the cells that use it": (
         ["y = f()", "def f():\n    return 1", service("A", "return y")],
         {"A": ["def f", "y = f()", A]},
     ),
-    "if keeps what it may not replace": (
+    "an if may keep the earlier value": (
         ["n = 1", "if len('a'):\n    n = 2", service("A", "return n")],
         {"A": ["n = 1", "if len('a'):", A]},
     ),
@@ -185,7 +185,7 @@ TABLE = {
         ],
         {"A": ["t = {}", "for k in 'ab':", "with memoryview(b'x') as v:", A]},
     ),
-    "a loop's variable does not bring another loop": (
+    "a loop's variable does not add another loop": (
         ["for i in 'ab':\n    p = i", "for i in 'ab':\n    q = i", service("A", "return q")],
         {"A": ["for i in 'ab':", A]},
     ),
@@ -197,11 +197,11 @@ TABLE = {
         ["from os import path, sep as s", service("A", "s")],
         {"A": ["from os import sep as s", A]},
     ),
-    "dotted imports come together": (
+    "dotted imports of one package are taken together": (
         ["import xml.dom\nimport xml.sax", service("A", "xml.dom")],
         {"A": ["import xml.dom", "import xml.sax", A]},
     ),
-    "an import said twice is taken once": (
+    "a repeated import is taken once": (
         ["import json", "import json\nd = json.dumps({})", service("A", "d, json")],
         {"A": ["import json", "d = json.dumps({})", A]},
     ),
@@ -209,29 +209,32 @@ TABLE = {
         ["from math import *", "from string import *", service("A", "pi")],
         {"A": ["from math import *", A]},
     ),
-    "an unknown star import is the last resort": (
+    "a star import of an unknown module is tried last": (
         ["from nowhere_at_all import *", service("A", "thing")],
         {"A": ["from nowhere_at_all import *", A]},
     ),
     # IPython
-    "magic lines go, the rest stays": (
+    "magic lines are removed and other lines stay": (
         ["%load_ext x\n!ls \\\n  -l\nx = 1\nx?\n?x", service("A", "return x")],
         {"A": ["x = 1", A]},
     ),
     "a %%dynamo_service cell is Python": (["%%dynamo_service --check\n" + service("A")], {"A": [A]}),
-    "other cell magics are skipped": (["%%bash\necho x = 1", "x = 2", service("A", "return x")], {"A": ["x = 2", A]}),
-    "a cell that does not parse gives nothing": (["x = (", "x = 2", service("A", "return x")], {"A": ["x = 2", A]}),
+    "cells with other magics are skipped": (
+        ["%%bash\necho x = 1", "x = 2", service("A", "return x")],
+        {"A": ["x = 2", A]},
+    ),
+    "a cell with a syntax error is skipped": (["x = (", "x = 2", service("A", "return x")], {"A": ["x = 2", A]}),
     "prompts": ([">>> x = 1\n>>> y = 2", service("A", "return y")], {"A": ["y = 2", A]}),
-    "links, serve and display are not taken": (
+    "links, serve and display are left out": (
         [service("A"), "A.link(A)\nawait serve(A)\ndisplay(A)"],
         {"A": [A]},
     ),
     # several services
-    "each has its own": (
+    "each service has a module": (
         ["import json, re", service("A", "json"), service("B", "re")],
         {"A": ["import json", A], "B": ["import re", B]},
     ),
-    "what both need is shared, imports are not": (
+    "common code is shared, imports are repeated": (
         ["import json", "def f():\n    return json", service("A", "f(), json"), service("B", "f()")],
         {
             "A": ["from cells.shared_A_B import f", "import json", A],
@@ -239,7 +242,7 @@ TABLE = {
             "shared_A_B": ["import json", "def f"],
         },
     ),
-    "exactly those who need it share it": (
+    "code is shared by exactly the services that need it": (
         ["p = 1\nq = p\nr = q", service("A", "p, q, r"), service("B", "q"), service("C", "p")],
         {
             "A": ["from cells.shared_A_B import q", "from cells.shared_A_B_C import p", "r = q", A],
@@ -249,11 +252,11 @@ TABLE = {
             "shared_A_B_C": ["p = 1"],
         },
     ),
-    "depends needs the interface only": (
+    "depends needs only the interface": (
         ["import heavy", service("B", "heavy"), "@service\nclass A:\n    b = depends(B)"],
         {"A": ["interface B", A], "B": ["import heavy", B]},
     ),
-    "so do an address, a link and an annotation": (
+    "an address, a link and an annotation need only the interface": (
         [
             "import heavy",
             service("B", "heavy"),
@@ -261,15 +264,15 @@ TABLE = {
         ],
         {"A": ["interface B", A], "B": ["import heavy", B]},
     ),
-    "so does a dependency by name": (
+    "a dependency by name needs only the interface": (
         ["import heavy", "@service\nclass A:\n    b = depends('B')", service("B", "heavy")],
         {"A": [A, "interface B"], "B": ["import heavy", B]},
     ),
-    "a dependency by the name that a service gives itself": (
+    "a dependency by the name in the decorator": (
         ["@service\nclass A:\n    b = depends('bee')", service("B", decorator="@service(dynamo={'name': 'bee'})")],
         {"A": [A, "interface B"], "B": [B]},
     ),
-    "a dependency by the name of what no cell defines needs nothing": (
+    "a dependency by a name that no cell defines": (
         ["@service\nclass A:\n    b = depends('elsewhere')"],
         {"A": [A]},
     ),
@@ -277,15 +280,15 @@ TABLE = {
         ["@service\nclass A:\n    b = depends('B')", "@service\nclass B:\n    a = depends('A')"],
         {"A": [A, "interface B"], "B": ["interface A", B]},
     ),
-    "a subclass needs it whole": (
+    "a subclass needs the whole class": (
         ["import heavy", service("B", "heavy"), "@service\nclass A(B):\n    pass"],
         {"A": ["from cells.B import B", A], "B": ["import heavy", B]},
     ),
-    "a constant of it needs it whole": (
+    "a constant of a service needs the whole class": (
         ["@service\nclass B:\n    N = 1", "@service\nclass A:\n    b = depends(B)\n    n = B.N"],
         {"A": ["from cells.B import B", A], "B": [B]},
     ),
-    "one form for all that share a unit": (
+    "services that share a statement see the same form of a class": (
         [
             "import heavy",
             service("B", "heavy"),
@@ -321,7 +324,7 @@ TABLE = {
         ],
         {"A": ["import dynamo_nb as d", "interface B", A], "B": ["import heavy", B]},
     ),
-    # what Python has
+    # Python's syntax
     "a class attribute's comprehension sees the module, not the class": (
         ["xs = [1]\nn = 2", "@service\nclass A:\n    n = 3\n    ys = [n for _ in xs]"],
         {"A": ["xs = [1]", "n = 2", A]},
@@ -330,7 +333,7 @@ TABLE = {
         ["xs = [1]", "@service\nclass A:\n    xs = [3]\n    ys = [x for x in xs]"],
         {"A": [A]},
     ),
-    "a name that is free two functions deep": (
+    "a free name in a nested function": (
         [
             "x = y = 1",
             "def f(y):\n    def g():\n        def h():\n            return x, y\n        return h",
@@ -338,7 +341,7 @@ TABLE = {
         ],
         {"A": ["x = y = 1", "def f", A]},
     ),
-    "a nested function hides the name of a global one": (
+    "a nested function hides a global function": (
         ["def g():\n    pass", service("A", "def g():", "    return g", "return g()")],
         {"A": [A]},
     ),
@@ -448,7 +451,7 @@ TABLE = {
         ],
         {"A": ["class R", "def g", A]},
     ),
-    "a string in an annotation moves nothing before what it needs": (
+    "a string annotation changes no order": (
         ["class Leaf:\n    tree: 'Tree'", "class Tree(Leaf):\n    pass", service("A", "Leaf()")],
         {"A": ["class Leaf", "class Tree", A]},
     ),
@@ -459,7 +462,7 @@ TABLE = {
         ],
         {"A": ["from typing import TYPE_CHECKING", "if TYPE_CHECKING:", A]},
     ),
-    "a type in a comment is nothing": (
+    "a type comment is ignored": (
         [
             "class R:\n    pass",
             "def f(x):\n    # type: (R) -> R\n    y = x  # type: R\n    return y",
@@ -475,22 +478,22 @@ TABLE = {
         ],
         {"A": ["import sys", "if sys.version_info > (3, 99):", A]},
     ),
-    "an import in a function is its own": (
+    "an import in a function is local": (
         ["import json", service("A", "import json", "return json")],
         {"A": [A]},
     ),
-    "try with several names, of which one is needed": (
+    "a try with several names of which one is needed": (
         [
             "try:\n    from fast import a, b\nexcept (ImportError, OSError) as why:\n    a, b = None, str(why)\nelse:\n    c = 1\nfinally:\n    d = 1",
             service("A", "return b"),
         ],
         {"A": ["try:", A]},
     ),
-    "a name that only some branch of try binds keeps what was before": (
+    "a try may keep the earlier value": (
         ["c = 0", "try:\n    import fast\nexcept ImportError:\n    c = 1", service("A", "return c")],
         {"A": ["c = 0", "try:", A]},
     ),
-    "global in a helper makes what it writes": (
+    "global in a helper includes the global's definition": (
         ["n = 0", "def up():\n    global n\n    n = 1", service("A", "up()", "return n")],
         {"A": ["n = 0", "def up", A]},
     ),
@@ -498,7 +501,7 @@ TABLE = {
         ["def up():\n    global n\n    n = 1", service("A", "up()", "return n")],
         {"A": ["def up", A]},
     ),
-    "del of something else does no harm": (
+    "del of another name is left out": (
         ["x = y = 1", "del y", service("A", "return x")],
         {"A": ["x = y = 1", A]},
     ),
@@ -535,7 +538,7 @@ TABLE = {
         ["name, width = 'x', 3", service("A", "return f'{f\"{name!r}\":>{width}}'")],
         {"A": ["name, width = ('x', 3)", A]},
     ),
-    "overloads come together": (
+    "overloads are taken together": (
         [
             "from typing import overload\n@overload\ndef f(x: int) -> int: ...\n@overload\ndef f(x: str) -> str: ...\ndef f(x):\n    return x",
             service("A", "f(1)"),
@@ -557,7 +560,7 @@ TABLE = {
         ],
         {"A": ["LOW = 0", A]},
     ),
-    "__all__ is no more than a name": (
+    "__all__ is an ordinary name": (
         ["__all__ = ['A']\nx = 1", service("A", "return x")],
         {"A": ["x = 1", A]},
     ),
@@ -603,7 +606,7 @@ TABLE = {
         ["from math import *\npi = 3", service("A", "pi, tau")],
         {"A": ["from math import *", "pi = 3", A]},
     ),
-    "no name is lost at a form feed": (
+    "a form feed does not end a line": (
         ["x = 'a\x0cb'\n\x0c\ndef f():\n    return x", service("A", "f()")],
         {"A": ["x = 'a\\x0cb'", "def f", A]},
     ),
@@ -613,15 +616,15 @@ TABLE = {
         {"A": ["text = '\\n%not a magic\\n!nor this\\n?\\n'", A]},
     ),
     # IPython
-    "lines of IPython in the middle of a function and a class": (
+    "IPython lines inside a function and a class": (
         ["def f():\n    %time\n    !ls\n    return 1", "x = 1", service("A", "return x")],
         {"A": ["x = 1", A]},
     ),
-    "%pip and !pip beside what is needed": (
+    "%pip and !pip in a needed cell": (
         ["%pip install x\n!pip install y\nimport json\n%matplotlib inline\n%env A=b", service("A", "json")],
         {"A": ["import json", A]},
     ),
-    "what a shell command is assigned to, if nobody needs it": (
+    "an unused result of a shell command": (
         ["files = !ls\nn = %time 1\nx = 1", service("A", "return x")],
         {"A": ["x = 1", A]},
     ),
@@ -639,18 +642,18 @@ TABLE = {
         ],
         {"A": ["x = 2", A]},
     ),
-    "a #| dynamo_service cell is Python as it stands": (
+    "a #| dynamo_service cell is ordinary Python": (
         ["#| dynamo_service --workers 2\n" + service("A")],
         {"A": [A]},
     ),
-    "other comments of that kind are comments": (["#| export\nx = 1", service("A", "return x")], {"A": ["x = 1", A]}),
+    "other #| comments are ignored": (["#| export\nx = 1", service("A", "return x")], {"A": ["x = 1", A]}),
     "an empty cell, a blank one and a comment": (
         ["", "\n  \n", "# nothing", "x = 1", service("A", "return x")],
         {"A": ["x = 1", A]},
     ),
     "an indented cell": (["    x = 1\n    y = x", service("A", "return y")], {"A": ["x = 1", "y = x", A]}),
     # services
-    "a name of three services stands once": (
+    "a name of three services is shared once": (
         ["import json", "def f():\n    return json", *(service(name, "f()") for name in "ABC")],
         {
             "A": ["from cells.shared_A_B_C import f", A],
@@ -659,11 +662,11 @@ TABLE = {
             "shared_A_B_C": ["import json", "def f"],
         },
     ),
-    "a service as a default argument needs it whole": (
+    "a service as a default argument needs the whole class": (
         ["import heavy", service("B", "heavy"), "@service\nclass A:\n    def run(self, b=B):\n        pass"],
         {"A": ["from cells.B import B", A], "B": ["import heavy", B]},
     ),
-    "a service that is made inside another needs it whole": (
+    "a service that is instantiated in another needs the whole class": (
         ["import heavy", service("B", "heavy"), service("A", "return B()")],
         {"A": ["from cells.B import B", A], "B": ["import heavy", B]},
     ),
@@ -676,7 +679,7 @@ TABLE = {
         ],
         {"A": ["interface B", "class Base", A], "B": ["import heavy", B]},
     ),
-    "depends on an interface that another cell gives": (
+    "a dependency on an interface from another cell": (
         [
             "from dynamo_nb import DynamoService, abstract_endpoint",
             "class Model(DynamoService):\n    @abstract_endpoint\n    async def go(self): ...",
@@ -698,7 +701,7 @@ TABLE = {
             "shared_A_B": ["from pydantic import BaseModel", "class R"],
         },
     ),
-    "an endpoint's default comes with the interface": (
+    "an endpoint's default is part of the interface": (
         [
             "import heavy\nLIMIT = 3",
             "@service\nclass B:\n    @dynamo_endpoint()\n    async def go(self, n=LIMIT):\n        heavy",

@@ -1,4 +1,4 @@
-"""The scope analysis against Python's own."""
+"""The analysis of a statement, compared with `symtable` of Python."""
 
 import ast
 import asyncio
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_nb.source.scope import Use, analyse
+from dynamo_nb.source.analysis import Use, analyse
 
 
 def globals_of(table):
@@ -17,7 +17,7 @@ def globals_of(table):
 
 
 @pytest.mark.parametrize("path", sorted(Path(asyncio.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
-def test_every_global_that_symtable_finds_is_found(path):
+def test_the_analysis_finds_every_global_that_symtable_finds(path):
     lines = path.read_text().splitlines()
     for node in ast.parse("\n".join(lines)).body:
         start = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
