@@ -148,7 +148,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         pid: of the supervisor.
         owner: pid of the process whose life it shares; None if it is detached.
         clients: other processes that watch it.
-        plan: id of the plan that is being served.
+        release: id of the release that is served.
         warnings: such as HTTP on another port than the default.
         started: seconds since the epoch.
         metrics_url: the page for Prometheus.
@@ -165,7 +165,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
     owner: int | None = None
     clients: tuple[ClientStatus, ...] = ()
-    plan: str = ""
+    release: str = ""
     warnings: tuple[str, ...] = ()
     started: float = 0.0
     metrics_url: str = ""

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Seque
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
@@ -17,6 +16,7 @@ import psutil
 from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.control.client import ControlClient
 from dynamo_nb.control.logs import LogTail
+from dynamo_nb.control.release import Release
 from dynamo_nb.control.state_dir import CONTROL, ProcessId
 from dynamo_nb.control.status import ClientStatus, ServiceStatus, Status
 from dynamo_nb.deployment.notebook_seam import Notebook
@@ -101,12 +101,12 @@ class Deployment:
 
     async def _learn(self) -> None:
         """Finds out what another client has made of the deployment, or what was made of it before this one came."""
-        kept = await self._request("plan")
-        plan = plan_of(self.folder, GraphSpec.model_validate(kept["spec"]), kept["memo"])
-        self._serves(plan, kept["plan"])
+        release = Release.from_data(await self._request("release"))
+        plan = plan_of(self.folder, release.spec, release.snapshot)
+        self._serves(plan, release.id)
         if self._recipe is None:
             self._own = plan.spec
-            self._recipe = recipe_of(plan, kept["memo"], self._notebook)
+            self._recipe = recipe_of(plan, release.snapshot, self._notebook)
 
     async def _learn_anew(self) -> None:
         with suppress(DynamoError):  # it may have stopped since
@@ -121,7 +121,7 @@ class Deployment:
 
     def _heard(self, status: Status) -> None:
         self.status = status
-        plan_id = status.plan
+        plan_id = status.release
         if plan_id in self._asked:
             # Also where whoever asked for it was interrupted, and does not know that it came to pass.
             self._own = self._asked[plan_id].spec
@@ -167,11 +167,10 @@ class Deployment:
             self._heard(await self._connected().change(verb, **args))
 
     async def _apply(self, plan: Plan) -> None:
-        path = plan.place(self.folder)
-        spec, plan_id = plan.spec.model_dump(), token_hex(8)
-        self._asked[plan_id] = plan
-        cwd = str(plan.program.cwd)
-        await self._change("apply", spec=spec, path=path, cwd=cwd, plan=plan_id, memo=memo(plan))
+        path = tuple(plan.place(self.folder))
+        release = Release(plan.spec, path, str(plan.program.cwd), snapshot=memo(plan))
+        self._asked[release.id] = plan
+        await self._change("apply", release=release.as_data())
 
     async def _become(self, recipe: Recipe, plan: Plan) -> None:
         """Makes it what another recipe says, which it follows from now on."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.options import DRAIN_GRACE
+from dynamo_nb.control.release import Release
 from dynamo_nb.control.status import RolloutStatus, ServiceStatus
 from dynamo_nb.control.subreaper import bury_orphans
 from dynamo_nb.errors import DeploymentError, DynamoError, PlacementError, suggestion
@@ -47,21 +48,6 @@ supervisor would do nothing else but prepare them."""
 _NOT_FOR_WORKERS = {"JPY_PARENT_PID", "JPY_SESSION_NAME"}
 
 
-@dataclass(frozen=True)
-class Version:
-    """A GraphSpec and where its code is.
-
-    path: goes before `sys.path` in workers. cwd: their working directory. plan, memo: the id of the plan that it is of,
-    and what that one's maker wants kept for whoever attaches.
-    """
-
-    spec: GraphSpec
-    path: list[str]
-    cwd: str
-    plan: str = ""
-    memo: dict[str, Any] = field(default_factory=dict)
-
-
 @dataclass
 class Fleet:
     """The only owner of the workers, their GPUs and ports. Changes are made one after the other.
@@ -84,7 +70,7 @@ class Fleet:
     own_processes: set[int] = field(default_factory=set)
     shared: bool = False
     workers: list[WorkerProcess] = field(default_factory=list)
-    _version: Version | None = None
+    _version: Release | None = None
     _asked: GraphSpec | None = None
     _scaled: dict[str, int] = field(default_factory=dict)
     _lost: dict[tuple[str, int], WorkerProcess] = field(default_factory=dict)
@@ -100,15 +86,15 @@ class Fleet:
         return self._version.spec if self._version is not None else None
 
     @property
-    def plan(self) -> str:
-        """The id of the plan that is being served."""
-        return self._version.plan if self._version is not None else ""
+    def release_id(self) -> str:
+        """The id of the release that is served."""
+        return self._version.id if self._version is not None else ""
 
-    def kept(self) -> dict[str, Any]:
-        """The plan that is being served, as its maker gave it."""
+    def applied(self) -> dict[str, Any]:
+        """The release that is served, as its client applied it."""
         if self._version is None or self._asked is None:
             raise DeploymentError("nothing is being served yet", remedy="attach when `dynamo ps` lists its services")
-        return {"plan": self.plan, "spec": self._asked.model_dump(), "memo": self._version.memo}
+        return replace(self._version, spec=self._asked).as_data()
 
     async def stop(self, grace: float) -> None:
         """Stops every worker, dependants first, so that requests under way can still be answered."""
@@ -169,7 +155,7 @@ class Fleet:
                     raise DeploymentError(f"{name} cannot have {count!r} workers", remedy=remedy)
             await self._become(replace(version, spec=self._asked or version.spec), {**self._scaled, **workers})
 
-    def _current(self, *services: str) -> Version:
+    def _current(self, *services: str) -> Release:
         """What runs. Raises DeploymentError if that is nothing, or not these services."""
         if self._version is None:
             raise DeploymentError("nothing is being served yet", remedy="serve a graph first")
@@ -179,13 +165,12 @@ class Fleet:
                 raise DeploymentError(f"{name} is not running here", remedy=suggestion(name, started))
         return self._version
 
-    async def apply(self, spec: dict[str, Any], **version: Any) -> None:
-        """Makes the deployment be `spec`, or leaves it as it was and raises why. version: the fields of Version."""
-        asked = Version(GraphSpec.model_validate(spec), **version)
+    async def apply(self, release: Release) -> None:
+        """Makes the deployment be `release`, or leaves it as it was and raises why."""
         async with self._applying:
-            await self._become(asked, self._scaled)
+            await self._become(release, self._scaled)
 
-    async def _become(self, version: Version, scaled: dict[str, int]) -> None:
+    async def _become(self, version: Release, scaled: dict[str, int]) -> None:
         asked = version.spec
         # A service stays as it was scaled until its own number of workers is changed.
         kept = {
@@ -223,7 +208,7 @@ class Fleet:
     def _live(self, service: str) -> list[WorkerProcess]:
         return [w for w in self.workers if w.service == service and w.state in {"starting", "prepared", "ready"}]
 
-    async def _bring_up(self, version: Version, todo: list[Change]) -> list[list[WorkerProcess]]:
+    async def _bring_up(self, version: Release, todo: list[Change]) -> list[list[WorkerProcess]]:
         """Starts what is new and moves traffic to it; gives what is old. On an error only what was there before is."""
         old = {change.service: [w for w in self._live(change.service) if w.index in change.stop] for change in todo}
         new: dict[str, list[WorkerProcess]] = {change.service: [] for change in todo}
@@ -285,7 +270,7 @@ class Fleet:
         return needed <= sum(self.gpus.share_of(worker.id) for group in old.values() for worker in group)
 
     async def _place_in_turn(
-        self, version: Version, slot: tuple[str, int], old: dict[str, list[WorkerProcess]]
+        self, version: Release, slot: tuple[str, int], old: dict[str, list[WorkerProcess]]
     ) -> WorkerProcess:
         """Places a worker where one that goes has been: its predecessor, or else one that nobody succeeds."""
         leaving = [w for group in old.values() for w in group if w.gpus and w in self._live(w.service)]
@@ -359,7 +344,7 @@ class Fleet:
         await worker.reconfigure(json.dumps(spec.config), spec.fingerprint(worker.service))
 
     def _place(
-        self, version: Version, name: str, index: int, *, prefer: Iterable[str] = (), restarts: int = 0
+        self, version: Release, name: str, index: int, *, prefer: Iterable[str] = (), restarts: int = 0
     ) -> WorkerProcess:
         """A new worker with its GPUs, which has not been started. Raises PlacementError if there are too few."""
         spec = version.spec

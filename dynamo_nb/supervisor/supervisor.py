@@ -24,6 +24,7 @@ import psutil
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.channel import Channel, Message, answer, listen
 from dynamo_nb.control.options import Options
+from dynamo_nb.control.release import Release
 from dynamo_nb.control.status import ClientStatus, Status
 from dynamo_nb.control.subreaper import adopt_orphans, kill_descendants
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError, to_wire
@@ -182,7 +183,7 @@ class Supervisor:
             "status": self._nothing,
             "apply": self._apply,
             "metrics": self.metrics.gather,
-            "plan": self._plan,
+            "release": self._nothing,
             "trace": self.traces.gather,
             "scale": self.fleet.scale,
             "restart": self.fleet.restart,
@@ -215,7 +216,7 @@ class Supervisor:
                         running.cancel()
                 else:
                     verb = verbs.get(message.get("verb", ""), _unknown_verb)
-                    told = {"metrics": self.metrics.numbers, "plan": self.fleet.kept}.get(
+                    told = {"metrics": self.metrics.numbers, "release": self.fleet.applied}.get(
                         message.get("verb", ""), self._status
                     )
                     task = asyncio.create_task(answer(channel, message, verb, told))
@@ -246,7 +247,7 @@ class Supervisor:
             pid=os.getpid(),
             owner=self._owner,
             clients=tuple(client for client in self._watchers.values() if client and client.pid != self._owner),
-            plan=self.fleet.plan,
+            release=self.fleet.release_id,
             warnings=tuple(self.fleet.ports.remarks),
             started=self._started,
             metrics_url=metrics.address(self._page) if self._page is not None else "",
@@ -256,10 +257,7 @@ class Supervisor:
         ).as_data()
 
     async def _nothing(self) -> None:
-        """Asks for the status only."""
-
-    async def _plan(self) -> None:
-        """Asks for the plan that is being served."""
+        """Only reports."""
 
     async def _detach(self) -> None:
         """Lets the deployment outlive its owner."""
@@ -269,8 +267,8 @@ class Supervisor:
         self._journal()
         self._changed()
 
-    async def _apply(self, **asked: Any) -> None:
-        await self.fleet.apply(**asked)
+    async def _apply(self, release: dict[str, Any]) -> None:
+        await self.fleet.apply(Release.from_data(release))
         if self._page is not None and not self._page_waits:
             # What serves the page is imported when somebody asks for it, and never while a deployment starts.
             self._page_waits = True

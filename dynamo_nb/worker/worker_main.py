@@ -38,7 +38,7 @@ class Launch:
     control: str
     log: str
     environ: dict[str, str] = field(repr=False)
-    path: list[str] = field(default_factory=list)
+    path: tuple[str, ...] = ()
     cwd: str = "."
     connection_file: str = ""
 
