@@ -1,1 +1,1 @@
-"""Layers of configuration, made one effective configuration in which every value knows its origin."""
+"""Configuration: its layers, and the effective configuration with the origin of every value."""

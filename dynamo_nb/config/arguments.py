@@ -11,10 +11,10 @@ from dynamo_nb.errors import ConfigError, Problem
 
 
 def arguments_layer(argv: Sequence[str]) -> Layer:
-    """A layer from `--Service.key=value` and `--Service.key value`; a value is JSON if it can be, else text.
+    """The layer of `--Service.key=value` and `--Service.key value`. A value is parsed as JSON if possible, else text.
 
-    Dotted keys nest; what stands below `ServiceArgs.envs` stays text. The last of two equal keys wins. Raises
-    ConfigError with every argument that is not of this form.
+    Dotted keys nest; values below `ServiceArgs.envs` stay text. The last of equal keys counts. Raises ConfigError with
+    every argument that does not have this form.
     """
     values: Tree = {}
     problems = []
@@ -43,7 +43,7 @@ def arguments_layer(argv: Sequence[str]) -> Layer:
 
 def _fault(argument: str, flag: str, path: tuple[str, ...]) -> str:
     if not flag.startswith("--"):
-        return f"{argument!r} belongs to no flag; configuration is written --Service.key=value"
+        return f"{argument!r} does not follow a flag; write configuration as --Service.key=value"
     if len(path) < 2:
         name, value = path[0] or "Service", argument.partition("=")[2] or "VALUE"
         return f"{argument} names no key of {name}; write --{name}.key={value}, or --{name}.ServiceArgs.workers=2"
@@ -53,7 +53,7 @@ def _fault(argument: str, flag: str, path: tuple[str, ...]) -> str:
 
 
 def is_value(token: str) -> bool:
-    """Whether a word after a flag is its value: anything that is not a flag itself; -1 is a number."""
+    """Whether a word after a flag is its value. Everything but flags is; -1 is a number."""
     return not token.startswith("-") or not isinstance(_value(token), str)
 
 
@@ -65,5 +65,5 @@ def _value(text: str) -> Any:
 
 
 def _no_constant(name: str) -> NoReturn:
-    # NaN and Infinity are no JSON; a model may be called so.
+    # NaN and Infinity are not JSON, and may be the name of a model.
     raise ValueError(name)

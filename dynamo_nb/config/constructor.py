@@ -1,4 +1,4 @@
-"""What configuration gives to a service's constructor, and what it leaves for `ServiceConfig`."""
+"""The arguments of a service's constructor in its configuration; `ServiceConfig` provides the other keys."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ _MISSING = inspect.Parameter.empty
 
 
 @dataclass
-class Constructor:
-    """One service's section of the configuration, dealt out.
+class ConstructorBinding:
+    """The section of a service, bound to the parameters of its constructor.
 
-    written: constructor parameter -> the key that gives it, as it was written.
-    trees: constructor parameter -> what configuration says, over a default that is a mapping.
-    arguments: the same as the annotations want it. extras: the keys that the constructor does not take.
-    defaults: the parameters that configuration does not set and that have a default.
+    written: the key of each parameter, as it was written. trees: the value of each parameter, merged over a default
+    that is a mapping. arguments: the values, converted to the annotated types. extras: the keys that are not parameters
+    of the constructor. defaults: of the parameters that are not configured.
     """
 
     written: dict[str, str] = field(default_factory=dict)
@@ -36,57 +35,57 @@ class Constructor:
     problems: list[Problem] = field(default_factory=list)
 
 
-def deal(definition: ServiceDefinition, section: Tree) -> Constructor:
-    """Deals the keys of a section (without those that are not the constructor's) to the constructor's parameters."""
+def bind_constructor(definition: ServiceDefinition, section: Tree) -> ConstructorBinding:
+    """Binds the keys of a section to the parameters of the constructor. `problems` lists the faults."""
     name, parameters = definition.name, definition.parameters
     takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     named = {key: p for key, p in parameters.items() if p.kind in _NAMED}
-    dealt = Constructor()
+    bound = ConstructorBinding()
     for key, node in section.items():
         parameter = underscored(key)
         if key in {SERVICE_ARGS, SUBSCRIPTIONS}:
             continue
         if parameter not in named and not takes_all:
-            dealt.extras[key] = node
-        elif (other := dealt.written.get(parameter)) is not None:
+            bound.extras[key] = node
+        elif (other := bound.written.get(parameter)) is not None:
             origin = f"{origin_in(section[other])}, {origin_in(node)}"
-            both = f"given as {other!r} and as {key!r}; keep one spelling"
-            dealt.problems.append(Problem(both, f"{name}.{parameter}", origin))
+            both = f"written as {other!r} and as {key!r}; keep one of them"
+            bound.problems.append(Problem(both, f"{name}.{parameter}", origin))
         else:
-            dealt.written[parameter] = key
-            dealt.trees[parameter] = _over_default(node, named.get(parameter))
+            bound.written[parameter] = key
+            bound.trees[parameter] = _over_default(node, named.get(parameter))
     annotations = hints_of(getattr(definition.cls, "__init__"))  # noqa: B009
     rest = next((key for key, p in parameters.items() if p.kind is inspect.Parameter.VAR_KEYWORD), "")
-    for parameter, node in dealt.trees.items():
+    for parameter, node in bound.trees.items():
         annotation = annotations.get(parameter if parameter in named else rest, _MISSING)
         default = named[parameter].default if parameter in named else _MISSING
         try:
-            dealt.arguments[parameter] = _fitted(plain(node), annotation, default)
+            bound.arguments[parameter] = _fitted(plain(node), annotation, default)
         except ValueError as error:
-            path = f"{name}.{dealt.written[parameter]}"
-            dealt.problems.append(Problem(str(error), path, origin_in(section[dealt.written[parameter]])))
+            path = f"{name}.{bound.written[parameter]}"
+            bound.problems.append(Problem(str(error), path, origin_in(section[bound.written[parameter]])))
     for parameter, given in parameters.items():
-        if given.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} or parameter in dealt.trees:
+        if given.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} or parameter in bound.trees:
             continue
         if given.default is not _MISSING:
-            dealt.defaults[parameter] = given.default
+            bound.defaults[parameter] = given.default
         else:
-            dealt.problems.append(Problem(_missing(name, given), f"{name}.{parameter}"))
-    return dealt
+            bound.problems.append(Problem(_missing(name, given), f"{name}.{parameter}"))
+    return bound
 
 
 def constructor_arguments(definition: ServiceDefinition, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The keyword arguments that configuration gives to the constructor, as its annotations want them.
+    """The keyword arguments of a service's constructor in the configuration, converted to the annotated types.
 
-    config: service name -> section, by default what DYNAMO_SERVICE_CONFIG says. Parameters left at their default are
-    absent. Raises ConfigError for a value of the wrong type and for a required parameter without one.
+    config: sections by service; by default DYNAMO_SERVICE_CONFIG. Parameters that are not configured are absent. Raises
+    ConfigError for a value of a wrong type, and for a required parameter without a value.
     """
     sections = ServiceConfig.get_instance() if config is None else ServiceConfig(config)
     section = tree_of(sections.get(definition.name, {}), VARIABLE)
-    dealt = deal(definition, section if isinstance(section, dict) else {})
-    if dealt.problems:
-        raise ConfigError(dealt.problems)
-    return dealt.arguments
+    bound = bind_constructor(definition, section if isinstance(section, dict) else {})
+    if bound.problems:
+        raise ConfigError(bound.problems)
+    return bound.arguments
 
 
 def _over_default(node: Value | Tree, parameter: inspect.Parameter | None) -> Value | Tree:
@@ -99,7 +98,7 @@ def _over_default(node: Value | Tree, parameter: inspect.Parameter | None) -> Va
 
 def _fitted(value: Any, annotation: Any, default: Any) -> Any:
     if annotation is not _MISSING:
-        # `x: str = None` is what people write for an optional one.
+        # `x: str = None` is a common way to write an optional parameter.
         return None if value is None and default is None else Shape(annotation).fit(value)
     kind, expected = _simple(default)
     if kind and not (isinstance(value, kind) and (bool in kind or not isinstance(value, bool))):
@@ -109,7 +108,7 @@ def _fitted(value: Any, annotation: Any, default: Any) -> Any:
 
 
 def _simple(default: Any) -> tuple[tuple[type, ...], str]:
-    """The types that a parameter without annotation accepts, judged by its default; none means all."""
+    """The types that a parameter without annotation accepts, and their name, from its default; () for all types."""
     if isinstance(default, bool):
         return (bool,), "true or false"
     if type(default) is str:
@@ -121,8 +120,8 @@ def _simple(default: Any) -> tuple[tuple[type, ...], str]:
 
 def _missing(service: str, parameter: inspect.Parameter) -> str:
     if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-        return f"the constructor takes {parameter.name!r} by position only, so configuration cannot give it"
+        return f"{parameter.name!r} is a positional-only parameter of the constructor, which configuration cannot set"
     return (
-        f"the constructor needs {parameter.name!r}, and no layer gives it; "
-        f"give `{parameter.name}:` under `{service}:` in YAML, or --{service}.{parameter.name}=VALUE"
+        f"the constructor needs {parameter.name!r}, and no layer sets it; "
+        f"set `{parameter.name}:` under `{service}:` in YAML, or --{service}.{parameter.name}=VALUE"
     )

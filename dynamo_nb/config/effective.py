@@ -1,4 +1,4 @@
-"""Layers made one effective configuration, with every fault found on the way."""
+"""`resolve`: merges layers into the effective configuration and reports every fault in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from dynamo_nb.config.constructor import DEFAULT, Constructor, deal
+from dynamo_nb.config.constructor import DEFAULT, ConstructorBinding, bind_constructor
 from dynamo_nb.config.layers import (
     Layer,
     Path,
@@ -35,9 +35,9 @@ from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, SUBSCRIPTIONS, un
 __all__ = ["EffectiveConfig", "ServiceSettings", "resolve"]
 
 _NEAR = 0.8
-"""How alike (difflib ratio) a key must be to a parameter to be taken for a misspelling of it."""
+"""Similarity (difflib ratio) from which a key counts as a misspelling of a parameter."""
 _MISPLACED = {"workers", "resources", "envs", "dynamo"}
-"""Fields of ServiceArgs that people write beside it instead of inside; the decorator mentions them unquoted."""
+"""Fields of ServiceArgs that users write outside of it by mistake. The decorator mentions them without quotes."""
 
 
 def resolve(
@@ -47,13 +47,20 @@ def resolve(
     known: Collection[str] = (),
     namespace: str | None = None,
 ) -> EffectiveConfig:
-    """The effective configuration of the services that run.
+    """Merges layers into the effective configuration of the services that run.
 
-    layers: lowest to highest; under them stand the constructors' defaults, the decorators and `Common`.
-    known: further services that the layers may name. namespace: what `--namespace` says, over all layers.
+    Args:
+        definitions: The services that run.
+        layers: From lowest to highest. Constructor defaults, decorators and `Common` are lower than all of them.
+        known: Names of other services that the layers may contain.
+        namespace: The value of `--namespace`, which overrides all layers.
 
-    Raises ConfigError with every fault: names of no service, unknown or ill-typed ServiceArgs, constructor arguments of
-    the wrong type or missing, keys that look like misspelt parameters, subscriptions to what Common lacks.
+    Returns:
+        The effective configuration.
+
+    Raises:
+        ConfigError: With every fault: unknown services, unknown or wrong ServiceArgs, constructor arguments that are
+            missing or of a wrong type, keys that look like misspelt parameters, unknown keys of `Common`.
     """
     services = list(dict.fromkeys([*(d.name for d in definitions), *known]))
     problems = list(_unknown_services(layers, {*services, COMMON}))
@@ -81,7 +88,7 @@ def _unknown_services(layers: Sequence[Layer], known: set[str]) -> Iterator[Prob
 
 
 class _Service:
-    """The settings of one service; adds what is wrong with them to `problems`."""
+    """The settings of one service. Adds their faults to `problems`."""
 
     def __init__(self, definition: ServiceDefinition, written: Tree, problems: list[Problem]) -> None:
         self.definition, self.problems = definition, problems
@@ -91,22 +98,22 @@ class _Service:
     def settings(self) -> ServiceSettings | None:
         section = with_common(self.own, self.common, self._subscriptions(), overlaid)
         found = self._service_args(section.get(SERVICE_ARGS))
-        dealt = deal(self.definition, section)
-        self.problems += dealt.problems
-        self.problems += _misspelt(self.definition, dealt)
+        bound = bind_constructor(self.definition, section)
+        self.problems += bound.problems
+        self.problems += _misspelt(self.definition, bound)
         if found is None:
             return None
         args, args_tree = found
-        parameters = self._parameters(dealt)
+        parameters = self._parameters(bound)
         return ServiceSettings(
             name=self.definition.name,
             args=args,
             parameters={key: _whole(node) for key, node in parameters.items()},
-            extras={key: _whole(node) for key, node in dealt.extras.items()},
+            extras={key: _whole(node) for key, node in bound.extras.items()},
             values={SERVICE_ARGS: args_tree}
-            | {dealt.written.get(key, key): node for key, node in parameters.items()}
-            | dealt.extras,
-            _arguments=dealt.arguments,
+            | {bound.written.get(key, key): node for key, node in parameters.items()}
+            | bound.extras,
+            _arguments=bound.arguments,
         )
 
     def _fault(self, message: str, path: Path, origin: str) -> None:
@@ -147,46 +154,46 @@ class _Service:
                 shown = merged(shown, placed(path, Value(value.value, origins.get(path, "default"))))
         return args, shown
 
-    def _parameters(self, dealt: Constructor) -> Tree:
-        """In the order of the constructor, then what its `**kwargs` takes."""
+    def _parameters(self, bound: ConstructorBinding) -> Tree:
+        """The parameters with a value: those of the constructor in its order, then those for its `**kwargs`."""
         parameters: Tree = {}
         for key in self.definition.parameters:
-            if key in dealt.trees:
-                parameters[key] = dealt.trees[key]
-            elif key in dealt.defaults:
-                default = to_jsonable_python(dealt.defaults[key], inf_nan_mode="constants", fallback=repr)
+            if key in bound.trees:
+                parameters[key] = bound.trees[key]
+            elif key in bound.defaults:
+                default = to_jsonable_python(bound.defaults[key], inf_nan_mode="constants", fallback=repr)
                 parameters[key] = tree_of(default, DEFAULT)
-        return parameters | dealt.trees
+        return parameters | bound.trees
 
 
 def _whole(node: Value | Tree) -> Value:
     return Value(plain(node), origin_in(node))
 
 
-def _misspelt(definition: ServiceDefinition, dealt: Constructor) -> Iterator[Problem]:
-    """Extra keys that nothing seems to read and that look like something else.
+def _misspelt(definition: ServiceDefinition, bound: ConstructorBinding) -> Iterator[Problem]:
+    """Keys that nothing seems to read and that look like misspellings.
 
-    A key that the class's own text mentions is meant; so is any key where the text hands all of them to a library.
+    Keys that the source of the class mentions are right. So are all keys if the source passes them on by `as_args`.
     """
-    if not dealt.extras:
+    if not bound.extras:
         return
     text = _text_of(definition.cls)
-    unset = [key for key in definition.parameters if key not in dealt.trees]
+    unset = [key for key in definition.parameters if key not in bound.trees]
     sections = {"serviceargs": SERVICE_ARGS, "common_configs": SUBSCRIPTIONS}
-    for key, node in dealt.extras.items():
+    for key, node in bound.extras.items():
         if key not in _MISPLACED and (_mentions(text, key) or _mentions(text, underscored(key))):
             continue
-        meant = ""
+        intended = ""
         if close := get_close_matches(underscored(key).lower(), sections, n=1, cutoff=_NEAR):
-            meant = sections[close[0]]
+            intended = sections[close[0]]
         elif _mentions(text, "as_args"):
             continue
         elif close := get_close_matches(underscored(key), unset, n=1, cutoff=_NEAR):
-            meant = close[0]
+            intended = close[0]
         elif key in _MISPLACED and not re.search(rf"[\"']{key}[\"']", text):
-            meant = f"{SERVICE_ARGS}.{key}"
-        if meant:
-            message = f"nothing in {definition.name} reads {key!r}: did you mean {meant!r}?"
+            intended = f"{SERVICE_ARGS}.{key}"
+        if intended:
+            message = f"nothing in {definition.name} reads {key!r}: did you mean {intended!r}?"
             yield Problem(message, f"{definition.name}.{key}", origin_in(node))
 
 
@@ -195,11 +202,11 @@ def _mentions(text: str, name: str) -> bool:
 
 
 def _text_of(cls: type) -> str:
-    """The source of the class and its bases, as much of it as can be had."""
+    """The source of the class and its bases, as far as it is available."""
     texts: list[Any] = []
     for kind in cls.__mro__[:-1]:
         try:
             texts.append(vars(kind).get("__dynamo_source__") or inspect.getsource(kind))
-        except (OSError, TypeError):  # built in, or typed at a prompt
+        except (OSError, TypeError):  # built in, or defined at a prompt
             continue
     return "\n".join(str(text) for text in texts)

@@ -1,7 +1,7 @@
-"""A layer of configuration: nested values, each of which remembers where it was written.
+"""Layers of configuration: nested values, each with its origin.
 
-A tree maps a key to a `Value` or to a further tree; a list is one value, and so is an empty mapping. Layers are merged
-key by key at every level, the higher one winning.
+A tree maps a key to a `Value` or to another tree. A list is one value, and so is an empty mapping. Layers are merged
+key by key at every level; the higher layer overrides the lower one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dynamo_nb.sdk.service_args import envs_by_name
 from dynamo_nb.sdk.service_config import SERVICE_ARGS, VARIABLE, config_text, parsed_config
 
 _TEXTS = {"envs", "labels"}
-"""Fields of ServiceArgs whose values are texts, and whose keys may contain dots."""
+"""Fields of ServiceArgs with texts as values, and with keys that may contain dots."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ Path: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """One source of configuration: service name -> keys. file: that it can be read from again, if it is one."""
+    """One source of configuration. values: by service. file: the path to read it again, if it is a file."""
 
     name: str
     values: Tree
@@ -40,12 +40,12 @@ class Layer:
 
 
 def holds_texts(path: Path) -> bool:
-    """Whether what stands below `path` (service first) is text whatever it looks like: `Backend.ServiceArgs.envs`."""
+    """Whether all values below `path` are texts, even numbers: `Backend.ServiceArgs.envs`."""
     return len(path) >= 3 and path[1] == SERVICE_ARGS and path[2] in _TEXTS
 
 
 def split_key(key: str) -> Path:
-    """`Backend.ServiceArgs.workers` as a path; the dots in the name of a label do not split it."""
+    """The path of a key such as `Backend.ServiceArgs.workers`. Dots in the name of a label do not split it."""
     path = tuple(key.split("."))
     return (*path[:3], ".".join(path[3:])) if holds_texts(path) and len(path) > 3 else path
 
@@ -55,25 +55,26 @@ def is_empty(node: Value | Tree) -> bool:
 
 
 def subtree(node: Value | Tree | None) -> Tree | None:
-    """What a section holds; a section left empty in YAML (None) is an empty one. None if it is no section."""
+    """The contents of a section; {} for a section without contents in YAML (None). None if it is not a section."""
     if isinstance(node, Value):
         return None if node.value is not None and not is_empty(node) else {}
     return {} if node is None else node
 
 
 def merged(low: Tree, high: Tree) -> Tree:
-    """Both trees, `high` winning key by key; keys keep the order in which they were first written."""
+    """Merges two trees: `high` overrides `low` key by key. Keys stay in the order in which they were first written."""
     return low | {key: overlaid(low[key], node) if key in low else node for key, node in high.items()}
 
 
 def overlaid(low: Value | Tree, high: Value | Tree) -> Value | Tree:
+    """Merges two nodes: `high` overrides `low`, except that an empty mapping does not remove anything."""
     if isinstance(low, dict) and isinstance(high, dict):
         return merged(low, high)
     return low if isinstance(low, dict) and is_empty(high) else high
 
 
 def placed(path: Path, node: Value | Tree) -> Tree:
-    """A tree that holds `node` at `path`."""
+    """A tree with only `node`, at `path`."""
     for key in reversed(path):
         node = {key: node}
     assert isinstance(node, dict)
@@ -81,11 +82,12 @@ def placed(path: Path, node: Value | Tree) -> Tree:
 
 
 def plain(node: Value | Tree) -> Any:
-    """The values alone, as fresh nested dicts."""
+    """The values without origins, as new nested dicts."""
     return node.value if isinstance(node, Value) else {key: plain(child) for key, child in node.items()}
 
 
 def leaves(node: Value | Tree, path: Path = ()) -> Iterator[tuple[Path, Value]]:
+    """The values in a tree, each with its path."""
     if isinstance(node, Value):
         yield path, node
     else:
@@ -94,7 +96,7 @@ def leaves(node: Value | Tree, path: Path = ()) -> Iterator[tuple[Path, Value]]:
 
 
 def origin_in(node: Value | Tree, path: Path = ()) -> str:
-    """The origin of what stands at `path`, or at as much of it as there is; of a subtree, those of its leaves."""
+    """The origin of the node at `path`, or at its longest existing part. For a subtree, the origins of its leaves."""
     for step in path:
         if isinstance(node, Value) or step not in node:
             break
@@ -103,31 +105,31 @@ def origin_in(node: Value | Tree, path: Path = ()) -> str:
 
 
 def tree_of(value: Any, origin: str) -> Value | Tree:
-    """Plain data as a tree, every leaf with this origin."""
+    """Plain data as a tree; every value gets this origin."""
     if isinstance(value, Mapping) and value:
         return {str(key): tree_of(child, origin) for key, child in value.items()}
     return Value(value, origin)
 
 
 def tree_data(node: Value | Tree) -> Any:
-    """The tree as plain data that JSON holds: a value is a list of itself and its origin."""
+    """The tree as JSON data: a value becomes a list of itself and its origin."""
     if isinstance(node, Value):
         return [node.value, node.origin]
     return {key: tree_data(child) for key, child in node.items()}
 
 
 def tree_from(data: Any) -> Any:
-    """What `tree_data` was made from."""
+    """The tree from the data of `tree_data`."""
     return Value(*data) if isinstance(data, list) else {key: tree_from(child) for key, child in data.items()}
 
 
 def layer_data(layer: Layer) -> dict[str, Any]:
-    """The layer as plain data that JSON holds: its values, or the file to read them from."""
+    """The layer as JSON data: its values, or the file to read them from."""
     return {"name": layer.name, **({"file": layer.file} if layer.file else {"values": tree_data(layer.values)})}
 
 
 def sections_of(name: str, values: Tree) -> Layer:
-    """The layer of these values, with `envs` by name; ConfigError unless each service has a mapping of keys."""
+    """The layer with these values, and with `envs` as mappings. Raises ConfigError if a section is not a mapping."""
     problems = [
         Problem("should be a mapping of keys to values", service, origin_in(node))
         for service, node in values.items()
@@ -135,11 +137,11 @@ def sections_of(name: str, values: Tree) -> Layer:
     ]
     if problems:
         raise ConfigError(problems)
-    return Layer(name, {service: _one_form(node) for service, node in values.items()})
+    return Layer(name, {service: _normalised(node) for service, node in values.items()})
 
 
-def _one_form(section: Value | Tree) -> Value | Tree:
-    """`envs` by name, so that layers merge; ServiceArgs or a field of it left empty (None) is not said at all."""
+def _normalised(section: Value | Tree) -> Value | Tree:
+    """A section with `envs` as a mapping, so that layers merge. Empty fields of ServiceArgs (None) are removed."""
     if not isinstance(section, dict) or SERVICE_ARGS not in section:
         return section
     args = subtree(section[SERVICE_ARGS])
@@ -152,10 +154,10 @@ def _one_form(section: Value | Tree) -> Value | Tree:
 
 
 def mapping_layer(mapping: Mapping[str, Any], origin: str) -> Layer:
-    """A layer from Python values; `{"Backend.suffix": "!"}` and `{"Backend": {"suffix": "!"}}` say the same.
+    """A layer of Python values. `{"Backend.suffix": "!"}` and `{"Backend": {"suffix": "!"}}` are the same.
 
-    Dots nest in the names of services and of their keys, not deeper. Raises ConfigError for a value that has no JSON
-    form, since the configuration travels to workers as JSON.
+    Dots nest in the names of services and of their keys, not deeper. Raises ConfigError for a value without a JSON
+    form, since the configuration is sent to workers as JSON.
     """
     from pydantic_core import PydanticSerializationError, to_jsonable_python
 
@@ -172,11 +174,11 @@ def mapping_layer(mapping: Mapping[str, Any], origin: str) -> Layer:
             else:
                 values = merged(values, placed(path, tree_of(data, origin)))
     if problems:
-        raise ConfigError(problems, remedy="give text, numbers, true or false, lists and mappings")
+        raise ConfigError(problems, remedy="use text, numbers, true or false, lists and mappings")
     return sections_of(origin, values)
 
 
 def env_layer() -> Layer:
-    """What DYNAMO_SERVICE_CONFIG says; ConfigError if it is not a JSON object of objects."""
+    """The layer of DYNAMO_SERVICE_CONFIG. Raises ConfigError if it is not a JSON object of objects."""
     values = tree_of(parsed_config(config_text()), VARIABLE)
     return sections_of(VARIABLE, values if isinstance(values, dict) else {})

@@ -1,4 +1,4 @@
-"""The effective configuration of the services that run, a value: every value in it with its origin."""
+"""`EffectiveConfig`: the configuration of the services that run, with the origin of every value."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, underscored
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """What one service runs with.
+    """The effective configuration of one service.
 
-    args: the decorator's parameters as configuration leaves them.
-    parameters: every parameter of the constructor that has a value, defaults included, as data.
-    extras: the keys that the constructor does not take.
-    values: all of it as one tree with the keys as they were written, ServiceArgs first.
+    Attributes:
+        name: The name of the service.
+        args: The parameters of the decorator, with the configuration applied.
+        parameters: The parameters of the constructor that have a value, defaults included.
+        extras: The keys that are not parameters of the constructor.
+        values: All values as one tree, with the keys as they were written; `ServiceArgs` comes first.
     """
 
     name: str
@@ -32,11 +34,11 @@ class ServiceSettings:
     _arguments: Mapping[str, Any]
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments for the constructor, as its annotations want them; defaults are left to it."""
+        """The configured keyword arguments of the constructor, converted to the annotated types."""
         return dict(self._arguments)
 
     def as_data(self) -> dict[str, Any]:
-        """All but the arguments, as plain data with the origins."""
+        """Everything but the arguments, as JSON data with the origins."""
         return {
             "values": tree_data(self.values),
             "parameters": tree_data(dict(self.parameters)),
@@ -45,12 +47,23 @@ class ServiceSettings:
 
     @classmethod
     def from_data(cls, name: str, data: Mapping[str, Any], arguments: Mapping[str, Any]) -> ServiceSettings:
+        """The settings from the data of `as_data`, and the arguments of the constructor."""
         values = tree_from(data["values"])
         args = ServiceArgs.model_validate(plain(values[SERVICE_ARGS]))
         return cls(name, args, tree_from(data["parameters"]), tree_from(data["extras"]), values, arguments)
 
     def origin(self, path: str) -> str:
-        """Where the value at `ServiceArgs.workers` or `model_name` comes from; KeyError if there is no such value."""
+        """The origin of a value.
+
+        Args:
+            path: Such as `ServiceArgs.workers` or `model_name`.
+
+        Returns:
+            The origin, such as `config.yaml:7`.
+
+        Raises:
+            KeyError: There is no such value.
+        """
         for found, value in leaves(self.values):
             if underscored(".".join(found)) == underscored(path):
                 return value.origin
@@ -59,15 +72,20 @@ class ServiceSettings:
 
 @dataclass(frozen=True)
 class EffectiveConfig:
-    """services: those that run, in the order of the graph. written: what the layers above the decorators say."""
+    """The effective configuration of a deployment. A notebook shows it as a table of values and origins.
+
+    Attributes:
+        services: The settings of the services that run, in the order of the graph.
+        written: The merged layers above the decorators.
+    """
 
     services: Mapping[str, ServiceSettings]
     written: Tree
 
     def for_workers(self) -> dict[str, dict[str, Any]]:
-        """The value of DYNAMO_SERVICE_CONFIG: keys as they were written, with the whole ServiceArgs of what runs.
+        """The value of DYNAMO_SERVICE_CONFIG: the written keys, and all ServiceArgs of the services that run.
 
-        Defaults of constructors are absent, so that `as_args` passes on only what somebody wrote.
+        Defaults of constructors are absent, so that `as_args` passes on only written values.
         """
         sections: dict[str, dict[str, Any]] = {}
         if COMMON in self.written:
@@ -78,7 +96,7 @@ class EffectiveConfig:
         return sections | {name: plain(node) for name, node in self.written.items() if name not in sections}
 
     def rows(self) -> list[tuple[str, Any, str]]:
-        """(path, value, origin) of every value, in the order of services, then arguments, parameters and the rest."""
+        """Returns (path, value, origin) of every value, by service: ServiceArgs, parameters, then other keys."""
         return [
             (".".join((name, *path)), value.value, value.origin)
             for name, settings in self.services.items()
@@ -86,29 +104,30 @@ class EffectiveConfig:
         ]
 
     def origins(self) -> dict[str, str]:
+        """Returns the origin of every value, by path."""
         return {path: origin for path, _, origin in self.rows()}
 
     def as_json(self) -> dict[str, Any]:
-        """Every effective value, nested, as JSON data."""
+        """Returns every value, nested, as JSON data."""
         return {name: plain(settings.values) for name, settings in self.services.items()}
 
     def as_data(self) -> dict[str, Any]:
-        """The whole of it as plain data that JSON holds, origins included."""
+        """Everything but the arguments, as JSON data with the origins."""
         services = {name: settings.as_data() for name, settings in self.services.items()}
         return {"services": services, "written": tree_data(self.written)}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any], arguments: Callable[[str], Mapping[str, Any]]) -> EffectiveConfig:
-        """What `as_data` was made from. arguments: gives those of a service's constructor, which have no JSON form."""
+        """The configuration from the data of `as_data`. arguments: returns those of a service's constructor."""
         services = {n: ServiceSettings.from_data(n, s, arguments(n)) for n, s in data["services"].items()}
         return cls(services, tree_from(data["written"]))
 
     def to_yaml(self) -> str:
-        """YAML that gives the same effective configuration when it is the only file."""
+        """Returns YAML that, as the only file, results in the same effective configuration."""
         return to_yaml(self.for_workers())
 
     def table(self) -> str:
-        """The rows as plain text, in three columns."""
+        """Returns the rows as a text table with three columns."""
         rows = [("value of", "value", "origin")] + [
             (path, _shown(value), origin) for path, value, origin in self.rows()
         ]

@@ -1,4 +1,4 @@
-"""Configuration in YAML: a file, or the text of a cell, as a layer whose every value knows its line."""
+"""Configuration in YAML: a file or the text of a cell, as a layer in which every value has its line."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "
 _STR, _FLOAT, _TIMESTAMP, _NULL, _MERGE = (
     f"tag:yaml.org,2002:{name}" for name in ("str", "float", "timestamp", "null", "merge")
 )
-# YAML 1.1 wants a dot and a sign in `1e-5`, so PyYAML reads a learning rate as text.
+# YAML 1.1 requires a dot and a sign in floats, so PyYAML reads `1e-5` as text.
 _EXPONENT = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the values that JSON has: a date stays text."""
+    """Loads YAML with the types of JSON: a date stays text."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes exactly the texts that `_Loader` would take for something else."""
+    """Quotes exactly those texts that `_Loader` would not read as text."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
 
 def _text(dumper: _Dumper, text: str) -> Node:
-    # PyYAML folds the rarer line breaks of Unicode into spaces, unless they are escaped.
+    # PyYAML turns the rare line breaks of Unicode into spaces, unless they are escaped.
     return dumper.represent_scalar(_STR, text, style='"' if any(c in text for c in "\x85\u2028\u2029") else None)
 
 
@@ -48,20 +48,20 @@ for _kind in (_Loader, _Dumper):
 
 
 def to_yaml(data: Any) -> str:
-    """Plain data as YAML that `yaml_layer` reads as the same data."""
+    """The YAML of plain data. `yaml_layer` and `from_yaml` read the same data from it."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
 def from_yaml(text: str) -> Any:
-    """The plain data that `to_yaml` wrote. Raises yaml.YAMLError."""
+    """The data that `to_yaml` wrote. Raises yaml.YAMLError."""
     return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
 
 
 def yaml_layer(source: str | FilePath, name: str | None = None) -> Layer:
-    """A layer from a YAML file, or from a text: a `str` is one if it has a line break or a `name` comes with it.
+    """A layer from a YAML file, or from a text: a `str` is a text if it has a line break or if `name` is given.
 
-    Origins are `name:line`; the name of a file is its path as given. Raises ConfigError for a file that cannot be read,
-    for bad YAML (with line, column and the reason), a key given twice, and anything but services with their keys.
+    Origins are `name:line`; the name of a file is its path as written. Raises ConfigError for a file that cannot be
+    read, invalid YAML (with line, column and reason), a repeated key, and data that is not services with keys.
     """
     if isinstance(source, FilePath) or (name is None and "\n" not in source):
         name = name or str(source)
@@ -69,21 +69,21 @@ def yaml_layer(source: str | FilePath, name: str | None = None) -> Layer:
             text = FilePath(source).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            remedy = f"looked for {FilePath(source).absolute()}"
+            remedy = f"check the path {FilePath(source).absolute()}"
             raise ConfigError([Problem(f"cannot read {name}: {reason}", origin=name)], remedy=remedy) from None
-        return replace(_Reading(name).layer(text), file=str(FilePath(source).absolute()))
-    return _Reading(name or "YAML").layer(source)
+        return replace(_Reader(name).layer(text), file=str(FilePath(source).absolute()))
+    return _Reader(name or "YAML").layer(source)
 
 
 def layer_from(data: Mapping[str, Any]) -> Layer:
-    """What `layer_data` was made from, a file as it is now. Raises what `yaml_layer` does."""
+    """The layer from the data of `layer_data`. A file is read again; raises ConfigError as `yaml_layer` does."""
     if "file" in data:
         return yaml_layer(FilePath(data["file"]), data["name"])
     return Layer(data["name"], tree_from(data["values"]))
 
 
-class _Reading:
-    """One pass over a document; collects problems on its way."""
+class _Reader:
+    """Reads one document and collects its faults in `problems`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -138,7 +138,7 @@ class _Reading:
         return self.loader.construct_object(node)
 
     def _items(self, node: MappingNode, path: Path) -> Iterator[tuple[str, Node, str]]:
-        """Keys as they were written, with the value and the line of each; `<<` is merged in, own keys winning."""
+        """The keys as written, each with its value and line. Keys from `<<` are included; own keys override them."""
         self._check_keys(node, path)
         if self.problems:
             return
@@ -147,9 +147,9 @@ class _Reading:
             yield key, child, line
 
     def _merged(self, node: MappingNode, path: Path, within: tuple[Node, ...]) -> dict[str, tuple[Node, str]]:
-        """The node's own keys over those that `<<` brings, of which the first mapping's win.
+        """The node's own keys merged over those from `<<`, of which the first mapping has priority.
 
-        PyYAML's own merging is not used: 6.0.4 loses what an aliased mapping had overridden.
+        PyYAML's own merging is not used: version 6.0.4 loses the keys that an aliased mapping had overridden.
         """
         own: dict[str, tuple[Node, str]] = {}
         under: dict[str, tuple[Node, str]] = {}
@@ -172,7 +172,7 @@ class _Reading:
             if not isinstance(key, ScalarNode):
                 self._fault("a key should be a word", path, key)
             elif key.tag != _MERGE and (first := seen.setdefault(key.value, key)) is not key:
-                self._fault(f"given twice, first in line {first.start_mark.line + 1}", (*path, key.value), key)
+                self._fault(f"repeated key, first in line {first.start_mark.line + 1}", (*path, key.value), key)
 
     def _inside(self, node: Node, children: Any) -> Iterator[Any]:
         if node in self.open:

@@ -136,7 +136,7 @@ def test_every_value_has_its_origin():
         config.services["LLMService"].origin("absent")
 
 
-def test_without_layers_the_decorator_and_the_constructor_speak():
+def test_without_layers_decorator_and_constructor_count():
     config = effective()
     settings = config.services["LLMService"]
     assert (settings.args.workers, settings.args.resources.gpu) == (1, 1)
@@ -160,7 +160,7 @@ def test_without_layers_the_decorator_and_the_constructor_speak():
         ([PROD, "LLMService: "], ("workers",), 8),
     ],
 )
-def test_no_layer_throws_away_what_it_does_not_name(layers, path, value):
+def test_a_layer_keeps_the_keys_that_it_does_not_name(layers, path, value):
     found = effective(*layers).services["LLMService"].args
     for step in path:
         found = getattr(found, step)
@@ -174,14 +174,14 @@ def test_envs_of_the_decorator_are_overridden_one_by_one():
     assert args.services["Plain"].args.envs == {"A": "1", "B": "007", "C": "1"}
 
 
-def test_the_variable_stands_under_yaml(monkeypatch):
+def test_yaml_overrides_the_variable(monkeypatch):
     monkeypatch.setenv(VARIABLE, '{"LLMService": {"temperature": 0.1, "max_tokens": 5}}')
     config = resolve([definition_of(LLMService)], [env_layer(), yaml_layer(PROD, "c.yaml")])
     assert config.services["LLMService"].arguments()["temperature"] == 0.8
     assert config.services["LLMService"].arguments()["max_tokens"] == 2048
 
 
-def test_namespace_moves_every_service():
+def test_the_namespace_option_applies_to_every_service():
     config = effective(PROD, of=[LLMService, Plain], known=["Elsewhere"], namespace="copy")
     assert {settings.args.dynamo.namespace for settings in config.services.values()} == {"copy"}
     assert config.for_workers()["Elsewhere"]["ServiceArgs"]["dynamo"]["namespace"] == "copy"
@@ -192,7 +192,7 @@ def test_namespace_moves_every_service():
 COMMON = "Common: {model: m, block-size: 64, kv: {a: 1, b: 1}, max_tokens: 7}\n"
 
 
-def test_common_gives_what_a_service_subscribes_to():
+def test_a_service_gets_the_keys_of_common_to_which_it_subscribes():
     config = effective(COMMON, "Open: {common-configs: [model, block-size]}", of=[Open, LLMService])
     assert config.services["Open"].arguments() == {"model": "m", "block_size": 64}
     assert config.services["Open"].origin("block-size") == "c.yaml:1"
@@ -202,12 +202,12 @@ def test_common_gives_what_a_service_subscribes_to():
 
 
 @pytest.mark.parametrize("own", ["max_tokens", "max-tokens"])
-def test_the_own_value_wins_over_common_in_a_lower_layer(own):
+def test_a_services_own_value_overrides_common_from_any_layer(own):
     config = effective(f"LLMService: {{common-configs: [max_tokens], {own}: 9}}", COMMON)
     assert config.services["LLMService"].arguments() == {"max_tokens": 9}
 
 
-def test_a_mapping_of_common_lies_under_the_own_one():
+def test_a_mapping_is_merged_over_the_one_in_common():
     config = effective(COMMON, "Typed: {key: k, common-configs: [kv], kv: {b: 2}}", of=[Typed])
     assert config.services["Typed"].extras["kv"].value == {"a": 1, "b": 2}
     assert ServiceConfig(config.for_workers())["Typed"]["kv"] == {"a": 1, "b": 2}
@@ -216,7 +216,7 @@ def test_a_mapping_of_common_lies_under_the_own_one():
 # --- constructors
 
 
-def test_values_are_made_what_the_annotations_say():
+def test_values_are_converted_to_the_annotated_types():
     text = "Typed: {key: k, level: low, folder: /x, limits: {tokens: 3}, share: 1, note: , options: {b: 3}}"
     config = effective(text, of=[Typed])
     expected = {
@@ -242,30 +242,30 @@ def test_hyphens_reach_the_parameter_and_stay_readable():
     assert config.origins()["LLMService.model-name"] == config.services["LLMService"].origin("model_name") == "c.yaml:1"
 
 
-def test_a_constructor_with_kwargs_takes_every_key():
+def test_a_constructor_with_kwargs_gets_every_key():
     config = effective("Open: {model: x, block-size: 3}", of=[Open])
     assert config.services["Open"].arguments() == {"model": "x", "block_size": 3}
     assert config.services["Open"].extras == {}
 
 
 @pytest.mark.parametrize("value", ["1", "2.5"])
-def test_whole_and_broken_numbers_are_interchangeable(value):
+def test_integers_and_floats_are_interchangeable(value):
     assert effective(["--LLMService.max_tokens", value]).services["LLMService"].arguments() == {
         "max_tokens": float(value)
     }
 
 
-def test_a_worker_is_told_what_is_wrong_with_its_variable(monkeypatch):
+def test_a_worker_reports_the_faults_of_its_variable(monkeypatch):
     monkeypatch.setenv(VARIABLE, '{"LLMService": {"temperature": "hot"}}')
     with pytest.raises(ConfigError, match=r"LLMService.temperature  \(DYNAMO_SERVICE_CONFIG\)"):
         constructor_arguments(definition_of(LLMService))
 
 
-def test_a_class_without_constructor_takes_nothing():
+def test_a_class_without_constructor_has_no_parameters():
     assert constructor_arguments(definition_of(Plain), {"Plain": {"k": 1}}) == {}
 
 
-def test_an_annotation_that_cannot_be_read_allows_anything():
+def test_an_annotation_that_cannot_be_evaluated_allows_anything():
     @service
     class Odd:
         def __init__(self, a: "Nowhere", b: int = 1): ...  # noqa: F821
@@ -360,7 +360,7 @@ AN = {"of": (LLMService,)}
             {},
             {"of": [Typed]},
             (
-                "the constructor needs 'key', and no layer gives it; give `key:` under `Typed:` in YAML, or --Typed.key=VALUE",
+                "the constructor needs 'key', and no layer sets it; set `key:` under `Typed:` in YAML, or --Typed.key=VALUE",
                 "Typed.key",
                 "",
             ),
@@ -369,7 +369,7 @@ AN = {"of": (LLMService,)}
             "LLMService:\n  model-name: a\n  model_name: b",
             AN,
             (
-                "given as 'model-name' and as 'model_name'; keep one spelling",
+                "written as 'model-name' and as 'model_name'; keep one of them",
                 "LLMService.model_name",
                 "c.yaml:2, c.yaml:3",
             ),
@@ -453,15 +453,15 @@ def test_all_faults_are_collected():
     ]
 
 
-def test_a_parameter_by_position_only_cannot_be_given():
+def test_a_positional_only_parameter_cannot_be_configured():
     @service
     class Positional:
         def __init__(self, a, /): ...
 
-    assert "by position only" in problems(of=[Positional])[0].message
+    assert "positional-only" in problems(of=[Positional])[0].message
 
 
-def test_a_near_miss_is_meant_where_it_is_read_or_the_parameter_is_set():
+def test_a_similar_key_is_right_if_it_is_read_or_the_parameter_is_set():
     @service
     class Reader:
         def __init__(self, temperature=0.5):
@@ -486,7 +486,7 @@ def test_the_recorded_source_of_a_cell_is_read_too():
     assert problems("Typed: {key: k, levels: 3}", of=[Typed])[0].path == "Typed.levels"
 
 
-def test_a_known_service_that_does_not_run_may_be_named():
+def test_layers_may_contain_services_that_do_not_run():
     config = effective("Elsewhere: {k: 1}", known=["Elsewhere"])
     assert list(config.services) == ["LLMService"]
     assert config.for_workers()["Elsewhere"] == {"k": 1}
@@ -495,7 +495,7 @@ def test_a_known_service_that_does_not_run_may_be_named():
 # --- outputs
 
 
-def test_workers_read_the_whole_service_args_and_only_the_keys_that_were_written():
+def test_workers_read_all_service_args_and_only_the_written_keys():
     assert effective("LLMService: {temperature: 1, cache_size: 5}").for_workers() == {
         "LLMService": {
             "ServiceArgs": {
@@ -512,7 +512,7 @@ def test_workers_read_the_whole_service_args_and_only_the_keys_that_were_written
     }
 
 
-def test_the_yaml_of_an_effective_configuration_gives_the_same_again():
+def test_the_yaml_of_an_effective_configuration_has_the_same_effect():
     tricky = 'Plain: {ServiceArgs: {envs: {A: 007, D: 1e-5}, traffic: {timeout: 3}}, rate: 1e-5, text: "1e-5"}\n'
     config = effective(COMMON + PROD + tricky + "Open: {common-configs: [block-size]}\n", of=[LLMService, Plain, Open])
     again = effective(config.to_yaml(), of=[LLMService, Plain, Open])
@@ -520,7 +520,7 @@ def test_the_yaml_of_an_effective_configuration_gives_the_same_again():
     assert again.as_json() == config.as_json()
 
 
-def test_the_table_has_a_line_for_each_value():
+def test_the_table_has_one_line_for_each_value():
     lines = effective(["--Plain.k=[1]"], of=[Plain]).table().splitlines()
     assert lines[0].split() == ["value", "of", "value", "origin"]
     assert lines[-1].split() == ["Plain.k", "[1]", "--Plain.k"]

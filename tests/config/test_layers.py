@@ -35,11 +35,11 @@ def origins(layer):
     ],
     ids=lambda v: "",
 )
-def test_a_mapping_nests_by_its_dots(mapping, expected):
+def test_dots_in_a_mapping_nest(mapping, expected):
     assert plain(mapping_layer(mapping, "here").values) == expected
 
 
-def test_the_origin_of_a_mapping_is_what_was_said():
+def test_a_mapping_has_the_given_origin():
     assert origins(mapping_layer({"A.k": 1, "A": {"n": {"m": 1}}}, "serve()")) == {"A.k": "serve()", "A.n.m": "serve()"}
 
 
@@ -50,7 +50,7 @@ def test_the_origin_of_a_mapping_is_what_was_said():
         ({"A.k": object()}, "a object has no JSON form @ A.k  (serve())"),
     ],
 )
-def test_a_bad_mapping_is_an_error(mapping, message):
+def test_an_invalid_mapping_is_an_error(mapping, message):
     with pytest.raises(ConfigError) as caught:
         mapping_layer(mapping, "serve()")
     assert str(caught.value).splitlines()[0] == message
@@ -74,7 +74,7 @@ def test_layers_merge_key_by_key_at_every_level():
     assert {".".join(p): v.origin for p, v in leaves(both)}["A.ServiceArgs.resources.gpu"] == "high"
 
 
-def test_an_empty_mapping_takes_nothing_away():
+def test_an_empty_mapping_removes_nothing():
     low, high = mapping_layer({"A": {"n": {"k": 1}}}, "low"), mapping_layer({"A": {"n": {}}}, "high")
     assert plain(merged(low.values, high.values)) == {"A": {"n": {"k": 1}}}
 
@@ -112,7 +112,7 @@ B:
 """
 
 
-def test_yaml_has_the_values_of_json_and_texts_where_texts_belong():
+def test_yaml_has_the_types_of_json_and_text_for_envs():
     assert plain(yaml_layer(DOCUMENT).values) == {
         "Common": {"model": "m"},
         "A": {
@@ -132,7 +132,7 @@ def test_yaml_has_the_values_of_json_and_texts_where_texts_belong():
     }
 
 
-def test_yaml_knows_the_line_of_each_value(tmp_path):
+def test_each_value_of_yaml_has_its_line(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(DOCUMENT)
     found = origins(yaml_layer(file))
@@ -157,7 +157,7 @@ def test_an_empty_document_is_an_empty_layer(text):
 
 
 @pytest.mark.parametrize("args", ["", " {}", "\n    workers:\n    resources:\n"])
-def test_a_field_of_service_args_left_empty_is_not_said(args):
+def test_an_empty_field_of_service_args_does_not_count(args):
     found = plain(yaml_layer(f"A:\n  ServiceArgs:{args}\n").values)["A"]["ServiceArgs"]
     assert found in (None, {})
 
@@ -177,22 +177,22 @@ def test_a_field_of_service_args_left_empty_is_not_said(args):
         ("- A\n", "the top level should be a mapping of service names  (c.yaml:1)"),
         ("A: 3\n", "should be a mapping of keys to values @ A  (c.yaml:1)"),
         ("A:\n  - k\n", "should be a mapping of keys to values @ A  (c.yaml:1)"),
-        ("A:\n  k: 1\n  l: 1\n  k: 2\n", "given twice, first in line 2 @ A.k  (c.yaml:4)"),
-        ("A: {k: 1, k: 2}\n", "given twice, first in line 1 @ A.k  (c.yaml:1)"),
-        ("A:\n  k: 1\nA:\n  l: 1\n", "given twice, first in line 1 @ A  (c.yaml:3)"),
+        ("A:\n  k: 1\n  l: 1\n  k: 2\n", "repeated key, first in line 2 @ A.k  (c.yaml:4)"),
+        ("A: {k: 1, k: 2}\n", "repeated key, first in line 1 @ A.k  (c.yaml:1)"),
+        ("A:\n  k: 1\nA:\n  l: 1\n", "repeated key, first in line 1 @ A  (c.yaml:3)"),
         ("A:\n  ? [1, 2]\n  : 3\n", "a key should be a word @ A  (c.yaml:2)"),
         ("A: &a\n  k: *a\n", "an alias that contains itself  (c.yaml:1)"),
         ("A: {}\n---\nB: {}\n", "expected a single document"),
         ("A:\n  k: \x00\n", "not valid YAML: "),
     ],
 )
-def test_bad_yaml_is_an_error_with_its_place(text, message):
+def test_invalid_yaml_is_an_error_with_line_and_column(text, message):
     with pytest.raises(ConfigError) as caught:
         yaml_layer(text, "c.yaml")
     assert message in str(caught.value)
 
 
-def test_a_file_that_is_not_there(tmp_path, monkeypatch):
+def test_a_missing_file_is_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         yaml_layer("config.yaml")
@@ -200,7 +200,7 @@ def test_a_file_that_is_not_there(tmp_path, monkeypatch):
     assert str(tmp_path / "config.yaml") in str(caught.value)
 
 
-def test_a_file_that_is_not_text(tmp_path):
+def test_a_file_that_is_not_text_is_an_error(tmp_path):
     (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot read"):
         yaml_layer(tmp_path / "config.yaml")
@@ -217,7 +217,7 @@ DATA = st.recursive(SCALARS, lambda below: st.lists(below, max_size=3) | st.dict
 
 @settings(database=None, derandomize=True, deadline=None)
 @given(st.dictionaries(st.sampled_from("ABC"), st.dictionaries(KEYS, DATA, max_size=4), max_size=3))
-def test_what_is_written_as_yaml_is_read_as_the_same(data):
+def test_written_yaml_is_read_as_the_same_data(data):
     assert plain(yaml_layer(to_yaml(data), "c.yaml").values) == data
 
 
@@ -251,7 +251,7 @@ def test_what_is_written_as_yaml_is_read_as_the_same(data):
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
-def test_arguments(argv, expected):
+def test_the_layer_of_arguments(argv, expected):
     assert plain(arguments_layer(argv).values) == {"A": expected}
 
 
@@ -272,7 +272,7 @@ def test_an_empty_mapping_in_an_argument_is_an_empty_mapping():
         (["--A.k"], "--A.k has no value; write --A.k=VALUE, for a switch --A.k=true"),
         (["--A.k", "--A.l=1"], "--A.k has no value"),
         (["--A.k", "-f"], "--A.k has no value"),
-        (["stray"], "'stray' belongs to no flag; configuration is written --Service.key=value"),
+        (["stray"], "'stray' does not follow a flag; write configuration as --Service.key=value"),
         (["--A..k=1"], "--A..k=1 has an empty name between its dots"),
         (["--.k=1"], "has an empty name between its dots"),
         (["--A.=1"], "has an empty name between its dots"),
@@ -280,13 +280,13 @@ def test_an_empty_mapping_in_an_argument_is_an_empty_mapping():
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
-def test_a_bad_argument_says_what_was_meant(argv, message):
+def test_the_error_of_a_wrong_argument_suggests_the_right_form(argv, message):
     with pytest.raises(ConfigError) as caught:
         arguments_layer(argv)
     assert message in str(caught.value)
 
 
-def test_all_bad_arguments_are_told():
+def test_the_error_lists_all_wrong_arguments():
     with pytest.raises(ConfigError) as caught:
         arguments_layer(["--A=1", "--B.k", "--C.k=1", "stray"])
     assert len(caught.value.problems) == 3

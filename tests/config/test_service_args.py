@@ -23,7 +23,7 @@ def test_gpus_are_whole_or_a_share_below_one(given, gpu):
 
 
 @pytest.mark.parametrize("given", [-1, 1.5, "two", True, None, [1]], ids=repr)
-def test_other_gpus_are_refused(given):
+def test_other_gpus_are_rejected(given):
     with pytest.raises(ValidationError, match="whole number of GPUs, or a share below 1"):
         ServiceArgs.model_validate({"resources": {"gpu": given}})
 
@@ -53,7 +53,7 @@ def test_envs_are_texts_by_name(envs):
     assert checked_args({"envs": envs}, "here") == {"envs": {"A": "1", "B": "true"}}
 
 
-def test_only_what_was_given_comes_back():
+def test_only_the_given_parameters_are_returned():
     assert checked_args({"dynamo": {"namespace": "x"}}, "here") == {"dynamo": {"namespace": "x"}}
 
 
@@ -76,13 +76,13 @@ def test_only_what_was_given_comes_back():
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
-def test_a_fault_names_the_field(args, message):
+def test_a_fault_has_the_name_of_the_field(args, message):
     with pytest.raises(DefinitionError) as caught:
         checked_args(args, "@service of Backend, cell 4")
     assert message.lower() in str(caught.value).lower()
     assert caught.value.where == "@service of Backend, cell 4"
 
 
-def test_all_faults_are_told():
+def test_the_error_lists_all_faults():
     with pytest.raises(DefinitionError, match=r"gpu: .*; workers: "):
         checked_args({"workers": -1, "resources": {"gpu": -1}}, "here")

@@ -11,7 +11,7 @@ def configure(monkeypatch):
     return lambda data: monkeypatch.setenv(VARIABLE, data if isinstance(data, str) else json.dumps(data))
 
 
-def test_the_uses_in_the_document(configure):
+def test_the_examples_of_the_document(configure):
     configure({"MyService": {"model_name": "llama", "api_key": "k"}})
     config = ServiceConfig.get_instance()
     assert config.get("MyService", {}).get("model_name", "other") == "llama"
@@ -22,7 +22,7 @@ def test_the_uses_in_the_document(configure):
 
 
 @pytest.mark.parametrize("service", ["Svc", "Absent"])
-def test_require_says_what_is_missing(configure, service):
+def test_require_names_the_missing_key(configure, service):
     configure({"Svc": {}})
     with pytest.raises(ValueError) as caught:
         ServiceConfig.get_instance().require(service, "key")
@@ -43,7 +43,7 @@ def test_it_is_one_object_until_the_variable_changes(configure, monkeypatch):
     ("text", "message"),
     [("{", "is not JSON: "), ("[]", "should be a JSON object"), ('{"A": 1}', "should be a JSON object @ A")],
 )
-def test_a_bad_variable_is_named(configure, text, message):
+def test_an_invalid_variable_is_an_error(configure, text, message):
     configure(text)
     with pytest.raises(ConfigError) as caught:
         ServiceConfig.get_instance()
@@ -64,13 +64,13 @@ COMMON = {"model": "m", "block-size": 64, "unused": 1}
         ({}, {}),
     ],
 )
-def test_common_is_opt_in_and_the_own_value_wins(section, expected):
+def test_common_is_opt_in_and_a_services_own_value_overrides_it(section, expected):
     found = dict(ServiceConfig({"Common": COMMON, "A": section})["A"])
     found.pop("common-configs", None)
     assert list(found.items()) == list(expected.items())
 
 
-def test_a_mapping_in_common_lies_under_the_service_s_own():
+def test_a_mapping_is_merged_over_the_one_in_common():
     config = ServiceConfig({"Common": {"kv": {"a": 1, "b": 1}}, "A": {"common-configs": ["kv"], "kv": {"b": 2}}})
     assert config["A"]["kv"] == {"a": 1, "b": 2}
 
@@ -101,7 +101,7 @@ def test_as_args(section, expected):
     assert found == (expected.split(separator) if expected else [])
 
 
-def test_as_args_of_no_service_is_nothing():
+def test_as_args_of_an_unknown_service_is_empty():
     assert ServiceConfig({}).as_args("Absent") == []
 
 

@@ -150,19 +150,19 @@ class Backend:
 # --- await, iterate, result --------------------------------------------------------------------------------------
 
 
-async def test_awaiting_a_stream_gives_a_list():
+async def test_awaiting_a_stream_returns_a_list():
     assert await Backend().words("a b c") == ["a", "b", "c"]
 
 
-async def test_iterating_a_stream_gives_its_items():
+async def test_iterating_a_stream_yields_its_items():
     assert [word async for word in Backend().words("a b c")] == ["a", "b", "c"]
 
 
-async def test_awaiting_one_answer_gives_it():
+async def test_awaiting_one_answer_returns_it():
     assert await Backend().one("ab", times=2) == "abab"
 
 
-async def test_iterating_one_answer_gives_one_item():
+async def test_iterating_one_answer_yields_one_item():
     assert [item async for item in Backend().one("ab")] == ["ab"]
 
 
@@ -175,7 +175,7 @@ async def test_result_works_where_a_loop_is_running():
     assert Backend().one("ab").result() == "ab"
 
 
-def test_result_gives_up_after_its_timeout():
+def test_result_raises_after_its_timeout():
     @service
     class Slow:
         @dynamo_endpoint()
@@ -197,7 +197,7 @@ async def test_a_synchronous_http_endpoint_can_be_called_too():
     assert await Backend().plain("a") == "a"
 
 
-async def test_the_endpoints_own_exception_arrives_as_it_is():
+async def test_an_exception_of_the_endpoint_reaches_the_caller_unchanged():
     with pytest.raises(KeyError, match="mine"):
         await Backend().fails()
 
@@ -221,32 +221,32 @@ async def test_an_optional_model_can_be_none():
 
 
 @pytest.mark.parametrize("given", [Point(1), {"x": 1}, '{"x": 1}'])
-async def test_a_dataclass_parameter_takes_the_same(given):
+async def test_a_dataclass_parameter_takes_objects_dicts_and_json(given):
     assert await Backend().point(given) == Point(1)
 
 
 @pytest.mark.parametrize("given", [Token(1), {"number": 1}, '{"number": 1}'])
-async def test_a_struct_parameter_takes_the_same(given):
+async def test_a_struct_parameter_takes_objects_dicts_and_json(given):
     assert await Backend().token(given) == Token(1)
     assert await Backend().token(None) is None
     assert await Backend().tokens([{"number": 1, "text": "a"}]) == {"a": Token(1, "a")}
 
 
-async def test_a_field_of_a_struct_that_does_not_fit_is_named():
+async def test_the_error_names_a_wrong_field_of_a_struct():
     with pytest.raises(InvalidArgument, match=r"'token' does not fit: .*\$\.number"):
         await Backend().token({"number": "one"})
 
 
 @pytest.mark.parametrize("given", [{"loud": True}, '{"loud": true}'])
-async def test_a_typed_dict_parameter_takes_the_same(given):
+async def test_a_typed_dict_parameter_takes_dicts_and_json(given):
     assert await Backend().options(given) == {"loud": True}
 
 
-async def test_an_annotation_that_pydantic_refuses_is_not_checked():
+async def test_an_annotation_that_pydantic_rejects_is_not_checked():
     assert await Backend().unchecked({"loud": True}) == {"loud": True}
 
 
-async def test_models_of_an_earlier_run_of_their_cell_are_taken():
+async def test_models_from_an_earlier_run_of_their_cell_are_accepted():
     class Earlier(BaseModel):
         text: str
         count: int = 1
@@ -289,7 +289,7 @@ async def test_an_annotation_that_cannot_be_evaluated_is_not_checked():
         (lambda b: b.share(-1), r"the argument 'value' does not fit: Input should be greater than 0, not -1"),
     ],
 )
-def test_a_wrong_argument_is_an_error_where_the_call_is_written(call, message):
+def test_a_wrong_argument_raises_when_the_call_is_written(call, message):
     with pytest.raises(InvalidArgument, match=message) as caught:
         call(Backend())
     assert caught.value.where.startswith("Backend.")
@@ -299,18 +299,18 @@ def test_a_wrong_argument_is_an_error_where_the_call_is_written(call, message):
 # --- answers -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_caller_gets_the_declared_return_type():
+async def test_answers_are_converted_to_the_declared_type():
     assert await Backend().as_declared() == Request(text="a")
     assert await Backend().stream_as_declared() == [Request(text="a"), Request(text="b")]
     assert [item async for item in Backend().stream_as_declared()] == [Request(text="a"), Request(text="b")]
     assert [item async for item in Backend().as_declared()] == [Request(text="a")]
 
 
-async def test_a_generator_that_does_not_say_of_what_gives_anything():
+async def test_a_generator_without_item_type_may_yield_anything():
     assert await Backend().bare_generator() == [1]
 
 
-async def test_an_answer_that_is_not_what_is_declared_is_an_error():
+async def test_an_answer_of_another_type_is_an_error():
     with pytest.raises(
         EndpointError, match=r"the answer of Backend.not_as_declared does not match .*Field required.* @ text"
     ):
@@ -320,7 +320,7 @@ async def test_an_answer_that_is_not_what_is_declared_is_an_error():
 # --- what a person sees ------------------------------------------------------------------------------------------
 
 
-def test_an_endpoint_has_the_functions_own_signature_and_docstring():
+def test_an_endpoint_has_the_signature_and_docstring_of_its_method():
     assert str(inspect.signature(Backend().one)) == "(text: str, *, times: int = 1) -> str"
     assert Backend().words.__doc__ == "Gives the words one by one."
     assert Backend().words.__name__ == "words"
@@ -328,7 +328,7 @@ def test_an_endpoint_has_the_functions_own_signature_and_docstring():
     assert Backend.words.__doc__ == "Gives the words one by one."
 
 
-async def test_a_call_in_this_process_may_take_as_long_as_it_says():
+async def test_a_timeout_limits_a_call_in_this_process():
     backend = Backend()
     assert await backend.one("a").using(timeout=5) == "a"
     with pytest.raises(DeadlineExceeded):
@@ -339,13 +339,13 @@ async def test_a_call_in_this_process_may_take_as_long_as_it_says():
         await anext(items)
 
 
-async def test_a_timeout_of_the_endpoints_own_is_not_the_calls():
+async def test_a_timeout_error_of_the_endpoint_is_not_a_deadline():
     with pytest.raises(TimeoutError) as caught:
         await Backend().times_out().using(timeout=5)
     assert not isinstance(caught.value, DeadlineExceeded)
 
 
-def test_a_policy_is_a_known_name_or_an_object_that_picks():
+def test_a_policy_is_a_known_name_or_an_object_with_pick():
     with pytest.raises(DefinitionError, match=r"did you mean 'round_robin'\?"):
         depends(Backend, policy="round-robin")
     with pytest.raises(DefinitionError, match="pick"):
@@ -365,6 +365,6 @@ def test_a_policy_is_a_known_name_or_an_object_that_picks():
         {"tiemout": 1},
     ],
 )
-def test_a_call_that_cannot_be_made_so_is_refused_where_it_was_written(options):
+def test_a_wrong_option_raises_when_the_call_is_written(options):
     with pytest.raises(InvalidArgument, match=next(iter(options))):
         Backend().one("a").using(**options)

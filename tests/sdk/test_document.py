@@ -145,7 +145,7 @@ class VllmWorker:
 """
 
 
-async def test_a_client_made_by_hand_in_a_worker(project, worker_log):
+async def test_a_client_created_by_hand_in_a_worker(project, worker_log):
     by_hand = from_module(snippet("Service Dependencies with `depends()`", 1), "VllmWorker")
     processor = f"""
 @service
@@ -211,7 +211,7 @@ def my_service(project):
     return project
 
 
-def test_yaml_goes_over_the_decorator_and_the_constructor(my_service):
+def test_yaml_overrides_the_decorator_and_the_constructor(my_service):
     settings = my_service.config("service:MyService", "config.yaml").services["MyService"]
     assert settings.args.workers == 4
     assert settings.args.resources.model_dump() == {"gpu": 4, "cpu": "4", "memory": "16Gi"}
@@ -276,7 +276,7 @@ async def test_accessing_configuration(project):
     assert seen == ["deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", 0.1, "secret"]
 
 
-async def test_a_required_value_that_is_missing_is_shown_to_the_user(project):
+async def test_a_missing_required_value_is_shown_to_the_user(project):
     project.write("service.py", *ACCESS)
     with pytest.raises(
         StartError, match=r"ValueError: MyService\.api_key must be specified in configuration"
@@ -393,7 +393,7 @@ EFFECTIVE = {
 }
 
 
-def test_the_complete_example_has_the_effective_configuration_that_is_stated(llm_service):
+def test_the_complete_example_has_the_stated_effective_configuration(llm_service):
     assert COMMAND == "dynamo serve service:LLMService -f prod_config.yaml --LLMService.temperature=0.9"
     shown = shown_by(dynamo(llm_service.folder, COMMAND + " --dry-run"))["LLMService"]
     args = shown.pop("ServiceArgs")

@@ -30,12 +30,12 @@ NAMES = [
 ]
 
 
-def test_the_names_are_those_of_the_document():
+def test_the_path_has_the_names_of_the_document():
     assert sorted(dynamo.sdk.__all__) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"DYNAMO_IMAGE"}))
-def test_they_are_the_same_objects(name):
+def test_the_names_are_the_same_objects(name):
     assert getattr(dynamo.sdk, name) is getattr(dynamo_nb, name)
 
 
@@ -52,7 +52,7 @@ def test_they_are_the_same_objects(name):
         "core.protocol.interface",
     ],
 )
-def test_the_paths_of_upstreams_releases_lead_to_them_too(module):
+def test_the_import_paths_of_upstreams_releases_work(module):
     found = importlib.import_module(f"dynamo.sdk.{module}")
     for name in getattr(found, "__all__", ["DYNAMO_IMAGE"]):
         if name != "LinkedServices":
@@ -66,14 +66,14 @@ def python(code, **environ):
 
 
 @pytest.mark.parametrize("order", [("dynamo.runtime", "dynamo.sdk"), ("dynamo.sdk", "dynamo.runtime")])
-def test_it_stands_beside_ai_dynamo_runtime(order):
+def test_it_can_be_imported_with_ai_dynamo_runtime(order):
     """`dynamo` is a namespace package, of which each has a portion."""
     code = f"import {order[0]}, {order[1]}; print(dynamo.sdk.service.__module__, dynamo.runtime.DistributedRuntime)"
     assert python(code).startswith("dynamo_nb.sdk.service <class ")
     assert not hasattr(dynamo, "__file__") or dynamo.__file__ is None
 
 
-def test_the_image_comes_from_the_environment():
+def test_the_image_is_read_from_the_environment():
     code = """
 from dynamo.sdk import DYNAMO_IMAGE, service
 @service(image=DYNAMO_IMAGE)

@@ -11,7 +11,7 @@ def names(cls):
     return {e.name: e.attribute for e in definition_of(cls).endpoints.values()}
 
 
-def test_an_endpoint_is_called_by_its_methods_name_or_by_its_own():
+def test_an_endpoint_has_the_name_of_its_method_or_its_own():
     @service
     class Named:
         @dynamo_endpoint()
@@ -31,7 +31,7 @@ def test_an_endpoint_is_called_by_its_methods_name_or_by_its_own():
     assert names(Named) == {"a": "a", "b": "b", "see": "c", "dee": "d"}
 
 
-def test_the_two_spellings_are_one():
+def test_the_aliases_are_the_same_function():
     assert endpoint is dynamo_endpoint
     assert api is dynamo_api
 
@@ -63,7 +63,7 @@ def test_transports():
     assert {n: e.http_method for n, e in endpoints.items() if e.http_method != "POST"} == {"read": "GET"}
 
 
-def test_a_stream_is_known_by_its_yield():
+def test_a_method_with_yield_is_a_stream():
     @service
     class Kinds:
         @endpoint()
@@ -98,7 +98,7 @@ def test_an_endpoint_is_decorated_once():
             async def say(self): ...
 
 
-def test_two_endpoints_of_one_name_are_an_error():
+def test_two_endpoints_with_the_same_name_are_an_error():
     with pytest.raises(DefinitionError, match="two endpoints of Twice are named 'generate': generate and again"):
 
         @service
@@ -116,7 +116,7 @@ class Base:
         return "base"
 
 
-async def test_a_plain_override_stays_the_same_endpoint():
+async def test_a_plain_override_is_the_same_endpoint():
     @service
     class Derived(Base):
         async def generate(self):
@@ -127,7 +127,7 @@ async def test_a_plain_override_stays_the_same_endpoint():
     assert await Derived().generate() == "derived of base"
 
 
-async def test_an_override_in_a_class_between_stays_the_same_endpoint():
+async def test_an_override_in_an_intermediate_class_is_the_same_endpoint():
     class Between(Base):
         async def generate(self):
             return "between"
@@ -140,7 +140,7 @@ async def test_an_override_in_a_class_between_stays_the_same_endpoint():
     assert await Between().generate() == "between"
 
 
-def test_the_nearest_base_decides_what_an_override_is():
+def test_the_nearest_base_determines_what_an_override_is():
     @service
     class Nearer(Base):
         @endpoint(name="near")
@@ -162,7 +162,7 @@ def test_an_override_can_take_another_name():
     assert names(Derived) == {"other": "generate"}
 
 
-def test_an_override_without_annotations_has_those_of_what_it_overrides():
+def test_an_override_without_annotations_inherits_them():
     class Typed:
         @endpoint()
         async def items(self, many: int, word: str = "") -> AsyncIterator[list[int]]:
@@ -189,7 +189,7 @@ def test_an_override_without_annotations_has_those_of_what_it_overrides():
     assert one.output.free
 
 
-def test_an_endpoint_can_be_taken_away():
+def test_an_endpoint_can_be_removed():
     @service
     class Without(Base):
         generate = None
@@ -197,7 +197,7 @@ def test_an_endpoint_can_be_taken_away():
     assert names(Without) == {}
 
 
-def test_an_abstract_endpoint_is_asynchronous_too():
+def test_an_abstract_endpoint_must_be_asynchronous():
     with pytest.raises(DefinitionError, match="not asynchronous"):
         abstract_endpoint(lambda self: None)
 

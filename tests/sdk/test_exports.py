@@ -5,7 +5,7 @@ import dynamo_nb
 import dynamo_nb.sdk
 
 
-def test_the_names_of_the_package():
+def test_the_exported_names_of_the_package():
     assert dynamo_nb.__all__ == [
         "AbstractService",
         "Deployment",
@@ -37,7 +37,7 @@ def test_the_names_of_the_package():
     assert not hasattr(dynamo_nb, "no_such_name")
 
 
-def test_the_names_of_the_sdk():
+def test_the_exported_names_of_the_sdk():
     assert dynamo_nb.sdk.__all__ == [
         "AbstractService",
         "Call",
@@ -91,11 +91,11 @@ def loaded_by(code):
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
-def test_importing_the_package_loads_nothing_heavy():
+def test_importing_the_package_loads_no_heavy_libraries():
     assert not loaded_by("import dynamo_nb") & HEAVY
 
 
-def test_importing_the_sdk_loads_nothing_heavy():
+def test_importing_the_sdk_loads_no_heavy_libraries():
     assert not loaded_by("from dynamo_nb import service, depends, dynamo_endpoint, ServiceConfig") & HEAVY
     assert not loaded_by("import dynamo.sdk") & HEAVY
 
@@ -112,7 +112,7 @@ class Worker:
 """
 
 
-async def test_a_worker_loads_only_what_it_runs_with(project):
+async def test_a_worker_loads_only_the_libraries_that_it_needs(project):
     project.write("loaded.py", LOADED)
     async with await project.serve("loaded:Worker", kernels=True) as deployment:
         loaded = set(await deployment.Worker.loaded())

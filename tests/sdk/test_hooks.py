@@ -48,7 +48,7 @@ class Served(Mixin, Base):
         return False
 
 
-async def test_inherited_hooks_run_too_base_class_first_sync_or_async():
+async def test_inherited_hooks_run_first_sync_or_async():
     served = Served()
     await run_hooks(served, "start")
     await run_hooks(served, "shutdown")
@@ -62,12 +62,12 @@ async def test_inherited_hooks_run_too_base_class_first_sync_or_async():
     ]
 
 
-async def test_probes_give_their_answers():
+async def test_probes_return_their_answers():
     assert await run_hooks(Served(), "liveness") == [True]
     assert await run_hooks(Served(), "readiness") == [False]
 
 
-async def test_an_override_takes_the_place_of_a_hook():
+async def test_an_override_replaces_a_hook():
     class Over(Base):
         async def open_base(self):
             await super().open_base()
@@ -78,7 +78,7 @@ async def test_an_override_takes_the_place_of_a_hook():
     assert over.ran == ["open base", "and more"]
 
 
-async def test_a_hook_marked_again_in_a_subclass_runs_once():
+async def test_a_hook_that_a_subclass_marks_again_runs_once():
     class Again(Base):
         @async_on_start
         async def open_base(self):
@@ -89,7 +89,7 @@ async def test_a_hook_marked_again_in_a_subclass_runs_once():
     assert again.ran == ["again"]
 
 
-async def test_the_exception_of_a_hook_is_not_swallowed():
+async def test_an_exception_of_a_hook_is_raised():
     class Broken(Base):
         @async_on_start
         def fail(self):
@@ -99,7 +99,7 @@ async def test_the_exception_of_a_hook_is_not_swallowed():
         await run_hooks(Broken(), "start")
 
 
-def test_a_hook_stays_an_ordinary_method():
+def test_a_hook_is_an_ordinary_method():
     served = Served()
     served.close_base()
     assert served.ran == ["close base"]

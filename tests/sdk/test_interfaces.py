@@ -51,7 +51,7 @@ class Streaming(AbstractService):
     async def generate(self, many: int) -> AsyncIterator[int]: ...
 
 
-def test_an_implementation_without_annotations_has_those_of_the_interface():
+def test_an_implementation_without_annotations_inherits_those_of_the_interface():
     @service
     class Bare(Streaming):
         async def generate(self, many):
@@ -62,7 +62,7 @@ def test_an_implementation_without_annotations_has_those_of_the_interface():
     assert (endpoint.inputs["many"].annotation, endpoint.output.annotation) == (int, int)
 
 
-def test_where_no_link_fills_an_interface_the_error_says_which_imported_module_has_one():
+def test_the_error_of_an_unfilled_interface_names_an_imported_module_that_fills_it():
     module = ModuleType("linked_elsewhere")
     vars(module).update(User=User, Real=Real)
     exec("User.link(Real)", vars(module))
@@ -76,7 +76,7 @@ def test_where_no_link_fills_an_interface_the_error_says_which_imported_module_h
     assert "User.link(Real)" in raised.value.remedy
 
 
-def test_an_optional_dependency_is_not_there_until_a_link_chooses_it():
+def test_an_optional_dependency_is_inactive_without_a_link():
     graph = Graph.of(Choosy, {})
     assert graph.running == ("Choosy",)
     assert graph.bindings("Choosy") == {"generator": None, "other": None}
@@ -92,7 +92,7 @@ async def test_an_implementation_has_the_endpoints_of_the_interface():
     assert not is_service(Generator)
 
 
-def test_a_missing_endpoint_is_an_error_when_the_class_is_made():
+def test_a_missing_endpoint_is_an_error_when_the_class_is_defined():
     with pytest.raises(DefinitionError, match="Half does not implement count of its interface"):
 
         @service
@@ -102,7 +102,7 @@ def test_a_missing_endpoint_is_an_error_when_the_class_is_made():
                 return text
 
 
-def test_plain_methods_implement_an_interface_too():
+def test_plain_methods_implement_an_interface():
     @service
     class Plain(Generator):
         async def generate(self, text: str) -> str:
@@ -136,7 +136,7 @@ def test_a_link_fills_an_interface():
     assert graph.bindings("User") == {"generator": "Real"}
 
 
-def test_an_interface_that_nothing_fills_is_an_error_that_says_so():
+def test_an_interface_without_an_implementation_is_an_error():
     with pytest.raises(LinkError, match=r"User.generator depends on the interface Generator[\s\S]*User.link\(…\)"):
         Graph.of(User, {})
 
@@ -146,7 +146,7 @@ def test_a_service_that_does_not_implement_the_interface_cannot_be_linked():
         exec("User.link(Other)", {"User": User, "Other": Other})
 
 
-def test_a_link_past_a_service_that_stands_between_names_that_service():
+def test_the_error_of_a_link_names_the_service_between():
     @service
     class Between(Generator):
         real = depends(Other)

@@ -34,7 +34,7 @@ def linked(text, entry=A, *, again=0):
     return Graph.of(entry, namespace), links_in(namespace)
 
 
-def test_link_gives_what_it_links_to():
+def test_link_returns_its_target():
     namespace = {"A": A, "B": B}
     exec("result = A.link(B)", namespace)
     assert namespace["result"] is B
@@ -59,54 +59,54 @@ def test_two_links_of_one_service_are_a_fan_out():
     assert graph.bindings("A") == {"b": "B", "c": "C"}
 
 
-def test_a_service_with_no_link_keeps_all_of_its_own():
+def test_a_service_without_links_keeps_all_dependencies():
     graph, _ = linked("A.link(B)")
     assert graph.bindings("A") == {"b": "B", "c": None}
     assert graph.bindings("B") == {"c": "C", "d": "D"}
 
 
-def test_a_service_that_no_active_path_reaches_is_not_started():
+def test_an_unreachable_service_is_not_started():
     graph, _ = linked("A.link(C)")
     assert set(graph.running) == {"A", "C", "D"}
 
 
-def test_running_the_links_twice_adds_nothing():
+def test_links_that_run_twice_count_once():
     once, _ = linked("A.link(B).link(C)")
     twice, book = linked("A.link(B).link(C)", again=1)
     assert (twice.edges, len(book)) == (once.edges, 2)
 
 
-def test_unlink_takes_a_link_back():
+def test_unlink_removes_a_link():
     graph, book = linked("A.link(B); A.link(C); A.unlink(B)")
     assert list(book) == [("A", "C")]
     assert graph.bindings("A") == {"b": None, "c": "C"}
 
 
-def test_links_of_one_module_are_not_seen_by_another():
+def test_links_of_two_modules_are_separate():
     linked("A.link(B)")
     graph, book = linked("")
     assert len(book) == 0
     assert graph.bindings("A") == {"b": "B", "c": "C"}
 
 
-def test_a_link_remembers_its_line():
+def test_a_link_has_its_line_as_origin():
     _, book = linked("\nA.link(B)")
     assert str(book.origin("A", "B")) == "links.py:2"
 
 
-def test_linking_to_what_is_no_dependency_lists_the_dependencies():
+def test_the_error_of_a_link_lists_the_dependencies():
     with pytest.raises(LinkError, match=r"A does not depend on D; its dependencies: B \(as b\), C \(as c\)") as caught:
         linked("A.link(D)")
     assert caught.value.where == "A.link(D), links.py:1"
     assert "d = depends(D)" in caught.value.remedy
 
 
-def test_unlinking_what_was_not_linked_lists_the_links():
+def test_the_error_of_unlink_lists_the_links():
     with pytest.raises(LinkError, match=r"A is not linked to C[\s\S]*links of A here: B"):
         linked("A.link(B); A.unlink(C)")
 
 
-def test_linking_to_what_is_no_service():
+def test_a_link_to_a_class_that_is_not_a_service_is_an_error():
     with pytest.raises(DefinitionError, match="int is not a service"):
         linked("A.link(int)")
 

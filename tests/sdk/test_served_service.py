@@ -199,7 +199,7 @@ def deployment(module_project):
         yield deployment
 
 
-def test_only_what_is_linked_and_enabled_is_started(deployment):
+def test_only_linked_and_enabled_services_are_started(deployment):
     assert set(deployment.spec.started) == {"Entry", "Chooser", "Frontend", "Backend", "logs"}
 
 
@@ -211,7 +211,7 @@ def test_a_dependency_is_called_as_if_it_were_a_local_object(deployment):
     assert one == [{"text": "json!", "count": 1}]
 
 
-def test_a_service_that_is_not_enabled_is_an_object_in_its_dependants_worker(deployment):
+def test_a_disabled_service_is_an_object_in_the_callers_worker(deployment):
     unused_is_none, plain, started_here, generated, score = deployment.Frontend.inside().result(timeout=30)
     assert unused_is_none
     assert plain == ">a"
@@ -235,7 +235,7 @@ def items_of(call):
     return portal.run(read(), timeout=30)
 
 
-def test_the_deployments_clients_are_the_same_kind_of_object(deployment):
+def test_a_deployment_has_the_same_clients_as_a_service(deployment):
     backend = deployment.Backend
     answer = backend.model({"text": "a"}).result(timeout=30)
     assert (type(answer).__name__, answer.text) == ("Message", "a!")
@@ -245,7 +245,7 @@ def test_the_deployments_clients_are_the_same_kind_of_object(deployment):
     assert {"model", "words", "split"} <= set(dir(backend))
 
 
-def test_a_service_is_also_an_item_of_its_deployment_whatever_its_name(deployment):
+def test_a_deployment_can_be_indexed_by_service_name(deployment):
     assert deployment["logs"].score("abc").result(timeout=30) == 3
     with pytest.raises(NoSuchService, match=r"(?s)the deployment serves no 'lgos'.*did you mean 'logs'\?"):
         _ = deployment["lgos"]
@@ -255,47 +255,47 @@ def test_calls_take_turns_among_the_workers(deployment):
     assert len({deployment.Backend.pid().result(timeout=30) for _ in range(4)}) == 2
 
 
-def test_a_dependency_or_a_call_says_which_worker_it_wants(deployment):
+def test_a_dependency_or_a_call_can_choose_the_worker(deployment):
     assert deployment.Chooser.pids().result(timeout=30) == {"first": 1, "kept": 1, "by_key": 1}
 
 
-def test_a_dependency_knows_the_instances_that_it_calls(deployment):
+def test_a_dependency_lists_its_instances(deployment):
     assert deployment.Chooser.instances().result(timeout=30) == ["n/Backend/pid", 2]
     with pytest.raises(DynamoError, match="no client of the runtime here"):
         _ = deployment.Backend.pid.client
 
 
-def test_a_call_says_how_long_it_may_take(deployment):
+def test_a_call_can_have_a_timeout(deployment):
     assert deployment.Chooser.late().result(timeout=30) == [1, "DeadlineExceeded"]
     with pytest.raises(DeadlineExceeded):
         deployment.Backend.slow().using(timeout=0.3).result(timeout=30)
 
 
-def test_a_wrong_argument_does_not_leave_the_caller(deployment):
+def test_a_wrong_argument_is_not_sent(deployment):
     with pytest.raises(InvalidArgument, match=r"Backend\.model: the argument 'message' does not fit: Field required"):
         deployment.Backend.model({"txt": "a"})
 
 
-def test_an_unknown_endpoint_names_the_nearest(deployment):
+def test_the_error_of_an_unknown_endpoint_suggests_a_similar_one(deployment):
     with pytest.raises(NoSuchEndpoint, match=r"Backend has no endpoint 'modle'[\s\S]*did you mean 'model'\?"):
         deployment.Backend.modle("a")
     with pytest.raises(AttributeError, match=r"(?s)the deployment serves no 'Backed'.*did you mean 'Backend'\?"):
         _ = deployment.Backed
 
 
-def test_a_method_that_is_no_endpoint_says_what_makes_it_one(deployment):
+def test_the_error_of_a_plain_method_names_the_decorator(deployment):
     with pytest.raises(NoSuchEndpoint, match=r"Backend\.plain exists.*\n.*\n.*decorate it with @dynamo_endpoint\(\)"):
         deployment.Backend.plain()
     with pytest.raises(DynamoError, match=r"Backend\.plain exists.*\n.*\n.*decorate it with @dynamo_endpoint\(\)"):
         deployment.Frontend.undecorated().result()
 
 
-def test_an_endpoint_for_http_says_so_when_a_service_calls_it(deployment):
+def test_a_call_of_an_http_endpoint_by_a_service_is_an_error(deployment):
     with pytest.raises(NoSuchEndpoint, match=r"Backend\.page is an endpoint for HTTP only"):
         deployment.Backend.page()
 
 
-def test_an_exception_arrives_with_its_kind_and_the_users_lines(deployment):
+def test_an_exception_reaches_the_caller_with_its_class_and_the_users_lines(deployment):
     with pytest.raises(EndpointError) as caught:
         deployment.Backend.fails(0).result(timeout=30)
     assert caught.value.kind == "KeyError"
@@ -309,7 +309,7 @@ def test_items_before_an_exception_arrive(deployment):
     assert error.kind == "KeyError"
 
 
-def test_an_error_between_two_workers_reaches_the_caller_as_it_is(deployment):
+def test_an_error_between_two_workers_reaches_the_caller_unchanged(deployment):
     with pytest.raises(InvalidArgument, match="'message' does not fit"):
         deployment.Frontend.wrong().result(timeout=30)
 
@@ -362,7 +362,7 @@ class Broken:
 """
 
 
-async def test_hooks_run_around_the_traffic_each_of_them_once(project, worker_log):
+async def test_each_hook_runs_once_around_the_traffic(project, worker_log):
     project.write("hooks.py", HOOKS)
     async with await project.serve("hooks:Hooked") as deployment:
         await deployment.Hooked.work()
@@ -371,7 +371,7 @@ async def test_hooks_run_around_the_traffic_each_of_them_once(project, worker_lo
     assert lines == ["base starts", "starts", "works", "base stops", "RuntimeError: cannot close", "stops"]
 
 
-async def test_a_start_hook_that_fails_is_shown_with_the_users_lines(project):
+async def test_a_failed_start_hook_is_shown_with_the_users_lines(project):
     project.write("hooks.py", HOOKS)
     with pytest.raises(StartError, match="Broken did not start: MemoryError: no room for the weights") as caught:
         await project.serve("hooks:Broken")

@@ -29,7 +29,7 @@ class Full: ...
 class Empty: ...
 
 
-def test_without_parentheses_every_default_holds():
+def test_the_defaults_without_parentheses():
     definition = definition_of(Bare)
     assert (definition.name, definition.namespace, definition.enabled) == ("Bare", "default", True)
     assert definition.args == {}
@@ -37,7 +37,7 @@ def test_without_parentheses_every_default_holds():
     assert definition_of(Empty).args == {}
 
 
-def test_what_the_decorator_was_given():
+def test_the_parameters_of_the_decorator():
     assert Full.dynamo_address() == ("dynamo", "Full")
     assert Full.config == {
         "dynamo": {"enabled": True, "namespace": "dynamo"},
@@ -47,7 +47,7 @@ def test_what_the_decorator_was_given():
     assert (Full.name, Full.inner, Full.dependencies) == ("Full", Full, {})
 
 
-def test_a_service_can_have_a_name_of_its_own():
+def test_a_service_can_have_another_name_than_its_class():
     @service(dynamo={"name": "tokens", "namespace": "n"})
     class Tokenizer: ...
 
@@ -63,7 +63,7 @@ def test_gpu_as_number_or_text(gpu):
     assert Sized.config["resources"] == {"gpu": 2, "cpu": "500m", "memory": "20Gi"}
 
 
-def test_a_list_of_envs_is_the_same_as_a_mapping():
+def test_envs_as_a_list_and_as_a_mapping_are_the_same():
     @service(envs=[{"name": "A", "value": "1"}, {"name": "B", "value": 2}])
     class WithEnvs: ...
 
@@ -79,7 +79,7 @@ async def test_a_decorated_class_stays_a_class():
     assert await bare.generate("what") == "what?"
 
 
-async def test_a_service_can_be_subclassed_and_is_then_another_service():
+async def test_a_decorated_subclass_is_another_service():
     @service(dynamo={"namespace": "sub"})
     class Loud(Bare):
         @dynamo_endpoint()
@@ -92,7 +92,7 @@ async def test_a_service_can_be_subclassed_and_is_then_another_service():
     assert (Loud.name, Loud.dynamo_address(), Bare.name) == ("Loud", ("sub", "Loud"), "Bare")
 
 
-def test_an_undecorated_subclass_is_no_service():
+def test_an_undecorated_subclass_is_not_a_service():
     class Plain(Bare): ...
 
     assert is_service(Bare)
@@ -101,7 +101,7 @@ def test_an_undecorated_subclass_is_no_service():
         Plain.dynamo_address()
 
 
-async def test_a_mixin_brings_endpoints_and_dependencies():
+async def test_endpoints_and_dependencies_are_inherited_from_a_mixin():
     class Mixin:
         bare = depends(Bare)
 
@@ -117,7 +117,7 @@ async def test_a_mixin_brings_endpoints_and_dependencies():
     assert set(definition_of(Mixed).endpoints) == {"mixed"}
 
 
-def test_members_of_the_author_win_over_those_of_the_decorator():
+def test_members_of_the_class_have_priority_over_those_of_the_decorator():
     @service
     class Own:
         name = "mine"
@@ -134,7 +134,7 @@ def test_members_of_the_author_win_over_those_of_the_decorator():
     assert definition_of(Child).name == "Child"
 
 
-def test_decorating_twice_takes_the_last():
+def test_the_second_of_two_decorators_counts():
     twice = service(dynamo={"namespace": "b"})(service(dynamo={"namespace": "a", "name": "First"})(type("T", (), {})))
     assert (twice.name, twice.dynamo_address()) == ("T", ("b", "T"))
 
@@ -144,7 +144,7 @@ def test_the_constructors_parameters_are_known():
     assert definition_of(Empty).parameters == {}
 
 
-def test_an_unknown_parameter_names_the_nearest():
+def test_the_error_of_an_unknown_parameter_suggests_a_similar_one():
     with pytest.raises(DefinitionError, match=r"no parameter 'worker'[\s\S]*did you mean 'workers'\?"):
         service(worker=2)
 
@@ -160,7 +160,7 @@ def test_an_unknown_parameter_names_the_nearest():
         ({"workers": "many"}, "workers: "),
     ],
 )
-def test_a_wrong_parameter_is_told_with_its_path(given, message):
+def test_the_error_of_a_wrong_parameter_has_its_path(given, message):
     with pytest.raises(DefinitionError, match=message) as caught:
 
         @service(**given)
@@ -178,7 +178,7 @@ def test_only_classes_are_decorated():
 # --- dependencies ------------------------------------------------------------------------------------------------
 
 
-def test_depends_on_something_that_is_no_service():
+def test_a_dependency_on_a_class_that_is_not_a_service_is_an_error():
     class Plain: ...
 
     with pytest.raises(DefinitionError, match=r"depends\(Plain\): not a service[\s\S]*decorate Plain"):
@@ -187,7 +187,7 @@ def test_depends_on_something_that_is_no_service():
         depends(3)
 
 
-def test_a_dependency_can_name_a_service_that_comes_later():
+def test_a_dependency_can_name_a_service_that_is_defined_later():
     @service
     class Early:
         late = depends("Late")
@@ -195,7 +195,7 @@ def test_a_dependency_can_name_a_service_that_comes_later():
     assert Early.dependencies["late"].target_name == "Late"
 
 
-def test_a_dependency_of_a_plain_instance_says_what_to_do():
+def test_the_error_of_an_unconnected_dependency_has_a_remedy():
     @service
     class Front:
         bare = depends(Bare)
@@ -204,7 +204,7 @@ def test_a_dependency_of_a_plain_instance_says_what_to_do():
         _ = Front().bare
 
 
-async def test_a_stand_in_makes_a_unit_test_of_two_services():
+async def test_a_stand_in_replaces_a_dependency_in_a_unit_test():
     @service
     class Front:
         bare = depends(Bare)
@@ -233,14 +233,14 @@ def test_an_attribute_of_a_subclass_hides_a_dependency():
 # --- the worker's context ----------------------------------------------------------------------------------------
 
 
-def test_outside_a_worker_the_context_says_where_it_can_be_read():
+def test_the_context_cannot_be_read_outside_a_worker():
     with pytest.raises(DynamoError, match=r"dynamo_context\['runtime'\] is not set[\s\S]*a service in a worker"):
         dynamo_context["runtime"]
     assert "runtime" not in dynamo_context
     assert dynamo_context.get("runtime") is None
 
 
-def test_a_constructor_cannot_be_asynchronous():
+def test_an_asynchronous_constructor_is_an_error():
     with pytest.raises(DefinitionError, match="__init__ is asynchronous"):
 
         @service
@@ -249,7 +249,7 @@ def test_a_constructor_cannot_be_asynchronous():
                 pass
 
 
-def test_an_endpoint_cannot_take_the_place_of_link():
+def test_an_endpoint_method_named_link_is_an_error():
     with pytest.raises(DefinitionError, match="services use for links"):
 
         @service
