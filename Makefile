@@ -2,6 +2,7 @@
 # make test     sets everything up and runs every check
 # make check    the quick ones
 # make llm      sets vLLM up in .venv-vllm, and runs notebooks/llm_serving.ipynb
+# make docs     builds the documentation in build/docs, with warnings as errors
 # make bench    measures against the peers and the goals; ARGS="--only calls --rounds 3" for a part
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: hello test check lint llm bench clean
+.PHONY: hello test check lint docs llm bench clean
 
 hello: $(READY)
 	mkdir -p build
@@ -28,6 +29,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "built: build/docs/index.html"
 
 # uv is some ten times faster than pip, and compiles what it installs, so that first starts are not slow.
 $(READY): pyproject.toml
