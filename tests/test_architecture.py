@@ -184,6 +184,15 @@ def imported_libraries(tree, package):
                     yield alias.asname or alias.name.partition(".")[0]
 
 
+def imported_packages(tree):
+    """The top-level packages that a module imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
 def private_definitions(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -222,6 +231,15 @@ def test_the_table_of_floors_names_every_room(package):
 
 def test_only_init_and_errors_stand_outside_the_rooms(package):
     assert {path.name for path in (REPOSITORY / "dynamo_nb").glob("*.py")} == {"__init__.py", "errors.py"}
+
+
+def test_the_package_imports_no_extension(package):
+    folders = (folder for folder in (REPOSITORY / "extensions").glob("*/*") if folder.is_dir())
+    extensions = {folder.name for folder in folders}
+    assert "dynamo" in extensions
+    for module in package.modules.values():
+        found = set(imported_packages(module.tree)) & extensions
+        assert not found, f"{module.name} imports {found}"
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -1,4 +1,4 @@
-"""A bundle: a GraphSpec on disk, with its code, its configuration, and what other machines need to run it."""
+"""Bundles: a GraphSpec as a folder, with code, configuration and the files that other machines need to run it."""
 
 from dynamo_nb.bundle.folder import CODE_FOLDER, CONFIG_FILE, GRAPH_FILE, export, read_code, read_spec
 

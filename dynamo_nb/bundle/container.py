@@ -1,4 +1,4 @@
-"""The container image of a bundle: its name, and how it is built."""
+"""The container image of a bundle: its name and its Dockerfile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 
 from dynamo_nb.errors import BundleError
 
-# The versions in requirements.txt were installed for this Python.
 DOCKERFILE = f"""\
 ARG BASE=python:{sys.version_info.major}.{sys.version_info.minor}-slim
 FROM ${{BASE}}
@@ -19,6 +18,7 @@ WORKDIR /bundle
 EXPOSE 8000
 CMD ["dynamo", "serve", "/bundle", "--host", "0.0.0.0", "--no-kernels"]
 """
+"""The base has the Python of this process, for which the versions in requirements.txt were installed."""
 DOCKERIGNORE = """\
 **/__pycache__
 .git
@@ -26,18 +26,18 @@ DOCKERIGNORE = """\
 
 
 def image_name(name: str, graph: str) -> str:
-    """A name for the image, to be changed for one's own registry; its tag is another whenever the graph is.
+    """The name of the image, with a tag that changes with the graph. The user replaces the registry.
 
-    name: of the deployment. graph: the text of the GraphSpec. example.com is nobody's (RFC 2606), so that a manifest
-    applied as it is cannot pull a stranger's image.
+    name: of the deployment. graph: the text of the GraphSpec. example.com is reserved (RFC 2606), so an unchanged
+    manifest cannot pull the image of a third party.
     """
     return f"registry.example.com/{object_name(name)}:{hashlib.sha256(graph.encode()).hexdigest()[:12]}"
 
 
 def object_name(name: str) -> str:
-    """A deployment's name as images and Kubernetes objects can have it (RFC 1123 label)."""
-    found = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if not 0 < len(found) <= 63:
+    """The name of a deployment in the form that images and Kubernetes objects allow (RFC 1123 label)."""
+    label = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if not 0 < len(label) <= 63:
         remedy = 'give the deployment a name of letters, digits and "-", at most 63'
-        raise BundleError(f"the name {name!r} has no form that Kubernetes allows", remedy=remedy)
-    return found
+        raise BundleError(f"Kubernetes does not allow the name {name!r}", remedy=remedy)
+    return label

@@ -1,4 +1,4 @@
-"""GraphSpec to folder, and back."""
+"""Writes a GraphSpec as the folder of a bundle, and reads it back."""
 
 from __future__ import annotations
 
@@ -16,71 +16,81 @@ from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.source import CodeTree, Module, verify
 
 GRAPH_FILE, CODE_FOLDER, CONFIG_FILE = "graph.yaml", "code", "config.yaml"
-"""What a bundle is read from; the other files are for people and for clusters."""
+"""The files that are read from a bundle. The other files are for people and for clusters."""
 
 _GRAPH_HEAD = f"""\
 # The graph as it was exported: services, edges, and the digest of each file in {CODE_FOLDER}/.
-# A record, not a place for changes: configuration is read from {CONFIG_FILE}.
+# A record that is not edited: configuration is read from {CONFIG_FILE}.
 """
 _CONFIG_HEAD = """\
-# The effective configuration. Change it here, or go over it: dynamo serve . -f other.yaml --Service.key=value
+# The effective configuration. Edit it, or override it: dynamo serve . -f other.yaml --Service.key=value
 """
 
 
 def export(spec: GraphSpec, code: CodeTree, folder: Path) -> Path:
-    """Writes the bundle of `spec` in one step: it is there whole, or the folder is as it was.
+    """Writes a bundle atomically: after an error the folder is unchanged.
 
-    A bundle that is there is replaced; files in it that no export writes stay. The same spec and code give the same
-    bytes. Nothing is taken from the environment.
+    An existing bundle is replaced; files in it that an export does not write stay. The same spec and code result in
+    the same bytes. Nothing is taken from the environment.
 
-    Raises BundleError when `folder` is something else than a bundle, has this process in it, or cannot be written, or
-    when the graph has no form in Kubernetes.
+    Args:
+        spec: The graph with its configuration.
+        code: The modules of its services.
+        folder: Does not exist yet, is empty, or is a bundle.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        BundleError: `folder` is something else, is the current directory or one of its parents, or cannot be written;
+            or the graph cannot be expressed in Kubernetes.
     """
-    place = folder.resolve()
-    _check(place)
+    path = folder.resolve()
+    _check(path)
     files = contents(spec, code)
     try:
-        _write(files, code, place)
+        _write(files, code, path)
     except OSError as error:
-        remedy = "choose a folder that you may write to"
-        raise BundleError(f"the bundle cannot be written: {error}", where=str(place), remedy=remedy) from None
+        remedy = "choose a folder with write permission"
+        raise BundleError(f"the bundle cannot be written: {error}", where=str(path), remedy=remedy) from None
     return folder
 
 
-def _write(files: Mapping[str, str], code: CodeTree, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as beside:
-        new, old = Path(beside, "new"), Path(beside, "old")
+def _write(files: Mapping[str, str], code: CodeTree, bundle: Path) -> None:
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}-") as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
         new.mkdir()
         for path, text in files.items():
             (new / path).write_bytes(text.encode())
         code.write(new / CODE_FOLDER)
-        if not place.exists() or not any(place.iterdir()):
-            new.rename(place)
+        if not bundle.exists() or not any(bundle.iterdir()):
+            new.rename(bundle)
         else:
-            place.rename(old)
+            bundle.rename(old)
             try:
-                new.rename(place)
+                new.rename(bundle)
             except BaseException:
-                old.rename(place)
+                old.rename(bundle)
                 raise
             for other in old.iterdir():
                 if other.name not in {*files, CODE_FOLDER}:
-                    other.rename(place / other.name)
+                    other.rename(bundle / other.name)
 
 
-def _check(place: Path) -> None:
+def _check(bundle: Path) -> None:
     remedy = "choose a folder that does not exist, an empty one, or a bundle to replace"
-    if Path.cwd().is_relative_to(place):  # it would go on in a folder that has been taken away
-        raise BundleError("this process works in the folder of the bundle", where=str(place), remedy="name another one")
-    if place.exists() and not place.is_dir():
-        raise BundleError("there is a file where the bundle should go", where=str(place), remedy=remedy)
-    if place.exists() and any(place.iterdir()) and not (place / GRAPH_FILE).is_file():
-        raise BundleError("the folder is not empty, and no bundle", where=str(place), remedy=remedy)
+    if Path.cwd().is_relative_to(bundle):  # this process would be left in a removed folder
+        what, remedy = "the current directory is in the folder of the bundle", "choose another folder"
+        raise BundleError(what, where=str(bundle), remedy=remedy)
+    if bundle.exists() and not bundle.is_dir():
+        raise BundleError("the path of the bundle is a file", where=str(bundle), remedy=remedy)
+    if bundle.exists() and any(bundle.iterdir()) and not (bundle / GRAPH_FILE).is_file():
+        raise BundleError("the folder is not empty and not a bundle", where=str(bundle), remedy=remedy)
 
 
 def contents(spec: GraphSpec, code: CodeTree) -> dict[str, str]:
-    """The text of every file of the bundle but the code, by name."""
+    """The text of every file of the bundle except for the code, by name."""
     spec = shipped(spec)
     graph = _GRAPH_HEAD + to_yaml(spec.model_dump(mode="json", exclude={"origins"}))
     image = image_name(spec.name, graph)
@@ -96,18 +106,18 @@ def contents(spec: GraphSpec, code: CodeTree) -> dict[str, str]:
 
 
 def shipped(spec: GraphSpec) -> GraphSpec:
-    """What a bundle can hold of a graph: the services that run, what else they could be connected to, no origins.
+    """The part of a graph that a bundle has: the running services and their possible dependencies, without origins.
 
-    The code of a service that does not run stays behind, and with it what that service depends on.
+    Services that do not run are exported without their code and their dependencies.
     """
     edges = [edge for edge in spec.edges if spec.services[edge.source].running]
-    reached = {edge.target for edge in edges}
-    services = {name: s for name, s in spec.services.items() if s.running or name in reached}
+    targets = {edge.target for edge in edges}
+    services = {name: s for name, s in spec.services.items() if s.running or name in targets}
     return spec.model_copy(update={"services": services, "edges": edges, "origins": {}})
 
 
 def read_spec(folder: Path) -> GraphSpec:
-    """The GraphSpec of a bundle, as it was exported. Raises BundleError with the path of what is wrong in it."""
+    """Reads the GraphSpec of a bundle. Raises BundleError with the path of a fault in it."""
     import yaml
     from pydantic import ValidationError
 
@@ -119,11 +129,11 @@ def read_spec(folder: Path) -> GraphSpec:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors(include_url=False))
         remedy = "export it again with this version of dynamo_nb"
-        raise BundleError(f"{GRAPH_FILE} is no GraphSpec: {faults}", where=str(path), remedy=remedy) from None
+        raise BundleError(f"{GRAPH_FILE} is not a valid GraphSpec: {faults}", where=str(path), remedy=remedy) from None
 
 
 def read_code(folder: Path, spec: GraphSpec) -> CodeTree:
-    """The modules of a bundle. Raises BundleError that names every file that was altered or is missing."""
+    """Reads the modules of a bundle. Raises BundleError that lists the altered and missing files."""
     code = folder / CODE_FOLDER
     verify(code, spec.code)
     modules = (Module(_module_name(path), path, (code / path).read_bytes().decode()) for path in spec.code)

@@ -1,7 +1,7 @@
-"""GraphSpec to one DynamoGraphDeployment (`nvidia.com/v1beta1`), which the Dynamo operator makes into pods.
+"""The manifest of a bundle: a DynamoGraphDeployment (`nvidia.com/v1beta1`) for the Dynamo operator.
 
-A pod is one worker. It runs `dynamo serve` on the bundle in its image for its one service, registers under the
-namespace that the operator gives to the whole deployment, and is found by the others through the cluster's NATS.
+A pod is one worker. It runs `dynamo serve` with the bundle in its image, for one service. It registers in the namespace
+that the operator sets for the deployment, and the other pods find it through the NATS of the cluster.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
 
 TYPES = ("frontend", "worker", "prefill", "decode", "planner", "epp")
 TYPE_LABEL = "nvidia.com/dynamo-component-type"
-"""A label on a service that says which of TYPES it is, where its name and endpoints do not."""
+"""The label with which a service sets its type, one of TYPES."""
 NATS = "nats://dynamo-platform-nats.dynamo-system.svc.cluster.local:4222"
-"""Where the platform's Helm chart puts NATS, installed under the names of its guide."""
+"""The address of NATS after an installation of the platform's Helm chart as in its guide."""
 RUNTIME_VERSION = "1.0.0"
-"""For the operator, which must know a version and cannot read it from our tags. It chooses defaults by it, all of
-which the manifest overrides."""
+"""The version for the operator, which requires one and cannot read it from the tags of bundles. It determines only
+defaults that the manifest overrides."""
 HTTP_PORT = 8000
 
 _MOST_COMPONENTS = 25
 _COMPONENT_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _SEMANTIC = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
-_START_PATIENCE = 7200
-"""Seconds for a worker to become ready, as the operator gives to its own: weights may have to be downloaded."""
+_START_SECONDS = 7200
+"""Seconds for a worker to become ready: the operator's own limit, since weights may have to be downloaded."""
 
 
 def manifest(spec: GraphSpec, image: str) -> str:
-    """The YAML. image: for services that name none.
+    """The manifest as YAML. image: for services that set none.
 
-    Raises BundleError for more services than a DynamoGraphDeployment can have, for names that it cannot express, and
-    for an unknown type.
+    Raises BundleError for too many services, for names that Kubernetes does not allow, and for an unknown type.
     """
     services = list(spec.started.values())
     if len(services) > _MOST_COMPONENTS:
@@ -57,14 +56,14 @@ def manifest(spec: GraphSpec, image: str) -> str:
 
 
 def component_names(services: Iterable[str]) -> dict[str, str]:
-    """Service to the name of its component; BundleError for a name that has none of its own."""
+    """The names of components by service. Raises BundleError if a name is not allowed or not unique."""
     names: dict[str, str] = {}
     taken: dict[str, str] = {}
-    remedy = 'give it another: @service(dynamo={"name": "…"})'
+    remedy = 'set another name: @service(dynamo={"name": "…"})'
     for service in services:
         name = re.sub(r"[^A-Za-z0-9]+", "-", service).strip("-")
         if not _COMPONENT_NAME.fullmatch(name):
-            raise BundleError(f"the name {service!r} has no form that Kubernetes allows", where=service, remedy=remedy)
+            raise BundleError(f"Kubernetes does not allow the name {service!r}", where=service, remedy=remedy)
         if (other := taken.setdefault(name.lower(), service)) != service:
             what = f"{other} and {service} would both be the component {name!r}: case and punctuation do not count"
             raise BundleError(what, where=service, remedy=remedy)
@@ -73,21 +72,21 @@ def component_names(services: Iterable[str]) -> dict[str, str]:
 
 
 def _secret(spec: GraphSpec) -> dict[str, Any]:
-    """What pods must know to call each other, from a Secret that may be missing."""
+    """The secret for calls between pods, from a Secret that may be missing."""
     source = {"name": f"{object_name(spec.name)}-secret", "key": "secret", "optional": True}
     return {"name": "DYNAMO_SECRET", "valueFrom": {"secretKeyRef": source}}
 
 
 def _notes(spec: GraphSpec, services: Sequence[ServiceSpec], image: str) -> list[str]:
-    """What a person should read before `kubectl apply`."""
+    """Comments to read before `kubectl apply`."""
     secret = f"{object_name(spec.name)}-secret"
     notes = [
-        f"NATS_SERVER is where the platform's chart puts it; the image is yours to build and push: {image}",
-        "Whoever can reach a pod may call it, until there is a secret that the pods share:",
+        f"NATS_SERVER is the address after an installation by the platform's chart. Build and push the image: {image}",
+        "Every client that reaches a pod can call it, until the pods share a secret:",
         f"kubectl create secret generic {secret} --from-literal=secret=$(openssl rand -hex 32)",
     ]
     notes += [
-        f"{s.name} asks for {s.gpu:g} GPU and gets a whole one in each pod: Kubernetes has no shares of a GPU."
+        f"{s.name} requests {s.gpu:g} GPU and gets a whole one in each pod: Kubernetes has no shares of GPUs."
         for s in services
         if not float(s.gpu).is_integer()
     ]
@@ -106,7 +105,7 @@ def _component(service: ServiceSpec, name: str, image: str) -> dict[str, Any]:
 
 
 def component_type(service: ServiceSpec) -> str:
-    """What the label says; else by the service's name and endpoints. BundleError for a type that is none."""
+    """The type in the label; else from the service's name and endpoints. Raises BundleError for an unknown type."""
     if (given := service.labels.get(TYPE_LABEL)) is not None:
         if given not in TYPES:
             where = f"{service.name}.ServiceArgs.labels.{TYPE_LABEL}"
@@ -121,10 +120,10 @@ def component_type(service: ServiceSpec) -> str:
 def _container(service: ServiceSpec, image: str) -> dict[str, Any]:
     words = {
         "--service-name": service.name,
-        "--namespace": "$(DYN_NAMESPACE)",  # the operator sets it; Kubernetes fills it in
+        "--namespace": "$(DYN_NAMESPACE)",  # the operator sets it; Kubernetes expands it
         "--worker-host": "0.0.0.0",  # noqa: S104
         **({"--host": "0.0.0.0", "--port": str(HTTP_PORT)} if service.http else {}),  # noqa: S104
-        f"--{service.name}.ServiceArgs.workers": "1",  # the others are pods of their own
+        f"--{service.name}.ServiceArgs.workers": "1",  # other workers are other pods
     }
     container: dict[str, Any] = {
         "name": "main",
@@ -142,28 +141,28 @@ def _container(service: ServiceSpec, image: str) -> dict[str, Any]:
 
 
 def _resources(service: ServiceSpec) -> dict[str, Any]:
-    asked = {key: value for key, value in (("cpu", service.cpu), ("memory", service.memory)) if value is not None}
+    requests = {key: value for key, value in (("cpu", service.cpu), ("memory", service.memory)) if value is not None}
     gpus = {"nvidia.com/gpu": str(math.ceil(service.gpu))} if service.gpu else {}
-    return {key: value for key, value in (("requests", asked), ("limits", asked | gpus)) if value}
+    return {key: value for key, value in (("requests", requests), ("limits", requests | gpus)) if value}
 
 
 def _probes(service: ServiceSpec) -> dict[str, Any]:
-    """All three, since the operator fills in what is missing with probes of its own runtime, which kill our pods.
+    """All three probes. For a missing one the operator adds that of its own runtime, which fails in these pods.
 
     https://github.com/ai-dynamo/dynamo, deploy/operator/internal/dynamo/component_worker.go and component_frontend.go
     """
-    period = 10 if service.http else 15  # a probe that starts a Python should not do so all the time
+    period = 10 if service.http else 15  # seconds; the probe without HTTP starts a Python process
 
     def probe(path: str, question: str, failures: int) -> Mapping[str, Any]:
-        asked: dict[str, Any] = (
+        check: dict[str, Any] = (
             {"httpGet": {"path": path, "port": HTTP_PORT}}
             if service.http
             else {"exec": {"command": ["python", "-m", "dynamo_nb.worker.probe", question]}}
         )
-        return asked | {"periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}
+        return check | {"periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}
 
     return {
-        "startupProbe": probe("/healthz", "ready", _START_PATIENCE // period),
+        "startupProbe": probe("/healthz", "ready", _START_SECONDS // period),
         "livenessProbe": probe("/healthz", "alive", 3),
         "readinessProbe": probe("/readyz", "ready", 3),
     }

@@ -9,37 +9,37 @@ from dynamo_nb.graph.spec import GraphSpec
 _TEXT = """\
 # {name}
 
-A bundle of dynamo_nb: the graph `{entry}` with its code and configuration, as it was exported.
+A bundle of dynamo_nb: the graph of `{entry}` with its code and configuration.
 
 ```
 {drawing}
 ```
 
-| file | what it is |
+| file | content |
 |---|---|
-| `graph.yaml` | the graph, with the digest of each file in `code/`; altered code is refused |
-| `config.yaml` | the effective configuration; yours to change |
-| `code/` | the modules that the services need |
+| `graph.yaml` | the graph, with the digest of each file in `code/`; altered code is rejected |
+| `config.yaml` | the effective configuration, which you can edit |
+| `code/` | the modules of the services |
 | `kubernetes.yaml` | a DynamoGraphDeployment |
-| `Dockerfile`, `requirements.txt` | the image, with what the code imports |
+| `Dockerfile`, `requirements.txt` | the image, with the libraries that the code imports |
 
-## Here
+## On this machine
 
     pip install -r requirements.txt
     dynamo serve .
 
-`requirements.txt` names this version of `dynamo-nb`. Where no index has it, install it from its checkout first, and for
-an image put its wheel beside the `Dockerfile`.
+`requirements.txt` contains this version of `dynamo-nb`. If your package index does not have it, install it from its
+checkout first; for an image, put its wheel next to the `Dockerfile`.
 
-Other configuration goes over `config.yaml`: `dynamo serve . -f other.yaml --{entry}.ServiceArgs.workers=2`.
-`dynamo config .` shows every value and where it comes from.
+To override `config.yaml`: `dynamo serve . -f other.yaml --{entry}.ServiceArgs.workers=2`. `dynamo config .` shows every
+value with its origin.
 
 ## In a container
 
     docker build -t {image} .
     docker run --rm -p 8000:8000 {image}
 
-The whole graph runs in one container; `--gpus all` gives it the GPUs. Another base: `--build-arg BASE=…`.
+The whole graph runs in one container. Add `--gpus all` for GPUs; `--build-arg BASE=…` sets another base image.
 
 ## In Kubernetes
 
@@ -49,12 +49,14 @@ With the Dynamo platform installed:
     kubectl apply -f kubernetes.yaml
     kubectl get dgd {object}
 
-Put the name of your registry in place of `registry.example.com` (or export again with `--Service.ServiceArgs.image=…`),
-and the address of the platform's NATS in `NATS_SERVER`. Secrets, such as a token for weights, belong in a Secret of the
-cluster, referred to in `env`. A pod is one worker; `replicas` scales. A graph of another shape is a new object.
+Replace `registry.example.com` by your registry (or export again with `--Service.ServiceArgs.image=…`), and set
+`NATS_SERVER` to the address of the platform's NATS. Put secrets, such as a token for weights, into a Secret of the
+cluster and refer to it in `env`. A pod is one worker; `replicas` scales a service. A graph with other services needs a
+new object.
 """
 
 
 def readme(spec: GraphSpec, image: str) -> str:
+    """The text of README.md. image: the name of the image."""
     drawing = text(spec.picture()).rstrip()
     return _TEXT.format(name=spec.name, entry=spec.entry, drawing=drawing, image=image, object=object_name(spec.name))

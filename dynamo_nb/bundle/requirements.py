@@ -1,4 +1,4 @@
-"""What is to be installed where a bundle runs: the libraries of its code, and of the ready services that it uses."""
+"""The requirements of a bundle: the libraries of its code, and of the services of `dynamo_nb.llm` that it uses."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from importlib import import_module, metadata
 from dynamo_nb.source import CodeTree
 
 _DISTRIBUTION = "dynamo-nb"
-_OURS = re.compile(r"dynamo_nb(\.|$)|dynamo\.sdk(\.|$)")
-_READY = "dynamo_nb.llm"
-"""Services that come with dynamo-nb, whose libraries it does not require."""
+_THIS_PACKAGE = re.compile(r"dynamo_nb(\.|$)|dynamo\.sdk(\.|$)")
+_LLM = "dynamo_nb.llm"
+"""Services that dynamo-nb includes. It requires their libraries only by extras."""
 _NAME = re.compile(r"[\w.-]+")
 
 
 def requirements(code: CodeTree) -> str:
-    """What the code imports and dynamo_nb itself, pinned to the versions that are installed here.
+    """The text of requirements.txt: dynamo_nb and the libraries that the code imports, with their installed versions.
 
-    What a ready service imports and is not installed here, such as vLLM on a laptop, is as dynamo-nb's extras have it.
+    A library of `dynamo_nb.llm` that is not installed here, such as vLLM on a laptop, has the version in the extras.
     """
     own = {module.name.partition(".")[0] for module in code.modules}
-    named = [name for module in code.modules for name in _named(ast.parse(module.text))]
+    names = [name for module in code.modules for name in _used(ast.parse(module.text))]
     targets = [target.replace(":", ".") for target in code.targets.values()]
-    theirs = _roots(name for name in named if not _OURS.match(name)) - own
+    libraries = _roots(name for name in names if not _THIS_PACKAGE.match(name)) - own
     extras = _extras()
-    ready = _roots(_behind(name for name in [*named, *targets] if _is_ready(name))) & extras.keys()
-    providers = metadata.packages_distributions() if theirs | ready else {}
+    of_llm = _roots(_imported_by_llm(name for name in [*names, *targets] if _is_llm(name))) & extras.keys()
+    providers = metadata.packages_distributions() if libraries | of_llm else {}
 
-    found = {distribution for name in theirs | ready for distribution in providers.get(name, ())}
-    lines = [_pinned(distribution) for distribution in found | {_DISTRIBUTION}]
-    lines += [extras[name] for name in ready - providers.keys()]
-    strange = theirs - ready - providers.keys()
-    missing = [f"# {name}: imported, and not installed where this was exported" for name in strange]
-    return "\n".join([*sorted(lines, key=str.lower), *sorted(missing)]) + "\n"
+    installed = {distribution for name in libraries | of_llm for distribution in providers.get(name, ())}
+    lines = [_pinned(distribution) for distribution in installed | {_DISTRIBUTION}]
+    lines += [extras[name] for name in of_llm - providers.keys()]
+    missing = libraries - of_llm - providers.keys()
+    comments = [f"# {name}: imported, but not installed where the bundle was exported" for name in missing]
+    return "\n".join([*sorted(lines, key=str.lower), *sorted(comments)]) + "\n"
 
 
-def _is_ready(name: str) -> bool:
-    return f"{name}.".startswith(f"{_READY}.")
+def _is_llm(name: str) -> bool:
+    return f"{name}.".startswith(f"{_LLM}.")
 
 
 def _pinned(distribution: str) -> str:
-    # A local version, such as the +cu128 of a CUDA build, is in no public index.
+    # Package indexes do not have local versions, such as the +cu128 of a CUDA build.
     return f"{distribution}=={metadata.version(distribution).partition('+')[0]}"
 
 
 def _extras() -> dict[str, str]:
-    """The requirements of dynamo-nb's extras by name, which is also the name that each is imported by."""
+    """The requirements in the extras of dynamo-nb, by name. Each name is also the name of the import."""
     extras = {}
     for line in metadata.requires(_DISTRIBUTION) or ():
         requirement, _, marker = line.partition(";")
@@ -62,17 +62,17 @@ def _roots(names: Iterable[str]) -> set[str]:
     return {name.partition(".")[0] for name in names} - sys.stdlib_module_names
 
 
-def _named(tree: ast.Module) -> Iterator[str]:
-    """What a module imports, and what it may use of ready services that it imports as a whole or with `*`."""
+def _used(tree: ast.Module) -> Iterator[str]:
+    """The names that a module imports, and those it uses after `import dynamo_nb.llm` or `from … import *`."""
     imports = set(_imports(tree))
     yield from imports
-    if imports & {"dynamo_nb", _READY, f"{_READY}.*"}:
+    if imports & {"dynamo_nb", _LLM, f"{_LLM}.*"}:
         names = {node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "") for node in ast.walk(tree)}
-        yield from (f"{_READY}.{name}" for name in names & set(import_module(_READY).__all__))
+        yield from (f"{_LLM}.{name}" for name in names & set(import_module(_LLM).__all__))
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
-    """What is imported, with dots: `a.b` for `from a import b` too. Not what only type checkers import."""
+    """The imported names; `a.b` for `from a import b`. Imports under TYPE_CHECKING are left out."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -84,28 +84,28 @@ def _imports(node: ast.AST) -> Iterator[str]:
             yield from _imports(child)
 
 
-def _behind(names: Iterable[str]) -> set[str]:
-    """What the modules of ready services import, beginning with those that have these names."""
+def _imported_by_llm(names: Iterable[str]) -> set[str]:
+    """The libraries that modules of `dynamo_nb.llm` import, from those with these names on."""
     found: set[str] = set()
     seen: set[str] = set()
-    todo = list(names)
-    while todo:
-        for module in _modules_of(todo.pop()) - seen:
+    pending = list(names)
+    while pending:
+        for module in _modules_of(pending.pop()) - seen:
             seen.add(module)
             for name in _imports(ast.parse(inspect.getsource(import_module(module)))):
-                if _is_ready(name):
-                    todo.append(name)
-                elif not _OURS.match(name):
+                if _is_llm(name):
+                    pending.append(name)
+                elif not _THIS_PACKAGE.match(name):
                     found.add(name)
     return found
 
 
 def _modules_of(name: str) -> set[str]:
-    """The modules of a ready service that `import name` or `from … import name` needs: where it is, and is from."""
+    """The modules that `import name` or `from … import name` loads: where the name is, and where it is defined."""
     module, _, attribute = name.rpartition(".")
     try:
         return {import_module(name).__name__}
     except ModuleNotFoundError:
         value = getattr(import_module(module), attribute, None)
     origin = getattr(value, "__module__", module)
-    return {module, origin if _is_ready(origin) else module}
+    return {module, origin if _is_llm(origin) else module}

@@ -4,7 +4,7 @@ from exported_programs import LINK, SERVICES, module, notebook
 
 @pytest.fixture(params=["module", "notebook"])
 def hello(request, tmp_path):
-    """The same graph as a module and as the cells of a notebook, with a service that is not linked."""
+    """A graph with a service that is not linked, as a module and as the cells of a notebook."""
     folder = tmp_path / "source"
     folder.mkdir()
     if request.param == "module":
@@ -14,6 +14,6 @@ def hello(request, tmp_path):
 
 @pytest.fixture
 def source(tmp_path):
-    """An empty folder for a program's files."""
+    """An empty folder for the files of a program."""
     (tmp_path / "source").mkdir()
     return tmp_path / "source"

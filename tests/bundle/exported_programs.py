@@ -1,4 +1,4 @@
-"""Programs to export, each in a folder of its own."""
+"""Programs to export, each in its own folder."""
 
 import json
 from dataclasses import dataclass
@@ -48,8 +48,8 @@ LINK = "\n\nFrontend.link(Backend)\n"
 
 
 @dataclass
-class Made:
-    """A program written to a folder of its own."""
+class WrittenProgram:
+    """A program written to its own folder."""
 
     folder: Path
     target: str
@@ -62,19 +62,20 @@ class Made:
         return export(plan.spec, plan.code, folder)
 
 
-def module(folder, text, entry="Frontend") -> Made:
-    """A program whose module has a name that no other test has imported."""
+def module(folder, text, entry="Frontend") -> WrittenProgram:
+    """Writes a program as a module, with a name that no other test has imported."""
     module.count = getattr(module, "count", 0) + 1
     name = f"exported_{module.count}"
     (folder / f"{name}.py").write_text(text)
-    return Made(folder, f"{name}:{entry}")
+    return WrittenProgram(folder, f"{name}:{entry}")
 
 
-def notebook(folder, *cells, entry="Frontend") -> Made:
-    made = [
+def notebook(folder, *cells, entry="Frontend") -> WrittenProgram:
+    """Writes a program as a notebook."""
+    saved = [
         {"cell_type": "code", "source": cell, "metadata": {}, "outputs": [], "execution_count": n, "id": f"c{n}"}
         for n, cell in enumerate(cells, start=1)
     ]
-    content = {"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    content = {"cells": saved, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (folder / "hello.ipynb").write_text(json.dumps(content))
-    return Made(folder, f"hello.ipynb:{entry}")
+    return WrittenProgram(folder, f"hello.ipynb:{entry}")

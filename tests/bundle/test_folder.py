@@ -1,4 +1,4 @@
-"""What an export writes, where it refuses to, and that reading it gives the same graph."""
+"""Export: the written files, the errors, and the same graph after reading."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ def without_origins(spec):
     return spec.model_copy(update={"origins": {}})
 
 
-def test_a_bundle_read_back_is_the_spec_that_was_exported(hello, tmp_path):
+def test_a_bundle_is_read_as_the_exported_spec(hello, tmp_path):
     spec = hello.plan("--Backend.suffix=!").spec
     folder = hello.export(tmp_path / "bundle", "--Backend.suffix=!")
     again = plan_of(folder).spec
@@ -37,7 +37,7 @@ def test_a_bundle_read_back_is_the_spec_that_was_exported(hello, tmp_path):
     assert again.origins["Backend.suffix"].startswith(str(folder / "config.yaml"))
 
 
-def test_a_bundle_knows_of_a_service_that_is_depended_on_by_name_and_not_linked(tmp_path):
+def test_a_bundle_lists_an_unlinked_dependency_by_name(tmp_path):
     cells = [SERVICES.replace("depends(Spare)", 'depends("Spare")'), LINK.strip()]
     folder = notebook(tmp_path, *cells).export(tmp_path / "bundle")
     again = plan_of(folder)
@@ -48,14 +48,14 @@ def test_a_bundle_knows_of_a_service_that_is_depended_on_by_name_and_not_linked(
     ]
 
 
-def test_exporting_a_bundle_gives_the_same_bytes(hello, tmp_path):
+def test_an_exported_bundle_is_exported_as_the_same_bytes(hello, tmp_path):
     first = hello.export(tmp_path / "first")
     plan = plan_of(first)
     second = export(plan.spec, plan.code, tmp_path / "second")
     assert files_of(first) == files_of(second)
 
 
-def test_the_code_in_a_bundle_is_what_the_workers_import(hello, tmp_path):
+def test_a_bundle_has_the_code_that_workers_import(hello, tmp_path):
     plan = hello.plan()
     folder = hello.export(tmp_path / "bundle")
     assert {f"code/{m.path}": m.text.encode() for m in plan.code.modules} == {
@@ -63,7 +63,7 @@ def test_the_code_in_a_bundle_is_what_the_workers_import(hello, tmp_path):
     }
 
 
-def test_the_configuration_file_alone_gives_the_same_configuration(hello, tmp_path):
+def test_the_configuration_file_alone_has_the_same_effect(hello, tmp_path):
     plan = hello.plan(
         '--Backend.suffix="1e3"', "--Backend.ServiceArgs.envs.DAY=2024-01-01", "--Frontend.extra=[1, null]"
     )
@@ -74,13 +74,13 @@ def test_the_configuration_file_alone_gives_the_same_configuration(hello, tmp_pa
     assert alone.as_json() == plan.config.as_json()
 
 
-def test_a_scaled_deployment_is_exported_with_the_workers_it_has(hello, tmp_path):
+def test_a_scaled_deployment_is_exported_with_its_number_of_workers(hello, tmp_path):
     plan = hello.plan()
     folder = export(plan.spec.with_workers({"Backend": 5}), plan.code, tmp_path / "bundle")
     assert plan_of(folder).spec.services["Backend"].workers == 5
 
 
-def test_other_configuration_goes_over_that_of_the_bundle(hello, tmp_path):
+def test_other_configuration_overrides_that_of_the_bundle(hello, tmp_path):
     folder = hello.export(tmp_path / "bundle", "--Backend.suffix=?")
     (tmp_path / "other.yaml").write_text("Backend: {ServiceArgs: {workers: 7}}\n")
     layers = layers_of([tmp_path / "other.yaml"], ["--Backend.suffix=!"])
@@ -98,7 +98,7 @@ def test_a_misspelt_service_in_the_configuration_of_a_bundle_is_an_error(hello, 
 
 
 @pytest.mark.parametrize("alter", ["append", "remove"])
-def test_altered_code_is_refused_by_name(hello, tmp_path, alter):
+def test_the_error_lists_altered_code(hello, tmp_path, alter):
     folder = hello.export(tmp_path / "bundle")
     path = next(iter(read_spec(folder).code))
     if alter == "append":
@@ -109,7 +109,7 @@ def test_altered_code_is_refused_by_name(hello, tmp_path, alter):
         find(str(folder))
 
 
-def test_a_graph_file_that_is_none_says_where(hello, tmp_path):
+def test_the_error_of_an_invalid_graph_file_has_the_path(hello, tmp_path):
     folder = hello.export(tmp_path / "bundle")
     text = (folder / "graph.yaml").read_text()
     (folder / "graph.yaml").write_text(text.replace("workers: 2", "workers: many"))
@@ -117,7 +117,7 @@ def test_a_graph_file_that_is_none_says_where(hello, tmp_path):
         find(str(folder))
 
 
-def test_a_bundle_is_replaced_and_what_no_export_writes_stays(hello, tmp_path):
+def test_a_bundle_is_replaced_and_other_files_in_it_stay(hello, tmp_path):
     folder = hello.export(tmp_path / "bundle", "--Backend.suffix=a")
     (folder / "code" / "stale.py").write_text("")
     (folder / "values.yaml").write_text("mine")
@@ -134,7 +134,7 @@ def test_an_empty_folder_is_filled(hello, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["file", "full"])
-def test_what_is_no_bundle_is_not_touched(hello, tmp_path, name):
+def test_other_files_and_folders_are_not_overwritten(hello, tmp_path, name):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
@@ -148,23 +148,23 @@ def test_what_is_no_bundle_is_not_touched(hello, tmp_path, name):
 
 
 @pytest.mark.parametrize("inside", ["", "deeper"])
-def test_the_folder_that_the_process_works_in_is_not_taken_from_under_it(hello, tmp_path, monkeypatch, inside):
+def test_the_current_directory_is_not_replaced(hello, tmp_path, monkeypatch, inside):
     folder = tmp_path / "bundle"
     (folder / inside).mkdir(parents=True)
     monkeypatch.chdir(folder / inside)
 
-    with pytest.raises(BundleError, match="this process works in the folder of the bundle"):
+    with pytest.raises(BundleError, match="the current directory is in the folder of the bundle"):
         hello.export(folder)
 
     (Path.cwd() / "still").touch()
 
 
-def test_a_folder_that_cannot_be_made_says_so(hello):
+def test_a_folder_that_cannot_be_created_is_an_error(hello):
     with pytest.raises(BundleError, match=r"cannot be written: .*\n  where: /proc/none\n  to do: choose"):
         hello.export(Path("/proc/none"))
 
 
-def test_a_graph_with_no_form_in_kubernetes_leaves_the_old_bundle(source, tmp_path):
+def test_a_graph_that_kubernetes_does_not_allow_keeps_the_old_bundle(source, tmp_path):
     folder = module(source, SERVICES + LINK).export(tmp_path / "bundle")
     before = files_of(folder)
     text = SERVICES.replace('"namespace": "hello"}, workers=2', '"name": "\u540e"}').replace("@dynamo_api()", "")
@@ -173,7 +173,7 @@ def test_a_graph_with_no_form_in_kubernetes_leaves_the_old_bundle(source, tmp_pa
     assert files_of(folder) == before
 
 
-def test_nothing_of_the_environment_is_written(hello, tmp_path, monkeypatch):
+def test_environment_variables_and_paths_are_not_written(hello, tmp_path, monkeypatch):
     monkeypatch.setenv("NATS_SERVER", "nats://user:hidden-credential@example.com")
     monkeypatch.setenv("HF_TOKEN", "hidden-credential")
     written = b"".join(files_of(hello.export(tmp_path / "bundle")).values())
@@ -181,16 +181,16 @@ def test_nothing_of_the_environment_is_written(hello, tmp_path, monkeypatch):
     assert os.fsencode(tmp_path) not in written
 
 
-def test_a_bundle_does_not_take_the_place_of_what_the_process_has_imported(source, tmp_path):
-    made = module(source, SERVICES + LINK)
-    mine = made.plan().program.graph.services["Backend"].cls
-    folder = made.export(tmp_path / "bundle")
-    theirs = find(str(folder)).graph.services["Backend"].cls
-    assert theirs is not mine
-    assert made.plan().program.graph.services["Backend"].cls is mine
+def test_a_bundle_does_not_replace_imported_modules(source, tmp_path):
+    program = module(source, SERVICES + LINK)
+    own = program.plan().program.graph.services["Backend"].cls
+    folder = program.export(tmp_path / "bundle")
+    read = find(str(folder)).graph.services["Backend"].cls
+    assert read is not own
+    assert program.plan().program.graph.services["Backend"].cls is own
 
 
-def test_two_bundles_with_modules_of_the_same_names_are_read_in_one_process(source, tmp_path):
+def test_two_bundles_with_the_same_module_names_are_read_in_one_process(source, tmp_path):
     cells = SERVICES.strip().split("\n\n\n")
     first = notebook(source, *cells, LINK.strip()).export(tmp_path / "first")
     shout = [cell.replace("word + self.suffix", "word.upper() + self.suffix") for cell in cells]
@@ -200,30 +200,30 @@ def test_two_bundles_with_modules_of_the_same_names_are_read_in_one_process(sour
         assert ("upper" in backend.endpoints["generate"].function.__code__.co_names) is upper
 
 
-def test_carriage_returns_in_a_file_survive(source, tmp_path):
-    made = module(source, "")
-    path = source / (made.target.partition(":")[0] + ".py")
+def test_carriage_returns_are_kept(source, tmp_path):
+    program = module(source, "")
+    path = source / (program.target.partition(":")[0] + ".py")
     path.write_bytes((SERVICES + LINK).replace("\n", "\r\n").encode())
-    folder = made.export(tmp_path / "bundle")
+    folder = program.export(tmp_path / "bundle")
     digest = f"sha256:{hashlib.sha256((folder / 'code' / path.name).read_bytes()).hexdigest()}"
     assert plan_of(folder).spec.code == {path.name: digest}
 
 
-def test_a_bundle_of_a_service_that_is_an_object_in_its_dependants_worker(source, tmp_path):
+def test_a_bundle_with_a_disabled_service(source, tmp_path):
     text = SERVICES.replace('"namespace": "hello"}, workers=2', '"enabled": False}')
     folder = module(source, text + LINK).export(tmp_path / "bundle")
     assert list(plan_of(folder).spec.started) == ["Frontend"]
     assert "name: Backend" not in (folder / "kubernetes.yaml").read_text()
 
 
-def test_sections_for_services_outside_the_graph_survive(source, tmp_path):
+def test_sections_for_services_outside_the_graph_are_kept(source, tmp_path):
     other = '\n\n@service\nclass Elsewhere:\n    """Not reached."""\n'
-    made = module(source, SERVICES + other + LINK)
-    folder = made.export(tmp_path / "bundle", "--Elsewhere.ServiceArgs.dynamo.namespace=far")
+    program = module(source, SERVICES + other + LINK)
+    folder = program.export(tmp_path / "bundle", "--Elsewhere.ServiceArgs.dynamo.namespace=far")
     assert plan_of(folder).spec.config["Elsewhere"] == {"ServiceArgs": {"dynamo": {"namespace": "far"}}}
 
 
-def test_a_key_that_the_class_reads_itself_is_no_misspelling_in_a_bundle_either(hello, tmp_path):
+def test_a_key_that_the_class_reads_is_not_a_misspelling_in_a_bundle(hello, tmp_path):
     path = next(p for p in hello.folder.iterdir() if p.is_file())
     read = "self.suffix = suffix; self.more = ServiceConfig.get_instance().get('Backend', {}).get('suffixs')"
     text = path.read_text().replace("self.suffix = suffix", read)
@@ -232,7 +232,7 @@ def test_a_key_that_the_class_reads_itself_is_no_misspelling_in_a_bundle_either(
     assert plan_of(folder).config.as_json()["Backend"]["suffixs"] == "x"
 
 
-def test_an_interface_is_filled_in_a_bundle_as_it_was_linked(tmp_path, source):
+def test_a_bundle_has_the_link_that_fills_an_interface(tmp_path, source):
     cells = [
         "from dynamo_nb import AbstractService, abstract_endpoint, depends, dynamo_endpoint, service",
         "class Worker(AbstractService):\n    @abstract_endpoint\n    async def go(self, x: int) -> int: ...",

@@ -40,7 +40,7 @@ def container(**fields):
     return found
 
 
-def test_an_exported_graph_fits_the_schema(hello, tmp_path):
+def test_the_manifest_matches_the_schema(hello, tmp_path):
     folder = hello.export(tmp_path / "bundle")
     found = from_yaml((folder / "kubernetes.yaml").read_text())
     jsonschema.validate(found, SCHEMA)
@@ -51,7 +51,7 @@ def test_an_exported_graph_fits_the_schema(hello, tmp_path):
     ]
 
 
-def test_a_pod_serves_one_worker_of_one_service_in_the_namespace_of_the_deployment():
+def test_a_pod_runs_one_worker_of_one_service_in_the_namespace_of_the_deployment():
     found = container(workers=3)
     assert found["command"] == ["dynamo", "serve", "/bundle"]
     assert found["args"] == [
@@ -78,7 +78,7 @@ def test_http_services_have_a_port_and_are_probed_there():
     assert paths == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
 
 
-def test_other_services_are_probed_too_so_that_the_operator_does_not_ask_for_its_own_runtime():
+def test_other_services_have_probes_instead_of_the_operators_own():
     found = container()
     for probe, question in (("startupProbe", "ready"), ("livenessProbe", "alive"), ("readinessProbe", "ready")):
         assert found[probe]["exec"]["command"] == ["python", "-m", "dynamo_nb.worker.probe", question]
@@ -94,13 +94,13 @@ def test_resources_are_requests_and_limits_with_gpus_in_the_limits():
     assert "resources" not in container()
 
 
-def test_a_share_of_a_gpu_becomes_a_whole_one_and_a_note_says_so():
+def test_a_share_of_a_gpu_becomes_a_whole_one_with_a_comment():
     assert container(gpu=0.5)["resources"]["limits"] == {"nvidia.com/gpu": "1"}
     text = manifest(spec_of(a_service(gpu=0.5)), "image:1.0.0")
-    assert "# Backend asks for 0.5 GPU" in text
+    assert "# Backend requests 0.5 GPU" in text
 
 
-def test_environment_and_labels_are_those_of_the_service():
+def test_environment_and_labels_come_from_the_service():
     found = component(envs={"DAY": "2024-01-01"}, labels={"team": "a", TYPE_LABEL: "decode"})
     assert found["podTemplate"]["metadata"] == {"labels": {"team": "a"}}
     assert found["podTemplate"]["spec"]["containers"][0]["env"] == [{"name": "DAY", "value": "2024-01-01"}]
@@ -118,7 +118,7 @@ def test_environment_and_labels_are_those_of_the_service():
         ("b@sha256:0a1b", False),
     ],
 )
-def test_the_operator_is_told_a_version_where_the_tag_is_none(image, semantic):
+def test_the_manifest_has_a_version_if_the_tag_is_not_one(image, semantic):
     found = component(image=image)
     assert found["podTemplate"]["spec"]["containers"][0]["image"] == image
     assert found.get("runtimeVersionOverride") == (None if semantic else RUNTIME_VERSION)
@@ -135,7 +135,7 @@ def test_the_operator_is_told_a_version_where_the_tag_is_none(image, semantic):
         ({"name": "Picker", "labels": {TYPE_LABEL: "epp"}}, "epp"),
     ],
 )
-def test_the_type_follows_from_label_name_and_endpoints(fields, kind):
+def test_the_type_comes_from_label_name_or_endpoints(fields, kind):
     assert component(**fields)["type"] == kind
 
 
@@ -144,13 +144,13 @@ def test_an_unknown_type_is_an_error():
         component(labels={TYPE_LABEL: "prefil"})
 
 
-def test_only_what_gets_workers_is_a_component():
+def test_only_services_with_workers_are_components():
     idle = a_service("Idle", running=False)
     local = a_service("Local", enabled=False)
     assert [c["name"] for c in deployed(idle, local, a_service())["spec"]["components"]] == ["Backend"]
 
 
-def test_names_are_made_what_kubernetes_allows():
+def test_names_are_converted_to_the_form_of_kubernetes():
     assert component_names(["Vllm_Worker", "Backend", "a.b"]) == {
         "Vllm_Worker": "Vllm-Worker",
         "Backend": "Backend",
@@ -160,7 +160,7 @@ def test_names_are_made_what_kubernetes_allows():
 
 
 @pytest.mark.parametrize("names", [["\u540e"], ["a" * 64], ["Backend", "backend"], ["A_b", "A-b"]])
-def test_names_that_cannot_be_are_errors_that_name_the_service(names):
+def test_the_error_of_an_invalid_name_has_the_service(names):
     with pytest.raises(BundleError) as raised:
         component_names(names)
     assert names[-1] in str(raised.value)
@@ -172,7 +172,7 @@ def test_more_than_25_components_are_an_error():
         deployed(*(a_service(f"S{n}") for n in range(26)))
 
 
-def test_the_command_of_a_pod_is_one_that_dynamo_serve_takes(source, tmp_path, capsys, monkeypatch):
+def test_the_command_of_a_pod_is_accepted_by_dynamo_serve(source, tmp_path, capsys, monkeypatch):
     from dynamo_nb.cli.cli import main
 
     text = "from dynamo_nb import dynamo_endpoint, service\n\n\n@service(workers=4)\nclass Backend:\n"

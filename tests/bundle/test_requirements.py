@@ -1,4 +1,4 @@
-"""What is to be installed where a bundle runs."""
+"""The requirements.txt of a bundle."""
 
 from importlib.metadata import packages_distributions, version
 
@@ -10,7 +10,7 @@ from dynamo_nb.source import CodeTree, Module
 OURS = f"dynamo-nb=={version('dynamo-nb')}"
 
 
-def test_requirements_are_what_the_code_imports_at_the_versions_that_are_installed():
+def test_requirements_are_the_imported_libraries_with_their_installed_versions():
     code = CodeTree(
         (
             Module("mine", "mine.py", "import os\nimport yaml.nodes\nfrom dynamo_nb import service\nimport mine.part"),
@@ -28,7 +28,7 @@ def test_requirements_are_what_the_code_imports_at_the_versions_that_are_install
         f"dynamo-nb=={version('dynamo-nb')}",
         f"pydantic=={version('pydantic')}",
         f"PyYAML=={version('pyyaml')}",
-        "# no_such_thing: imported, and not installed where this was exported",
+        "# no_such_thing: imported, but not installed where the bundle was exported",
     ]
 
 
@@ -55,8 +55,8 @@ def test_requirements_are_what_the_code_imports_at_the_versions_that_are_install
         "from dynamo_nb.llm import *\nclass Mine({}): ...",
     ],
 )
-def test_ready_services_bring_what_they_import_when_they_start(service, libraries, text):
-    """vLLM and torch may be installed or not: a version that is here, or what the extra asks for."""
+def test_services_of_the_package_add_the_libraries_that_they_import(service, libraries, text):
+    """vLLM and torch have the installed version, or that of the extra."""
     if text:
         text = text.format(service.partition(":")[2])
         code = CodeTree((Module("mine", "mine.py", text),), {"Mine": "mine:Mine"})

@@ -1,4 +1,4 @@
-"""A bundle is served from anywhere, by what stands in it alone."""
+"""A bundle is served from another folder, with only its own files."""
 
 import shutil
 

@@ -1,6 +1,6 @@
-"""The import path `dynamo.sdk`: the objects of `dynamo_nb` under the names of the Dynamo SDK's document.
+"""The import path `dynamo.sdk`: the objects of `dynamo_nb` under the names in the documentation of the Dynamo SDK.
 
-`dynamo` itself is a namespace package, so that this stands beside the `dynamo` of an installed ai-dynamo-runtime.
+`dynamo` is a namespace package, so that ai-dynamo-runtime can be installed too, which has other parts of `dynamo`.
 """
 
 from dynamo.sdk.lib.image import DYNAMO_IMAGE

@@ -1,1 +1,1 @@
-"""Where upstream's later releases import from."""
+"""The import paths of later releases of the SDK."""

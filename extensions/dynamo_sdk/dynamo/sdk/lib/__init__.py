@@ -1,1 +1,1 @@
-"""Where the SDK's document and upstream's first releases import from."""
+"""The import paths of the SDK's documentation and of its first releases."""

@@ -1,6 +1,6 @@
-"""The image that services ask for by `image=DYNAMO_IMAGE`."""
+"""The image for services with `@service(image=DYNAMO_IMAGE)`."""
 
 import os
 
 DYNAMO_IMAGE: str | None = os.environ.get("DYNAMO_IMAGE")
-"""What the environment says; None is as good as not giving `image` at all."""
+"""The environment variable of this name. None has the same effect as a decorator without `image`."""

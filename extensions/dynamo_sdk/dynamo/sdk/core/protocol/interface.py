@@ -2,6 +2,6 @@ from dynamo_nb.sdk import AbstractService, DynamoTransport
 from dynamo_nb.sdk.links import LinkBook
 
 LinkedServices = LinkBook
-"""Upstream's was one for the whole process; here every module or notebook has its own."""
+"""In the original SDK there is one for the whole process; here every module or notebook has its own."""
 
 __all__ = ["AbstractService", "DynamoTransport", "LinkedServices"]
