@@ -36,9 +36,10 @@ from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.observe.display import Display, Nowhere
 from dynamo_nb.observe.progress import ProgressShown
-from dynamo_nb.runtime.client import Client, RemoteCall
+from dynamo_nb.runtime.client import Client
 from dynamo_nb.runtime.connection_settings import Access
-from dynamo_nb.runtime.runtime import DistributedRuntime
+from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
+from dynamo_nb.runtime.remote_call import RemoteCall
 from dynamo_nb.runtime.service_client import Caller, ServiceClient
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import Call
@@ -478,7 +479,7 @@ class Deployment:
 
             async def client() -> Client:
                 self._check_workers(name)
-                TRACING.notice()  # what a person has configured since the last call
+                TRACING.detect()  # what a person has configured since the last call
                 runtime = await self._runtime()
                 key = runtime, namespace, name, endpoint
                 if key not in self._clients:  # kept, so that calls take turns among the workers
@@ -577,7 +578,7 @@ class _Opening(Call[Any]):
     stream: bool
 
     async def _call(self) -> RemoteCall[Any]:
-        return RemoteCall(await self.client(), self.args, self.kwargs, self.options, self.receive)
+        return RemoteCall((await self.client()).selection, self.args, self.kwargs, self.options, self.receive)
 
     async def _answer(self) -> Any:
         return await (await self._call())

@@ -1,7 +1,7 @@
-"""What travels with a request beside its arguments: its name, its trace, and the time it may take.
+"""The context that a call carries besides its arguments: request id, trace, and deadline.
 
-A call made while a request is served carries that request's metadata along: in the context of the task, so that code
-in between need not know of it.
+A call made by a handler carries the context of the request that the handler serves. The context is stored in a context
+variable of the task, so the code between handler and call need not pass it on.
 """
 
 from __future__ import annotations
@@ -19,16 +19,21 @@ from dynamo_nb.sdk.call import is_duration
 
 REQUEST_ID: Final = "request-id"
 TRACE: Final = ("traceparent", "tracestate", "baggage")  # of the W3C's recommendations
-TIMEOUT: Final = "timeout"  # seconds that are left when the request is sent: clocks of two hosts need not agree
+TIMEOUT: Final = "timeout"  # seconds left when the request is sent: the clocks of two hosts need not agree
 
 
-class Metadata(Protocol):
-    """What a call takes along. deadline: in the time of `time.monotonic`."""
+class CallContext(Protocol):
+    """What a call takes over from its surroundings."""
 
     @property
-    def carried(self) -> Mapping[str, str]: ...
+    def carried(self) -> Mapping[str, str]:
+        """Headers."""
+        ...
+
     @property
-    def deadline(self) -> float | None: ...
+    def deadline(self) -> float | None:
+        """Time of `time.monotonic` at which the call ends, or None."""
+        ...
 
 
 class _Scope:
@@ -36,26 +41,35 @@ class _Scope:
         self.carried, self.deadline = carried, deadline
 
 
-CURRENT: ContextVar[Metadata | None] = ContextVar("dynamo_nb_request", default=None)
+CURRENT: ContextVar[CallContext | None] = ContextVar("dynamo_nb_request", default=None)
 
 
 def earlier(one: float | None, other: float | None) -> float | None:
+    """Returns the earlier of two deadlines; None is no deadline."""
     return min(one, other) if one is not None and other is not None else one if other is None else other
 
 
 @contextmanager
 def request_scope(headers: Mapping[str, str] | None = None, timeout: float | None = None) -> Iterator[None]:
-    """Calls made inside carry these headers, and must all be answered within `timeout` seconds.
+    """Adds headers and a deadline to all calls made inside.
 
-    Both come on top of what is already carried; a deadline can only become earlier.
+    Both are combined with the context that is already carried; a deadline can only become earlier.
 
+    Args:
+        headers: Text by name.
+        timeout: Seconds within which all calls inside must be answered.
+
+    Raises:
+        InvalidArgument: A header or the timeout cannot be used.
+
+    Example:
         with request_scope({"request-id": "r-1"}, timeout=2.0):
             answer = await self.backend.generate(text)
     """
     if timeout is not None and not is_duration(timeout):
-        raise InvalidArgument(f"timeout={timeout!r} is no number of seconds", where="request_scope(…)")
+        raise InvalidArgument(f"timeout={timeout!r} is not a number of seconds", where="request_scope(…)")
     outer = CURRENT.get()
-    carried = {**(outer.carried if outer else {}), **checked(headers or {})}
+    carried = {**(outer.carried if outer else {}), **checked_headers(headers or {})}
     deadline = earlier(outer.deadline if outer else None, None if timeout is None else time.monotonic() + timeout)
     token = CURRENT.set(_Scope(carried, deadline))
     try:
@@ -66,29 +80,29 @@ def request_scope(headers: Mapping[str, str] | None = None, timeout: float | Non
 
 @contextmanager
 def no_request() -> Iterator[None]:
-    """Calls made inside carry nothing: for work that goes on after the request that began it."""
+    """Removes the context for all calls made inside: for work that continues after its request has ended."""
     token = CURRENT.set(None)
     try:
-        with TRACING.apart():
+        with TRACING.detached():
             yield
     finally:
         CURRENT.reset(token)
 
 
-def checked(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Headers that a person gave. Raises InvalidArgument for what cannot travel."""
+def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Returns the headers of a user. Raises InvalidArgument if they cannot be sent."""
     if not isinstance(headers, Mapping):
-        raise InvalidArgument(f"headers are texts by name, not {headers!r:.80}", where="headers")
+        raise InvalidArgument(f"headers must be a mapping of text to text, not {headers!r:.80}", where="headers")
     for name, text in headers.items():
         if type(name) is not str or type(text) is not str:
-            raise InvalidArgument(f"a header is a text by name, not {name!r}: {text!r:.80}", where="headers")
+            raise InvalidArgument(f"a header must be text, with text as name: {name!r}: {text!r:.80}", where="headers")
     if TIMEOUT in headers:
-        raise InvalidArgument(f"the header {TIMEOUT!r} is the runtime's own", remedy="say timeout=…")
+        raise InvalidArgument(f"the header {TIMEOUT!r} is reserved", remedy="pass timeout=… instead")
     return headers
 
 
 def timeout_of(headers: Mapping[str, str]) -> float:
-    """The seconds that a request may take, of headers with a TIMEOUT. Raises ValueError for what is no such number."""
+    """Returns the seconds in the header TIMEOUT. Raises ValueError if it is not a finite number."""
     timeout = float(headers[TIMEOUT])
     if not math.isfinite(timeout):
         raise ValueError(f"a timeout of {timeout} s")

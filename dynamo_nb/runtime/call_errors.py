@@ -1,42 +1,49 @@
-"""What callers are told when a request fails."""
+"""The errors that callers receive when a request fails."""
 
 from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, NoSuchEndpoint, suggestion
-from dynamo_nb.runtime.request import Handler
 
 _RUNTIME = str(Path(__file__).parent) + os.sep
 
 
-def name_of(handler: Handler) -> str:
+def handler_name(handler: Callable[..., Any]) -> str:
+    """Returns the name of a handler for `where` of an error."""
     return str(getattr(handler, "__qualname__", ""))
 
 
 def no_such_endpoint(path: str, known: Iterable[str]) -> NoSuchEndpoint:
-    """path: `namespace/component/endpoint`. known: the names of the component's endpoints."""
+    """Creates the error for an unknown endpoint.
+
+    Args:
+        path: `namespace/component/endpoint`.
+        known: Names of the endpoints that the component has.
+    """
     component, _, name = path.rpartition("/")
     return NoSuchEndpoint(
         f"{component.rpartition('/')[2]} has no endpoint {name!r}: {suggestion(name, known)}",
         where=f"dynamo://{path}",
-        remedy="an endpoint is a method with @dynamo_endpoint()",
+        remedy="an endpoint is a method decorated with @dynamo_endpoint()",
     )
 
 
-def too_late(path: str) -> DeadlineExceeded:
+def deadline_exceeded(path: str) -> DeadlineExceeded:
+    """Creates the error for a request that was not answered before its deadline."""
     return DeadlineExceeded(
-        f"dynamo://{path} did not answer in the time that the request had",
+        f"dynamo://{path} did not answer before the deadline of the request",
         where=f"dynamo://{path}",
-        remedy="allow more time; the metrics of the deployment show how long its requests take",
+        remedy="allow more time; the deployment's metrics show how long its requests take",
     )
 
 
-def as_error(error: BaseException, handler: Handler) -> DynamoError:
-    """What the caller gets for an exception: our own errors as they are, others with their traceback."""
+def to_dynamo_error(error: BaseException, handler: Callable[..., Any]) -> DynamoError:
+    """Converts an exception for the caller: a DynamoError stays, others become EndpointErrors with a traceback."""
     if isinstance(error, DynamoError):
         return error
     kind, frames = type(error).__name__, error.__traceback__
@@ -44,7 +51,7 @@ def as_error(error: BaseException, handler: Handler) -> DynamoError:
         frames = frames.tb_next
     text = "".join(traceback.TracebackException(type(error), error, frames).format())
     try:
-        said = str(error)
-    except Exception:  # an exception of a person's own making, whose text cannot be made
-        said = "(without a text)"
-    return EndpointError(f"{kind}: {said}", where=name_of(handler), kind=kind, traceback=text)
+        message = str(error)
+    except Exception:  # a user's exception class whose __str__ raises
+        message = "(no message)"
+    return EndpointError(f"{kind}: {message}", where=handler_name(handler), kind=kind, traceback=text)

@@ -1,10 +1,10 @@
-"""Values to bytes and back: msgpack, with a plain form for what people pass, and raw buffers for arrays.
+"""Encoding of values: msgpack, with a plain form for other Python types, and raw buffers for arrays.
 
-Models and dataclasses travel as maps, sets as lists, enums by value, paths as text. The receiver gets plain data and
-gives it the endpoint's own types where it knows them. Nothing is ever pickled.
+Models and dataclasses are sent as maps, sets as lists, enums by value, paths as text. The receiver gets plain data and
+converts it to the endpoint's types where it knows them. Nothing is ever pickled.
 
-A numpy array or torch tensor is a msgpack extension `(dtype, shape, data)`. The data of a small one stands there; that
-of a large one is left out, as `(offset, size)` into what follows the message, so that neither end copies it.
+A numpy array or torch tensor is a msgpack extension `(dtype, shape, data)`. A small array contains its data; the data
+of a large one follows the message, and `(offset, size)` replaces it, so that neither end copies it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ import msgspec
 ARRAY: Final = 1  # msgpack extension: a numpy array
 TENSOR: Final = 2  # msgpack extension: a torch tensor
 
-INLINE: Final = (
-    16 * 1024
-)  # bytes of an array up to which copying it with the message is cheaper than a buffer of its own
-ALIGNMENT: Final = 64  # bytes, of a buffer's place in its frame: what vector instructions like best
+INLINE: Final = 16 * 1024  # bytes up to which copying an array with the message is cheaper than a separate buffer
+ALIGNMENT: Final = 64  # bytes, of a buffer's offset in its frame: the best for vector instructions
 
 _content = msgspec.msgpack.Decoder(tuple[str, tuple[int, ...], bytearray | tuple[int, int]])
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class RawArray:
-    """An array in a process without the library that it is of. dtype: as numpy or torch names it. data: in C order."""
+    """An array in a process without its library. dtype: the name in numpy or torch. data: in C order."""
 
     __slots__ = ("code", "data", "dtype", "shape")
 
@@ -40,21 +38,23 @@ class RawArray:
 
 
 def aligned(size: int) -> int:
+    """Returns the size, rounded up to a multiple of ALIGNMENT."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 class Packer:
-    """Encodes messages. Not to be shared by threads.
+    """Encodes messages. Not safe for threads.
 
-    buffers: what the last message left out, to be sent after it, each at the next aligned offset. They are views of
-    the caller's arrays. Whoever takes them clears the list, also when `encode` raised.
+    Attributes:
+        buffers: The data that the last message left out, to be sent after it, each at the next aligned offset. They are
+            views of the caller's arrays. The sender clears the list, also if `encode` raised.
     """
 
     def __init__(self) -> None:
         self.buffers: list[memoryview] = []
-        self.encode = msgspec.msgpack.Encoder(enc_hook=_hook(self._place)).encode
+        self.encode = msgspec.msgpack.Encoder(enc_hook=_hook(self._leave_out)).encode
 
-    def _place(self, data: memoryview) -> Any:
+    def _leave_out(self, data: memoryview) -> Any:
         if data.nbytes < INLINE:
             return data
         offset = sum(aligned(buffer.nbytes) for buffer in self.buffers)
@@ -63,14 +63,14 @@ class Packer:
 
 
 class Unpacker:
-    """Decodes messages. Not to be shared by threads."""
+    """Decodes messages. Not safe for threads."""
 
     def __init__(self) -> None:
         self._buffers = memoryview(b"")
         self.decode = msgspec.msgpack.Decoder(ext_hook=self._extension).decode
 
     def decode_with(self, message: memoryview, buffers: memoryview) -> Any:
-        """Decodes a message that left `buffers` out. Its arrays are views of them, and keep them alive."""
+        """Decodes a message that left `buffers` out. Its arrays are views of them and keep them alive."""
         self._buffers = buffers
         try:
             return self.decode(message)
@@ -116,10 +116,10 @@ def _tensor(dtype: str, shape: tuple[int, ...], data: memoryview) -> Any:
     return torch.frombuffer(data, dtype=kind).reshape(shape)
 
 
-def _hook(place: Callable[[memoryview], Any]) -> Callable[[Any], Any]:
-    """What gives msgspec the plain form of what it does not know. Raises TypeError where there is none.
+def _hook(replace: Callable[[memoryview], Any]) -> Callable[[Any], Any]:
+    """Returns msgspec's hook for unknown types, which raises TypeError for types without a plain form.
 
-    place: what stands for the data of an array.
+    replace: returns what the message contains in place of an array's data.
     """
 
     def plain(value: Any) -> Any:
@@ -140,37 +140,37 @@ def _hook(place: Callable[[memoryview], Any]) -> Callable[[Any], Any]:
             return f"{kind.__name__}: {value}"
         if isinstance(value, (range, type({}.keys()), type({}.values()), type({}.items()))):
             return list(value)
-        raise TypeError(f"a value of type {kind.__module__}.{kind.__qualname__} cannot travel between processes")
+        raise TypeError(f"a value of type {kind.__module__}.{kind.__qualname__} cannot be sent to another process")
 
     def extension(code: int, dtype: str, shape: tuple[int, ...], data: memoryview) -> msgspec.msgpack.Ext:
-        return msgspec.msgpack.Ext(code, _encode((dtype, shape, place(data))))
+        return msgspec.msgpack.Ext(code, _encode((dtype, shape, replace(data))))
 
     return plain
 
 
 def _of_array(value: Any, numpy: Any) -> tuple[str, tuple[int, ...], memoryview]:
     kind = value.dtype
-    foreign = (
-        kind.type.__module__.partition(".")[0] == "ml_dtypes"
-    )  # bfloat16 and its like: to numpy itself plain bytes
+    foreign = kind.type.__module__.partition(".")[0] == "ml_dtypes"  # such as bfloat16: plain bytes for numpy itself
     if kind.hasobject or kind.names or (kind.kind == "V" and not foreign):
-        raise TypeError(f"an array of dtype {kind} cannot travel between processes")
+        raise TypeError(f"an array of dtype {kind} cannot be sent to another process")
     flat = numpy.ascontiguousarray(value).reshape(-1).view("u1")
     return kind.name if foreign else kind.str, value.shape, memoryview(flat)
 
 
 def _of_tensor(value: Any, torch: Any) -> tuple[str, tuple[int, ...], memoryview]:
     if value.layout is not torch.strided or value.is_quantized or value.is_meta:
-        raise TypeError(f"a tensor that is {value.layout}, quantized or without data cannot travel between processes")
+        raise TypeError(f"a tensor that is {value.layout}, quantized or without data cannot be sent to another process")
     flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
     kind, shape = str(flat.dtype).removeprefix("torch."), tuple(flat.shape)
     if not flat.numel():
         return kind, shape, memoryview(b"")
-    # By its address, since torch gives no buffer, and numpy knows neither bfloat16 nor the 8-bit floats.
+    # By its address: torch exports no buffer, and numpy knows neither bfloat16 nor the 8-bit floats.
     data = (ctypes.c_char * (flat.numel() * flat.element_size())).from_address(flat.data_ptr())
-    data.tensor = flat  # which owns the memory
+    data.tensor = flat  # owns the memory
     return kind, shape, memoryview(data).cast("B")
 
 
 encode = msgspec.msgpack.Encoder(enc_hook=_hook(lambda data: data)).encode
+"""Encodes a message with all its arrays inside."""
 decode = Unpacker().decode
+"""Decodes a message with all its arrays inside."""

@@ -1,4 +1,4 @@
-"""How a process reaches the others of its deployment: where NATS is, what proves who it is, what encrypts."""
+"""Connection settings: where NATS is, and what authenticates and encrypts connections between processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dynamo_nb.errors import ConnectError, DeploymentError, suggestion
 Plane = Literal["direct", "nats"]
 
 CA, CERTIFICATE, KEY = "ca.crt", "tls.crt", "tls.key"
-"""The files of a TLS folder, as secrets of the type kubernetes.io/tls and cert-manager lay them out; all are PEM."""
+"""The files of a TLS folder, named as in Kubernetes secrets of type kubernetes.io/tls and by cert-manager. All are
+PEM."""
 
 _VARIABLES: Final = {
     "nats_url": "NATS_SERVER",
@@ -28,13 +29,18 @@ _VARIABLES: Final = {
 
 @dataclass(frozen=True)
 class Access:
-    """Plain data, the same for every process of a deployment.
+    """The connection settings of a deployment: plain data, the same for all its processes.
 
-    nats_url: of NATS, or several separated by commas. nats_credentials: a `.creds` file. nats_tls: a folder with ca.crt
-    (and tls.crt with tls.key, where NATS wants to know its clients), for a certificate that the system does not know.
-    secret: what both ends of a TCP connection must know; None: the token in nats_url, where it has one; "": nothing.
-    plane: "direct" (Unix sockets and TCP) or "nats", where no direct connection can be made. tls: a folder with
-    ca.crt, tls.crt and tls.key; TCP connections are then encrypted, and both ends show a certificate of that authority.
+    Attributes:
+        nats_url: URL of NATS, or several URLs separated by commas.
+        nats_credentials: Path of a `.creds` file.
+        nats_tls: Folder with ca.crt, for a NATS whose certificate the system does not know; also with tls.crt and
+            tls.key, if NATS requires client certificates.
+        secret: Both ends of a TCP connection must know it. None stands for the token in `nats_url`, if there is one;
+            the empty string turns authentication off.
+        plane: "direct" (Unix sockets and TCP), or "nats" where no direct connection is possible.
+        tls: Folder with ca.crt, tls.crt and tls.key. TCP connections are then encrypted, and both ends must present a
+            certificate of that authority.
     """
 
     nats_url: str = field(default="", repr=False)
@@ -46,43 +52,46 @@ class Access:
 
     @classmethod
     def of(cls, **given: Any) -> Self:
-        """From what was given, where that is nothing from the environment.
+        """Combines values with the environment variables.
 
-        Raises DeploymentError for a plane that does not exist, or a file that cannot be read.
+        Args:
+            **given: Fields of this class. A field that is missing or empty is read from its environment variable.
+
+        Raises:
+            DeploymentError: A value is not valid.
+            ConnectError: A TLS file cannot be read.
         """
         if not isinstance(given.get("secret") or "", str):
-            raise DeploymentError("the secret is no text", remedy="give it as a string, or in DYNAMO_SECRET")
+            raise DeploymentError("the secret is not text", remedy="pass it as a string, or in DYNAMO_SECRET")
         found = {name: given.get(name) or os.environ.get(variable) for name, variable in _VARIABLES.items()}
         known: dict[str, Any] = {name: str(value) for name, value in found.items() if value}
         if given.get("secret") == "":
-            known["secret"] = ""  # which is none, and not the default
+            known["secret"] = ""  # no authentication, instead of the default
         access = cls(**known)
         if access.plane not in get_args(Plane):
-            raise DeploymentError(
-                f"there is no plane {access.plane!r}", remedy=suggestion(access.plane, get_args(Plane))
-            )
+            raise DeploymentError(f"unknown plane {access.plane!r}", remedy=suggestion(access.plane, get_args(Plane)))
         if not access.nats_url and (given.get("nats_credentials") or given.get("nats_tls")):
-            what = "credentials or TLS for NATS are given, and no NATS"
-            raise DeploymentError(what, remedy="name it with nats=…, --nats or NATS_SERVER")
+            what = "credentials or TLS files for NATS are set, but no NATS"
+            raise DeploymentError(what, remedy="set its URL with nats=…, --nats or NATS_SERVER")
         if access.nats_credentials and not Path(access.nats_credentials).is_file():
             raise DeploymentError(
-                f"the credentials of NATS are no file: {access.nats_credentials}",
-                remedy="name the .creds file that the operator of NATS gave you",
+                f"the credentials of NATS are not a file: {access.nats_credentials}",
+                remedy="use the path of the .creds file that you got from the operator of NATS",
             )
         for folder in filter(None, (access.nats_tls, access.tls)):
             access._context(folder, ssl.PROTOCOL_TLS_CLIENT, own=folder == access.tls)
-        # Workers have working directories of their own.
+        # Workers have their own working directories.
         paths: dict[str, Any] = {name: str(Path(known[name]).resolve()) for name in _PATHS if name in known}
         return replace(access, **paths)
 
     @property
     def nats_address(self) -> str:
-        """The URL, or the list of URLs, without user, password or token."""
+        """The URL of NATS, or the list of URLs, without user, password or token."""
         return ",".join(f"{p.scheme}://{p.netloc.rpartition('@')[2]}" for p in map(urlsplit, self.nats_url.split(",")))
 
     @property
     def shared_secret(self) -> str:
-        """What both ends of a TCP connection must know; empty if nothing is asked for."""
+        """The secret that both ends of a TCP connection must know; empty without authentication."""
         if self.secret is not None:
             return self.secret
         parts = urlsplit(self.nats_url.split(",", maxsplit=1)[0])
@@ -90,29 +99,30 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """Whether a worker that listens on the network answers to anybody."""
+        """True if a worker that listens on the network answers any caller."""
         return self.plane == "direct" and not self.tls and bool(self.nats_url) and not self.shared_secret
 
     def for_nats(self) -> ssl.SSLContext | None:
-        """TLS to NATS; None where the URL alone decides."""
+        """Returns the TLS context for NATS, or None if the URL alone decides."""
         return self._context(self.nats_tls, ssl.PROTOCOL_TLS_CLIENT, own=False) if self.nats_tls else None
 
     def for_callers(self) -> ssl.SSLContext | None:
-        """TLS of connections to workers; None where they are not encrypted."""
+        """Returns the TLS context of connections to workers, or None without encryption."""
         if not self.tls:
             return None
         context = self._context(self.tls, ssl.PROTOCOL_TLS_CLIENT, own=True)
-        # Workers are reached by the addresses that they register; the authority's signature says that they belong here.
+        # Workers are reached by the addresses that they register; the authority's signature shows that they belong to
+        # the deployment.
         context.check_hostname = False
         return context
 
     def for_workers(self) -> ssl.SSLContext | None:
-        """TLS of connections from callers, which have to show a certificate; None where they are not encrypted."""
+        """Returns the TLS context of connections from callers, who must present a certificate, or None."""
         return self._context(self.tls, ssl.PROTOCOL_TLS_SERVER, own=True) if self.tls else None
 
     @staticmethod
     def _context(folder: str, protocol: int, *, own: bool) -> ssl.SSLContext:
-        """own: whether this end needs a certificate too; one that is there is shown in any case."""
+        """own: this end needs a certificate too. A certificate in the folder is presented in any case."""
         context = ssl.SSLContext(protocol)
         context.verify_mode = ssl.CERT_REQUIRED
         try:
@@ -123,7 +133,7 @@ class Access:
             raise ConnectError(
                 f"the TLS files in {folder} cannot be used: {error}",
                 where=folder,
-                remedy=f"put {CA}" + (f", {CERTIFICATE} and {KEY}" if own else "") + " there, in PEM",
+                remedy=f"put {CA}" + (f", {CERTIFICATE} and {KEY}" if own else "") + " in this folder, in PEM format",
             ) from None
         return context
 

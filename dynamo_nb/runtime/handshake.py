@@ -1,14 +1,14 @@
-"""Who may talk to whom: the deployment's secret on the network, the owner of the process on one host.
+"""Authentication of connections: the deployment's secret over a network, the owner of the process on one host.
 
-Over a network both ends prove that they know the secret before any other frame is read, each over a number that the
-other has just drawn, so that nothing overheard can be used again:
+Over a network both ends prove that they know the secret before any other frame is read. Each proof includes a nonce
+that the other end has just drawn, so that a recorded proof is useless:
 
     caller   HELLO  version, nonce
     worker   HELLO  version, nonce, proof
     caller   HELLO  proof
 
-It keeps strangers out; it does not encrypt. Where others can listen or interfere, give the deployment TLS as well
-(`Access.tls`), or a network of its own.
+This keeps strangers out; it does not encrypt. Where others can listen or interfere, use TLS as well (`Access.tls`), or
+a separate network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from dynamo_nb.errors import StartError
 
-HANDSHAKE_TIMEOUT: Final = 5.0  # seconds in which a caller must have said who it is
+HANDSHAKE_TIMEOUT: Final = 5.0  # seconds within which a peer must authenticate
 NONCE: Final = 32  # bytes
 
 CALLER: Final = b"caller"
@@ -33,48 +33,57 @@ WORKER: Final = b"worker"
 
 
 def key_of(secret: str) -> bytes | None:
-    """The key for proofs; None without a secret."""
-    # Of its own, so that a proof shows nothing about a token that is used elsewhere too.
+    """Returns the key for proofs, or None without a secret."""
+    # Derived, so that a proof reveals nothing about a token that is used elsewhere too.
     return hmac.digest(secret.encode(), b"dynamo_nb request plane", "sha256") if secret else None
 
 
 def new_nonce() -> bytes:
+    """Draws a nonce."""
     return token_bytes(NONCE)
 
 
 def proof(key: bytes, role: bytes, instance_id: int, caller: bytes, worker: bytes) -> bytes:
-    """What `role` shows to the other end. caller, worker: their nonces."""
+    """Returns the proof that one end sends.
+
+    Args:
+        key: The key of the secret.
+        role: CALLER or WORKER, the end that sends it.
+        instance_id: The worker's instance.
+        caller: The caller's nonce.
+        worker: The worker's nonce.
+    """
     return hmac.digest(key, role + instance_id.to_bytes(8, "big") + caller + worker, "sha256")
 
 
 def proves(shown: Any, key: bytes, role: bytes, instance_id: int, caller: Any, worker: Any) -> bool:
-    """Whether what was shown is the proof of `role`. The nonces and the proof may be anything that a peer has sent."""
+    """Returns True if `shown` is the proof. The proof and the nonces may be any values that a peer sent."""
     if not all(type(value) is bytes and len(value) == NONCE for value in (shown, caller, worker)):
         return False
     return hmac.compare_digest(shown, proof(key, role, instance_id, caller, worker))
 
 
 def is_local(transport: BaseTransport) -> bool:
-    """Whether the connection is a Unix socket."""
+    """Returns True if the connection is a Unix socket."""
     sock = transport.get_extra_info("socket")
     return sock is not None and sock.family == getattr(socket, "AF_UNIX", None)
 
 
 def is_own(transport: BaseTransport) -> bool:
-    """Whether the process at the other end of a Unix socket is the same user's, or root's."""
+    """Returns True if the process at the other end of a Unix socket belongs to the same user, or to root."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the folder alone keeps others out
+        return True  # the folder's permissions keep others out
     credentials = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return struct.unpack("3i", credentials)[1] in {os.geteuid(), 0}
 
 
 def private_folder(folder: Path) -> None:
-    """Makes the folder, which only its owner can enter. Raises StartError when it is there and others can."""
+    """Creates a folder that only its owner can enter. Raises StartError if it exists and others can enter it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
     if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise StartError(
-            f"others than its owner can enter the folder for sockets, {folder}",
+            f"other users can enter the folder for sockets: {folder}",
             where=str(folder),
-            remedy=f"chmod 700 {folder}, or choose another folder",
+            remedy=f"run chmod 700 {folder}, or choose another folder",
         )

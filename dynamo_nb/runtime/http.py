@@ -1,4 +1,4 @@
-"""HTTP endpoints of a service: routes of a FastAPI application, served on the worker's own event loop."""
+"""HTTP endpoints of a service: routes of a FastAPI application, served on the worker's event loop."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
 from dynamo_nb.sdk.hooks import run_hooks
 
 _WITH_BODY = {"POST", "PUT", "PATCH"}
-_BACKLOG = 1024
+_BACKLOG = 1024  # connections that the kernel holds until they are accepted
 
 
 def http_endpoints(endpoints: Mapping[str, Endpoint]) -> list[Endpoint]:
+    """Returns the endpoints with an HTTP route."""
     return [e for e in endpoints.values() if DynamoTransport.HTTP in e.transports]
 
 
 def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any = None) -> Any:
-    """The FastAPI application of a service; `app` is the user's own, which the routes join."""
+    """Creates the FastAPI application of a service.
+
+    Args:
+        instance: The service's object.
+        endpoints: The endpoints of its class.
+        app: A FastAPI application of the user, to which the routes are added, or None.
+    """
     from fastapi import FastAPI, Request
     from fastapi.responses import JSONResponse
 
@@ -51,20 +58,20 @@ def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any = 
     async def readyz() -> JSONResponse:
         return await probe("readiness")
 
-    async def failed(_: Request, error: Exception) -> JSONResponse:
-        kinds = {InvalidArgument: 422, NoInstances: 503}
-        status = next((code for kind, code in kinds.items() if isinstance(error, kind)), 500)
+    async def error_response(_: Request, error: Exception) -> JSONResponse:
+        codes = {InvalidArgument: 422, NoInstances: 503}
+        status = next((code for kind, code in codes.items() if isinstance(error, kind)), 500)
         detail = {"type": type(error).__name__, "message": getattr(error, "what", "")}
         return JSONResponse({"error": detail}, status_code=status)
 
     app.add_api_route("/healthz", healthz, methods=["GET"], include_in_schema=False)
     app.add_api_route("/readyz", readyz, methods=["GET"], include_in_schema=False)
-    app.add_exception_handler(DynamoError, failed)
+    app.add_exception_handler(DynamoError, error_response)
     return app
 
 
 def _route(instance: object, endpoint: Endpoint) -> Any:
-    """The endpoint as a function whose signature FastAPI understands: parameters come from the body unless GET."""
+    """The endpoint as a function with a signature for FastAPI: parameters come from the body, except for GET."""
     from fastapi.responses import Response, StreamingResponse
 
     bound = endpoint.function.__get__(instance)
@@ -76,7 +83,7 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
             items = bound(**kwargs)
             first: list[Any] = []
             with suppress(StopAsyncIteration):
-                first.append(await anext(items))  # so that an error before the first item is a status, not a cut
+                first.append(await anext(items))  # an error before the first item must become an HTTP status
 
             async def chunks() -> AsyncIterator[bytes]:
                 for item in first:
@@ -84,9 +91,9 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
                 async for item in items:
                     yield _chunk(item)
 
-            kinds: dict[type, str] = {str: "text/plain; charset=utf-8", bytes: "application/octet-stream"}
-            kind = kinds.get(type(first[0]) if first else str, "application/x-ndjson")
-            return StreamingResponse(chunks(), media_type=kind)
+            media_types: dict[type, str] = {str: "text/plain; charset=utf-8", bytes: "application/octet-stream"}
+            media_type = media_types.get(type(first[0]) if first else str, "application/x-ndjson")
+            return StreamingResponse(chunks(), media_type=media_type)
 
         route: Any = streamed
     elif inspect.iscoroutinefunction(bound):
@@ -103,30 +110,30 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
             return bound(**kwargs)
 
         route = threaded
-    del route.__wrapped__  # FastAPI would look through it and treat the route as the generator that it wraps
+    del route.__wrapped__  # FastAPI would follow it and treat the route as the wrapped generator
     route.__signature__ = _signature(endpoint)
     return route
 
 
 def _signature(endpoint: Endpoint) -> inspect.Signature:
-    """The endpoint's signature with plain parameters marked as fields of the body.
+    """The endpoint's signature, with plain parameters marked as fields of the body.
 
-    FastAPI itself knows what to do with models, mappings, parameters of the path, its own types, and what is marked.
+    FastAPI itself handles models, mappings, parameters of the path, its own types, and parameters that are marked.
     """
     from fastapi import BackgroundTasks, Body, UploadFile, params
     from fastapi.security import SecurityScopes
     from starlette.requests import HTTPConnection
     from starlette.responses import Response
 
-    known = (dict, HTTPConnection, Response, BackgroundTasks, SecurityScopes, UploadFile)
+    handled = (dict, HTTPConnection, Response, BackgroundTasks, SecurityScopes, UploadFile)
     parameters = []
     for name, parameter in endpoint.signature.parameters.items():
         shape = endpoint.inputs[name]
         annotation = shape.annotation
         kind = get_origin(annotation) or annotation
-        own = shape.structured or (isinstance(kind, type) and issubclass(kind, known))
+        by_fastapi = shape.structured or (isinstance(kind, type) and issubclass(kind, handled))
         marked = isinstance(parameter.default, params.Param | params.Body | params.Depends) or kind is Annotated
-        if endpoint.http_method in _WITH_BODY and not own and not marked and f"{{{name}" not in endpoint.name:
+        if endpoint.http_method in _WITH_BODY and not by_fastapi and not marked and f"{{{name}" not in endpoint.name:
             default = ... if parameter.default is parameter.empty else parameter.default
             parameter = parameter.replace(default=Body(default, embed=True))  # noqa: PLW2901
         parameters.append(parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY))
@@ -144,13 +151,21 @@ def _chunk(item: Any) -> bytes:
 
 
 class HttpServer:
-    """Uvicorn on the worker's loop. Workers of one service share the port; the kernel spreads the connections."""
+    """Uvicorn on the worker's loop.
+
+    The workers of one service share the port; the kernel distributes the connections among them.
+
+    Args:
+        app: An ASGI application.
+        host: Address on which to listen.
+        port: TCP port.
+    """
 
     def __init__(self, app: Any, host: str, port: int) -> None:
         import uvicorn
 
         class Server(uvicorn.Server):
-            """Says when it accepts, and leaves the process's signals to the worker."""
+            """Reports when it accepts connections, and leaves the process's signals to the worker."""
 
             accepting = asyncio.Event()
 
@@ -166,23 +181,27 @@ class HttpServer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Returns when connections are accepted; raises what the application's own startup raised."""
+        """Returns when connections are accepted. Raises the errors of the application's own startup."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind((self.host, self.port))
-        listening.listen(_BACKLOG)
-        self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((self.host, self.port))
+        listener.listen(_BACKLOG)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
         accepting = asyncio.create_task(self._server.accepting.wait())
         await asyncio.wait([self._task, accepting], return_when=asyncio.FIRST_COMPLETED)
         accepting.cancel()
         if self._task.done():
             await self._task
-            raise DynamoError("the HTTP application did not start", remedy="the worker's log has its error")
+            raise DynamoError("the HTTP application did not start", remedy="see its error in the worker's log")
 
     async def stop(self, grace: float | None = None) -> None:
-        """Takes no more connections and lets requests under way finish; cancels them after `grace` seconds."""
+        """Accepts no more connections and waits for open requests.
+
+        Args:
+            grace: Seconds after which open requests are cancelled, or None to wait without limit.
+        """
         if self._task is not None:
             self._server.config.timeout_graceful_shutdown = grace  # type: ignore[assignment] # which may be a float
             self._server.should_exit = True

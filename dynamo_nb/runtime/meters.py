@@ -1,7 +1,7 @@
-"""What a process counts of its requests: a Meter for each endpoint that it serves, and one for each that it calls.
+"""Meters: what a process counts of the requests that it serves and calls, one meter for each endpoint.
 
-A meter is written on one event loop, without a lock, and costs some hundred nanoseconds a request. It can be read from
-any thread, so that a worker whose loop is blocked still tells what it has counted.
+A meter is written on one event loop, without a lock, and costs some hundred nanoseconds per request. It can be read
+from any thread, so that a worker with a blocked loop still reports its counts.
 """
 
 from __future__ import annotations
@@ -16,21 +16,26 @@ BOUNDS: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-"""Seconds, upper bounds of a histogram's buckets: from one call between processes to a long answer of a model."""
+"""Upper bounds of a histogram's buckets, in seconds: from one call between processes to a long answer of a model."""
 
-CANCELLED: Final = "cancelled"  # the caller wanted no more
-CALLER_GONE: Final = "caller_gone"  # its connection ended
+CANCELLED: Final = "cancelled"  # the caller cancelled the request
+CALLER_GONE: Final = "caller_gone"  # the caller's connection ended
 
 Reading = dict[str, Any]
-"""Numbers by name, nested: what a meter has counted, as plain data."""
+"""The counts of a meter as plain data: numbers by name, nested."""
 
 
 class Meter:
-    """Counts the requests of one endpoint, seen from one end.
+    """Counts the requests of one endpoint, as seen from one end.
 
-    Every request that was begun ends once: with an answer or an error (`end`), or because nobody waits for it any more
-    (`stop`), which is no error. bytes_in, bytes_out, items (of streams): added to by whoever sees them pass, since a
-    call for each would cost twice as much.
+    Each request that has begun ends once: with an answer or an error (`end`), or without either because the answer is
+    no longer needed (`stop`), which is not an error.
+
+    Attributes:
+        items: Number of items of streams. This and the two below are increased by the code that sees them pass: a
+            method call for each would cost twice as much.
+        bytes_in: Bytes received.
+        bytes_out: Bytes sent.
     """
 
     __slots__ = (
@@ -55,35 +60,36 @@ class Meter:
         self._sum = self._sum_first = 0.0
 
     def begin(self) -> float:
-        """Gives the time that `first_item` and `end` ask for."""
+        """Counts a new request. Returns its start time, an argument of `first_item` and `end`."""
         self._requests += 1
         return perf_counter()
 
-    def first_item(self, begun: float) -> None:
-        """The first item of a stream is there."""
-        seconds = perf_counter() - begun
+    def first_item(self, start: float) -> None:
+        """Counts the first item of a stream."""
+        seconds = perf_counter() - start
         self._first[bisect_left(BOUNDS, seconds)] += 1
         self._sum_first += seconds
 
-    def end(self, begun: float, error: str = "") -> None:
-        """The answer is complete. error: the code of the one that it ended with."""
-        seconds = perf_counter() - begun
+    def end(self, start: float, error: str = "") -> None:
+        """Counts the end of a request. error: the code of the error that ended it."""
+        seconds = perf_counter() - start
         self._seconds[bisect_left(BOUNDS, seconds)] += 1
         self._sum += seconds
         if error:
             self._errors[error] = self._errors.get(error, 0) + 1
 
-    def stop(self, why: str) -> None:
-        """Nobody waits for the answer any more. why: CANCELLED or CALLER_GONE."""
-        self._stopped[why] = self._stopped.get(why, 0) + 1
+    def stop(self, reason: str) -> None:
+        """Counts a request whose answer is no longer needed. reason: CANCELLED or CALLER_GONE."""
+        self._stopped[reason] = self._stopped.get(reason, 0) + 1
 
     def read(self) -> Reading:
+        """Returns the counts. Safe from any thread."""
         seconds, first = _histogram(self._seconds, self._sum), _histogram(self._first, self._sum_first)
         stopped = self._stopped.copy()
         in_flight = self._requests - seconds["count"] - sum(stopped.values())
         return {
             "requests": self._requests,
-            "in_flight": max(in_flight, 0),  # read while a request ended, it may be off by that one
+            "in_flight": max(in_flight, 0),  # may be off by a request that ends at this moment
             "errors": self._errors.copy(),
             "stopped": stopped,
             "items": self.items,
@@ -99,18 +105,19 @@ def _histogram(counts: list[int], total: float) -> Reading:
 
 
 class Meters(dict[str, Meter]):
-    """Meters by the path of their endpoint, `namespace/component/endpoint`; made when first asked for."""
+    """Meters by the path of their endpoint, `namespace/component/endpoint`. A missing meter is created."""
 
     def __missing__(self, path: str) -> Meter:
         meter = self[path] = Meter()
         return meter
 
     def read(self) -> dict[str, Reading]:
+        """Returns the counts of all meters. Safe from any thread."""
         return {path: meter.read() for path, meter in self.copy().items()}
 
 
 def total(readings: Iterable[Reading]) -> Reading:
-    """The sum of readings of one shape, name by name."""
+    """Returns the sum of readings, name by name. Readings of one kind have the same structure."""
     return reduce(_added, readings, {})
 
 

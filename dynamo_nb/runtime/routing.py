@@ -1,4 +1,4 @@
-"""Which instance gets a request."""
+"""Routing: policies that choose the instance for a request."""
 
 from __future__ import annotations
 
@@ -7,41 +7,69 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
-from dynamo_nb.runtime.discovery import Instance
+from dynamo_nb.runtime.instance import Instance
 from dynamo_nb.sdk.call import PolicyName
 
 _MASK: Final = (1 << 64) - 1
 
 
 class Request(Protocol):
-    """What a policy may know about the request that it places. key: what keeps a session together, if it has one."""
+    """A request, as a policy sees it."""
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """`namespace/component/endpoint`."""
+        ...
+
     @property
-    def args(self) -> Sequence[Any]: ...
+    def args(self) -> Sequence[Any]:
+        """Positional arguments of the call."""
+        ...
+
     @property
-    def kwargs(self) -> Mapping[str, Any]: ...
+    def kwargs(self) -> Mapping[str, Any]:
+        """Keyword arguments of the call."""
+        ...
+
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> Mapping[str, str]:
+        """Text sent with the arguments."""
+        ...
+
     @property
-    def key(self) -> str | None: ...
+    def key(self) -> str | None:
+        """The affinity key of the call, such as the name of a session."""
+        ...
 
     def in_flight(self, instance: Instance) -> int:
-        """The requests of this process that the instance has not answered."""
+        """Returns the number of this process's requests that the instance has not answered."""
         ...
 
 
 class Policy(Protocol):
-    """Chooses among instances. A client calls `pick` once for each attempt of a request, on its event loop."""
+    """Chooses among instances. A client calls `pick` once for each attempt of a request, on its event loop.
+
+    Example:
+        class Newest:
+            def pick(self, instances, request):
+                return instances[-1]
+
+        await self.backend.generate(text).using(policy=Newest())
+    """
 
     def pick(self, instances: Sequence[Instance], request: Request) -> Instance:
-        """One of `instances`: never empty, in order of registration, without those that already failed the request."""
+        """Returns one of the instances.
+
+        Args:
+            instances: The candidates, never empty, in order of registration. Instances that already failed this
+                request are left out.
+            request: The request to route.
+        """
         ...
 
 
 class RoundRobin:
-    """Each in turn."""
+    """Chooses the instances in turn."""
 
     def __init__(self) -> None:
         self._next = 0
@@ -53,17 +81,17 @@ class RoundRobin:
 
 
 class Random:
-    """Any, with equal chance."""
+    """Chooses any instance, with equal probability."""
 
     def pick(self, instances: Sequence[Instance], request: Request) -> Instance:  # noqa: ARG002
         return random.choice(instances)  # noqa: S311
 
 
 class LeastLoaded:
-    """The one of two random instances that has fewer requests in flight.
+    """Chooses the one of two random instances that has fewer requests in flight.
 
-    Two are enough to keep the load even, and unlike the least of all they do not send every caller to the same one
-    (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing").
+    Two candidates are enough to keep the load even, and unlike the least loaded of all they do not send every caller to
+    the same instance (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing").
     """
 
     def pick(self, instances: Sequence[Instance], request: Request) -> Instance:
@@ -74,9 +102,9 @@ class LeastLoaded:
 
 
 class Affinity:
-    """The same instance for the same key, from every caller, for as long as it is there; without a key any.
+    """Chooses the same instance for the same key, from every caller; any instance for a request without a key.
 
-    Rendezvous hashing: when an instance goes only its keys move, and when one comes it takes an equal share from each.
+    Rendezvous hashing: when an instance leaves, only its keys move; a new instance takes an equal share from each.
     """
 
     def pick(self, instances: Sequence[Instance], request: Request) -> Instance:
@@ -92,10 +120,11 @@ POLICIES: Final[Mapping[PolicyName, Callable[[], Policy]]] = {
     "least_loaded": LeastLoaded,
     "affinity": Affinity,
 }
+"""The policies by the name that `depends(policy=…)` and `using(policy=…)` accept."""
 
 
 def _mixed(number: int) -> int:
-    """The finalizer of SplitMix64: every bit of the number decides over every bit of the result."""
+    """The finalizer of SplitMix64: each bit of the number affects every bit of the result."""
     number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     number = (number ^ number >> 27) * 0x94D049BB133111EB & _MASK
     return number ^ number >> 31

@@ -1,8 +1,8 @@
-"""What this process keeps of the requests that somebody traces, with nothing configured.
+"""Spans of traced requests, recorded in this process without any configuration.
 
-A request is traced when it carries the header TRACED, which names its trace and the span that it came from. Each call
-and each request that is served then leaves a span in a ring, where it can be asked for by its trace. All times are of
-`time.perf_counter`, which on one machine all processes share.
+A request is traced if it carries the header TRACED, which names its trace and its parent span. Each call and each
+served request then leaves a span in a ring buffer, from which it can be read by its trace. All times are of
+`time.perf_counter`, which all processes of one machine share.
 """
 
 from __future__ import annotations
@@ -19,26 +19,41 @@ from dynamo_nb.errors import DynamoError
 from dynamo_nb.runtime.meters import Meter, Reading
 
 TRACED: Final = "dynamo-trace"
-"""The header: the id of the trace, `-`, and the id of the span that the request came from, if there is one."""
-RING: Final = 1024  # spans of one process, a few hundred bytes each: many requests that a person looks at one by one
+"""The header of a traced request: the trace's id, `-`, and the parent span's id, if there is one."""
+RING: Final = 1024  # spans of one process, some hundred bytes each: enough for requests that a person looks at
 MAX_NOTES: Final = 64  # of one span
-MAX_TRIES: Final = 16  # of one call that are kept, from the first
-LONGEST_NOTE: Final = 1000  # characters of a note or a message: a caller must not fill the memory of a worker
-LONGEST_ID: Final = 64  # characters that a caller may give as an id
+MAX_TRIES: Final = 16  # attempts of one call that are recorded, from the first
+LONGEST_NOTE: Final = 1000  # characters of a note or a message: a caller must not fill a worker's memory
+LONGEST_ID: Final = 64  # characters of an id from a caller
 
 Kind = Literal["client", "server"]
 
 
 def new_trace() -> str:
-    """The id of a new trace, also as the W3C would have it."""
+    """Returns the id of a new trace, in the W3C's format."""
     return secrets.token_hex(16)
 
 
 class Span:
-    """One call as its caller sees it, or one request as its worker does; in the ring from its beginning.
+    """One call, as its caller sees it, or one request, as its worker sees it.
 
-    first, end: when the first item of a stream passed, and the answer was complete. error: the code of what it ended
-    with, what: its message. stopped: why nobody waits for the answer any more.
+    Attributes:
+        path: `namespace/component/endpoint`.
+        kind: "client" or "server".
+        trace: Id of the trace.
+        parent: Id of the parent span, or empty.
+        id: Id of this span.
+        begun: Time of the start.
+        first: Time of a stream's first item, or None.
+        end: Time at which the answer was complete, or None.
+        items: Number of items of a stream.
+        bytes_in: Bytes received.
+        bytes_out: Bytes sent.
+        error: Code of the error that ended the request, or empty.
+        what: Message of that error.
+        stopped: Why the answer is no longer needed, or empty.
+        notes: What the handler noted with `trace_note`.
+        tries: Attempts of a call: `worker`, `at`, `end` and `error` of each.
     """
 
     __slots__ = (
@@ -73,26 +88,28 @@ class Span:
 
     @property
     def header(self) -> str:
-        """What the calls made for this request carry."""
+        """The value of TRACED for calls made for this request."""
         return f"{self.trace}-{self.id}"
 
     def note(self, notes: Mapping[str, Any]) -> None:
+        """Adds notes, or replaces those of the same name."""
         for name, value in notes.items():
             if name in self.notes or len(self.notes) < MAX_NOTES:
                 self.notes[name] = _plain(value)
 
-    def tried(self, worker: str) -> None:
-        """The request goes to this worker."""
+    def attempt(self, worker: str) -> None:
+        """Records that the request is sent to a worker."""
         if len(self.tries) < MAX_TRIES:
             self.tries.append({"worker": worker, "at": perf_counter(), "end": None, "error": ""})
 
-    def failed(self, worker: str, error: str) -> None:
-        """It did not answer, or could not be reached; another one is looked for."""
+    def attempt_failed(self, worker: str, error: str) -> None:
+        """Records that a worker did not answer, or could not be reached. error: the code of an error."""
         if not self.tries or self.tries[-1]["end"] is not None:
-            self.tried(worker)
+            self.attempt(worker)
         self.tries[-1].update(end=perf_counter(), error=error)
 
-    def over(self, error: BaseException | None, stopped: str = "") -> None:
+    def finish(self, error: BaseException | None, stopped: str = "") -> None:
+        """Records the end of the request."""
         self.end = perf_counter()
         self.stopped = stopped
         if error is not None:
@@ -101,13 +118,13 @@ class Span:
             self.what = self.what[:LONGEST_NOTE]
 
     def read(self) -> dict[str, Any]:
-        """All of it as plain data. From any thread."""
+        """Returns all attributes as plain data. Safe from any thread."""
         read = {name: getattr(self, name) for name in self.__slots__}
         return {**read, "notes": self.notes.copy(), "tries": [one.copy() for one in self.tries.copy()]}
 
 
 def _plain(value: Any) -> Any:
-    """The value as data that can travel, at once: what it was when it was noted."""
+    """Copies the value as data that can be sent: later changes of it do not change the note."""
     if isinstance(value, bool | int | float | None):
         return value
     try:
@@ -120,25 +137,26 @@ def _plain(value: Any) -> Any:
 
 
 class Ring:
-    """The last spans of this process."""
+    """A ring buffer of the last spans of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._spans: deque[Span] = deque(maxlen=RING)
 
     def add(self, span: Span) -> None:
+        """Adds a span, at its start."""
         with self._lock:
             self._spans.append(span)
 
     def read(self, trace: str | None = None) -> list[dict[str, Any]]:
-        """The spans of one trace, or all of them, from the oldest. From any thread."""
+        """Returns the spans of one trace, or all spans, oldest first. Safe from any thread."""
         with self._lock:
             spans = list(self._spans)
         return [span.read() for span in spans if trace in {None, span.trace}]
 
 
 class SpanMeter(Meter):
-    """The meter of an endpoint as one traced request has it: what it counts is written on the span too."""
+    """The meter of an endpoint for one traced request: it writes its counts to the span too."""
 
     __slots__ = ("_meter", "_span")
 
@@ -148,15 +166,15 @@ class SpanMeter(Meter):
     def begin(self) -> float:
         return self._meter.begin()
 
-    def first_item(self, begun: float) -> None:
+    def first_item(self, start: float) -> None:
         self._span.first = perf_counter()
-        self._meter.first_item(begun)
+        self._meter.first_item(start)
 
-    def end(self, begun: float, error: str = "") -> None:
-        self._meter.end(begun, error)
+    def end(self, start: float, error: str = "") -> None:
+        self._meter.end(start, error)
 
-    def stop(self, why: str) -> None:
-        self._meter.stop(why)
+    def stop(self, reason: str) -> None:
+        self._meter.stop(reason)
 
     def read(self) -> Reading:
         return self._meter.read()
@@ -190,4 +208,4 @@ class SpanMeter(Meter):
 
 
 SPANS: Final = Ring()
-"""Of this process."""
+"""The spans of this process."""

@@ -1,32 +1,30 @@
-"""What comes back of a stream, item by item."""
+"""The items of a call, as they arrive."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dynamo_nb.runtime.connection import Grant, Inbox
-
-if TYPE_CHECKING:
-    from dynamo_nb.runtime.attempts import Exchange
-    from dynamo_nb.runtime.client import RemoteCall
+from dynamo_nb.runtime.attempts import Attempts
+from dynamo_nb.runtime.inbox import CreditMarker, Inbox
 
 
 class Items(AsyncIterator[Any]):
-    """The items of one call, as they arrive. The worker is told to stop when this is closed, or dropped."""
+    """The items of one call. The request is cancelled when this is closed or garbage-collected."""
 
-    __slots__ = ("_exchange", "_inbox")
+    __slots__ = ("_attempts", "_inbox")
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
         self._inbox: Inbox | None = None
 
     async def begin(self) -> None:
+        """Sends the request now instead of at the first item."""
         try:
-            self._inbox = await self._exchange.open()
+            self._inbox = await self._attempts.open()
         except BaseException as error:
-            self._exchange.end(error)
+            self._attempts.end(error)
             raise
 
     async def __anext__(self) -> Any:
@@ -34,81 +32,81 @@ class Items(AsyncIterator[Any]):
         try:
             while True:
                 if inbox is None:
-                    inbox = self._inbox = await self._exchange.open()
+                    inbox = self._inbox = await self._attempts.open()
                 if inbox.items:
                     item = inbox.items.popleft()
-                    if item.__class__ is Grant:
-                        inbox.allow(item)
+                    if item.__class__ is CreditMarker:
+                        inbox.send_credit(item)
                         continue
-                    receive = self._exchange.receive
+                    receive = self._attempts.receive
                     return item if receive is None else receive(item)
                 if not inbox.done:
                     await inbox.wait()
                 elif (error := inbox.error) is None:
                     raise StopAsyncIteration
-                elif self._exchange.again(inbox):
+                elif self._attempts.may_retry(inbox):
                     inbox = None
                 else:
                     raise error
         except BaseException as error:
             if inbox is not None:
                 inbox.close()
-            self._exchange.end(error)
+            self._attempts.end(error)
             raise
 
     @property
     def arrived(self) -> bool:
-        """Whether what comes next, an item or the end, is here already, so that taking it does not wait."""
+        """True if the next item, or the end, has arrived, so that `anext` does not wait."""
         if (inbox := self._inbox) is None:
             return False
         if inbox.done:
             return True
-        return len(inbox.items) > 1 or (bool(inbox.items) and inbox.items[0].__class__ is not Grant)
+        return len(inbox.items) > 1 or (bool(inbox.items) and inbox.items[0].__class__ is not CreditMarker)
 
     async def aclose(self) -> None:
-        """Stops the work at the worker."""
+        """Cancels the request."""
         self._close()
 
     def _close(self) -> None:
         if self._inbox is not None:
             self._inbox.close()
-        self._exchange.end(GeneratorExit())
+        self._attempts.end(GeneratorExit())
 
     def __del__(self) -> None:
         self._close()
 
 
-class DistantItems(Items):
+class RemoteLoopItems(Items):
     """The items of a call whose connection lives on another event loop."""
 
-    __slots__ = ("_home", "_items")
+    __slots__ = ("_items", "_loop")
 
-    def __init__(self, items: Items, home: asyncio.AbstractEventLoop) -> None:
-        super().__init__(items._exchange)
-        self._items, self._home = items, home
+    def __init__(self, items: Items, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(items._attempts)
+        self._items, self._loop = items, loop
 
     async def __anext__(self) -> Any:
         async def following() -> tuple[Any, ...]:
-            # StopAsyncIteration does not pass through a future.
+            # StopAsyncIteration cannot be the result of a future.
             try:
                 return (await self._items.__anext__(),)
             except StopAsyncIteration:
                 return ()
 
-        item = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(following(), self._home))
+        item = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(following(), self._loop))
         if not item:
             raise StopAsyncIteration
         return item[0]
 
     async def begin(self) -> None:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._items.begin(), self._home))
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._items.begin(), self._loop))
 
     async def aclose(self) -> None:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._items.aclose(), self._home))
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._items.aclose(), self._loop))
 
 
 class Item:
-    """One item of a stream, in upstream's shape."""
+    """One item of a Stream, in the form of upstream's API."""
 
     __slots__ = ("_value",)
 
@@ -116,6 +114,7 @@ class Item:
         self._value = value
 
     def data(self) -> Any:
+        """Returns the value."""
         return self._value
 
     def __repr__(self) -> str:
@@ -123,12 +122,18 @@ class Item:
 
 
 class Stream(AsyncIterator[Item]):
-    """The answer of `generate` and its like: `async for item in stream: item.data()`."""
+    """The answer of `Client.generate`, in the form of upstream's API.
 
-    def __init__(self, call: RemoteCall[Any]) -> None:
-        self._items = call.__aiter__()
+    Example:
+        async for item in await client.generate(request):
+            print(item.data())
+    """
+
+    def __init__(self, items: Items) -> None:
+        self._items = items
 
     async def begin(self) -> Stream:
+        """Sends the request now instead of at the first item."""
         await self._items.begin()
         return self
 
@@ -136,4 +141,5 @@ class Stream(AsyncIterator[Item]):
         return Item(await self._items.__anext__())
 
     async def aclose(self) -> None:
+        """Cancels the request."""
         await self._items.aclose()

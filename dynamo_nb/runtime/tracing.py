@@ -1,12 +1,12 @@
-"""Where the spans of requests begin and end: those of one that somebody traces, and OpenTelemetry's.
+"""Tracing of requests: where spans start and end, both this package's own and OpenTelemetry's.
 
-A request that carries the header TRACED leaves spans in this process's own ring (see `spans`), with nothing configured.
-In a process where somebody has configured OpenTelemetry every request leaves spans there, through its own API: a call
-is a CLIENT span whose `traceparent` travels in the headers, a request that is served a SERVER span below it. A handler
-runs in the context of its span, so that spans of its own and further calls are below that. A request that does neither
-pays for one comparison with None and one look into its headers, and nothing is imported for it.
+A request with the header TRACED leaves spans in the ring buffer of each process (see `spans`), without any
+configuration. In a process where OpenTelemetry is configured, every request leaves spans there, through its own API: a
+call is a CLIENT span whose `traceparent` is sent in the headers, a served request is a SERVER span below it. A handler
+runs in the context of its span, so that spans and calls of the handler are below that. A request without either costs
+one comparison with None and one look-up in its headers, and imports nothing.
 
-Attributes of OpenTelemetry's follow its semantic conventions for RPC spans
+Attributes of OpenTelemetry's spans follow its semantic conventions for RPC spans
 (opentelemetry.io/docs/specs/semconv/rpc/rpc-spans).
 """
 
@@ -27,7 +27,7 @@ from dynamo_nb.runtime.meters import Meter
 from dynamo_nb.runtime.spans import SPANS, TRACED, Kind, Span, SpanMeter
 from dynamo_nb.sdk.trace import SPAN
 
-FLUSH_TIMEOUT: Final = 2.0  # seconds for a collector to take the last spans: one that is gone must not hold up the end
+FLUSH_TIMEOUT: Final = 2.0  # seconds for a collector to accept the last spans: without one a process must still end
 EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 CONFIGURATOR: Final = "OTEL_PYTHON_CONFIGURATOR"
@@ -35,60 +35,74 @@ CONFIGURATOR: Final = "OTEL_PYTHON_CONFIGURATOR"
 logger = logging.getLogger(__name__)
 
 
-class Traced:
-    """The spans of one call, or of one request that is served: one kept here, one of OpenTelemetry's, or both."""
+class RequestSpans:
+    """The spans of one call or one served request: this package's own, OpenTelemetry's, or both.
 
-    __slots__ = ("_otel", "kept")
+    Attributes:
+        span: The own span, or None.
+    """
 
-    def __init__(self, kept: Span | None, otel: Any) -> None:
-        self.kept, self._otel = kept, otel
+    __slots__ = ("_otel", "span")
+
+    def __init__(self, span: Span | None, otel: Any) -> None:
+        self.span, self._otel = span, otel
 
     def meter(self, meter: Meter) -> Meter:
-        """What counts this request from now on."""
-        return meter if self.kept is None else SpanMeter(meter, self.kept)
+        """Returns the meter that counts this request from now on."""
+        return meter if self.span is None else SpanMeter(meter, self.span)
 
     def note(self, notes: Mapping[str, Any]) -> None:
-        if self.kept is not None:
-            self.kept.note(notes)
+        """Adds notes of the handler."""
+        if self.span is not None:
+            self.span.note(notes)
         if self._otel is not None:
             plain = {
                 n: v if isinstance(v, str | int | float) else json.dumps(v, default=repr) for n, v in notes.items()
             }
             self._otel.set_attributes(plain)
 
-    def tried(self, worker: str) -> None:
-        """The call is sent to this worker."""
-        if self.kept is not None:
-            self.kept.tried(worker)
+    def attempt(self, worker: str) -> None:
+        """Records that the call is sent to a worker."""
+        if self.span is not None:
+            self.span.attempt(worker)
 
-    def failed(self, worker: str, error: str) -> None:
-        """It did not answer; error: the code of why."""
-        if self.kept is not None:
-            self.kept.failed(worker, error)
+    def attempt_failed(self, worker: str, error: str) -> None:
+        """Records that a worker did not answer. error: the code of an error."""
+        if self.span is not None:
+            self.span.attempt_failed(worker, error)
 
     def answered(self, error: DynamoError | None = None) -> None:
-        """The last of the answer is about to be sent: the caller's span may end before what follows here."""
-        if self.kept is not None:
-            self.kept.over(error)
+        """Records that the end of the answer is sent next: the caller's span may end before the next statement."""
+        if self.span is not None:
+            self.span.finish(error)
 
     def end(self, error: BaseException | None, stopped: str = "") -> None:
-        """stopped: why nobody waited for the answer any more, which is an error only if it was too late."""
-        if self.kept is not None and self.kept.end is None:
-            self.kept.over(None if stopped else error, stopped)
+        """Ends the spans.
+
+        Args:
+            error: The error that ended the request, or None.
+            stopped: Why the answer is no longer needed, or empty. This is an error only if the deadline has passed.
+        """
+        if self.span is not None and self.span.end is None:
+            self.span.finish(None if stopped else error, stopped)
         if self._otel is not None:
             _end(self._otel, error, stopped)
 
 
 class Tracing:
-    """What this process traces with. tracer: None where nobody has configured tracing."""
+    """The tracing of this process.
+
+    Attributes:
+        tracer: OpenTelemetry's tracer, or None if OpenTelemetry is not configured.
+    """
 
     tracer: Any = None
 
     def configure(self, service: str, worker_id: str) -> None:
-        """Configures the SDK as the OTEL_* variables of the environment ask; does nothing if they do not.
+        """Configures OpenTelemetry's SDK from the OTEL_* variables of the environment, if there are any.
 
-        The configurator is the one that `opentelemetry-instrument` uses. What it raises is logged: a service also
-        serves untraced.
+        Uses the same configurator as `opentelemetry-instrument`. Its errors are logged: a service also serves without
+        tracing.
         """
         environ = os.environ
         if not environ.get(EXPORTER) and any(map(environ.get, ENDPOINTS)):
@@ -113,10 +127,10 @@ class Tracing:
             found[0].load()().configure()
         except Exception:
             logger.exception("OpenTelemetry could not be configured; nothing is traced")
-        self.notice()
+        self.detect()
 
-    def notice(self) -> None:
-        """Uses the provider of spans that somebody has configured by now."""
+    def detect(self) -> None:
+        """Uses OpenTelemetry's tracer provider, if the user's code has configured one by now."""
         if self.tracer is not None or "opentelemetry.trace" not in sys.modules:
             return
         from opentelemetry import trace
@@ -125,23 +139,27 @@ class Tracing:
         if not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
             self.tracer = provider.get_tracer("dynamo_nb")
 
-    def call(self, path: str, headers: Mapping[str, str], begun: float) -> tuple[Traced, Mapping[str, str]]:
-        """Begins the spans of a call; gives them, and the headers that carry them on. begun: as the meter gave it."""
-        kept, otel = _kept(path, "client", headers, begun), None
-        if kept is not None:
-            headers = {**headers, TRACED: kept.header}
+    def call(self, path: str, headers: Mapping[str, str], start: float) -> tuple[RequestSpans, Mapping[str, str]]:
+        """Starts the spans of a call. start: what `Meter.begin` returned.
+
+        Returns:
+            The spans, and the headers to send with the call.
+        """
+        span, otel = _own_span(path, "client", headers, start), None
+        if span is not None:
+            headers = {**headers, TRACED: span.header}
         if self.tracer is not None:
             otel, headers = self._call(path, headers)
-        return Traced(kept, otel), headers
+        return RequestSpans(span, otel), headers
 
-    def serve(self, path: str, headers: Mapping[str, str], request_id: str, begun: float) -> Traced:
-        """Begins the spans of a request that is served, for the task that serves it: its context becomes theirs."""
-        kept, otel = _kept(path, "server", headers, begun), None
+    def serve(self, path: str, headers: Mapping[str, str], request_id: str, start: float) -> RequestSpans:
+        """Starts the spans of a served request, in the context of the task that serves it."""
+        span, otel = _own_span(path, "server", headers, start), None
         if self.tracer is not None:
             otel = self._serve(path, headers, request_id)
-        traced = Traced(kept, otel)
-        SPAN.set(traced)
-        return traced
+        spans = RequestSpans(span, otel)
+        SPAN.set(spans)
+        return spans
 
     def _call(self, path: str, headers: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
         from opentelemetry import propagate, trace
@@ -177,8 +195,8 @@ class Tracing:
         return span
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
-        """Calls made inside begin traces of their own."""
+    def detached(self) -> Iterator[None]:
+        """Makes calls inside start traces of their own."""
         span = SPAN.set(None)
         try:
             if self.tracer is None:
@@ -195,7 +213,7 @@ class Tracing:
             SPAN.reset(span)
 
     async def flush(self) -> None:
-        """Sends what was not sent yet, and ends the tracing of this process."""
+        """Sends the remaining spans, and ends the tracing of this process."""
         if self.tracer is None:
             return
         from opentelemetry import trace
@@ -206,23 +224,24 @@ class Tracing:
             return
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
-        def shut() -> None:
+        def shut_down() -> None:
             try:
                 shutdown()
             finally:
-                with suppress(RuntimeError):  # the loop did not wait for so long
+                with suppress(RuntimeError):  # the loop has ended
                     loop.call_soon_threadsafe(done.set)
 
-        threading.Thread(target=shut, name="dynamo-flush", daemon=True).start()  # which a process's end does not join
+        # A daemon: the end of the process must not wait for it.
+        threading.Thread(target=shut_down, name="dynamo-flush", daemon=True).start()
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT):
                 await done.wait()
 
 
-def _kept(path: str, kind: Kind, headers: Mapping[str, str], begun: float) -> Span | None:
+def _own_span(path: str, kind: Kind, headers: Mapping[str, str], start: float) -> Span | None:
     if TRACED not in headers:
         return None
-    span = Span(path, kind, headers[TRACED], begun)
+    span = Span(path, kind, headers[TRACED], start)
     SPANS.add(span)
     return span
 
@@ -234,7 +253,7 @@ def _end(span: Any, error: BaseException | None, stopped: str = "") -> None:
         span.set_attribute("rpc.response.status_code", stopped)
         if stopped == DeadlineExceeded.code:
             span.set_attribute("error.type", stopped)
-            span.set_status(Status(StatusCode.ERROR, "the request had no more time"))
+            span.set_status(Status(StatusCode.ERROR, "the deadline of the request has passed"))
     elif error is not None:
         kind = error.kind if isinstance(error, EndpointError) else type(error).__qualname__
         code = error.code if isinstance(error, DynamoError) else DynamoError.code
@@ -242,9 +261,10 @@ def _end(span: Any, error: BaseException | None, stopped: str = "") -> None:
         trace = getattr(error, "traceback", "")
         span.set_attribute("rpc.response.status_code", code)
         span.set_attribute("error.type", kind if isinstance(error, EndpointError) else code)
-        # By hand, for the traceback is the remote one with the user's lines, where `record_exception` sees ours.
-        said = {"exception.type": kind, "exception.message": what, "exception.stacktrace": trace}
-        span.add_event("exception", {name: text for name, text in said.items() if text})
+        # Not `record_exception`: it would show this package's lines, and the traceback here is the worker's with the
+        # user's lines.
+        exception = {"exception.type": kind, "exception.message": what, "exception.stacktrace": trace}
+        span.add_event("exception", {name: text for name, text in exception.items() if text})
         span.set_status(Status(StatusCode.ERROR, what))
     span.end()
 
@@ -257,3 +277,4 @@ def _names(path: str) -> tuple[str, str]:
 
 
 TRACING: Final = Tracing()
+"""The tracing of this process."""

@@ -40,6 +40,10 @@ class Portal:
                 atexit.register(_end, self._loop)
             return self._loop
 
+    def is_current(self) -> bool:
+        """Returns True on the portal's own loop. Does not start it."""
+        return self._loop is not None and asyncio._get_running_loop() is self._loop
+
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Runs a coroutine on the portal's loop and waits for it.
 

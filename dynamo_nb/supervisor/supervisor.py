@@ -28,7 +28,7 @@ from dynamo_nb.control.release import Release
 from dynamo_nb.control.status import ClientStatus, Status
 from dynamo_nb.control.subreaper import adopt_orphans, kill_descendants
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError, to_wire
-from dynamo_nb.runtime.cancellation import ended
+from dynamo_nb.runtime.cancellation import cancel_and_wait
 from dynamo_nb.runtime.connection_settings import Access
 from dynamo_nb.runtime.nats_server import NatsServer
 from dynamo_nb.supervisor import metrics
@@ -120,7 +120,7 @@ class Supervisor:
             if self._page is not None:
                 loop.remove_reader(self._page)
             if keeping is not None:
-                await ended(keeping)
+                await cancel_and_wait(keeping)
             if nats is not None:
                 await nats.stop()
             kill_descendants(os.getpid())  # the process that workers were forked from
@@ -300,7 +300,7 @@ async def _unknown_verb(**_: Any) -> None:
 
 async def _reach(access: Access) -> None:
     """Raises ConnectError within 5 seconds if NATS does not answer."""
-    from dynamo_nb.runtime.runtime import DistributedRuntime
+    from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
 
     runtime = await DistributedRuntime.connect(**vars(access))
     await runtime.close()

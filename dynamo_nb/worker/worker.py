@@ -19,10 +19,10 @@ from typing import Any, Final
 from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
 from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
 from dynamo_nb.runtime.meters import Reading
 from dynamo_nb.runtime.routing import POLICIES, Policy
-from dynamo_nb.runtime.runtime import DistributedRuntime
 from dynamo_nb.runtime.service_client import ServiceClient
 from dynamo_nb.runtime.spans import SPANS
 from dynamo_nb.runtime.tracing import TRACING
@@ -123,7 +123,7 @@ class Worker:
         )
         self._services[f"{namespace}/{name}"] = own.service
         self.instance = await self._build(definition)
-        TRACING.notice()  # the service may have configured it by itself
+        TRACING.detect()  # the service may have configured it by itself
 
     async def _build(self, definition: ServiceDefinition) -> Any:
         cls: Any = definition.cls
@@ -187,7 +187,7 @@ class Worker:
             raise
         self.runtime.version = version
         namespace, name = self._definition.cls.dynamo_address()  # type: ignore[attr-defined]
-        if self.runtime.directory.registration(namespace, name) is not None:
+        if self.runtime.discovery.registration(namespace, name) is not None:
             await self.runtime.namespace(namespace).component(name).serve({})
 
     @property

@@ -42,7 +42,7 @@ def test_a_worker_registers_what_it_is(program):
 
 def test_workers_that_listen_for_other_machines_want_the_secret_and_encrypt(program, certificates, monkeypatch):
     # Another machine: the sockets of this one are none of its business.
-    monkeypatch.setattr("dynamo_nb.runtime.connection.HOST_ID", "another machine")
+    monkeypatch.setattr("dynamo_nb.runtime.pool.HOST_ID", "another machine")
     options = {"host": "127.0.0.1", "secret": "between us", "tls": str(certificates)}
     with program.serve("program:Frontend", **options).result() as deployment:
         access = deployment._access

@@ -9,9 +9,9 @@ import sys
 import time
 
 from dynamo_nb.errors import DynamoError
-from dynamo_nb.runtime import DistributedRuntime, frames, request_scope
+from dynamo_nb.runtime import DistributedRuntime, keepalive, request_scope
 
-frames.KEEPALIVE = 1  # the default takes 20 s to notice a peer that vanished; this one 4
+keepalive.KEEPALIVE = 1  # the default takes 20 s to notice a peer that vanished; this one 4
 
 
 async def worker(url, host):

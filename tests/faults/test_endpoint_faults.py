@@ -46,7 +46,7 @@ async def test_what_it_raises_is_its_callers_error_and_the_worker_lives(alone, h
 )
 async def test_the_end_of_the_process_is_told_at_once_and_it_is_replaced(alone, figures, how, logged):
     pid, begun = await alone.Backend.pid(), time.monotonic()
-    with pytest.raises(WorkerLost, match="went away before its answer was complete") as caught:
+    with pytest.raises(WorkerLost, match="ended before its answer was complete") as caught:
         await alone.Backend.fail(how)
     told = time.monotonic() - begun
     assert "`dynamo logs Backend` shows why" in caught.value.remedy

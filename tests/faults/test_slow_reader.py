@@ -7,7 +7,7 @@ import psutil
 import pytest
 from load import until, workers
 
-from dynamo_nb.runtime.frames import WINDOW
+from dynamo_nb.runtime.wire import WINDOW
 
 pytestmark = pytest.mark.slow
 

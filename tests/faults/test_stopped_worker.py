@@ -29,7 +29,7 @@ async def test_it_leaves_the_rotation_within_the_lease_and_comes_back_once(serve
             return await client.call()
 
     async with Load(call) as load:
-        changes, stopped, seen = client._watch.version, time.monotonic(), len(load.calls)
+        changes, stopped, seen = client.selection.watch.version, time.monotonic(), len(load.calls)
         os.kill(victim, signal.SIGSTOP)
         try:
             await until(lambda: len(client.instance_ids()) == 1)
@@ -48,7 +48,7 @@ async def test_it_leaves_the_rotation_within_the_lease_and_comes_back_once(serve
     assert all(call.begun < stopped + left for call in load.failed)
     assert max(call.seconds for call in load.calls[seen:]) < 5 * PATIENCE
     assert sorted(client.instance_ids()) == sorted(before)
-    assert client._watch.version == changes + 2  # it went once, and came back once
+    assert client.selection.watch.version == changes + 2  # it went once, and came back once
     assert [worker.pid for worker in workers(deployment).values()].count(victim) == 1
 
 

@@ -73,7 +73,7 @@ async def test_errors_are_told_by_kind_with_an_example(deployment):
         "ValueError": Failure(3, "no such word"),
         "DeadlineExceeded": Failure(3, result.errors["DeadlineExceeded"].example),
     }
-    assert "did not answer in the time" in result.errors["DeadlineExceeded"].example
+    assert "did not answer before the deadline" in result.errors["DeadlineExceeded"].example
     assert "3 of ValueError: no such word" in str(result)
 
 

@@ -57,7 +57,7 @@ def caller_options(plane_options):
 @pytest.fixture
 def impatient(monkeypatch):
     """A call for which no instance is left ends soon: no other one will come in these tests."""
-    monkeypatch.setattr(attempts, "PATIENCE", 0.1)
+    monkeypatch.setattr(attempts, "INSTANCE_WAIT", 0.1)
 
 
 @pytest.fixture
@@ -99,4 +99,4 @@ def gone():
 def any_header(monkeypatch):
     """Lets tests send what a caller of ours never would, such as a deadline that it does not keep itself."""
     for module in (attempts, call_context):
-        monkeypatch.setattr(module, "checked", dict)
+        monkeypatch.setattr(module, "checked_headers", dict)

@@ -5,11 +5,11 @@ import uvloop
 
 from dynamo_nb.errors import WorkerLost
 from dynamo_nb.runtime import DistributedRuntime
-from dynamo_nb.runtime.frames import LARGE, LENT
+from dynamo_nb.runtime.frames import LARGE, UNCOPIED
 
 numpy = pytest.importorskip("numpy")
 
-SIZES = [10, 20_000, LARGE - 100, LARGE, LENT - 1, LENT, 5_000_001]
+SIZES = [10, 20_000, LARGE - 100, LARGE, UNCOPIED - 1, UNCOPIED, 5_000_001]
 HUGE = 70_000_000
 
 
@@ -69,11 +69,11 @@ async def test_a_large_frame_cut_short_ends_the_request(connect, space, tmp_path
     client = await runtime.namespace(space).component("C").endpoint("wait").client()
     call = asyncio.ensure_future(client.call([]))
     await begun.wait()
-    [session] = server.server.sessions
+    [session] = server.server.connections
     [connection] = runtime.connections._open.values()
     connection._transport.write((100_000_000).to_bytes(4, "little") + bytes(1_000_000))
     connection.abort()
     with pytest.raises(WorkerLost):
         await call
-    await session.gone
+    await session.disconnected
     await server.server.drain()

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from dynamo_nb.errors import WorkerLost
-from dynamo_nb.runtime.frames import HELLO, OPEN, VERSION
+from dynamo_nb.runtime.wire import HELLO, OPEN, VERSION
 
 
 class Service:
@@ -115,7 +115,7 @@ async def test_a_handler_waits_while_its_caller_does_not_read(served):
         data = msgspec.msgpack.encode(message)
         peer.sendall(len(data).to_bytes(4, "little") + data)
     await served.begun.wait()
-    [session] = served.server.server.sessions
+    [session] = served.server.server.connections
     waiting, writable = asyncio.Event(), session.writable
 
     def noted():

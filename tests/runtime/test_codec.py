@@ -66,7 +66,7 @@ def test_an_array_travels_as_its_buffer():
     assert received["scalar"] == 3
     assert received["array"].dtype == array.dtype
     assert (received["array"] == array).all()
-    with pytest.raises(TypeError, match="cannot travel"):
+    with pytest.raises(TypeError, match="cannot be sent"):
         encode(numpy.array([object()]))
 
 

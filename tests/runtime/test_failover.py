@@ -85,7 +85,7 @@ async def test_a_silent_worker_leaves_when_its_lease_ends_and_comes_back(start_w
     process, client = start_worker(lease=0.6), await client_of("pid", lease=0.6)
     await client.wait_for_instances()
     assert await client.call() == process.pid
-    registered, changes = client.instance_ids(), client._watch.version
+    registered, changes = client.instance_ids(), client.selection.watch.version
     os.kill(process.pid, signal.SIGSTOP)
     await gather_until(client, lambda ids: not ids)
     with pytest.raises(NoInstances):
@@ -94,7 +94,7 @@ async def test_a_silent_worker_leaves_when_its_lease_ends_and_comes_back(start_w
     await client.wait_for_instances()
     assert await client.call() == process.pid
     assert client.instance_ids() == registered
-    assert client._watch.version == changes + 2  # it went once, and came back once
+    assert client.selection.watch.version == changes + 2  # it went once, and came back once
 
 
 async def test_round_robin_takes_turns_and_random_takes_any(start_worker, client_of):
@@ -144,7 +144,7 @@ async def test_requests_go_on_without_nats_and_workers_return_to_an_empty_one(ow
     client = await client_of("pid", url=own_nats.url, lease=0.6)
     await client.wait_for_instances()
     await (await client_of("ready", url=own_nats.url)).call()
-    watch = client._watch
+    watch = client.selection.watch
     own_nats.kill()
     # Several looks at the deadlines pass while NATS is away; nobody is taken out for its silence.
     extended, extend = asyncio.Queue(), watch.extend

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from dynamo_nb.runtime.frames import ITEM_COST, WINDOW
+from dynamo_nb.runtime.wire import ITEM_COST, WINDOW
 
 
 class Service:

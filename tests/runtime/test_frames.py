@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamo_nb.errors import ProtocolError
-from dynamo_nb.runtime.frames import END, HELLO, ITEM, MAX_FRAME, OPEN, VERSION, Frames
+from dynamo_nb.runtime.frames import Frames
+from dynamo_nb.runtime.wire import END, HELLO, ITEM, MAX_FRAME, OPEN, VERSION
 
 
 def pack(*messages):
@@ -20,7 +21,7 @@ class Collected(Frames):
         super().__init__()
         self.messages = []
 
-    def frame(self, message, length):
+    def on_frame(self, message, length):
         self.messages.append(message)
 
 
@@ -99,7 +100,7 @@ async def test_a_caller_of_something_else_gets_a_protocol_error(answer, connect,
     runtime, liar = await connect(), await connect()
     await liar.listen()
     liar.server.port = listening.sockets[0].getsockname()[1]
-    await liar.directory.register(liar.instance(space, "C", ("generate",), {}))
+    await liar.discovery.register(liar.instance(space, "C", ("generate",), {}))
     client = await runtime.namespace(space).component("C").endpoint("generate").client()
     with pytest.raises(ProtocolError):
         await client.call()

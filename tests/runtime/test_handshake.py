@@ -5,10 +5,10 @@ import msgspec
 import pytest
 
 from dynamo_nb.errors import DeploymentError, NoInstances, ProtocolError, StartError
-from dynamo_nb.runtime import session as session_module
+from dynamo_nb.runtime import server_connection
 from dynamo_nb.runtime.connection_settings import Access
-from dynamo_nb.runtime.frames import CANCEL, HELLO, OPEN, VERSION
 from dynamo_nb.runtime.handshake import CALLER, NONCE, WORKER, key_of, proof
+from dynamo_nb.runtime.wire import CANCEL, HELLO, OPEN, VERSION
 
 
 def pack(*messages):
@@ -66,7 +66,7 @@ async def test_a_call_of_one_with_another_secret_is_not_answered(serve, call, ca
 
 async def test_one_without_a_secret_is_told_that_there_is_one(serve, call):
     await serve(secret="one")
-    with pytest.raises(ProtocolError, match="wants to know"):
+    with pytest.raises(ProtocolError, match="requires the secret"):
         await call(secret="")
 
 
@@ -127,7 +127,7 @@ async def test_no_frame_is_read_before_the_proof(serve, caplog):
 
 
 async def test_who_does_not_say_who_it_is_is_sent_away(serve, monkeypatch, caplog):
-    monkeypatch.setattr(session_module, "HANDSHAKE_TIMEOUT", 0.05)
+    monkeypatch.setattr(server_connection, "HANDSHAKE_TIMEOUT", 0.05)
     runtime = await serve(secret="one")
     reader, writer = await asyncio.open_connection("127.0.0.1", runtime.server.port)
     writer.write(b"\x20")
@@ -136,12 +136,12 @@ async def test_who_does_not_say_who_it_is_is_sent_away(serve, monkeypatch, caplo
     reader, writer, *_ = await hello(runtime)
     assert await ended(reader)
     writer.close()
-    assert [record.message.count("did not say who it is") for record in caplog.records] == [1, 1]
+    assert [record.message.count("did not authenticate") for record in caplog.records] == [1, 1]
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_connections_are_counted(serve, call, monkeypatch, caplog):
-    monkeypatch.setattr(session_module, "MAX_HALF_OPEN", 2)
+    monkeypatch.setattr(server_connection, "MAX_HALF_OPEN", 2)
     runtime = await serve(secret="one")
     held = [await hello(runtime) for _ in range(2)]
     reader, writer = await asyncio.open_connection("127.0.0.1", runtime.server.port)
@@ -153,7 +153,7 @@ async def test_connections_are_counted(serve, call, monkeypatch, caplog):
         writer.write(pack((OPEN, 1, next(iter(runtime.server.handlers)), [], {}, {})))
         assert (await unpack(reader))[2] == "answered"
     assert await call(secret="one") == "answered"
-    monkeypatch.setattr(session_module, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(server_connection, "MAX_CONNECTIONS", 3)
     with pytest.raises(NoInstances):
         await call(secret="one")
     for _, writer, *_ in held:
@@ -165,7 +165,7 @@ async def test_sockets_stand_where_only_their_owner_can_enter(connect, space, tm
     await runtime.listen()
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
     (tmp_path / "open").mkdir(mode=0o755)
-    with pytest.raises(StartError, match="others than its owner"):
+    with pytest.raises(StartError, match="other users can enter"):
         await (await connect(socket_dir=tmp_path / "open")).listen()
 
 
@@ -175,7 +175,7 @@ async def test_a_caller_that_does_not_read_is_not_asked_for_more(serve, tmp_path
     reader, writer = await asyncio.open_unix_connection(runtime.server.socket)
     writer.write(pack((HELLO, 0, VERSION, None)))
     await unpack(reader)
-    [session] = runtime.server.sessions
+    [session] = runtime.server.connections
     reader._transport.pause_reading()
     paused, pause = asyncio.Event(), session.pause_writing
     session.pause_writing = lambda: (pause(), paused.set())
@@ -186,7 +186,7 @@ async def test_a_caller_that_does_not_read_is_not_asked_for_more(serve, tmp_path
         await writer.drain() if writer.transport.get_write_buffer_size() < 100_000 else await asyncio.sleep(0)
     assert not session._transport.is_reading()
     writer.transport.abort()
-    await session.gone
+    await session.disconnected
 
 
 async def test_a_caller_without_a_certificate_of_the_authority_is_not_answered(
@@ -227,12 +227,12 @@ ELSEWHERE = {"nats_url": "nats://elsewhere:4222"}
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"plane": "carrier"}, "there is no plane 'carrier'"),
+        ({"plane": "carrier"}, "unknown plane 'carrier'"),
         ({"tls": "/nowhere"}, "the TLS files in /nowhere cannot be used"),
         ({**ELSEWHERE, "nats_tls": "/nowhere"}, "the TLS files in /nowhere cannot be used"),
-        ({**ELSEWHERE, "nats_credentials": "/nowhere/a"}, "the credentials of NATS are no file: /nowhere/a"),
-        ({"nats_credentials": "/nowhere/a"}, "credentials or TLS for NATS are given, and no NATS"),
-        ({"secret": b"bytes"}, "the secret is no text"),
+        ({**ELSEWHERE, "nats_credentials": "/nowhere/a"}, "the credentials of NATS are not a file: /nowhere/a"),
+        ({"nats_credentials": "/nowhere/a"}, "credentials or TLS files for NATS are set, but no NATS"),
+        ({"secret": b"bytes"}, "the secret is not text"),
     ],
 )
 def test_what_cannot_be_used_is_said_before_anything_is_started(given, said):

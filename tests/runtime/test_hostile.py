@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynamo_nb.runtime.frames import BUFFERS, CREDIT, HELLO, MAX_FRAME, OPEN, VERSION
 from dynamo_nb.runtime.server import Server
-from dynamo_nb.runtime.session import Session
+from dynamo_nb.runtime.server_connection import ServerConnection
+from dynamo_nb.runtime.wire import BUFFERS, CREDIT, HELLO, MAX_FRAME, OPEN, VERSION
 
 MUTATIONS = 100  # of each conversation
 CONVERSATIONS = 1000
@@ -155,7 +155,7 @@ async def converse(conversation, seed, lines):
     server.handlers = {"n/C/one": one, "n/C/stream": stream}
     for number in range(MUTATIONS):
         lines.clear()
-        session = Session(server, number)
+        session = ServerConnection(server, number)
         wire = Wire(session)
         data = (GREETING if number % 4 else b"") + mutated(b"".join(conversation), chance)
         cut = chance.randrange(len(data) + 1)
@@ -164,13 +164,13 @@ async def converse(conversation, seed, lines):
         if number % 8 == 0:
             await asyncio.sleep(0)
         assert wire.closed == session.closed
-        told = [line for line in lines if line.startswith(("closing a connection", "turning"))]
+        told = [line for line in lines if line.startswith(("closing a connection", "rejecting"))]
         assert len(told) == wire.closed, (data, lines)
         assert all(len(line) < 400 for line in lines)
         session.connection_lost(None)
     if server.tasks:
         await asyncio.wait(server.tasks)
-    assert not server.sessions
+    assert not server.connections
     assert not server.half_open
 
 
@@ -222,4 +222,4 @@ async def test_thousands_of_hostile_conversations_with_a_living_worker(plane, co
         if number % 500 == 0:
             assert await client.call([number]) == [number]
     assert await client.call(["alive"]) == ["alive"]
-    assert len(server.server.sessions) == 1
+    assert len(server.server.connections) == 1

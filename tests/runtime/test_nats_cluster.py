@@ -90,7 +90,7 @@ async def heartbeats(runtime, worker, count):
         if not left[0]:
             heard.set()
 
-    [registration] = worker.directory._registrations
+    [registration] = worker.discovery._registrations
     await runtime.nats.subscribe(f"$KV.dynamo_instances.{registration.instance.key}", cb=beat)
     await heard.wait()
 

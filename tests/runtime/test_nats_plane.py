@@ -86,9 +86,9 @@ class Caller:
 async def test_a_lost_packet_ends_the_connection(server, connect):
     caller = Caller((await connect()).nats)
     await caller.open(server.server.subject)
-    [session] = server.server.sessions
+    [session] = server.server.connections
     await caller.nats.publish(caller.peer, HEAD.pack(DATA, 1) + b"after the one that was lost")
-    await session.gone
+    await session.disconnected
 
 
 async def test_a_peer_that_confirms_nothing_gets_no_more_than_a_window(server, connect, space):
@@ -96,7 +96,7 @@ async def test_a_peer_that_confirms_nothing_gets_no_more_than_a_window(server, c
     del protocol
     caller = Caller((await connect()).nats)
     await caller.open(server.server.subject)
-    [transport] = [s._transport for s in server.server.sessions if s._transport._peer == caller.inbox]
+    [transport] = [s._transport for s in server.server.connections if s._transport._peer == caller.inbox]
     transport.write(bytes(3 * UNCONFIRMED))
     received = 0
     while received < UNCONFIRMED:

@@ -59,7 +59,7 @@ async def test_it_dies_with_its_parent(tmp_path, gone):
 
 async def test_one_that_cannot_start_shows_its_log(tmp_path):
     (tmp_path / "jetstream").write_text("a file where a folder must be")
-    with pytest.raises(StartError, match=r"(?s)did not come up.*last lines of its log"):
+    with pytest.raises(StartError, match=r"(?s)did not start.*last lines of its log"):
         await NatsServer().start(tmp_path)
 
 

@@ -16,8 +16,8 @@ from dynamo_nb.errors import (
     Problem,
     WorkerLost,
 )
-from dynamo_nb.runtime.call_errors import as_error
-from dynamo_nb.runtime.frames import MAX_FRAME
+from dynamo_nb.runtime.call_errors import to_dynamo_error
+from dynamo_nb.runtime.wire import MAX_FRAME
 from dynamo_nb.sdk.portal import portal
 
 
@@ -115,7 +115,7 @@ async def test_an_answer_can_be_iterated_as_one_item(plane):
 async def test_many_calls_share_one_connection(plane):
     client = await plane("add")
     assert await asyncio.gather(*(client.call([i]) for i in range(200))) == list(range(200))
-    assert len(plane.server.server.sessions) == 1
+    assert len(plane.server.server.connections) == 1
 
 
 async def test_a_large_argument_arrives_whole(plane):
@@ -167,7 +167,7 @@ async def test_what_cannot_be_sent_is_an_error_on_the_side_that_has_it(plane):
     client = await plane("echo")
     with pytest.raises(InvalidArgument, match="object"):
         await client.call([object()])
-    with pytest.raises(InvalidArgument, match="bytes, where at most"):
+    with pytest.raises(InvalidArgument, match="bytes, and one message may have at most"):
         await client.call([b"x" * MAX_FRAME])
     with pytest.raises(EndpointError, match="the answer cannot be sent"):
         await (await plane("unsendable")).call()
@@ -286,6 +286,6 @@ def test_an_exception_whose_text_cannot_be_made_is_still_an_answer():
     def handler():
         """Whose error it is."""
 
-    error = as_error(NoText(), handler)
-    assert error.what == "NoText: (without a text)"
+    error = to_dynamo_error(NoText(), handler)
+    assert error.what == "NoText: (no message)"
     assert "exception str() failed" in error.traceback

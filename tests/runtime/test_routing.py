@@ -4,9 +4,9 @@ from collections import Counter
 import pytest
 
 from dynamo_nb.errors import WorkerLost
-from dynamo_nb.runtime import Affinity, LeastLoaded, breaker
-from dynamo_nb.runtime.breaker import FAILURES, Breaker
-from dynamo_nb.runtime.discovery import Instance
+from dynamo_nb.runtime import Affinity, LeastLoaded, circuit_breaker
+from dynamo_nb.runtime.circuit_breaker import FAILURES, CircuitBreaker
+from dynamo_nb.runtime.instance import Instance
 
 ENDPOINT = {"namespace": "n", "component": "C", "endpoints": ("e",), "lease": 3.0}
 INSTANCES = [Instance(instance_id=1000 + i, worker_id=str(i), **ENDPOINT) for i in range(10)]
@@ -74,7 +74,7 @@ async def test_what_may_be_done_only_once_is_not_sent_again(endpoint, connect, s
         async def handle(args, kwargs, context):
             done.put_nowait(server)
             if done.qsize() == 1:
-                [session] = server.server.sessions
+                [session] = server.server.connections
                 session.abort()
                 await asyncio.Event().wait()
             return "done"
@@ -112,14 +112,14 @@ async def test_what_was_turned_away_is_sent_again_even_if_it_may_be_done_only_on
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        monkeypatch.setattr(breaker.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(circuit_breaker.time, "monotonic", lambda: self.now)
 
 
 def test_an_instance_that_cannot_be_reached_is_left_alone_for_longer_and_longer(monkeypatch):
-    clock, counted, [bad, good] = Clock(monkeypatch), Breaker(), INSTANCES[:2]
+    clock, counted, [bad, good] = Clock(monkeypatch), CircuitBreaker(), INSTANCES[:2]
     for _ in range(FAILURES):
         assert counted.admitted([bad, good]) == [bad, good]
-        counted.begins(bad)
+        counted.started(bad)
         counted.failed(bad)
     pauses = []
     for _ in range(10):
@@ -127,7 +127,7 @@ def test_an_instance_that_cannot_be_reached_is_left_alone_for_longer_and_longer(
         while counted.admitted([bad, good]) == [good]:
             clock.now += 0.25
         pauses.append(clock.now - begun)
-        counted.begins(bad)
+        counted.started(bad)
         assert counted.admitted([bad, good]) == [good]  # one attempt at a time
         counted.failed(bad)
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
@@ -140,7 +140,7 @@ def test_an_instance_that_cannot_be_reached_is_left_alone_for_longer_and_longer(
 async def test_calls_pass_by_an_instance_that_is_registered_but_cannot_be_reached(
     connect, space, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(breaker, "FIRST_PAUSE", breaker.LONGEST_PAUSE)
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", circuit_breaker.LONGEST_PAUSE)
     server, unreachable, runtime = await connect(socket_dir=tmp_path), await connect(), await connect()
 
     async def answer(args, kwargs, context):
@@ -153,9 +153,9 @@ async def test_calls_pass_by_an_instance_that_is_registered_but_cannot_be_reache
     for _ in range(FAILURES):
         await client.wait_for_instances(count=2)  # its heartbeats are heard, so that it comes back again and again
         assert [await client.call() for _ in range(2)] == ["done"] * 2
-        [registration] = unreachable.directory._registrations
+        [registration] = unreachable.discovery._registrations
         while len(client.instances) < 2:
-            registration.beat_now()
+            registration.renew()
             await client.wait_for_change()
     assert runtime.connections.breaker.failures[unreachable.instance_id][0] == FAILURES
     assert [await client.call() for _ in range(10)] == ["done"] * 10

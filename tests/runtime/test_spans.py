@@ -28,7 +28,7 @@ def test_notes_and_tries_of_one_span_are_bounded():
     for number in range(MAX_NOTES + 10):
         kept.note({f"n{number}": number, "n0": "again"})
     for number in range(MAX_TRIES + 10):
-        kept.failed(f"w{number}", "connect")
+        kept.attempt_failed(f"w{number}", "connect")
     assert len(kept.notes) == MAX_NOTES
     assert kept.notes["n0"] == "again"
     assert [one["worker"] for one in kept.tries] == [f"w{number}" for number in range(MAX_TRIES)]
@@ -86,10 +86,10 @@ async def test_meters_count_traced_requests_like_others(echo):
     client = await echo("items")
     readings = []
     for headers in ({}, {TRACED: new_trace()}):
-        before = client.meter.read()
+        before = client.selection.meter.read()
         with request_scope(headers):
             assert await client.call([3]) == [0, 1, 2]
-        after = client.meter.read()
+        after = client.selection.meter.read()
         readings.append([after[name] - before[name] for name in ("requests", "items")])
         readings[-1] += [after[name]["count"] - before[name]["count"] for name in ("seconds", "first_item_seconds")]
         assert after["in_flight"] == 0

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from dynamo_nb.runtime import cancellation
-from dynamo_nb.runtime.cancellation import ended
+from dynamo_nb.runtime.cancellation import cancel_and_wait
 
 
 async def forgets(count):
@@ -18,11 +18,11 @@ async def forgets(count):
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 async def test_a_task_that_forgets_a_cancellation_ends_nevertheless(count, monkeypatch):
-    monkeypatch.setattr(cancellation, "AGAIN", 0.01)
+    monkeypatch.setattr(cancellation, "RETRY_AFTER", 0.01)
     others = [asyncio.create_task(forgets(0)), asyncio.create_task(forgets(count))]
     await asyncio.sleep(0)
     async with asyncio.timeout(20):
-        await ended(*others)
+        await cancel_and_wait(*others)
     assert all(task.cancelled() for task in others)
 
 
@@ -41,10 +41,10 @@ async def test_what_a_task_does_at_its_end_is_waited_for_and_its_errors_are_its_
 
     tasks = [asyncio.create_task(works()), asyncio.create_task(fails())]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    await ended(*tasks)
+    await cancel_and_wait(*tasks)
     assert done == ["worked"]
     assert isinstance(tasks[1].exception(), ValueError)
-    await ended()
+    await cancel_and_wait()
 
 
 async def test_a_runtime_closes_though_nats_has_forgotten_that_it_was_told_to(connect, space):
@@ -60,7 +60,7 @@ async def test_a_runtime_closes_though_nats_has_forgotten_that_it_was_told_to(co
 
     runtime.nats.flush = flush
     await runtime.namespace(space).component("C").endpoint("e").client()
-    [watch] = runtime.directory._started()
+    [watch] = runtime.discovery._running()
     watch._known["gone"] = (runtime.instance(space, "C", ("e",), {}), b"", 0.0)  # it was due long ago
     await flushing.wait()
     async with asyncio.timeout(20):

@@ -139,7 +139,7 @@ class Stuck(trace.TracerProvider):
 
 
 trace.set_tracer_provider(Stuck())
-TRACING.notice()
+TRACING.detect()
 assert TRACING.tracer is not None
 asyncio.run(TRACING.flush())
 """
@@ -225,7 +225,7 @@ def collector(module_project):
         with of_trace("d"), pytest.raises(DeadlineExceeded):
             deployment.Middle.hurry("wait").result()
         with of_trace("f"), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(call_context, "checked", dict)
+            patch.setattr(call_context, "checked_headers", dict)
             with request_scope({"timeout": str(SOON)}), pytest.raises(DeadlineExceeded):
                 deployment.Backend.say("wait").result()  # which the worker alone keeps
         with of_trace("9"):

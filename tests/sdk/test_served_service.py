@@ -261,7 +261,7 @@ def test_a_dependency_or_a_call_can_choose_the_worker(deployment):
 
 def test_a_dependency_lists_its_instances(deployment):
     assert deployment.Chooser.instances().result(timeout=30) == ["n/Backend/pid", 2]
-    with pytest.raises(DynamoError, match="no client of the runtime here"):
+    with pytest.raises(DynamoError, match="no client of the runtime in this process"):
         _ = deployment.Backend.pid.client
 
 

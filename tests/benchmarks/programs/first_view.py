@@ -22,7 +22,7 @@ async def register(url):
     await runtime.listen()
     one = runtime.instance(NAMESPACE, COMPONENT, (ENDPOINT,), {})
     for number in range(COUNT):
-        await runtime.directory.register(msgspec.structs.replace(one, instance_id=one.instance_id + number))
+        await runtime.discovery.register(msgspec.structs.replace(one, instance_id=one.instance_id + number))
     print("registered", flush=True)
     await asyncio.Event().wait()
 
