@@ -21,6 +21,7 @@ class Client:
 
     Attributes:
         selection: Chooses the instance of each call.
+        path: `namespace/component/endpoint`.
 
     Example:
         client = await runtime.endpoint("hello.Backend.generate").client()
@@ -29,7 +30,7 @@ class Client:
     """
 
     def __init__(self, selection: InstanceSelection) -> None:
-        self.selection = selection
+        self.selection, self.path = selection, selection.path
         self._round_robin = selection.policy if isinstance(selection.policy, RoundRobin) else RoundRobin()
         self._random = Random()
 
