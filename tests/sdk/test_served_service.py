@@ -284,7 +284,9 @@ def test_the_error_of_an_unknown_endpoint_suggests_a_similar_one(deployment):
 
 
 def test_the_error_of_a_plain_method_names_the_decorator(deployment):
-    with pytest.raises(NoSuchEndpoint, match=r"Backend\.plain is a method.*\n.*\n.*decorate it with @dynamo_endpoint\(\)"):
+    with pytest.raises(
+        NoSuchEndpoint, match=r"Backend\.plain is a method.*\n.*\n.*decorate it with @dynamo_endpoint\(\)"
+    ):
         deployment.Backend.plain()
     with pytest.raises(DynamoError, match=r"Backend\.plain is a method.*\n.*\n.*decorate it with @dynamo_endpoint\(\)"):
         deployment.Frontend.undecorated().result()
