@@ -1,7 +1,7 @@
-"""What can come next in a `dynamo` command line: verbs, options, services, workers, configuration keys, files.
+"""Completion of `dynamo` command lines: verbs, options, services, workers, configuration keys and files.
 
-It follows the table of verbs, so that a new verb is completed as soon as it is there: by the type of a parameter, or by
-its name, which says what it means.
+The candidates follow from the table of verbs: from the type of a parameter, or from its name. A new verb is completed
+without any change here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import typer
 from pydantic import BaseModel
 
-from dynamo_nb.cli.cli import app, split_words
+import dynamo_nb.cli.verbs  # noqa: F401  (registers the verbs)
+from dynamo_nb.cli.config_words import split_words
+from dynamo_nb.cli.verb_table import commands
 from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.deployment.worker_kernels import names_of
 from dynamo_nb.sdk.definition import ServiceDefinition
@@ -25,51 +26,60 @@ from dynamo_nb.sdk.service_config import SERVICE_ARGS
 _YAML = (".yaml", ".yml")
 _PROGRAMS = (".py", ".ipynb")
 _ENDPOINTS = {("bench", "target"), ("trace", "target")}
-"""Parameters (verb, name) that mean an endpoint, where others of their name mean something to serve."""
+"""Parameters (verb, name) that mean an endpoint. Other parameters of this name mean a target to serve."""
 
 
 class Vocabulary:
-    """The names that a person can mean where they type."""
+    """The names that a user can mean. A notebook knows more of them than a terminal."""
 
     def services(self) -> Mapping[str, ServiceDefinition]:
-        """What could be served."""
+        """Returns the services that could be served."""
         return {}
 
     def running(self) -> Mapping[str, ServiceStatus]:
-        """What is being served, as the supervisor reports it."""
+        """Returns the services that are being served."""
         return {}
 
     def endpoints(self) -> Iterable[str]:
-        """`Service.endpoint` of what can be called."""
+        """Returns the endpoints that can be called, as `Service.endpoint`."""
         return ()
 
     def deployments(self) -> Iterable[str]:
+        """Returns the ids of the running deployments."""
         from dynamo_nb.control.state_dir import records
 
         return [record.id for record in records() if record.alive]
 
 
 def completions(before: str, fragment: str, vocabulary: Vocabulary) -> list[str]:
-    """What `fragment`, the word that is being typed, could become. before: the command line up to it, less `dynamo`."""
+    """Returns the completions of a word.
+
+    Args:
+        before: The command line up to the word, without `dynamo`.
+        fragment: What is typed of the word; may be empty.
+        vocabulary: The names that a user can mean.
+
+    Returns:
+        Whole words that begin with the fragment, in any case of letters. Empty inside a quotation.
+    """
     try:
         words = shlex.split(before)
-    except ValueError:  # within a quotation
+    except ValueError:  # an open quotation
         return []
-    table: Any = typer.main.get_command(app)
-    found = _Line(table.commands, words, fragment, vocabulary).candidates()
+    found = _Line(commands(), words, fragment, vocabulary).candidates()
     typed = fragment.lower()
-    return list(dict.fromkeys(one for one in found if one.lower().startswith(typed) and one != fragment))
+    return list(dict.fromkeys(word for word in found if word.lower().startswith(typed) and word != fragment))
 
 
 class _Line:
-    """One command line that is being typed."""
+    """A command line that is being typed."""
 
     def __init__(
         self, commands: Mapping[str, Any], words: Sequence[str], fragment: str, vocabulary: Vocabulary
     ) -> None:
         self.commands, self.fragment, self.vocabulary = commands, fragment, vocabulary
         self.words = words
-        self.meanings: dict[str, Callable[[], Iterable[str]]] = {
+        self.by_parameter: dict[str, Callable[[], Iterable[str]]] = {
             "target": lambda: [*vocabulary.services(), *self.files(_PROGRAMS)],
             "service": vocabulary.running,
             "services": vocabulary.running,
@@ -88,17 +98,17 @@ class _Line:
             return self.commands
         if (command := self.commands.get(self.words[0])) is None:
             return ()
-        verb, _ = split_words(self.words[1:])
+        words, _ = split_words(self.words[1:])
         options = {name: p for p in command.params for name in (*p.opts, *p.secondary_opts) if name.startswith("-")}
-        if verb and (option := options.get(verb[-1])) is not None and not option.is_flag:
+        if words and (option := options.get(words[-1])) is not None and not option.is_flag:
             return self.values(command, option)
         if self.fragment.startswith("-"):
             name, is_set, _ = self.fragment.partition("=")
             if is_set:
                 return (f"{name}={value}" for value in self.values(command, options[name])) if name in options else ()
-            return [*(name for name in options if len(name) > 2), "--help", *self.keys(command)]
+            return [*(name for name in options if len(name) > 2), "--help", *self.config_options(command)]
         given, takes_value = 0, False
-        for word in verb:
+        for word in words:
             if takes_value or word.startswith("-"):
                 takes_value = not takes_value and word in options and not options[word].is_flag
             else:
@@ -109,17 +119,17 @@ class _Line:
         return self.values(command, arguments[min(given, len(arguments) - 1)])
 
     def values(self, command: Any, parameter: Any) -> Iterable[str]:
-        hint = get_type_hints(command.callback).get(parameter.name)  # how typer keeps it is another thing each year
+        hint = get_type_hints(command.callback).get(parameter.name)  # typer's own record differs between versions
         kinds = {hint, *get_args(hint)}
         if choices := [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]:
             return [str(choice) for choice in choices]
         name = "endpoint" if (command.name, parameter.name) in _ENDPOINTS else parameter.name
-        if (meaning := self.meanings.get(name)) is not None:
-            return meaning()
+        if (candidates := self.by_parameter.get(name)) is not None:
+            return candidates()
         return self.files() if Path in kinds else ()
 
-    def keys(self, command: Any) -> Iterable[str]:
-        """`--Backend.suffix=`, for the verbs that take configuration: those about what could be served."""
+    def config_options(self, command: Any) -> Iterable[str]:
+        """`--Backend.suffix=`, for the verbs that plan a target."""
         if all(parameter.name != "file" for parameter in command.params):
             return
         for name, definition in self.vocabulary.services().items():
@@ -129,21 +139,21 @@ class _Line:
                 yield f"--{name}."
 
     def files(self, endings: tuple[str, ...] = ("",)) -> Iterable[str]:
-        """The files of these endings, and the folders, in the folder that the fragment names."""
+        """The files with these endings and all folders, in the folder that the fragment names."""
         typed = self.fragment.rpartition("=")[2] if self.fragment.startswith("-") else self.fragment
-        folder = typed.rpartition("/")[0] + "/" if "/" in typed else ""
-        place = Path(folder or ".").expanduser()
-        for path in sorted(place.iterdir()) if place.is_dir() else ():
-            if path.name.startswith(".") and not typed.removeprefix(folder).startswith("."):
+        prefix = typed.rpartition("/")[0] + "/" if "/" in typed else ""
+        folder = Path(prefix or ".").expanduser()
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name.startswith(".") and not typed.removeprefix(prefix).startswith("."):
                 continue
             if path.is_dir():
-                yield f"{folder}{path.name}/"
+                yield f"{prefix}{path.name}/"
             elif path.name.endswith(endings):
-                yield folder + path.name
+                yield prefix + path.name
 
 
 def config_keys(definition: ServiceDefinition) -> list[str]:
-    """The keys that configure a service: parameters of its constructor, then those of its decorator."""
+    """Returns the keys that configure a service: parameters of its constructor, then those of its decorator."""
     varying = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
     own = [name for name, parameter in definition.parameters.items() if parameter.kind not in varying]
     return [*own, *(f"{SERVICE_ARGS}.{key}" for key in _fields(ServiceArgs))]

@@ -1,4 +1,4 @@
-"""A deployment in a terminal: its logs are shown until Ctrl-C, which stops it, or leaves what is looked at."""
+"""Deployments in the foreground of a terminal: the logs of the workers until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,30 +9,46 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dynamo_nb.cli.terminal import Terminal
+from dynamo_nb.cli.requests import status_of
+from dynamo_nb.cli.terminal_display import TerminalDisplay
 from dynamo_nb.errors import DeploymentError
 
+if TYPE_CHECKING:
+    from dynamo_nb.control.state_dir import Record
+    from dynamo_nb.deployment.deployment import Deployment
+    from dynamo_nb.deployment.plan import Recipe
 
-async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> bool:
-    """Serves until it is told to stop; gives False if it did not end in order."""
-    from dynamo_nb.control.logs import LogTail
+
+async def serve_in_foreground(recipe: Recipe, options: dict[str, Any], *, detach: bool) -> bool:
+    """Serves a graph until SIGINT or SIGTERM. The first signal drains the deployment, a second one stops it at once.
+
+    Args:
+        recipe: How to plan the graph.
+        options: The options of the supervisor, from `serving_options`.
+        detach: Return when the deployment is ready, and keep it running.
+
+    Returns:
+        False if it was stopped before it was ready, or before it was drained.
+
+    Raises:
+        DynamoError: It did not start, or another process stopped it.
+    """
     from dynamo_nb.deployment.serve import start
     from dynamo_nb.sdk.portal import on_portal
 
     loop = asyncio.get_running_loop()
-    stop, at_once = asyncio.Event(), asyncio.Event()
+    stop, stop_at_once = asyncio.Event(), asyncio.Event()
 
-    def signalled() -> None:
-        (at_once if stop.is_set() else stop).set()
+    def on_signal() -> None:
+        (stop_at_once if stop.is_set() else stop).set()
 
     for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, signalled)
+        loop.add_signal_handler(signum, on_signal)
+    display = partial(TerminalDisplay, sys.stdout)
     starting = asyncio.ensure_future(
-        on_portal(
-            lambda: start(recipe, options, detach=detach, title="terminal", display=partial(Terminal, sys.stdout))
-        )
+        on_portal(lambda: start(recipe, options, detach=detach, title="terminal", display=display))
     )
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -43,15 +59,23 @@ async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> b
         return False
     deployment = starting.result()
     print("\n".join([repr(deployment), f"metrics at {deployment.metrics_url}", *deployment.warnings]), flush=True)
-    if detach:
-        here = deployment.id
-        print(f"it goes on without this terminal; dynamo attach {here} shows its logs, dynamo stop {here} ends it")
-        stopping.cancel()
-        await on_portal(deployment._leave)
-        return True
+    if not detach:
+        return await _show_logs(deployment, stopping, stop_at_once)
+    id_ = deployment.id
+    print(f"running in the background: `dynamo attach {id_}` shows its logs, `dynamo stop {id_}` stops it")
+    stopping.cancel()
+    await on_portal(deployment._leave)
+    return True
+
+
+async def _show_logs(deployment: Deployment, stopping: asyncio.Future[Any], stop_at_once: asyncio.Event) -> bool:
+    """Prints the logs until `stopping` is done and the deployment is drained. Returns False if it was not drained."""
+    from dynamo_nb.control.logs import LogTail
+    from dynamo_nb.sdk.portal import on_portal
+
     with closing(LogTail(deployment.folder / "logs")) as tail:
 
-        async def show_until(done: Callable[[], bool], *events: asyncio.Future[Any]) -> None:
+        async def print_until(done: Callable[[], bool], *events: asyncio.Future[Any]) -> None:
             while not done():
                 for line in tail.read():
                     print(line, flush=True)
@@ -59,15 +83,15 @@ async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> b
             for line in tail.read():
                 print(line, flush=True)
 
-        await show_until(lambda: stop.is_set() or deployment.ended, stopping)
-        if not stop.is_set():
+        await print_until(lambda: stopping.done() or deployment.ended, stopping)
+        if not stopping.done():
             stopping.cancel()
-            raise DeploymentError("the deployment was stopped from elsewhere", remedy="`dynamo ps` lists what runs")
-        print("draining; once more Ctrl-C stops at once", flush=True)
-        drained, hurried = asyncio.ensure_future(deployment.stop()), asyncio.ensure_future(at_once.wait())
-        await show_until(lambda: drained.done() or at_once.is_set(), drained, hurried)
-        hurried.cancel()
-        if not drained.done():  # the supervisor does the rest, as its owner ends here
+            raise DeploymentError("the deployment was stopped by another process", remedy="`dynamo ps` shows what runs")
+        print("draining; press Ctrl-C again to stop immediately", flush=True)
+        drained, second_signal = asyncio.ensure_future(deployment.stop()), asyncio.ensure_future(stop_at_once.wait())
+        await print_until(lambda: drained.done() or stop_at_once.is_set(), drained, second_signal)
+        second_signal.cancel()
+        if not drained.done():  # the supervisor stops the workers, since its owner ends here
             drained.cancel()
             await asyncio.wait([drained])
             await on_portal(deployment._leave)
@@ -77,12 +101,16 @@ async def serve_here(recipe: Any, options: dict[str, Any], *, detach: bool) -> b
     return True
 
 
-def watch_here(record: Any) -> None:
-    """Shows the logs of somebody's deployment until Ctrl-C, which leaves it running, or until it stops."""
-    from dynamo_nb.control.logs import LogTail
-    from dynamo_nb.sdk.portal import portal
+def follow_logs(record: Record) -> None:
+    """Prints the logs of a running deployment until it stops, or until Ctrl-C, which leaves it running.
 
-    print(f"{portal.run(_described(record))}\nCtrl-C leaves it running", flush=True)
+    Raises:
+        ConnectError: Its supervisor does not answer.
+    """
+    from dynamo_nb.cli.deployment_list import summary
+    from dynamo_nb.control.logs import LogTail
+
+    print(f"{record.id}: {summary(status_of(record))}\nCtrl-C leaves it running", flush=True)
     with closing(LogTail(record.folder / "logs")) as tail:
         try:
             while record.alive:
@@ -90,13 +118,6 @@ def watch_here(record: Any) -> None:
                     print(line, flush=True)
                 time.sleep(LogTail.PAUSE)
         except KeyboardInterrupt:
-            print(f"\n{record.id} goes on; dynamo stop {record.id} ends it", flush=True)
+            print(f"\n{record.id} keeps running; `dynamo stop {record.id}` stops it", flush=True)
         else:
             print(f"{record.id} has stopped", flush=True)
-
-
-async def _described(record: Any) -> str:
-    from dynamo_nb.cli.listing import summary
-    from dynamo_nb.control.client import ask_status
-
-    return f"{record.id}: {summary(await ask_status(record.control))}"

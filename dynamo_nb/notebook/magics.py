@@ -35,14 +35,14 @@ class DynamoMagics(Magics):  # type: ignore[misc]
         """
         import shlex
 
-        from dynamo_nb.cli.cli import run
-        from dynamo_nb.notebook.console import NotebookConsole
+        from dynamo_nb.cli.main import run
+        from dynamo_nb.notebook.verb_host import NotebookHost
 
         try:
             words = shlex.split(line)
         except ValueError as error:
             raise TargetError(f"%dynamo: {error}", remedy="close the quotation") from None
-        return run(words, NotebookConsole(self.session))
+        return run(words, NotebookHost(self.session))
 
     @cell_magic
     def dynamo_service(self, line: str, cell: str) -> None:

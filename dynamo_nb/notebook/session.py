@@ -315,7 +315,7 @@ def _warm(on_page: bool) -> None:
     with suppress(ImportError):  # whoever asks for it hears of it
         for module in (
             "pygraphviz",
-            "dynamo_nb.notebook.console",
+            "dynamo_nb.notebook.verb_host",
             *(["dynamo_nb.notebook.drawings"] if on_page else []),
         ):
             import_module(module)

@@ -173,7 +173,7 @@ def test_more_than_25_components_are_an_error():
 
 
 def test_the_command_of_a_pod_is_accepted_by_dynamo_serve(source, tmp_path, capsys, monkeypatch):
-    from dynamo_nb.cli.cli import main
+    from dynamo_nb.cli.main import main
 
     text = "from dynamo_nb import dynamo_endpoint, service\n\n\n@service(workers=4)\nclass Backend:\n"
     text += "    @dynamo_endpoint()\n    async def generate(self, text: str):\n        yield text\n"

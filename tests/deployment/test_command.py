@@ -177,7 +177,7 @@ def test_ctrl_c_ends_the_look_at_a_deployment_and_leaves_it_running(terminal, dy
 
     child.sendintr()
 
-    assert f"{record.id} goes on; dynamo stop {record.id} ends it" in ended(child)
+    assert f"{record.id} keeps running; `dynamo stop {record.id}` stops it" in ended(child)
     assert "Backend ready 2/2" in dynamo("ps")
     dynamo("stop")
 
@@ -194,7 +194,7 @@ def test_what_runs_is_listed_scaled_read_and_stopped_from_another_terminal(dynam
     assert dynamo("ps") == "nothing is being served\n"
     shown = dynamo("serve", "program:Frontend", "--detach", "--port", "0", "--no-kernels")
     name = re.search(r"deployment (\S+)", shown)[1]
-    assert f"dynamo stop {name} ends it" in shown
+    assert f"`dynamo stop {name}` stops it" in shown
     (record,) = records()
     assert psutil.Process(record.supervisor.pid).ppid() != os.getpid()
 
@@ -324,7 +324,7 @@ def test_serve_ends_when_the_deployment_is_stopped_from_elsewhere(terminal, dyna
 
     dynamo("stop")
 
-    assert "the deployment was stopped from elsewhere" in ended(child, status=1)
+    assert "the deployment was stopped by another process" in ended(child, status=1)
 
 
 def test_serve_killed_outright_leaves_nothing(terminal, dynamo_home):

@@ -9,7 +9,8 @@ import sys
 import pytest
 from deployed_program import alive, folders, until
 
-from dynamo_nb.cli.cli import Console, run
+from dynamo_nb.cli.main import run
+from dynamo_nb.cli.terminal_host import TerminalHost
 from dynamo_nb.control.state_dir import records
 
 pytestmark = pytest.mark.slow
@@ -77,12 +78,12 @@ def test_the_supervisor_is_killed(started, dynamo_home, capsys):
 
     gone(processes)
     assert len(folders(dynamo_home)) == 1
-    run(["ps"], Console())
-    run(["clean"], Console())
-    run(["clean"], Console())
+    run(["ps"], TerminalHost())
+    run(["clean"], TerminalHost())
+    run(["clean"], TerminalHost())
     shown = capsys.readouterr().out
     assert "left by a crash; `dynamo clean` removes it" in shown
-    assert shown.endswith("nothing is left behind\n")
+    assert shown.endswith("nothing to clean up\n")
     assert folders(dynamo_home) == []
 
 

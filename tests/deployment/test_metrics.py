@@ -11,7 +11,8 @@ import pytest
 from deployed_program import until, workers
 from prometheus_client.parser import text_string_to_metric_families
 
-from dynamo_nb.cli.cli import Console, run
+from dynamo_nb.cli.main import run
+from dynamo_nb.cli.terminal_host import TerminalHost
 from dynamo_nb.errors import DynamoError, EndpointError, PlacementError
 
 pytestmark = pytest.mark.slow
@@ -161,8 +162,8 @@ def test_the_page_is_where_it_was_asked_for(program, dynamo_home, monkeypatch):
 
 
 def test_the_command_says_where_the_page_shall_be(program, dynamo_home):
-    class Served(Console):
-        def serve(self, recipe, options, detach):
+    class Served(TerminalHost):
+        def serve(self, recipe, options, *, detach):
             return options["metrics_host"], options["metrics_port"]
 
     target = ("serve", "program:Frontend", "--working-dir", str(program.folder))

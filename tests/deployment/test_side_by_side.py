@@ -9,7 +9,8 @@ import pytest
 from deployed_program import alive, folders, pids
 
 from dynamo_nb import attach
-from dynamo_nb.cli.cli import Console, run
+from dynamo_nb.cli.main import run
+from dynamo_nb.cli.terminal_host import TerminalHost
 from dynamo_nb.control.state_dir import records
 from dynamo_nb.errors import PlacementError
 from dynamo_nb.runtime import DistributedRuntime, NatsServer
@@ -81,7 +82,7 @@ async def test_the_second_takes_the_next_port_and_says_so(program, dynamo_home, 
 
 async def test_what_runs_is_listed_with_its_owner_and_who_looks_on(program, dynamo_home, capsys):
     async with await program.serve("program:Frontend") as deployment:
-        run(["ps", "--json"], Console())
+        run(["ps", "--json"], TerminalHost())
         (listed,) = json.loads(capsys.readouterr().out)
         assert (listed["id"], listed["owner"]["pid"]) == (deployment.id, os.getpid())
         assert listed["owner"]["alive"]
@@ -89,7 +90,7 @@ async def test_what_runs_is_listed_with_its_owner_and_who_looks_on(program, dyna
 
         await deployment.detach()
 
-        run(["ps"], Console())
+        run(["ps"], TerminalHost())
         row = capsys.readouterr().out.splitlines()[1]
         assert row.split()[1] == "detached,"
         assert not deployment.owned
@@ -137,7 +138,7 @@ async def test_clean_tells_what_it_killed_and_leaves_what_lives(program, dynamo_
         (fresh / "sockets").mkdir(parents=True)
         os.utime(unborn, (0, 0))
 
-        run(["clean"], Console())
+        run(["clean"], TerminalHost())
 
         shown = capsys.readouterr().out
         assert f"removed {left.id}\n" in shown

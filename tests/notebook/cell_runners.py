@@ -62,9 +62,9 @@ class Shell:
         return self
 
     def plan(self, service):
-        from dynamo_nb.notebook.console import NotebookConsole
+        from dynamo_nb.notebook.verb_host import NotebookHost
 
-        return NotebookConsole(notebook.current()).recipe(service, [], None, None).plan()
+        return NotebookHost(notebook.current()).recipe(service).plan()
 
     def close(self):
         notebook.unload(self.ip)

@@ -112,10 +112,9 @@ def test_magics_are_completed_by_name(typed):
 
 
 def test_every_verb_and_every_option_is_offered(typed):
-    from dynamo_nb.cli.cli import app
+    from dynamo_nb.cli.help import verb_help
 
-    verbs = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert set(typed.completed("%dynamo |")) == {f"%dynamo {verb}" for verb in verbs}
+    assert set(typed.completed("%dynamo |")) == {f"%dynamo {verb.name}" for verb in verb_help()}
     options = typed.completed("%dynamo serve Frontend --|")
     assert {"--file", "--no-kernels", "--metrics-port", "--Backend.", "--Frontend."} <= {o.split()[-1] for o in options}
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dynamo_nb.cli.cli import app
+from dynamo_nb.cli.help import verb_help
 
-VERBS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
+VERBS = [verb.name for verb in verb_help()]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,4 +1,4 @@
-"""Deployments of this user on this machine: as plain data, and as text."""
+"""The deployments of this user on this machine, as `dynamo ps` shows them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ _COLUMNS = ("deployment", "owner", "age", "GPUs", "URL", "services")
 
 
 async def deployments() -> list[dict[str, Any]]:
-    """Each deployment, oldest first.
+    """Returns plain data about each deployment, oldest first.
 
-    `owner`: `pid`, `title`, `alive`, `here` (whether this process is it); None where it was detached. `clients`: the
-    processes that look on. `age`: seconds. `gpus`, `urls`: of all services. `services`: by name, with `state`, `ready`,
-    `desired`, `gpus`, `url`. `left`: whether a crash left it. `error`: why nothing more is known.
+    Returns:
+        One dict for each deployment:
+
+        - `id`, `name`, and `pid` of the supervisor;
+        - `owner`: `pid`, `title`, `alive`, `here` (True for this process); None if the deployment is detached;
+        - `clients`: `pid` and `title` of each process that watches it;
+        - `age` in seconds;
+        - `gpus` and `urls` of all services;
+        - `services`: by name, with `state`, `ready`, `desired`, `gpus`, `url`;
+        - `left`: True if a crash left it behind;
+        - `error`: why the supervisor reported nothing, or "".
     """
     from dynamo_nb.control.state_dir import records
 
-    return [await _described(record) for record in records()]
+    return [await _describe(record) for record in records()]
 
 
-async def _described(record: Record) -> dict[str, Any]:
+async def _describe(record: Record) -> dict[str, Any]:
     from dynamo_nb.control.client import ask_status
 
     owner = record.owner
@@ -66,7 +74,7 @@ async def _described(record: Record) -> dict[str, Any]:
 
 
 def in_columns(found: Sequence[Mapping[str, Any]]) -> str:
-    """The deployments as text, in columns; those that no row needs are left out."""
+    """Formats the result of `deployments` as a text table. Columns that are empty in every row are left out."""
     if not found:
         return "nothing is being served"
     rows = [_row(deployment) for deployment in found]
@@ -81,7 +89,7 @@ def in_columns(found: Sequence[Mapping[str, Any]]) -> str:
 def _row(found: Mapping[str, Any]) -> tuple[str, ...]:
     if found["left"]:
         return found["id"], "", "", "", "", "left by a crash; `dynamo clean` removes it"
-    services = found["error"] or _line(found["services"])
+    services = found["error"] or _summary(found["services"])
     age, gpus, urls = _age(found["age"]), ",".join(found["gpus"]), " ".join(found["urls"])
     return found["id"], _owner(found), age, gpus, urls, services
 
@@ -89,14 +97,14 @@ def _row(found: Mapping[str, Any]) -> tuple[str, ...]:
 def _owner(found: Mapping[str, Any]) -> str:
     owner, clients = found["owner"], found["clients"]
     if owner is None:
-        said = "detached"
+        text = "detached"
     elif owner["here"]:
-        said = f"this {owner['title'].partition(' ')[0]}"
+        text = f"this {owner['title'].partition(' ')[0]}"
     else:
-        said = f"{owner['title']} {owner['pid']}" + ("" if owner["alive"] else " (ended)")
+        text = f"{owner['title']} {owner['pid']}" + ("" if owner["alive"] else " (ended)")
     here = [client for client in clients if client["pid"] == os.getpid()]
     others = [f"{client['title']} {client['pid']}".strip() for client in clients if client not in here]
-    return ", ".join([said, *["attached here"] * bool(here), *(f"seen by {other}" for other in others)])
+    return ", ".join([text, *["attached here"] * bool(here), *(f"watched by {other}" for other in others)])
 
 
 def _service(service: ServiceStatus) -> dict[str, Any]:
@@ -110,11 +118,11 @@ def _service(service: ServiceStatus) -> dict[str, Any]:
 
 
 def summary(status: Status) -> str:
-    """The services of a deployment in one line."""
-    return _line({name: _service(service) for name, service in status.started_services.items()})
+    """Returns the services of a deployment in one line: `Backend ready 2/2, Frontend ready 1/1`."""
+    return _summary({name: _service(service) for name, service in status.started_services.items()})
 
 
-def _line(services: Mapping[str, Mapping[str, Any]]) -> str:
+def _summary(services: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(
         f"{name} {s['state']} {s['ready']}/{s['desired']}" + (f" GPU {','.join(s['gpus'])}" if s["gpus"] else "")
         for name, s in services.items()

@@ -1,0 +1,160 @@
+"""What verbs need of the program that runs them: a terminal or a notebook."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from dynamo_nb.control.state_dir import Record
+    from dynamo_nb.deployment.deployment import Deployment
+    from dynamo_nb.deployment.plan import Recipe
+    from dynamo_nb.graph.graph import Graph
+    from dynamo_nb.observe.display import Display
+    from dynamo_nb.observe.load_generator import LoadShape
+
+
+class VerbHost(ABC):
+    """The program that runs verbs. `TerminalHost` and the notebook's `NotebookHost` are the two implementations.
+
+    Attributes:
+        prefix: The word before a verb, such as `dynamo`.
+        example_target: The target in help texts.
+        is_terminal: True if output is lines of text, False in a notebook.
+    """
+
+    prefix: ClassVar[str]
+    example_target: ClassVar[str]
+    is_terminal: ClassVar[bool]
+
+    # --- targets ---------------------------------------------------------------------------------------------------
+
+    def recipe(
+        self,
+        target: str,
+        *,
+        files: Sequence[str] = (),
+        config_words: Sequence[str] = (),
+        working_dir: Path | None = None,
+        namespace: str | None = None,
+    ) -> Recipe:
+        """Returns how to plan a target with its configuration.
+
+        Args:
+            target: What the user named, such as `hello.py:Frontend`.
+            files: YAML configuration files, lowest layer first.
+            config_words: Configuration from the command line; overrides the files.
+            working_dir: The folder in which the target is looked up; the current one by default.
+            namespace: The namespace for the whole graph; None for the namespaces in the code.
+
+        Raises:
+            TargetError: There is no such target.
+            ConfigError: A configuration file cannot be read.
+        """
+        from dynamo_nb.deployment.plan import Recipe, layers_of
+        from dynamo_nb.program.program import find
+
+        layers = layers_of(files, config_words)
+        program = find(target, working_dir)
+        return Recipe(lambda: program, lambda: layers, namespace)
+
+    @abstractmethod
+    def export_served(self, folder: Path) -> Path:
+        """Exports the running deployment of this program. Called for `export FOLDER`, without a target.
+
+        Raises:
+            DynamoError: There is no such deployment.
+        """
+
+    # --- deployments -----------------------------------------------------------------------------------------------
+
+    def record(self, which: str | None) -> Record:
+        """Returns the running deployment that a verb is about.
+
+        Args:
+            which: Its id or name; None if only one is running.
+
+        Raises:
+            DeploymentError: None matches, or several do.
+        """
+        from dynamo_nb.deployment.attach import chosen
+
+        return chosen(which)
+
+    def deployment(self, which: str | None) -> Deployment:
+        """Returns a connected `Deployment`. Raises what `record` does, and ConnectError."""
+        from dynamo_nb.deployment.attach import take_up
+        from dynamo_nb.sdk.portal import portal
+
+        return portal.run(take_up(self.record(which)))
+
+    # --- output ----------------------------------------------------------------------------------------------------
+
+    def show(self, value: Any) -> None:
+        """Prints or displays a value."""
+        print(value, flush=True)
+
+    @abstractmethod
+    def result(self, value: Any) -> Any:
+        """Shows the result of a verb, or returns it where the caller displays it."""
+
+    @abstractmethod
+    def display(self) -> Display:
+        """Returns a new display for something that changes, such as progress."""
+
+    @abstractmethod
+    def draw(self, target: str, graph: Graph) -> Any:
+        """Shows the graph of a target."""
+
+    @abstractmethod
+    def interruptible(self) -> AbstractContextManager[None]:
+        """Returns a context for work without an end. An interrupt is the usual way to end it."""
+
+    # --- work that takes long --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def serve(self, recipe: Recipe, options: dict[str, Any], *, detach: bool) -> Any:
+        """Serves a graph.
+
+        Args:
+            recipe: How to plan it.
+            options: The options of the supervisor, from `serving_options`.
+            detach: True if the deployment outlives this program.
+        """
+
+    @abstractmethod
+    def attach(self, which: str | None) -> Any:
+        """Follows a running deployment. Raises what `record` does."""
+
+    def bench(self, which: str | None, target: str, payload: str | None, shape: LoadShape, *, background: bool) -> Any:
+        """Sends load to an endpoint.
+
+        Args:
+            which: The deployment, as for `record`.
+            target: The endpoint, such as `frontend.generate`.
+            payload: The arguments as JSON, or `@file`; None for no arguments.
+            shape: Rate, duration and limits of the load.
+            background: Return at once, while the load runs.
+
+        Returns:
+            The measurement; with `background` the run itself.
+        """
+        from dynamo_nb.observe.request import Request
+
+        deployment = self.deployment(which)
+        calls = [request.call() for request in Request.parse_all(deployment, target, payload)]
+        # The whole result follows below in a terminal, so one line is enough there.
+        run = deployment.bench(*calls, **vars(shape)).on(self.display, line=not self.is_terminal)
+        return run.start() if background else run.result()
+
+    @abstractmethod
+    def top(self, record: Record, *, once: bool) -> None:
+        """Shows tables of the load of a deployment.
+
+        Args:
+            record: The deployment.
+            once: Show one table instead of a live one.
+        """

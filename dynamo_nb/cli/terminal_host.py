@@ -1,0 +1,69 @@
+"""Verbs in a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynamo_nb.cli.host import VerbHost
+from dynamo_nb.cli.terminal_display import TerminalDisplay
+from dynamo_nb.errors import TargetError
+
+if TYPE_CHECKING:
+    from dynamo_nb.control.state_dir import Record
+    from dynamo_nb.deployment.plan import Recipe
+    from dynamo_nb.graph.graph import Graph
+    from dynamo_nb.observe.display import Display
+
+_CLEAR_SCREEN = "\x1b[H\x1b[J"
+
+
+class TerminalHost(VerbHost):
+    """A terminal, or another program that reads the output as text."""
+
+    prefix = "dynamo"
+    example_target = "hello.py:Frontend"
+    is_terminal = True
+
+    def export_served(self, folder: Path) -> Path:
+        raise TargetError(f"no folder for the bundle of {folder}", remedy="dynamo export module:Service bundle/")
+
+    def result(self, value: Any) -> None:
+        self.show(value)
+
+    def display(self) -> Display:
+        return TerminalDisplay()
+
+    def draw(self, target: str, graph: Graph) -> None:  # noqa: ARG002
+        self.show(graph)
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def serve(self, recipe: Recipe, options: dict[str, Any], *, detach: bool) -> None:
+        from dynamo_nb.cli.foreground import serve_in_foreground
+
+        if not asyncio.run(serve_in_foreground(recipe, options, detach=detach)):
+            raise KeyboardInterrupt
+
+    def attach(self, which: str | None) -> None:
+        from dynamo_nb.cli.foreground import follow_logs
+
+        follow_logs(self.record(which))
+
+    def top(self, record: Record, *, once: bool) -> None:
+        from dynamo_nb.observe.top import follow
+
+        live = sys.stdout.isatty() and not once
+
+        async def show() -> None:
+            async for table in follow(record.control):
+                self.show(f"{_CLEAR_SCREEN}{table}" if live else table)
+                if not live:
+                    return
+
+        with suppress(KeyboardInterrupt):
+            asyncio.run(show())

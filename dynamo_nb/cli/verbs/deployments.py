@@ -1,0 +1,78 @@
+"""Verbs for running deployments: ps, attach, detach, stop, scale, clean."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from dynamo_nb.cli.deployment_list import deployments, in_columns, summary
+from dynamo_nb.cli.options import DeploymentArgument, DeploymentOption
+from dynamo_nb.cli.requests import change, request
+from dynamo_nb.cli.verb_table import host_of, verb
+from dynamo_nb.errors import DeploymentError
+
+
+@verb(("ps", "all deployments of this user"), ("ps --json", "for programs"))
+def ps(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
+) -> None:
+    """List the deployments of this user on this machine."""
+    from dynamo_nb.sdk.portal import portal
+
+    found = portal.run(deployments())
+    host_of(context).show(json.dumps(found, indent=2) if as_json else in_columns(found))
+
+
+@verb(("attach", "the only running deployment"), ("attach frontend-1a2b3c4d", "one of several"))
+def attach(context: typer.Context, which: DeploymentArgument = None) -> Any:
+    """Show the logs of a running deployment; Ctrl-C leaves it running. In a notebook: return the deployment."""
+    return host_of(context).attach(which)
+
+
+@verb(("detach", "the only running deployment"))
+def detach(context: typer.Context, which: DeploymentArgument = None) -> None:
+    """Keep a deployment running after the notebook or terminal that serves it ends."""
+    host = host_of(context)
+    record = host.record(which)
+    request(record, "detach")
+    id_ = record.id
+    host.show(f"{id_} keeps running until `dynamo stop {id_}`; `dynamo attach {id_}` connects to it again")
+
+
+@verb(("stop", "the only running deployment"), ("stop frontend-1a2b3c4d", "one of several"))
+def stop(context: typer.Context, which: DeploymentArgument = None) -> None:
+    """Drain and stop a deployment."""
+    host = host_of(context)
+    record = host.record(which)
+    request(record, "stop", wait_for_end=True)
+    host.show(f"stopped {record.id}")
+
+
+@verb(("scale Backend=4", "four workers"), ("scale Backend=0 Router=2", "several services at once"))
+def scale(
+    context: typer.Context,
+    workers: Annotated[list[str], typer.Argument(help="Service=number, for one or more services")],
+    deployment: DeploymentOption = None,
+) -> None:
+    """Set the number of workers of services, as in `dynamo scale Backend=4`."""
+    host = host_of(context)
+    counts = {}
+    for word in workers:
+        name, _, count = word.partition("=")
+        try:
+            counts[name] = int(count)
+        except ValueError:
+            raise DeploymentError(f"{word!r} is not Service=number", remedy="write it as Backend=4") from None
+    host.show(summary(change(host.record(deployment), "scale", host.display, workers=counts)))
+
+
+@verb(("clean", "after a crash"))
+def clean(context: typer.Context) -> None:
+    """Remove what crashed deployments left behind: processes and folders without a supervisor."""
+    from dynamo_nb.control.cleanup import clear_remains
+
+    for line in clear_remains() or ["nothing to clean up"]:
+        host_of(context).show(line)

@@ -1,0 +1,91 @@
+"""Verbs that look into running workers: logs, top, console."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from dynamo_nb.cli.options import DeploymentOption
+from dynamo_nb.cli.requests import status_of
+from dynamo_nb.cli.verb_table import host_of, verb
+from dynamo_nb.errors import DeploymentError, DynamoError, suggestion
+
+
+@verb(
+    ("logs", "the last lines of every worker"),
+    ("logs Backend -n 20", "fewer lines, of one service"),
+    ("logs Backend -f", "and new lines as they come"),
+    ("logs -f --grep error", "matching lines only"),
+)
+def logs(
+    context: typer.Context,
+    service: Annotated[str | None, typer.Argument(help="show only this service")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="keep showing new lines")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="number of last lines of each worker")] = 100,
+    grep: Annotated[str, typer.Option(help="show only lines that match this regular expression")] = "",
+    deployment: DeploymentOption = None,
+) -> None:
+    """Show what workers printed, each line with its worker."""
+    from dynamo_nb.control.logs import LogTail
+
+    host = host_of(context)
+    record = host.record(deployment)
+    known = set(status_of(record).services)
+    if service is not None and service not in known:
+        raise DeploymentError(f"{record.id} has no service {service!r}", remedy=suggestion(service, known))
+    pattern = _pattern(grep)
+    with closing(LogTail(record.folder / "logs", service, lines)) as tail, host.interruptible():
+        while True:
+            running = follow and record.alive
+            if found := [line for line in tail.read() if pattern.search(line)]:
+                host.show("\n".join(found))  # in one message: the cost in a notebook is per message, not per line
+            if not running:
+                return
+            time.sleep(LogTail.PAUSE)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise DynamoError(
+            f"--grep {text!r} is not a regular expression: {error}", remedy="escape special characters with \\"
+        ) from None
+
+
+@verb(("top", "live"), ("top --once", "one table"))
+def top(
+    context: typer.Context,
+    deployment: DeploymentOption = None,
+    once: Annotated[bool, typer.Option("--once", help="show one table, measured over half a second")] = False,
+) -> None:
+    """Show the live load of each service and worker: rates, latencies, errors, memory."""
+    host = host_of(context)
+    host.top(host.record(deployment), once=once)
+
+
+@verb(
+    ("console Backend[0]", "how to attach to the first worker of Backend"),
+    ("console Backend[0] --open", "attach this terminal"),
+)
+def console(
+    context: typer.Context,
+    worker: Annotated[
+        str, typer.Argument(help="Backend[0] for the first worker, Backend[*] for all; Backend means Backend[0]")
+    ],
+    deployment: DeploymentOption = None,
+    attach: Annotated[bool, typer.Option("--open", help="attach this terminal; needs jupyter-console")] = False,
+) -> None:
+    """Show how to attach a terminal, JupyterLab or a program to the kernel of a running worker."""
+    from dynamo_nb.deployment.worker_kernels import insights, open_console
+
+    host = host_of(context)
+    kernels = insights(status_of(host.record(deployment)).services, worker)
+    if attach:
+        open_console(kernels, terminal=host.is_terminal)
+    else:
+        host.show("\n\n".join(kernel.ways() for kernel in kernels))

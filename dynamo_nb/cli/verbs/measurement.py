@@ -1,0 +1,78 @@
+"""Verbs that make calls and measure them: bench, trace."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from dynamo_nb.cli.options import DeploymentOption
+from dynamo_nb.cli.verb_table import host_of, verb
+from dynamo_nb.errors import DynamoError
+
+
+@verb(
+    ("bench frontend.generate -c 64 --duration 10 --payload '\"hello\"'", "64 callers for ten seconds"),
+    ("bench frontend.generate --rate 200 --payload @lines.jsonl", "200 calls a second, payloads in turn"),
+)
+def bench(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="the endpoint, such as frontend.generate")],
+    payload: Annotated[
+        str | None,
+        typer.Option(
+            "-p",
+            "--payload",
+            help="arguments as JSON: an object with their names, or the only argument; @file.json reads a file, "
+            "@lines.jsonl takes its lines in turn",
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "-c",
+            "--concurrency",
+            help="number of callers (default: 1); with --rate, limit of open calls (1000)",
+        ),
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="calls a second, however long each of them takes")] = None,
+    duration: Annotated[float | None, typer.Option(help="seconds to measure (default: 10)")] = None,
+    requests: Annotated[
+        int | None, typer.Option("-n", "--requests", help="number of calls, instead of a duration")
+    ] = None,
+    warmup: Annotated[float, typer.Option(help="seconds of load before the measurement")] = 0.0,
+    timeout: Annotated[float | None, typer.Option(help="seconds allowed for each call")] = None,
+    background: Annotated[bool, typer.Option("--background", help="in a notebook: run while other cells run")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+    deployment: DeploymentOption = None,
+) -> Any:
+    """Send load to an endpoint and measure it, as in `dynamo bench frontend.generate -c 64 --payload '"hello"'`."""
+    from dynamo_nb.observe.load_generator import LoadShape
+
+    shape = LoadShape(concurrency, rate, duration, requests, warmup, timeout)
+    host = host_of(context)
+    if background and host.is_terminal:
+        raise DynamoError("--background works only in a notebook", remedy="in a shell, end the line with `&`")
+    result = host.bench(deployment, target, payload, shape, background=background)
+    if as_json and not background:
+        host.show(json.dumps(result.as_dict()))
+        return None
+    return host.result(result)
+
+
+@verb(("""trace Frontend.generate --payload '{{"text": "hello"}}'""", "one call, and where its time went"))
+def trace(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="the endpoint, such as Frontend.generate")],
+    payload: Annotated[
+        str | None, typer.Option(help="""arguments as JSON, such as '{"text": "hi"}', or @file.json""")
+    ] = None,
+    deployment: DeploymentOption = None,
+) -> Any:
+    """Make one call and show where its time went, as a waterfall of the calls between services."""
+    from dynamo_nb.observe.request import Request
+
+    host = host_of(context)
+    served = host.deployment(deployment)
+    return host.result(served.trace(Request.parse(served, target, payload).call()).result())
