@@ -69,20 +69,16 @@ class Verbs(Generated):
     """The verbs of the `dynamo` command: help, arguments, options, examples."""
 
     def lines(self):
-        import typer
+        from dynamo_nb.cli.help import verb_help
 
-        from dynamo_nb.cli.cli import app
-        from dynamo_nb.cli.examples import EXAMPLES
-
-        root = typer.main.get_command(app)
-        for name, command in root.commands.items():
-            yield f"``{name}``"
-            yield "-" * (len(name) + 4)
+        for verb in verb_help():
+            yield f"``{verb.name}``"
+            yield "-" * (len(verb.name) + 4)
             yield ""
-            yield command.help or ""
+            yield _literal(verb.help)
             yield ""
-            arguments = [p for p in command.params if p.param_type_name == "argument"]
-            options = [p for p in command.params if p.param_type_name == "option"]
+            arguments = [p for p in verb.parameters if not p.is_option]
+            options = [p for p in verb.parameters if p.is_option]
             for title, parameters in (("Arguments", arguments), ("Options", options)):
                 if parameters:
                     yield f".. rubric:: {title}"
@@ -91,18 +87,18 @@ class Verbs(Generated):
                     yield "   :widths: 35 65"
                     yield ""
                     for parameter in parameters:
-                        flags = [*parameter.opts, *parameter.secondary_opts]
-                        names = ", ".join(flags) if parameter in options else (parameter.metavar or parameter.name)
-                        yield f"   * - ``{names}``"
-                        yield f"     - {_literal(parameter.help or '')}"
+                        value = f" {parameter.value}" if parameter.is_option and parameter.value else ""
+                        default = f" (default: {parameter.default})" if parameter.default else ""
+                        yield f"   * - ``{', '.join(parameter.names)}{value}``"
+                        yield f"     - {_literal(parameter.help + default)}"
                     yield ""
             yield ".. rubric:: Examples"
             yield ""
             yield ".. code-block:: text"
             yield ""
-            for line, what in EXAMPLES[name]:
-                yield f"   # {what}"
-                yield f"   dynamo {line.format(target='hello.py:Frontend')}"
+            for example in verb.examples:
+                yield f"   # {example.comment}"
+                yield f"   {example.line}"
             yield ""
 
 
