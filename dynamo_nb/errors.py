@@ -149,7 +149,7 @@ class DeploymentError(DynamoError):
 
 
 class PlacementError(DeploymentError):
-    """The machine has too few GPUs, or a port is taken."""
+    """The machine has too few GPUs, or a port is in use."""
 
     code = "placement"
 

@@ -17,7 +17,7 @@ _BOOK = "__dynamo_links__"
 
 
 class LinkBook:
-    """The links of one module or notebook, in the order in which they were made. Repeated links count once."""
+    """The links of one module or notebook, in order. Repeated links count once."""
 
     def __init__(self) -> None:
         self._links: dict[tuple[str, str], dict[str, Origin]] = {}
@@ -30,7 +30,7 @@ class LinkBook:
         self._links.setdefault((source, target), {})[origin.key] = origin
 
     def remove(self, source: str, target: str) -> bool:
-        """Removes a link, whichever cells made it. Returns False if there was none."""
+        """Removes a link that any cell made. Returns False if there was none."""
         return self._links.pop((source, target), None) is not None
 
     def forget(self, key: str) -> None:

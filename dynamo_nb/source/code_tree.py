@@ -91,8 +91,8 @@ class CodeTree:
         """
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
-                new = Path(beside) / folder.name
+            with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+                new = Path(temporary) / folder.name
                 new.mkdir()
                 for module in self.modules:
                     path = new / module.path

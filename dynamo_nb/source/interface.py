@@ -163,7 +163,7 @@ def _method(node: ast.stmt, lines: list[str], signature: _Function) -> list[str]
 
 
 def _head(node: ast.ClassDef | _Function, lines: list[str], decorators: list[ast.expr]) -> list[str]:
-    """The lines of the decorators and the signature; as they were typed if the body is on lines of its own."""
+    """The lines of the decorators and the signature; as they were typed if the body starts on another line."""
     head = [line for one in decorators for line in lines[one.lineno - 1 : one.end_lineno]]
     if _on_own_line(node.body[0], lines):
         signature = lines[node.lineno - 1 : first_line(node.body[0]) - 1]

@@ -99,7 +99,7 @@ class Layout:
         )
 
     def _module_name(self, group: _Group) -> str:
-        """The name of a service whose class all of the group need whole; else the names of all of them."""
+        """The name of a service whose whole class the group needs; else the names of all its services."""
         for service in sorted(group):
             if self.group[self.roots[service]] == group:
                 return f"{PACKAGE}.{service}"
@@ -146,7 +146,7 @@ class Layout:
         return providers
 
     def _problem(self, message: str, unit: Unit) -> None:
-        advice = "; give each value a name of its own, or keep it in an object"
+        advice = "; give each value its own name, or store it in an object"
         self.problems.append(Problem(message + advice, ", ".join(sorted(unit.names.binds)), unit.location()))
 
     def _ordered(self, group: _Group) -> list[Unit]:

@@ -52,7 +52,7 @@ def slice_services(
         The modules, with a digest for each service.
 
     Raises:
-        SourceError: Some names cannot be taken into modules; it lists all of them.
+        SourceError: Some names cannot be used in modules; it lists all of them.
     """
     return _Slicer(cells, live, root).slice(services)
 

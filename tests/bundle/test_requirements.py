@@ -7,7 +7,7 @@ import pytest
 from dynamo_nb.bundle.requirements import requirements
 from dynamo_nb.source import CodeTree, Module
 
-OURS = f"dynamo-nb=={version('dynamo-nb')}"
+DYNAMO_NB = f"dynamo-nb=={version('dynamo-nb')}"
 
 
 def test_requirements_are_the_imported_libraries_with_their_installed_versions():
@@ -63,7 +63,7 @@ def test_services_of_the_package_add_the_libraries_that_they_import(service, lib
     else:
         code = CodeTree((), {"Mine": f"dynamo_nb.llm.{service}"})
     here = packages_distributions()
-    expected = {OURS}
+    expected = {DYNAMO_NB}
     for name in libraries:
         found = here.get(name)
         expected |= {f"{each}=={version(each).partition('+')[0]}" for each in found or ()}

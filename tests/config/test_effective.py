@@ -80,7 +80,7 @@ LLMService:
 
 def effective(*layers, of=(LLMService,), **options):
     """The effective configuration of YAML texts, mappings and argument lists, lowest first."""
-    made = [
+    merged = [
         yaml_layer(layer, "c.yaml")
         if isinstance(layer, str)
         else arguments_layer(layer)
@@ -88,7 +88,7 @@ def effective(*layers, of=(LLMService,), **options):
         else mapping_layer(layer, "here")
         for layer in layers
     ]
-    return resolve([definition_of(cls) for cls in of], made, **options)
+    return resolve([definition_of(cls) for cls in of], merged, **options)
 
 
 def problems(*layers, **options):

@@ -45,7 +45,7 @@ class Backend:
 
     @dynamo_endpoint()
     async def words(self, text: str):
-        """Gives the words one by one."""
+        """Yields the words one by one."""
         try:
             for word in text.split():
                 yield word
@@ -147,7 +147,7 @@ class Backend:
         return text
 
 
-# --- await, iterate, result --------------------------------------------------------------------------------------
+# --- await, iterate, result
 
 
 async def test_awaiting_a_stream_returns_a_list():
@@ -206,7 +206,7 @@ async def test_an_endpoint_can_be_called_through_the_class():
     assert await Backend.one(Backend(), "a") == "a"
 
 
-# --- arguments ---------------------------------------------------------------------------------------------------
+# --- arguments
 
 
 @pytest.mark.parametrize("endpoint", ["model", "maybe", "optional", "annotated"])
@@ -296,7 +296,7 @@ def test_a_wrong_argument_raises_when_the_call_is_written(call, message):
     assert isinstance(caught.value, ValueError)
 
 
-# --- answers -----------------------------------------------------------------------------------------------------
+# --- answers
 
 
 async def test_answers_are_converted_to_the_declared_type():
@@ -317,15 +317,15 @@ async def test_an_answer_of_another_type_is_an_error():
         await Backend().not_as_declared()
 
 
-# --- what a person sees ------------------------------------------------------------------------------------------
+# --- what a user sees
 
 
 def test_an_endpoint_has_the_signature_and_docstring_of_its_method():
     assert str(inspect.signature(Backend().one)) == "(text: str, *, times: int = 1) -> str"
-    assert Backend().words.__doc__ == "Gives the words one by one."
+    assert Backend().words.__doc__ == "Yields the words one by one."
     assert Backend().words.__name__ == "words"
     assert repr(Backend().one) == "<endpoint Backend.one(text: str, *, times: int = 1) -> str>"
-    assert Backend.words.__doc__ == "Gives the words one by one."
+    assert Backend.words.__doc__ == "Yields the words one by one."
 
 
 async def test_a_timeout_limits_a_call_in_this_process():

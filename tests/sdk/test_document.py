@@ -1,8 +1,8 @@
-"""The document of the SDK: every snippet that is a program runs as it is written there.
+"""The documentation of the SDK: every snippet that is a program runs unchanged.
 
-Stand-ins are the model engines and what a snippet leaves to its reader (`initialize_model_engine`, `Router`). Where the
-document writes `import ServiceB` for the class of that name, the module that has the class is named. GPUs are set to
-none by configuration, since the machine may not have any.
+Model engines and names that a snippet leaves undefined (`initialize_model_engine`, `Router`) are stand-ins. `import
+ServiceB` for a class becomes an import from the module that defines it. GPUs are configured as 0, since the machine may
+have none.
 """
 
 import argparse
@@ -36,13 +36,13 @@ def snippet(heading, number=0):
 
 
 def from_module(text, cls):
-    """`import ServiceB` for the class of that name."""
+    """The snippet with an import of the class instead of `import ServiceB`."""
     assert f"import {cls}\n" in text
     return text.replace(f"import {cls}\n", f"from {cls.lower()} import {cls}\n")
 
 
 def with_endpoint(cls, name, expression):
-    """An endpoint, added to a class of the document, that tells what its instance is like in the worker."""
+    """Adds an endpoint to a class of the document, which reports the state of the instance in the worker."""
     return f"""
 async def {name}(self):
     return {expression}
@@ -51,7 +51,7 @@ async def {name}(self):
 """
 
 
-# --- Defining a Service, Writing a Service -----------------------------------------------------------------------
+# --- Defining a Service, Writing a Service
 
 MESSAGES = """
 from pydantic import BaseModel
@@ -112,7 +112,7 @@ async def test_writing_a_service(project, worker_log):
 
 
 async def test_what_depends_does_internally(project):
-    """The first statement with a real runtime; the others are what test_writing_a_service runs."""
+    """The first statement with a real runtime; test_writing_a_service runs the others."""
     project.write("messages.py", MESSAGES)
     project.write("serviceb.py", SERVICE_B)
     deployment = await project.serve("serviceb:ServiceB")
@@ -200,7 +200,7 @@ class VllmWorkerRouterLess:
     assert log.read() == "left the engine's context\nVllmWorkerRouterLess shutting down\n"
 
 
-# --- Configuring a Service ---------------------------------------------------------------------------------------
+# --- Configuring a Service
 
 
 @pytest.fixture
@@ -371,7 +371,7 @@ MyService._get_service_args = _get_service_args
     assert args["workers"] == 1
 
 
-# --- Complete Configuration Example ------------------------------------------------------------------------------
+# --- Complete Configuration Example
 
 
 @pytest.fixture
@@ -412,7 +412,7 @@ async def test_the_complete_example_inside_the_running_worker(llm_service):
         assert deployment.spec.services["LLMService"].namespace == "prod"
 
 
-# --- Composing Services into a Graph -----------------------------------------------------------------------------
+# --- Composing Services into a Graph
 
 PROCESSOR = f"""
 {SDK}

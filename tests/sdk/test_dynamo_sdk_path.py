@@ -1,4 +1,4 @@
-"""The import path `dynamo.sdk`, beside an installed ai-dynamo-runtime."""
+"""The import path `dynamo.sdk`, together with an installed ai-dynamo-runtime."""
 
 import importlib
 import subprocess

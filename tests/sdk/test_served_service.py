@@ -1,4 +1,4 @@
-"""What the SDK promises, kept across processes."""
+"""The promises of the SDK, across processes."""
 
 import inspect
 
@@ -39,7 +39,7 @@ class Backend:
 
     @dynamo_endpoint()
     async def model(self, message: Message) -> Message:
-        '''Gives the message back, louder.'''
+        '''Returns the message, louder.'''
         return Message(text=message.text + self.suffix, count=message.count)
 
     @dynamo_endpoint(name="words")
@@ -241,7 +241,7 @@ def test_a_deployment_has_the_same_clients_as_a_service(deployment):
     assert (type(answer).__name__, answer.text) == ("Message", "a!")
     assert items_of(backend.words("a b")) == (["a!", "b!"], None)
     assert list(inspect.signature(backend.model).parameters) == ["message"]
-    assert backend.model.__doc__ == "Gives the message back, louder."
+    assert backend.model.__doc__ == "Returns the message, louder."
     assert {"model", "words", "split"} <= set(dir(backend))
 
 
@@ -327,7 +327,7 @@ def test_the_context_of_a_worker(deployment):
         deployment.Backend.missing_context().result(timeout=30)
 
 
-# --- hooks in a worker -------------------------------------------------------------------------------------------
+# --- hooks in a worker
 
 HOOKS = """
 from dynamo_nb import async_on_shutdown, async_on_start, dynamo_endpoint, service
@@ -381,7 +381,7 @@ async def test_a_failed_start_hook_is_shown_with_the_users_lines(project):
     assert "hooks.py" in caught.value.traceback
 
 
-# --- graphs ------------------------------------------------------------------------------------------------------
+# --- graphs
 
 LLM = """
 from dynamo_nb import depends, dynamo_context, dynamo_endpoint, async_on_start, service

@@ -175,7 +175,7 @@ def test_only_classes_are_decorated():
         service(lambda: None)
 
 
-# --- dependencies ------------------------------------------------------------------------------------------------
+# --- dependencies
 
 
 def test_a_dependency_on_a_class_that_is_not_a_service_is_an_error():
@@ -230,7 +230,7 @@ def test_an_attribute_of_a_subclass_hides_a_dependency():
     assert Without.dependencies == {}
 
 
-# --- the worker's context ----------------------------------------------------------------------------------------
+# --- the worker's context
 
 
 def test_the_context_cannot_be_read_outside_a_worker():
