@@ -18,18 +18,14 @@ REASON = "Length:"
 
 PENDING = {
     ("up", "control"),
-    ("up", "graph"),
     ("up", "worker"),
     ("circle", "drawing"),
     ("circle", "observe"),
-    ("circle", "graph"),
-    ("circle", "program"),
     ("circle", "deployment"),
     ("circle", "notebook"),
     ("private", "observe"),
     ("private", "cli"),
     ("length", "supervisor"),
-    ("length", "source"),
     ("length", "program"),
     ("length", "deployment"),
 }
