@@ -10,7 +10,31 @@ from typing import Any
 from dynamo_nb.errors import DynamoError
 
 
-class _Context(dict[str, Any]):
+class DynamoContext(dict[str, Any]):
+    """The runtime and identity of the worker, as a dict that is filled before the service's `__init__`.
+
+    Keys:
+
+    - `runtime`: the `DistributedRuntime`, for clients of services that are not declared as dependencies.
+    - `component`: the component under which the service registers.
+    - `endpoints`: list of the names of the service's endpoints.
+    - `namespace`: the namespace under which the service registers.
+    - `worker_id`: the worker's id in its deployment.
+    - `instance_id`: the id of this instance, for `Call.using(instance_id=…)`.
+    - `folder`: `Path` of the deployment's state directory on this machine. It is removed when the deployment ends.
+
+    Raises:
+        DynamoError: A key is read in a process that is not a worker.
+
+    Example:
+        A client of a service that is not declared as a dependency::
+
+            runtime = dynamo_context["runtime"]
+            namespace, name = Backend.dynamo_address()
+            endpoint = runtime.namespace(namespace).component(name).endpoint("generate")
+            client = await endpoint.client()
+    """
+
     def __missing__(self, key: str) -> Any:
         raise DynamoError(
             f"dynamo_context[{key!r}] is not set",
@@ -20,21 +44,7 @@ class _Context(dict[str, Any]):
         )
 
 
-dynamo_context: dict[str, Any] = _Context()
-"""The runtime and identity of the worker, as a dict that is filled before the service's `__init__`.
-
-Keys:
-
-- `runtime`: the `DistributedRuntime`, for clients of services that are not declared as dependencies.
-- `component`: the component under which the service registers.
-- `endpoints`: list of the names of the service's endpoints.
-- `namespace`: the namespace under which the service registers.
-- `worker_id`: the worker's id in its deployment.
-- `instance_id`: the id of this instance, for `Call.using(instance_id=…)`.
-- `folder`: `Path` of the deployment's state directory on this machine. It is removed when the deployment ends.
-
-In a process that is not a worker, reading a key raises `DynamoError`.
-"""
+dynamo_context: dict[str, Any] = DynamoContext()
 
 importing: ContextVar[str] = ContextVar("importing", default="")
 """The module that is being imported for its services, else "". A deployment must not be started while it is set."""

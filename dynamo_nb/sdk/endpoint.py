@@ -291,7 +291,7 @@ def endpoint(
     """Marks a method as an endpoint. The decorator works with and without parentheses.
 
     The method is `async def`: with `return` it answers once, with `yield` it answers with a stream of items. Arguments
-    and answers are converted to the annotated types. `dynamo_endpoint` is the same function.
+    and answers are converted to the annotated types. `endpoint` and `dynamo_endpoint` are the same function.
 
     Args:
         name: The name for callers; the name of the method by default.
@@ -335,7 +335,7 @@ def api(name: str | None = None, *, http_method: str = "POST") -> Callable[[Call
     """Marks a method as the HTTP route `/name` of the service. The decorator works with and without parentheses.
 
     It is a FastAPI route: a parameter with a model is the body, a returned response is sent as it is, and an async
-    generator is streamed. The method may be a plain function. `dynamo_api` is the same function.
+    generator is streamed. The method may be a plain function. `api` and `dynamo_api` are the same function.
 
     Args:
         name: The path, without the slash; the name of the method by default.

@@ -41,8 +41,8 @@ def async_on_start(function: F) -> F:
 def on_shutdown(function: F) -> F:
     """Marks a method that runs once when the worker stops, after the last request is finished.
 
-    It runs however the worker is stopped, except by SIGKILL, and has to end within the grace period.
-    `async_on_shutdown` is the same function.
+    It runs on every way of stopping a worker except SIGKILL, and has to end within the grace period. `on_shutdown` and
+    `async_on_shutdown` are the same function.
 
     Args:
         function: A method without arguments, `def` or `async def`.
