@@ -17,28 +17,33 @@ from dynamo_nb.llm.api.answers import Answer, ChatAnswer, CompletionAnswer, embe
 from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, Generation, read
 from dynamo_nb.llm.api.catalogue import Catalogue, Entry
 from dynamo_nb.llm.api.errors import ApiError, api_error
-from dynamo_nb.llm.api.metrics import Measured, RequestMetrics
+from dynamo_nb.llm.api.metrics import RequestMetrics, RequestTimer
 from dynamo_nb.llm.api.openai import inputs_of, requests_of
 from dynamo_nb.llm.api.reply import JSON, MAX_BODY, Reply
 from dynamo_nb.llm.interfaces import TextProcessor
 from dynamo_nb.sdk import definition_of, depends, dynamo_api, service
 
-MAX_RUNNING: Final = 256  # sequences at once: what one large GPU runs at once with vLLM's own settings
-EMBED_AT_ONCE: Final = 16  # texts of one request for embeddings that are under way: enough to fill a batch
-MAX_SENT: Final = 4 * MAX_BODY  # bytes of one request, which is sent to a processor once for each of `n` choices
+MAX_RUNNING: Final = 256  # sequences at the same time: vLLM's default on a large GPU
+EMBED_AT_ONCE: Final = 16  # texts of one embeddings request at the same time: enough to fill a batch
+MAX_SENT: Final = 4 * MAX_BODY  # bytes of one request, which is sent to the processor once for each of its `n` choices
 PROCESSOR: Final = frozenset({"generate", "embed", "models"})  # the endpoints that make a dependency a processor
 
 
 @service
 class Frontend:
-    """Serves OpenAI's API over the models of its processors.
+    """Serves the models of its processors through OpenAI's API.
 
-    served_model_name: the name of the model of `processor`; "" for its own. max_running: sequences at once, a request
-    having one for each choice; what comes beyond is answered with 429. port: where the deployment serves it, unless it
-    was given one by `--port` or DYNAMO_PORT.
+    A subclass with more dependencies on processors serves their models too, each under its own name. Such dependencies
+    name the service, because a link to the interface would not say which is which: `processor = depends(Small)`,
+    `large = depends(Large)`.
 
-    A subclass with more dependencies on processors serves their models too, each under its own name. It names the
-    services, since a link could not tell one from the other: `processor = depends(Small)`, `large = depends(Large)`.
+    Args:
+        served_model_name: The name of `processor`'s model; "" for the name that the processor uses.
+        max_running: Sequences at the same time; a request has one for each choice. Further requests get status 429.
+        port: The port on which the deployment serves it, unless `--port` or DYNAMO_PORT is set.
+
+    Example:
+        `Frontend.link(Processor).link(EchoWorker)`
     """
 
     processor = depends(TextProcessor)
@@ -57,125 +62,125 @@ class Frontend:
         self.catalogue = Catalogue(processors, {"processor": served_model_name})
         self.admission = Admission(max_running)
         self.metrics = RequestMetrics()
-        self._began = int(time.time())
+        self._started = int(time.time())
 
     @dynamo_api("v1/chat/completions")
     async def chat_completions(self, request: Request) -> Any:  # noqa: ARG002 - it answers as an ASGI application
-        """An answer to a chat."""
-        return _Generated(self, "chat_completions", ChatBody, ChatAnswer, "chatcmpl")
+        """The answer to a chat."""
+        return _GenerationReply(self, "chat_completions", ChatBody, ChatAnswer, "chatcmpl")
 
     @dynamo_api("v1/completions")
     async def completions(self, request: Request) -> Any:  # noqa: ARG002
-        """How a text goes on."""
-        return _Generated(self, "completions", CompletionBody, CompletionAnswer, "cmpl")
+        """The continuation of a text."""
+        return _GenerationReply(self, "completions", CompletionBody, CompletionAnswer, "cmpl")
 
     @dynamo_api("v1/embeddings")
     async def embeddings(self, request: Request) -> Any:  # noqa: ARG002
         """Embeddings of texts."""
-        return _Embedded(self)
+        return _EmbeddingReply(self)
 
     @dynamo_api("v1/models", http_method="GET")
     async def models(self) -> Any:
-        """The models that can be asked for."""
+        """The models that requests may name."""
         entries = await self.catalogue.entries()
-        return _json({"object": "list", "data": [self._shown(entry) for entry in entries.values()]})
+        return _json({"object": "list", "data": [self._description(entry) for entry in entries.values()]})
 
     @dynamo_api("v1/models/{name:path}", http_method="GET")
     async def model(self, name: str) -> Any:
-        """One of them."""
+        """One model."""
         try:
-            return _json(self._shown(await self.catalogue.find(name)))
-        except Exception as error:
-            told = api_error(error)
-            return _json(told.content(), told.status)
+            return _json(self._description(await self.catalogue.find(name)))
+        except Exception as exception:
+            error = api_error(exception)
+            return _json(error.content(), error.status)
 
     @dynamo_api("health", http_method="GET")
     async def health(self) -> Any:
-        """200 while a processor answers, else 503."""
+        """200 while a processor answers, otherwise 503."""
         entries = await self.catalogue.entries()
-        well = not self.catalogue.silent
-        state = {"status": "healthy" if well else "unhealthy", "models": list(entries)}
-        return _json(state, 200 if well else 503)
+        is_healthy = not self.catalogue.all_failed
+        state = {"status": "healthy" if is_healthy else "unhealthy", "models": list(entries)}
+        return _json(state, 200 if is_healthy else 503)
 
     @dynamo_api("metrics", http_method="GET")
     async def prometheus(self) -> Any:
-        """What this worker has counted, for Prometheus."""
-        content, kind = self.metrics.exposition()
-        return Response(content, media_type=kind)
+        """The counters of this worker, in Prometheus' text format."""
+        content, media_type = self.metrics.prometheus()
+        return Response(content, media_type=media_type)
 
-    def _shown(self, entry: Entry) -> dict[str, Any]:
+    def _description(self, entry: Entry) -> dict[str, Any]:
         root = {"root": entry.info.model, "parent": None, "max_model_len": entry.info.context}
-        return {"id": entry.name, "object": "model", "created": self._began, "owned_by": "dynamo_nb", **root}
+        return {"id": entry.name, "object": "model", "created": self._started, "owned_by": "dynamo_nb", **root}
 
 
 def _json(content: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(content), status, media_type=JSON)
 
 
-class _Generated(Reply):
-    """An answer to a chat or to prompts."""
+class _GenerationReply(Reply):
+    """The reply to a chat or to prompts."""
 
     def __init__(
         self,
         frontend: Frontend,
         endpoint: str,
-        body: type[ChatBody | CompletionBody],
-        answer: Callable[..., Answer],
-        prefix: str,
+        body_type: type[ChatBody | CompletionBody],
+        answer_type: Callable[..., Answer],
+        id_prefix: str,
     ) -> None:
-        super().__init__(Measured(frontend.metrics, endpoint))
-        self._frontend, self._kind, self._made = frontend, body, answer
-        self._id = f"{prefix}-{uuid.uuid4().hex}"
+        super().__init__(RequestTimer(frontend.metrics, endpoint))
+        self._frontend, self._body_type, self._answer_type = frontend, body_type, answer_type
+        self._id = f"{id_prefix}-{uuid.uuid4().hex}"
 
-    async def answer(self, body: bytes) -> None:
-        asked = read(self._kind, body)
-        entry = await self._frontend.catalogue.find(asked.model)
-        if (asked.n or 1) * len(body) > MAX_SENT:
-            raise ApiError(f"A body of {len(body)} bytes is too large for {asked.n} choices.", param="n")
-        requests = requests_of(asked, self._id, entry.known_as, entry.info)
-        answer = self._answer_to(asked, len(requests))
-        if isinstance(asked, ChatBody) and asked.max_completion_tokens:
-            self.names = {"max_tokens": "max_completion_tokens"}
+    async def answer(self, data: bytes) -> None:
+        body = read(self._body_type, data)
+        entry = await self._frontend.catalogue.find(body.model)
+        if (body.n or 1) * len(data) > MAX_SENT:
+            raise ApiError(f"A body of {len(data)} bytes is too large for {body.n} choices.", param="n")
+        requests = requests_of(body, self._id, entry.processor_name, entry.info)
+        answer = self._answer(body, len(requests))
+        if isinstance(body, ChatBody) and body.max_completion_tokens:
+            self.param_names = {"max_tokens": "max_completion_tokens"}
         with self._frontend.admission.admit(len(requests)):
-            self.measured.admitted(entry.name)
+            self.timer.admitted(entry.name)
             calls = [aiter(entry.processor.generate(request)) for request in requests]
             try:
-                await (self.stream if asked.stream else self.collect)(answer, calls)
+                await (self.stream if body.stream else self.collect)(answer, calls)
             finally:
-                self.measured.used(answer.usage())
+                self.timer.count(answer.usage())
 
-    def _answer_to(self, asked: Generation, choices: int) -> Answer:
-        n = asked.n or 1
-        logprobs = asked.likeliest is not None
-        return self._made(
-            self._id, asked.model, prompts=choices // n, n=n, logprobs=logprobs, usage=asked.include_usage
+    def _answer(self, body: Generation, choices: int) -> Answer:
+        n = body.n or 1
+        logprobs = body.top_logprob_count is not None
+        return self._answer_type(
+            self._id, body.model, prompts=choices // n, n=n, logprobs=logprobs, usage=body.include_usage
         )
 
 
-class _Embedded(Reply):
-    """An answer to texts to embed."""
+class _EmbeddingReply(Reply):
+    """The reply to texts to embed."""
 
-    names: Mapping[str, str] = {"prompt": "input"}
+    param_names: Mapping[str, str] = {"prompt": "input"}
 
     def __init__(self, frontend: Frontend) -> None:
-        super().__init__(Measured(frontend.metrics, "embeddings"))
+        super().__init__(RequestTimer(frontend.metrics, "embeddings"))
         self._frontend = frontend
 
-    async def answer(self, body: bytes) -> None:
-        asked = read(EmbeddingBody, body)
-        entry = await self._frontend.catalogue.find(asked.model)
-        requests = inputs_of(asked, f"embd-{uuid.uuid4().hex}", entry.known_as, entry.info)
+    async def answer(self, data: bytes) -> None:
+        body = read(EmbeddingBody, data)
+        entry = await self._frontend.catalogue.find(body.model)
+        requests = inputs_of(body, f"embd-{uuid.uuid4().hex}", entry.processor_name, entry.info)
         with self._frontend.admission.admit(1):
-            self.measured.admitted(entry.name)
-            made = []
+            self.timer.admitted(entry.name)
+            results = []
             for start in range(0, len(requests), EMBED_AT_ONCE):
-                some = requests[start : start + EMBED_AT_ONCE]
-                made += await _awaited([entry.processor.embed(request) for request in some])
-        await self.whole(embeddings(asked.model, made, base64=asked.encoding_format == "base64"))
+                batch = requests[start : start + EMBED_AT_ONCE]
+                results += await _gathered([entry.processor.embed(request) for request in batch])
+        await self.whole(embeddings(body.model, results, base64=body.encoding_format == "base64"))
 
 
-async def _awaited(calls: list[Any]) -> list[Any]:
-    """The answers of all; the first error ends the others and is raised by itself."""
+async def _gathered(calls: list[Any]) -> list[Any]:
+    """The results of all calls. The first error cancels the others and is raised."""
 
     async def one(call: Any) -> Any:
         return await call
@@ -183,6 +188,6 @@ async def _awaited(calls: list[Any]) -> list[Any]:
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(call)) for call in calls]
-    except ExceptionGroup as errors:  # what `except*` raises is a group again on Python before 3.11.4
+    except ExceptionGroup as errors:  # not `except*`: before Python 3.11.4 a raise in it makes a group again
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]

@@ -1,4 +1,4 @@
-"""Workers that a request can still go to."""
+"""The workers that a request can still go to."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from collections.abc import Container
 from contextlib import suppress
 from typing import Any, Final
 
-NO_WORKER_WAIT: Final = 10.0  # seconds for a worker to come; one that crashed is started again, which takes 2 to 5
+NO_WORKER_WAIT: Final = 10.0  # seconds to wait for a worker; one that crashed is started again in 2 to 5 seconds
 
 
-async def others_than(avoid: Container[int], client: Any) -> list[int]:
-    """The client's instances without those to avoid; all of them if no other comes. Raises NoInstances if none comes.
+async def available_instances(avoid: Container[int], client: Any) -> list[int]:
+    """Returns the ids of a client's instances, without those to avoid; all of them if no other instance appears.
 
-    Others are waited for: of a lost worker it may not be known yet that it is, and its successor is being started.
+    It waits for other instances: a lost worker may still be registered while its successor starts.
+
+    Args:
+        avoid: Instances that the request has been to.
+        client: The client of the endpoint.
+
+    Raises:
+        NoInstances: No instance appears.
     """
     ids: list[int] = await client.wait_for_instances(NO_WORKER_WAIT)
     with suppress(TimeoutError):

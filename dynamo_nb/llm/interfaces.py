@@ -1,9 +1,9 @@
-"""What the services of an LLM graph are to each other: any that has these endpoints can be linked in its place."""
+"""Interfaces between the services of an LLM graph: a service with these endpoints can be linked in their place."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from dynamo_nb.llm.messages import (
     Embedding,
@@ -18,68 +18,83 @@ from dynamo_nb.llm.messages import (
 )
 from dynamo_nb.sdk import AbstractService, abstract_endpoint
 
+NAMESPACE: Final = "dynamo"
+"""The namespace in which the services behind the frontend register."""
+
 
 class TextProcessor(AbstractService):
-    """Turns text into tokens and back: `processor = depends(TextProcessor)`, filled by `.link(Processor)`."""
+    """Turns text into tokens and tokens into text.
+
+    Example:
+        `processor = depends(TextProcessor)`, filled by `.link(Processor)`.
+    """
 
     @abstract_endpoint
     async def generate(self, request: TextRequest) -> AsyncIterator[TextDelta]:
-        """The answer to a chat or a prompt, as it is made."""
+        """Streams the answer to a chat or a prompt."""
         raise NotImplementedError
 
     @abstract_endpoint
     async def embed(self, request: TextRequest) -> Embedding:
-        """The embedding of a prompt."""
+        """Returns the embedding of a prompt."""
         raise NotImplementedError
 
     @abstract_endpoint
     async def models(self) -> list[ServedModel]:
-        """The names by which requests may ask for it: the model's own, and one for each LoRA adapter."""
+        """Returns the names that requests may use: the model's own, and one for each LoRA adapter."""
         raise NotImplementedError
 
 
 class TokenWorker(AbstractService):
-    """A worker that holds an engine: `worker = depends(TokenWorker)`, filled by `.link(VllmWorker)`."""
+    """A worker that holds an engine.
+
+    Example:
+        `worker = depends(TokenWorker)`, filled by `.link(VllmWorker)`.
+    """
 
     @abstract_endpoint
     async def generate(self, request: TokenRequest) -> AsyncIterator[TokenDelta]:
-        """The answer, as it is made."""
+        """Streams the tokens of an answer."""
         raise NotImplementedError
 
     @abstract_endpoint
     async def embed(self, tokens: list[int]) -> list[float]:
-        """The embedding of a text."""
+        """Returns the embedding of a text."""
         raise NotImplementedError
 
     @abstract_endpoint
     async def info(self) -> ModelInfo:
-        """What it serves."""
+        """Returns the model and the limits of the engine."""
         raise NotImplementedError
 
     @abstract_endpoint
     async def events(self) -> AsyncIterator[WorkerEvent]:
-        """What its cache holds, and every change, for ever."""
+        """Streams the content of the KV cache and then every change; the stream does not end."""
         raise NotImplementedError
 
 
 class TokenRouter(AbstractService):
-    """Knows which worker holds which blocks: `router = depends(TokenRouter)`, filled by `.link(Router)`."""
+    """Knows which worker holds which KV blocks, and chooses a worker for each request.
+
+    Example:
+        `router = depends(TokenRouter)`, filled by `.link(Router)`.
+    """
 
     @abstract_endpoint
     async def place(self, request: TokenRequest, avoid: list[int]) -> AsyncIterator[Placement]:
-        """One placement, after which the stream stays open: the request counts as running until it is closed."""
+        """Streams one placement and then stays open: the request counts as running until the caller closes it."""
         raise NotImplementedError
 
     @abstract_endpoint
     async def info(self) -> ModelInfo:
-        """What the workers behind it serve."""
+        """Returns the model and the limits of the workers behind the router."""
         raise NotImplementedError
 
 
 class Prefiller(AbstractService):
-    """Computes the KV cache of long prompts for other workers, from a queue."""
+    """Computes the KV cache of long prompts for other workers, which send the prompts through a queue."""
 
     @abstract_endpoint
     async def queue(self) -> dict[str, Any]:
-        """Where requests are put, and how many wait: `{"subject": …, "waiting": …}`."""
+        """Returns the name and the length of the queue: `{"subject": …, "waiting": …}`."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
-"""What the services of an LLM graph say to each other: text up to the processor, tokens beyond it.
+"""The messages between the services of an LLM graph: text up to the processor, tokens behind it.
 
-Plain structs of msgspec: an engine in another process, or another language, reads them as maps and lists.
+They are plain msgspec structs: an engine in another process or language reads them as maps and lists.
 """
 
 from __future__ import annotations
@@ -10,17 +10,30 @@ from typing import Any
 import msgspec
 
 Logprobs = list[tuple[int, float]]
-"""For one generated token: `(token, log probability)`, first of the token itself, then of the likeliest ones."""
+"""`(token, log probability)` pairs for one generated token: first the token itself, then the most likely tokens."""
+
+
+# --- between the processor, the router and the workers -----------------------------------------------------------
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How an engine chooses the next token, and when it stops.
+    """How an engine chooses tokens and when it stops.
 
-    max_tokens: how many to generate at most, those of earlier attempts included; 0: up to the end of the context.
-    min_tokens: how many before an end counts. temperature: 0 for the likeliest token always. top_k: 0 for all.
-    seed: makes the choice repeatable. stop_tokens: ids that end the answer, beside the model's own.
-    ignore_eos: go on after the model's own end. logprobs: how many of the likeliest tokens to tell beside each; None
-    for no log probabilities at all. json_schema: the text of a JSON schema that the answer follows; "" for free text.
+    Attributes:
+        max_tokens: Most tokens to generate, including those of earlier attempts; 0 for up to the end of the context.
+        min_tokens: Tokens before which no end token counts.
+        temperature: 0 for the most likely token always.
+        top_p: Share of the probability mass to sample from.
+        top_k: Number of tokens to sample from; 0 for all.
+        min_p: Least probability of a token, relative to the most likely one.
+        presence_penalty: Subtracted from the logits of tokens that were generated before.
+        frequency_penalty: The same, once for each time that they were generated.
+        repetition_penalty: Divides the logits of tokens in the prompt or the answer.
+        seed: Makes the choice repeatable; None for a random one.
+        stop_tokens: Token ids that end the answer, in addition to the model's own.
+        ignore_eos: Continue after the model's own end tokens.
+        logprobs: How many of the most likely tokens to report for each token; None for no log probabilities.
+        json_schema: The text of a JSON schema for the answer; "" for free text.
     """
 
     max_tokens: int = 0
@@ -40,12 +53,17 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One sequence to go on with.
+    """A request for one sequence.
 
-    tokens: the prompt, and after it what was generated so far. generated: how many of `tokens` that is; more than 0
-    only where another worker goes on with what a lost one began. adapter: the LoRA adapter's name, "" for none. salt:
-    keeps the cache of those who share it apart from everyone else's. transfer: what the engine's connector needs to
-    take over a KV cache that was computed elsewhere, as `Engine.prefill` gave it; None to compute it here.
+    Attributes:
+        request_id: Identifies the request.
+        tokens: The prompt, followed by the tokens generated so far.
+        sampling: See Sampling.
+        generated: How many of `tokens` were generated; more than 0 only if another worker began the answer.
+        adapter: Name of the LoRA adapter, "" for none.
+        salt: Keeps the KV cache of its users apart from all others, "" for none.
+        transfer: What the engine's connector needs to use a KV cache from another worker, as `Engine.prefill` returned
+            it; None to compute the prompt here.
     """
 
     request_id: str
@@ -58,11 +76,14 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class TokenDelta(msgspec.Struct, array_like=True, omit_defaults=True):
-    """The next tokens of an answer: one, or several that came together.
+    """The next tokens of an answer.
 
-    finish: "" while it goes on, else why it ended: "stop" (an end of the model's or one of `stop_tokens`, which is not
-    among the tokens), "length", or "abort". logprobs: one entry for each token, where they were asked for. cached: in
-    the first delta, how many tokens of the prompt were in the engine's cache; -1 where the engine does not say.
+    Attributes:
+        tokens: One token, or several that came together.
+        finish: "" unless this is the last delta. Then "stop" (an end token, which is not among the tokens), "length" or
+            "abort".
+        logprobs: One entry for each token, if the request asks for them.
+        cached: In the first delta, how many tokens of the prompt were in the engine's KV cache; -1 if unknown.
     """
 
     tokens: list[int]
@@ -72,7 +93,14 @@ class TokenDelta(msgspec.Struct, array_like=True, omit_defaults=True):
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True):
-    """What an engine is busy with: requests that run and that wait, and KV blocks in use (of how many)."""
+    """The load of an engine.
+
+    Attributes:
+        running: Running requests.
+        waiting: Waiting requests.
+        used_blocks: KV blocks in use.
+        total_blocks: All KV blocks.
+    """
 
     running: int = 0
     waiting: int = 0
@@ -86,10 +114,16 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WorkerEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """What changed at a worker. Applied in this order: cleared, removed, stored, load.
+    """A change at a worker. Its parts are applied in this order: cleared, removed, stored, load.
 
-    number: counts up by one; a gap means that events were lost, and that the stream has to be opened anew.
-    Blocks are named by `blocks.block_hashes`, so that an event of any engine means the same everywhere.
+    Blocks are named by `block_hashes`, so that a name means the same in the events of every engine.
+
+    Attributes:
+        number: Increases by one. After a gap, the reader has to open the stream again.
+        stored: Blocks that were added to the KV cache.
+        removed: Blocks that were removed.
+        cleared: True if all blocks were removed.
+        load: The new load, if it changed.
     """
 
     number: int
@@ -100,11 +134,15 @@ class WorkerEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker serves.
+    """The model and the limits of a worker.
 
-    model: the path or name that its tokenizer is loaded from. context: tokens of prompt and answer together.
-    block_size: tokens in a KV block. total_blocks: KV blocks of one worker. features: what else it can do, of
-    "logprobs", "seed", "json_schema", "lora", "embeddings", "events", "prefill". adapters: names of LoRA adapters.
+    Attributes:
+        model: Folder or name from which the tokenizer is loaded.
+        context: Tokens of prompt and answer together.
+        block_size: Tokens in a KV block.
+        total_blocks: KV blocks of one worker.
+        features: Optional abilities: "logprobs", "seed", "json_schema", "lora", "embeddings", "events", "prefill".
+        adapters: Names of LoRA adapters.
     """
 
     model: str
@@ -116,7 +154,14 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """Where a request goes: the endpoint's address, one of its instances, and the blocks that it has already."""
+    """The worker that a router chose for a request.
+
+    Attributes:
+        address: Address of the worker's endpoint.
+        instance_id: The instance.
+        overlap: Leading full blocks of the prompt that the worker holds.
+        blocks: Full blocks of the prompt.
+    """
 
     address: str
     instance_id: int
@@ -125,7 +170,7 @@ class Placement(msgspec.Struct, frozen=True):
 
     @property
     def hit_rate(self) -> float:
-        """The share of the prompt's full blocks that the worker has, 0 to 1."""
+        """The share of the prompt's full blocks that the worker holds, 0 to 1."""
         return self.overlap / self.blocks if self.blocks else 0.0
 
 
@@ -133,11 +178,18 @@ class Placement(msgspec.Struct, frozen=True):
 
 
 class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A chat or a prompt to go on with.
+    """A request for the answer to a chat or a prompt.
 
-    model: a name that `TextProcessor.models` gave. messages: of a chat, as OpenAI's API has them; None where `prompt`
-    is given, a text or tokens. tools: the tools that a chat may call, as OpenAI's API has them. stop: texts that end
-    the answer and are not part of it. salt: see TokenRequest. parallel_tool_calls: whether one answer may have several.
+    Attributes:
+        request_id: Identifies the request.
+        model: A name that `TextProcessor.models` returned.
+        messages: The messages of a chat in the form of OpenAI's API; None for a prompt.
+        prompt: A text or tokens.
+        tools: Tools that the model may call, in the form of OpenAI's API.
+        sampling: See Sampling.
+        stop: Texts that end the answer and are not part of it.
+        salt: See TokenRequest.
+        parallel_tool_calls: Whether one answer may call several tools.
     """
 
     request_id: str
@@ -152,7 +204,14 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class TextLogprob(msgspec.Struct, array_like=True):
-    """One generated token as text, its bytes, its log probability, and the likeliest ones `(text, bytes, logprob)`."""
+    """One generated token with its log probability.
+
+    Attributes:
+        text: The token as text.
+        data: The token as bytes.
+        logprob: Its log probability.
+        top: `(text, bytes, log probability)` of the most likely tokens.
+    """
 
     text: str
     data: bytes
@@ -163,10 +222,14 @@ class TextLogprob(msgspec.Struct, array_like=True):
 class TextDelta(msgspec.Struct, array_like=True, omit_defaults=True):
     """The next piece of an answer.
 
-    text: whole characters; may be empty. tokens: how many were generated for it. finish: "" while it goes on, else
-    "stop", "length", "tool_calls" or "abort". prompt_tokens, cached: in the first delta, the tokens of the prompt, and
-    those of them that were in a cache; -1 where not known. logprobs: where asked for. tool_calls: those of the answer,
-    as OpenAI's API has them.
+    Attributes:
+        text: Whole characters; may be empty.
+        tokens: Tokens generated for this piece.
+        finish: "" unless this is the last piece; then "stop", "length", "tool_calls" or "abort".
+        prompt_tokens: In the first piece, the tokens of the prompt; -1 if unknown.
+        cached: In the first piece, how many of them were in a KV cache; -1 if unknown.
+        logprobs: One entry for each token, if the request asks for them.
+        tool_calls: Tool calls that are complete now, in the form of OpenAI's API.
     """
 
     text: str
@@ -179,14 +242,25 @@ class TextDelta(msgspec.Struct, array_like=True, omit_defaults=True):
 
 
 class Embedding(msgspec.Struct, frozen=True):
-    """The embedding of a text, and the tokens it has."""
+    """The embedding of a text.
+
+    Attributes:
+        vector: The components.
+        tokens: Tokens of the text.
+    """
 
     vector: list[float]
     tokens: int
 
 
 class ServedModel(msgspec.Struct, frozen=True):
-    """A name that requests may ask for, and what stands behind it. adapter: the LoRA adapter's name, if it is one."""
+    """A name that requests may use.
+
+    Attributes:
+        name: The name.
+        info: The model behind it.
+        adapter: Name of the LoRA adapter, if the name belongs to one.
+    """
 
     name: str
     info: ModelInfo

@@ -1,4 +1,4 @@
-"""Answers that outlive the worker that makes them."""
+"""Answers that continue on another worker when theirs is lost."""
 
 from __future__ import annotations
 
@@ -10,47 +10,59 @@ from msgspec.structs import replace
 
 from dynamo_nb.errors import DynamoError, EngineError, NoInstances, WorkerLost
 from dynamo_nb.llm.messages import Sampling, TokenDelta, TokenRequest
-from dynamo_nb.llm.worker_calls import Placing
+from dynamo_nb.llm.worker_calls import WorkerCalls
 from dynamo_nb.sdk import trace_note
 
-MAX_REFUSALS: Final = 3  # times that a request finds no worker, or one that has just gone: seconds each, or none at all
+MAX_REFUSALS: Final = 3  # times that a request finds no worker, or one that has just gone: some seconds each, or none
 
 
-async def generated(placing: Placing, request: TokenRequest, limit: int) -> AsyncGenerator[TokenDelta, None]:
-    """The answer of one worker, and after its loss of the next, which goes on where it stopped.
+async def generate_with_migration(
+    workers: WorkerCalls, request: TokenRequest, limit: int
+) -> AsyncGenerator[TokenDelta, None]:
+    """Streams the answer of one worker and, after its loss, of the next one, which continues at the same token.
 
-    Where that would be another answer the next one begins again, and what it repeats is left out. limit: how many
-    workers the request may lose. Raises the error of the last one.
+    If continuing would change the answer, the next worker starts from the beginning, and the tokens that the caller has
+    already received are left out.
+
+    Args:
+        workers: Calls the workers.
+        request: The request.
+        limit: How many workers the request may lose.
+
+    Raises:
+        WorkerLost: The limit is exceeded, or the next worker began another answer.
+        EngineError: The limit is exceeded; the last worker's engine failed.
+        NoInstances: No worker is running.
     """
     prompt, answer = request.tokens, list[int]()
-    again = _counts_from_the_beginning(request.sampling)
+    restarts = _must_restart(request.sampling)
     lost = refused = 0
     avoid: list[int] = []
     while True:
         try:
-            async with AsyncExitStack() as held:
-                call = await placing.call("generate", [request], request, avoid, held)
-                deltas = await held.enter_async_context(aclosing(aiter(call)))
-                known = list(answer) if again else []
+            async with AsyncExitStack() as stack:
+                call = await workers.call("generate", [request], request, avoid, stack)
+                deltas = await stack.enter_async_context(aclosing(aiter(call)))
+                known = list(answer) if restarts else []
                 async for delta in deltas:
                     if known:
-                        known = _leave_out(known, delta, request)
+                        known = _remove_known(known, delta, request)
                         if not delta.tokens and not delta.finish:
                             continue
                     answer += delta.tokens
                     if not delta.finish:
                         yield delta
                         continue
-                    # Read to its end, which comes with the last delta: closed before, it would count as cancelled.
-                    with suppress(DynamoError):  # the answer is whole, whatever becomes of its worker
+                    # Read the stream to its end before the last delta: a stream that is closed counts as cancelled.
+                    with suppress(DynamoError):  # the answer is complete, even if its worker fails now
                         async for _ in deltas:
                             pass
                     yield delta
                     return
-            raise WorkerLost("the answer of a worker has no end", where=f"request {request.request_id}")
-        except _Otherwise:
+            raise WorkerLost("the stream of a worker ended without a finish", where=f"request {request.request_id}")
+        except _DifferentAnswer:
             raise
-        except NoInstances:  # whoever refuses a request has not lost it
+        except NoInstances:  # a worker that refuses a request has not lost it
             refused += 1
             if refused > MAX_REFUSALS:
                 raise
@@ -62,21 +74,31 @@ async def generated(placing: Placing, request: TokenRequest, limit: int) -> Asyn
         if len(answer) >= request.sampling.max_tokens:
             yield TokenDelta([], "length")
             return
-        name = f"{request.request_id.partition('~')[0]}~{lost + refused}"
-        if again:
-            request = replace(request, request_id=name)
+        request_id = f"{request.request_id.partition('~')[0]}~{lost + refused}"
+        if restarts:
+            request = replace(request, request_id=request_id)
         else:
-            request = replace(request, request_id=name, tokens=prompt + answer, generated=len(answer))
+            request = replace(request, request_id=request_id, tokens=prompt + answer, generated=len(answer))
 
 
-async def embedded(placing: Placing, request: TokenRequest) -> list[float]:
-    """The embedding that one worker makes, or after its loss another. Raises the error of the last one."""
+async def embed_with_retry(workers: WorkerCalls, request: TokenRequest) -> list[float]:
+    """Returns the embedding from one worker or, after its loss, from another.
+
+    Args:
+        workers: Calls the workers.
+        request: The request, with the text in `tokens`.
+
+    Raises:
+        WorkerLost: Several workers were lost.
+        EngineError: Several engines failed.
+        NoInstances: No worker is running.
+    """
     avoid: list[int] = []
     refused = 0
     while True:
         try:
-            async with AsyncExitStack() as held:
-                embedding: list[float] = await (await placing.call("embed", [request.tokens], request, avoid, held))
+            async with AsyncExitStack() as stack:
+                embedding: list[float] = await (await workers.call("embed", [request.tokens], request, avoid, stack))
                 return embedding
         except (NoInstances, WorkerLost, EngineError):
             refused += 1
@@ -84,24 +106,24 @@ async def embedded(placing: Placing, request: TokenRequest) -> list[float]:
                 raise
 
 
-class _Otherwise(WorkerLost):
-    """What a lost worker began cannot be gone on with: no other makes the same."""
+class _DifferentAnswer(WorkerLost):
+    """The answer of a lost worker cannot be continued: no other worker generates the same tokens."""
 
 
-def _counts_from_the_beginning(sampling: Sampling) -> bool:
-    """Whether an engine that knows only the tokens so far would go on otherwise than the one that made them.
+def _must_restart(sampling: Sampling) -> bool:
+    """Whether an engine that knows only the tokens so far would continue differently from the one that generated them.
 
-    A grammar starts at the first token that an engine makes, so does a seed, and penalties count what it has made.
+    A grammar and a seed start at the first token that an engine generates, and penalties count generated tokens.
     """
-    certain = sampling.temperature == 0 or sampling.seed is not None
+    is_deterministic = sampling.temperature == 0 or sampling.seed is not None
     penalties = sampling.presence_penalty or sampling.frequency_penalty
-    return bool(sampling.json_schema or (certain and (sampling.temperature or penalties)))
+    return bool(sampling.json_schema or (is_deterministic and (sampling.temperature or penalties)))
 
 
-def _leave_out(known: list[int], delta: TokenDelta, request: TokenRequest) -> list[int]:
-    """Takes from a delta what is known already, and returns what is still to come of that."""
+def _remove_known(known: list[int], delta: TokenDelta, request: TokenRequest) -> list[int]:
+    """Removes known tokens from a delta, and returns the known tokens that have not come yet."""
     count = min(len(known), len(delta.tokens))
     if delta.tokens[:count] != known[:count] or (delta.finish and count < len(known)):
-        raise _Otherwise("the next worker makes another answer", where=f"request {request.request_id}")
+        raise _DifferentAnswer("the next worker generates a different answer", where=f"request {request.request_id}")
     delta.tokens, delta.logprobs = delta.tokens[count:], delta.logprobs[count:]
     return known[count:]

@@ -1,4 +1,4 @@
-"""A language model of 150,000 random weights, made on the spot: any engine serves it, on any laptop."""
+"""A language model of 150,000 random weights, generated when it is needed: any engine serves it, on any laptop."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-NAME: Final = "dynamo-tiny-1"  # with another number whenever what is made changes
+NAME: Final = "dynamo-tiny-1"  # the number changes with the content of the files
 VOCABULARY: Final = 512
 HIDDEN: Final = 64
-HEADS: Final = 2  # of 32 each, the smallest that vLLM's attention has
+HEADS: Final = 2  # of size 32, the smallest that vLLM's attention supports
 INNER: Final = 128
 LAYERS: Final = 2
 CONTEXT: Final = 16384
 SEED: Final = 20240
-LAST: Final = "config.json"  # written last: a folder that has it is complete
+LAST_FILE: Final = "config.json"  # written last: a folder with this file is complete
 SPECIAL: Final = ("<|end|>", "<|begin|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 END: Final = 0
 TEMPLATE: Final = """\
@@ -56,12 +56,14 @@ LINES: Final = (
 
 
 def tiny_model(folder: str | os.PathLike[str] | None = None, *, layers: int = LAYERS) -> Path:
-    """The folder of the model: a small Llama with its tokenizer and chat template, the same on every machine.
+    """Returns the folder of a small Llama with tokenizer and chat template, the same on every machine.
 
-    folder: where to make it, if it is not there yet; by default in the user's cache. Takes under a second. layers: more
-    of them for a model that takes more time. The weights
-    are of 32 bits: with 16 the likeliest tokens are often equal, and which one is taken depends on what else is
-    computed at the time. So give vLLM `dtype: float32`, unless such answers will do.
+    The weights have 32 bits: with 16, the most likely tokens are often equally likely, and the choice depends on what
+    else is computed at the time. Set vLLM's `dtype` to `float32` for repeatable answers.
+
+    Args:
+        folder: Where to generate it if it does not exist, which takes less than a second; by default the user's cache.
+        layers: Number of layers; more layers make a slower model.
     """
     if folder is None:
         folder = (
@@ -70,10 +72,10 @@ def tiny_model(folder: str | os.PathLike[str] | None = None, *, layers: int = LA
             / (NAME if layers == LAYERS else f"{NAME}-{layers}")
         )
     folder = Path(folder).absolute()
-    if (folder / LAST).exists():
+    if (folder / LAST_FILE).exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    # Several processes may make it at once: each file comes whole, and is the same whoever made it.
+    # Several processes may generate it at the same time: every file is moved here complete, and all are equal.
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as draft:
         for name, content in _files(layers):
             path = Path(draft, name)
@@ -101,7 +103,7 @@ def _files(layers: int) -> Iterator[tuple[str, bytes]]:
     )
     yield "generation_config.json", _json({"bos_token_id": 1, "eos_token_id": END, "pad_token_id": END})
     yield (
-        LAST,
+        LAST_FILE,
         _json(
             {
                 "architectures": ["LlamaForCausalLM"],
@@ -134,7 +136,7 @@ def _json(data: dict[str, Any]) -> bytes:
 
 
 def _tokenizer() -> str:
-    """Byte-level BPE: every text has tokens, and a token may be a part of a character."""
+    """Byte-level BPE: every text has tokens, and a token may be part of a character."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -166,9 +168,9 @@ def _shapes(layers: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _safetensors(layers: int) -> bytes:
-    """The weights in the format of safetensors: the header's length, the header as JSON, the numbers one after another.
+    """The weights in the safetensors format: the length of the header, the header as JSON, the numbers.
 
-    `Random.random` gives the same numbers on every version of Python.
+    `Random.random` returns the same numbers in every version of Python.
     """
     uniform = Random(SEED).random  # noqa: S311
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -177,7 +179,7 @@ def _safetensors(layers: int) -> bytes:
         if len(shape) == 1:
             weights = array("f", [1.0] * shape[0])
         else:
-            # A variance of 1 for each row's sum of squares; twice that inside, so that what was read before matters.
+            # A variance of 1 for each row's sum of squares; inside, twice the width, so that earlier tokens matter.
             width = sqrt(3.0 / shape[1]) * (1.0 if name == "lm_head.weight" else 2.0)
             weights = array("f", (width * (2.0 * uniform() - 1.0) for _ in range(shape[0] * shape[1])))
         start = len(data)

@@ -1,23 +1,29 @@
-"""Calls of the worker that a router, or a policy, has chosen for a request."""
+"""Calls of the worker that a router, or a routing policy, chose for a request."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from msgspec import convert
 
-from dynamo_nb.llm.instances import others_than
+from dynamo_nb.llm.instances import available_instances
 from dynamo_nb.llm.messages import ModelInfo, Placement, TokenDelta, TokenRequest
 from dynamo_nb.runtime import Instance, Policy, Request
 from dynamo_nb.sdk import dynamo_context, trace_note
 
+RoutingPolicy = Literal["random", "round-robin", "least-loaded", "kv"]
+"""How a Processor chooses workers; "kv" asks a Router."""
 
-class Placing:
-    """Where the requests of a Processor go.
 
-    worker, router: its dependencies, of which router may be None. policy: chooses among the workers where it is.
+class WorkerCalls:
+    """Sends the requests of a Processor to workers.
+
+    Args:
+        worker: The Processor's dependency on workers.
+        router: Its dependency on a router; None if no router is linked.
+        policy: Chooses among the workers if there is no router.
     """
 
     def __init__(self, worker: Any, router: Any, policy: Policy) -> None:
@@ -25,29 +31,41 @@ class Placing:
         self._clients: dict[str, Any] = {}
 
     async def info(self, timeout: float | None = None) -> ModelInfo:
-        """What the workers serve. timeout: seconds for them to say so."""
+        """Returns the model and the limits of the workers.
+
+        Args:
+            timeout: Seconds to wait; None for the default of calls.
+        """
         call = (self._router if self._router is not None else self._worker).info()
         return cast("ModelInfo", await (call if timeout is None else call.using(timeout=timeout)))
 
     async def call(
-        self, endpoint: str, args: list[Any], request: TokenRequest, avoid: list[int], held: AsyncExitStack
+        self, endpoint: str, args: list[Any], request: TokenRequest, avoid: list[int], stack: AsyncExitStack
     ) -> Any:
-        """A call of an endpoint of the worker that is chosen for a request.
+        """Returns a call of an endpoint of the worker that is chosen for a request.
 
-        held: keeps the router's stream open while the request runs. avoid: gains the instance.
+        Args:
+            endpoint: "generate" or "embed".
+            args: The arguments of the call.
+            request: The request for which a worker is chosen.
+            avoid: Instances that the request has been to. The chosen one is added.
+            stack: Keeps the router's stream open while the request runs.
+
+        Raises:
+            NoInstances: No worker is running.
         """
         if self._router is None:
             if avoid:
-                await others_than(avoid, self._worker.generate.client)
+                await available_instances(avoid, self._worker.generate.client)
             return getattr(self._worker, endpoint)(*args).using(policy=_Avoiding(self._policy, avoid))
-        places = await held.enter_async_context(aclosing(aiter(self._router.place(request, avoid))))
-        place = cast("Placement", await anext(places))
-        avoid.append(place.instance_id)
-        trace_note(instance=place.instance_id, overlap=place.overlap, blocks=place.blocks)
-        path = place.address.rpartition("/")[0]
+        placements = await stack.enter_async_context(aclosing(aiter(self._router.place(request, avoid))))
+        placement = cast("Placement", await anext(placements))
+        avoid.append(placement.instance_id)
+        trace_note(instance=placement.instance_id, overlap=placement.overlap, blocks=placement.blocks)
+        path = placement.address.rpartition("/")[0]
         client = await self._client(f"{path}/{endpoint}")
         receive = _delta if endpoint == "generate" else None
-        return client.call(args, receive=receive, instance_id=place.instance_id)
+        return client.call(args, receive=receive, instance_id=placement.instance_id)
 
     async def _client(self, address: str) -> Any:
         if address not in self._clients:
@@ -56,7 +74,7 @@ class Placing:
 
 
 class _Avoiding:
-    """A policy among the workers that a request has not been to, if there are such. avoid: gains what it picks."""
+    """Applies a policy to the workers that a request has not been to, if there are any, and adds its choice to them."""
 
     def __init__(self, policy: Policy, avoid: list[int]) -> None:
         self._policy, self._avoid = policy, avoid

@@ -1,12 +1,11 @@
-"""Conversations of many people with one model, made from a seed; their replay, and the best hit rate that there can be.
+"""Multi-turn chat sessions made from a seed, their replay against a service, and the best possible cache hit rate.
 
 Each session begins with one of a few system prompts, which sessions share. Each turn sends the whole conversation so
-far and a new question; the next one comes when the answer has been read and thought about. So almost all of a prompt
-has been computed before, at the worker that served the session's last turn: what a router that knows the workers'
-caches can use and another cannot.
+far and a new question; the next turn follows after a time to read and think. So almost every prompt was computed
+before, by the worker that served the session's last turn. A router that knows the workers' caches can use that.
 
-The conversation goes on with the answers of an EchoEngine, whatever the service answers, so that every service is asked
-exactly the same.
+The conversations contain the answers of an EchoEngine, whatever the service answers, so that every service receives
+the same requests.
 """
 
 from __future__ import annotations
@@ -21,15 +20,17 @@ from dynamo_nb.llm.engines.echo.sequence import echoed
 from dynamo_nb.llm.messages import Sampling, TextDelta, TokenDelta, TokenRequest
 
 Send = Callable[[TokenRequest], AsyncIterator[TokenDelta] | AsyncIterator[TextDelta]]
-"""What a workload is replayed against: `engine.generate`, or a function that asks a deployment."""
+"""Sends a request to the service under test: `engine.generate`, or a function that calls a deployment."""
 
 
 @dataclass(frozen=True)
 class Turn:
     """One request of a session.
 
-    prompt: the whole conversation up to here. answer: how many tokens it asks for. think: seconds between the last
-    answer's end (for the first turn, the session's start) and this request.
+    Attributes:
+        prompt: The token ids of the whole conversation up to here.
+        answer: Tokens of the answer.
+        think: Seconds between the end of the last answer, or the start of the session, and this request.
     """
 
     prompt: tuple[int, ...]
@@ -38,8 +39,13 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Session:
-    """One conversation, which starts so many seconds after the workload does."""
+class ChatSession:
+    """One conversation.
+
+    Attributes:
+        start: Seconds after the start of the replay.
+        turns: Its requests, in order.
+    """
 
     start: float
     turns: tuple[Turn, ...]
@@ -49,14 +55,14 @@ class Session:
 class Workload:
     """Sessions, in the order of their starts."""
 
-    sessions: tuple[Session, ...]
+    sessions: tuple[ChatSession, ...]
 
     def __str__(self) -> str:
         turns = [turn for session in self.sessions for turn in session.turns]
         prompts = sum(len(turn.prompt) for turn in turns)
         last = max((session.start for session in self.sessions), default=0.0)
         return (
-            f"{len(self.sessions)} sessions, started within {last:.1f} s, with {len(turns)} turns: "
+            f"{len(self.sessions)} sessions that start within {last:.1f} s, with {len(turns)} turns: "
             f"{prompts} tokens of prompts, {sum(turn.answer for turn in turns)} of answers"
         )
 
@@ -74,42 +80,57 @@ def conversations(
     think: float = 0.5,
     vocabulary: tuple[int, int] = (256, 500),
 ) -> Workload:
-    """A workload of that many sessions; the same arguments make the same workload, on any machine.
+    """Returns a workload of chat sessions. The same arguments make the same workload on any machine.
 
-    Sessions arrive at random (exponential times between them) and take one of `systems` system prompts, each as likely
-    as the other. A session has half to one and a half times `turns` turns, a question half to one and a half times
-    `question_tokens` tokens, at random; each think time is exponential, with a mean of `think` seconds. Tokens are
-    drawn from `vocabulary`, first and last.
+    Args:
+        seed: The seed of all random numbers.
+        sessions: Number of sessions.
+        turns: Mean turns of a session; a session has half to one and a half times as many.
+        systems: Number of system prompts; each session takes one, all equally likely.
+        system_tokens: Tokens of a system prompt.
+        question_tokens: Mean tokens of a question; a question has half to one and a half times as many.
+        answer_tokens: Tokens of an answer.
+        arrivals_per_second: Mean rate of new sessions; the times between them are exponential.
+        think: Mean seconds between an answer and the next question; the times are exponential.
+        vocabulary: The first and the last token id to use.
     """
     random = Random(seed)  # noqa: S311
 
     def text(length: int) -> list[int]:
         return [random.randint(*vocabulary) for _ in range(length)]
 
-    def about(mean: int) -> int:
+    def around(mean: int) -> int:
         return random.randint(max(mean // 2, 1), mean + mean // 2)
 
     openings = [text(system_tokens) for _ in range(systems)]
-    made: list[Session] = []
+    result: list[ChatSession] = []
     start = 0.0
     for _ in range(sessions):
-        said = list(random.choice(openings))
-        asked: list[Turn] = []
-        for _ in range(about(turns)):
-            said += text(about(question_tokens))
-            asked.append(Turn(tuple(said), answer_tokens, random.expovariate(1 / think) if asked and think else 0.0))
-            said += echoed(said, 0, answer_tokens)
-        made.append(Session(start, tuple(asked)))
+        conversation = list(random.choice(openings))
+        requests: list[Turn] = []
+        for _ in range(around(turns)):
+            conversation += text(around(question_tokens))
+            pause = random.expovariate(1 / think) if requests and think else 0.0
+            requests.append(Turn(tuple(conversation), answer_tokens, pause))
+            conversation += echoed(conversation, 0, answer_tokens)
+        result.append(ChatSession(start, tuple(requests)))
         start += random.expovariate(arrivals_per_second)
-    return Workload(tuple(made))
+    return Workload(tuple(result))
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What became of one request.
+class RequestResult:
+    """The result of one request.
 
-    sent: seconds after the replay's start. first, took: seconds from then to the first token and to the end. prompt,
-    cached, tokens: tokens of the prompt, those of them that a cache had (0 where it is not told), those of the answer.
+    Attributes:
+        session: Number of the session.
+        turn: Number of the turn in it.
+        sent: Seconds from the start of the replay to the request.
+        first: Seconds from the request to the first token.
+        took: Seconds from the request to the end of the answer.
+        prompt: Tokens of the prompt.
+        cached: How many of them were in a cache; 0 if the service does not report it.
+        tokens: Tokens of the answer.
     """
 
     session: int
@@ -124,42 +145,61 @@ class Reply:
 
 @dataclass(frozen=True)
 class Replay:
-    """What became of a workload, in the order of the replies' ends."""
+    """The results of a workload.
 
-    replies: tuple[Reply, ...]
+    Attributes:
+        results: The requests, in the order of their ends.
+        seconds: The time of the whole replay.
+    """
+
+    results: tuple[RequestResult, ...]
     seconds: float
 
     @property
     def hit_rate(self) -> float:
-        """The share of all prompts' tokens that were in a cache, 0 to 1."""
-        return sum(reply.cached for reply in self.replies) / (sum(reply.prompt for reply in self.replies) or 1)
+        """The share of the tokens of all prompts that were in a cache, 0 to 1."""
+        return sum(result.cached for result in self.results) / (sum(result.prompt for result in self.results) or 1)
 
     @property
     def tokens(self) -> int:
-        return sum(reply.tokens for reply in self.replies)
+        """Tokens of all answers."""
+        return sum(result.tokens for result in self.results)
 
     @property
     def tokens_per_second(self) -> float:
+        """Tokens of all answers per second of the replay."""
         return self.tokens / self.seconds
 
     def first_token(self, quantile: float = 0.5) -> float:
-        """Seconds to the first token that this share of all requests needed at most: 0.5 for the median."""
-        times = sorted(reply.first for reply in self.replies)
+        """Returns a quantile of the time to the first token, in seconds.
+
+        Args:
+            quantile: 0 to 1; 0.5 for the median.
+        """
+        times = sorted(result.first for result in self.results)
         return times[min(int(quantile * len(times)), len(times) - 1)]
 
 
 async def replay(workload: Workload, send: Send) -> Replay:
-    """Sends every request when its time has come. Whatever `send` raises ends the replay (in an ExceptionGroup)."""
+    """Sends every request at its time.
+
+    Args:
+        workload: The sessions.
+        send: Sends one request; see Send.
+
+    Raises:
+        ExceptionGroup: `send` raised; the replay ends.
+    """
     time = asyncio.get_running_loop().time
     begin = time()
-    replies: list[Reply] = []
+    results: list[RequestResult] = []
 
-    async def hold(number: int, session: Session) -> None:
+    async def run(number: int, session: ChatSession) -> None:
         await asyncio.sleep(session.start - (time() - begin))
-        for place, turn in enumerate(session.turns):
+        for index, turn in enumerate(session.turns):
             await asyncio.sleep(turn.think)
             sampling = Sampling(max_tokens=turn.answer, temperature=0.0, ignore_eos=True)
-            request = TokenRequest(request_id=f"{number}.{place}", tokens=list(turn.prompt), sampling=sampling)
+            request = TokenRequest(request_id=f"{number}.{index}", tokens=list(turn.prompt), sampling=sampling)
             sent, first, cached, tokens = time(), 0.0, 0, 0
             async for delta in send(request):
                 new = delta.tokens if isinstance(delta, TextDelta) else len(delta.tokens)
@@ -168,30 +208,33 @@ async def replay(workload: Workload, send: Send) -> Replay:
                 cached = max(cached, delta.cached)
                 tokens += new
             took = time() - sent
-            replies.append(Reply(number, place, sent - begin, first, took, len(turn.prompt), cached, tokens))
+            results.append(RequestResult(number, index, sent - begin, first, took, len(turn.prompt), cached, tokens))
 
     async with asyncio.TaskGroup() as group:
         for number, session in enumerate(workload.sessions):
-            group.create_task(hold(number, session))
-    return Replay(tuple(replies), time() - begin)
+            group.create_task(run(number, session))
+    return Replay(tuple(results), time() - begin)
 
 
 def oracle(workload: Workload, block_size: int, *, shared: bool = True) -> float:
-    """The best hit rate there can be, with caches that never forget: the share of all prompts' tokens, 0 to 1.
+    """Returns the best possible hit rate, with caches that never evict: the share of all prompts' tokens, 0 to 1.
 
-    shared: as if one cache served all sessions, so that nothing is ever computed twice: no router can do better.
-    Without, as if each session had a worker of its own: it finds its own earlier turns, and never another session's.
+    Args:
+        workload: The sessions.
+        block_size: Tokens in a block.
+        shared: True for one cache that serves all sessions, so that nothing is computed twice: no router can do better.
+            False for one worker for each session, which finds its own earlier turns but not those of other sessions.
     """
-    hit = total = 0
+    hits = total = 0
     held: set[int] = set()
-    for session in workload.sessions:  # in any order: what two sessions share, the first of them computes
+    for session in workload.sessions:  # the order does not matter: the first session computes what two of them share
         if not shared:
             held.clear()
         for turn in session.turns:
             names = block_hashes(turn.prompt, block_size)
-            there = next((number for number, name in enumerate(names) if name not in held), len(names))
-            hit += min(there * block_size, len(turn.prompt) - 1)
+            leading = next((number for number, name in enumerate(names) if name not in held), len(names))
+            hits += min(leading * block_size, len(turn.prompt) - 1)
             total += len(turn.prompt)
-            said = [*turn.prompt, *echoed(turn.prompt, 0, turn.answer)]
-            held.update(block_hashes(said[:-1], block_size))  # of the last token nothing is computed
-    return hit / (total or 1)
+            conversation = [*turn.prompt, *echoed(turn.prompt, 0, turn.answer)]
+            held.update(block_hashes(conversation[:-1], block_size))  # the last token is never computed
+    return hits / (total or 1)

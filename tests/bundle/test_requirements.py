@@ -36,12 +36,12 @@ def test_requirements_are_the_imported_libraries_with_their_installed_versions()
     ("service", "libraries"),
     [
         ("frontend:Frontend", set()),
-        ("worker:EchoWorker", {"tokenizers"}),
-        ("router:Router", {"tokenizers"}),
-        ("processor:Processor", {"jinja2", "tokenizers", "transformers"}),
-        ("torch_worker:TorchWorker", {"tokenizers", "torch", "transformers"}),
-        ("vllm_worker:VllmWorker", {"tokenizers", "vllm"}),
-        ("vllm_worker:PrefillWorker", {"tokenizers", "vllm"}),
+        ("workers.echo_worker:EchoWorker", {"tokenizers"}),
+        ("router:Router", set()),
+        ("processor:Processor", {"jinja2", "transformers"}),
+        ("workers.torch_worker:TorchWorker", {"tokenizers", "torch", "transformers"}),
+        ("workers.vllm_worker:VllmWorker", {"tokenizers", "vllm"}),
+        ("workers.vllm_worker:PrefillWorker", {"tokenizers", "vllm"}),
     ],
 )
 @pytest.mark.parametrize(

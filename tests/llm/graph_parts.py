@@ -84,7 +84,7 @@ class Noting(EchoEngine):
 @service(dynamo={"namespace": "dynamo"})
 class Echo(EchoWorker):
     def make_engine(self):
-        return Noting(model=super().make_engine().info.model, **self.engine_options)
+        return Noting(self.engine_options())
 
     @dynamo_endpoint()
     async def came(self) -> list[tuple[str, int]]:
@@ -109,7 +109,7 @@ class Late(Router):
 @service(dynamo={"namespace": "dynamo"})
 class Embedder(EchoWorker):
     def make_engine(self):
-        return EchoEngine(model=super().make_engine().info.model, embeddings=True, **self.engine_options)
+        return EchoEngine(self.engine_options(), embeddings=True)
 '''
 LINKS = {
     "direct": "Api.link(Text).link(Echo)\n",

@@ -10,6 +10,7 @@ from simulated import simulated
 from dynamo_nb.errors import EngineError, InvalidArgument
 from dynamo_nb.llm.cache.blocks import block_hashes
 from dynamo_nb.llm.engines.echo.engine import EchoEngine
+from dynamo_nb.llm.engines.echo.options import EchoOptions
 from dynamo_nb.llm.engines.engine import Engine
 from dynamo_nb.llm.messages import Load, Sampling, TokenRequest
 
@@ -17,7 +18,9 @@ BLOCK = 4
 
 
 def engine(**changes):
-    return EchoEngine(**{"block_size": BLOCK, "blocks": 16, "slots": 4, **changes})
+    own = {name: changes.pop(name) for name in ("events", "adapters", "embeddings") if name in changes}
+    options = EchoOptions(**{"max_model_len": 0, "block_size": BLOCK, "blocks": 16, "slots": 4, **changes})
+    return EchoEngine(options, **own)
 
 
 def asked(tokens, *, name="r", generated=0, adapter="", salt="", transfer=None, **sampling):
@@ -317,7 +320,7 @@ def test_without_embeddings_it_says_so():
 
 
 def test_it_says_what_it_can_do():
-    own = EchoEngine("m", blocks=8, block_size=2, adapters=["a"], embeddings=True, events=False)
+    own = engine(model="m", blocks=8, block_size=2, adapters=["a"], embeddings=True, events=False)
     assert isinstance(own, Engine)
     assert own.info.model == "m"
     assert (own.info.context, own.info.total_blocks, own.info.adapters) == (16, 8, ("a",))
@@ -326,7 +329,7 @@ def test_it_says_what_it_can_do():
 
 def test_a_cache_too_small_for_the_context_is_refused():
     with pytest.raises(EngineError, match="4 blocks of 4"):
-        EchoEngine(block_size=4, blocks=4, context=17)
+        engine(blocks=4, max_model_len=17)
 
 
 def test_others_wait_in_order_for_a_slot():
@@ -559,7 +562,7 @@ def test_the_books_balance_whatever_comes(changes, planned):
         assert own.load() == follower.load == Load(0, 0, 0, changes["blocks"])
         assert follower.held == held_by(own) == set(own.cache.blocks)
         assert not own._schedule
-        assert not own._pages._taken
+        assert not own._pages._open
 
     started(run, **changes)
 

@@ -126,16 +126,16 @@ def test_services_whose_overrides_have_no_annotations_serve_as_their_bases_do(pr
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (asked(10**6), "1000000 tokens are asked for"),
+        (asked(10**6), "max_tokens is too large: 1000000"),
         (TextRequest(request_id="r", model="other", prompt="a"), "'other' is not served"),
-        (TextRequest(request_id="r", model="tiny", prompt=""), "no tokens"),
-        (TextRequest(request_id="r", model="tiny", prompt=[10**6]), "no token of tiny"),
+        (TextRequest(request_id="r", model="tiny", prompt=""), "prompt is empty"),
+        (TextRequest(request_id="r", model="tiny", prompt=[10**6]), "not in the vocabulary of tiny"),
         (TextRequest(request_id="r", model="tiny", prompt=[1] * 20000), "the prompt has 20000 tokens"),
         (
             TextRequest(request_id="r", model="tiny", messages=[{"role": "user", "content": [{"type": "image"}]}]),
             "image",
         ),
-        (TextRequest(request_id="r", model="tiny", prompt="a", tools=[{}]), "does not call tools"),
+        (TextRequest(request_id="r", model="tiny", prompt="a", tools=[{}]), "does not support tools"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_a_worker_is_asked(agg, request_, message):
@@ -226,7 +226,7 @@ class Differing(EchoEngine):
 @service(dynamo={"namespace": "dynamo"})
 class Echo(EchoWorker):
     def make_engine(self):
-        return Differing(model=super().make_engine().info.model, **self.engine_options)
+        return Differing(self.engine_options())
 
 
 Frontend.link(Processor).link(Echo)
@@ -262,7 +262,7 @@ async def test_an_answer_that_no_other_worker_makes_ends_with_an_error(project):
     project.write("differing.py", DIFFERING)
     args = ["--Processor.served_model_name=tiny", SLOW.replace("EchoWorker", "Echo")]
     async with await project.serve("differing:Frontend", args=args) as deployment:
-        with pytest.raises(WorkerLost, match="another answer"):
+        with pytest.raises(WorkerLost, match="different answer"):
             await asyncio.wait_for(cut(deployment, "Echo", COUNTING), BOUND)
 
 
@@ -299,7 +299,7 @@ class Dying(EchoEngine):
 @service(dynamo={"namespace": "dynamo"})
 class Echo(EchoWorker):
     def make_engine(self):
-        return Dying(model=super().make_engine().info.model, embeddings=True, **self.engine_options)
+        return Dying(self.engine_options(), embeddings=True)
 
     @dynamo_endpoint()
     async def die(self):

@@ -232,14 +232,20 @@ def test_what_is_no_json_is_refused(data):
     [
         (
             InvalidArgument(
-                "the prompt has 7 tokens, and the context of tiny 5 for prompt and answer together", where="prompt"
+                "the prompt has 7 tokens; the context length of tiny is 5 tokens for prompt and answer together",
+                where="prompt",
             ),
             400,
             "context_length_exceeded",
             "prompt",
         ),
         (InvalidArgument("no such thing", where="Processor.generate(request)"), 400, None, None),
-        (InvalidArgument("9 is no token of long-context-7b", where="prompt"), 400, None, "prompt"),
+        (
+            InvalidArgument("token id 9 is not in the vocabulary of long-context-7b", where="prompt"),
+            400,
+            None,
+            "prompt",
+        ),
         (DeadlineExceeded("not answered in 5 s"), 503, None, None),
         (NoInstances("no worker serves dynamo://a/b/c"), 503, None, None),
         (WorkerLost("worker Echo.0.1 of dynamo://a/b went away"), 503, None, None),
@@ -334,7 +340,7 @@ def test_several_calls_of_tools_are_not_asked_for_where_one_alone_may_be():
     tools = ToolCalls(most=1)
     call = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
     assert tools.feed(call + "and" + call) == "and"
-    assert [each["function"]["name"] for each in tools.taken()] == ["f"]
+    assert [each["function"]["name"] for each in tools.take()] == ["f"]
 
 
 def test_an_answer_that_the_engine_gave_up_is_an_error():

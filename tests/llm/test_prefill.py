@@ -108,7 +108,7 @@ async def test_a_worker_that_drains_gets_what_is_computed_for_it(project, gate):
 async def test_what_an_engine_cannot_compute_is_computed_at_once_by_the_worker_that_asked(project):
     async with await served(project, "--Pre.broken=true") as graph:
         for number in (1, 2):
-            assert await noted(graph, number) == "local: the prefill worker could not"
+            assert await noted(graph, number) == "local: the prefill worker failed"
         assert await graph.Pre.prompts() == 2
         assert (await graph.Pre.queue())["waiting"] == 0
 

@@ -11,7 +11,7 @@ from graph_parts import until
 
 from dynamo_nb.llm.cache.index import BlockIndex
 from dynamo_nb.llm.messages import Sampling, TextRequest, TokenRequest
-from dynamo_nb.llm.router import Supposed
+from dynamo_nb.llm.router import AssumedBlocks
 from dynamo_nb.sdk.portal import portal
 
 BOUND = 60
@@ -45,7 +45,7 @@ class WatchedWorker(EchoWorker):
         self.fault, self.of, self.streams = fault, of, 0
 
     def make_engine(self):
-        return EchoEngine(model=super().make_engine().info.model, adapters=["style"], **self.engine_options)
+        return EchoEngine(self.engine_options(), adapters=["style"])
 
     @dynamo_endpoint()
     async def held(self, tokens: list[int]) -> int:
@@ -232,7 +232,7 @@ def test_a_worker_whose_events_are_none_has_its_share_of_requests(watched):
     """Its endpoint says that it gives lists, so that lists arrive."""
 
     async def logged():
-        return "it counts as holding nothing" in await asyncio.to_thread(log.read_text)
+        return "the router assumes an empty cache" in await asyncio.to_thread(log.read_text)
 
     with watched(code=WATCHED.replace("AsyncIterator[WorkerEvent]", "AsyncIterator[list]")) as graph:
         (router,) = graph.status.services["WatchedRouter"].workers
@@ -298,29 +298,29 @@ def test_each_of_two_routers_follows_all_workers(watched):
 
 def test_what_is_supposed_to_be_held_lasts_from_the_last_placement_on():
     index = BlockIndex()
-    supposed = Supposed(index, 10.0)
-    supposed.place(0.0, 1, [1, 2, 3, 4])
-    supposed.place(0.0, 2, [1, 2])
-    supposed.place(6.0, 1, [1, 2])
-    supposed.forget(9.9)
+    assumed = AssumedBlocks(index, 10.0)
+    assumed.place(0.0, 1, [1, 2, 3, 4])
+    assumed.place(0.0, 2, [1, 2])
+    assumed.place(6.0, 1, [1, 2])
+    assumed.expire(9.9)
     assert index.find([1, 2, 3, 4]) == {1: 4, 2: 2}
-    supposed.forget(10.0)
+    assumed.expire(10.0)
     assert index.find([1, 2, 3, 4]) == {1: 2}
-    supposed.place(12.0, 1, [1, 2, 3])
-    supposed.forget(16.0)
+    assumed.place(12.0, 1, [1, 2, 3])
+    assumed.expire(16.0)
     assert index.find([1, 2, 3, 4]) == {1: 3}
-    supposed.forget(22.0)
+    assumed.expire(22.0)
     assert len(index) == 0
 
 
 def test_what_was_supposed_of_a_worker_goes_with_it():
     index = BlockIndex()
-    supposed = Supposed(index, 10.0)
-    supposed.place(0.0, 1, [1, 2])
-    supposed.drop(1)
+    assumed = AssumedBlocks(index, 10.0)
+    assumed.place(0.0, 1, [1, 2])
+    assumed.drop(1)
     assert len(index) == 0
-    supposed.place(5.0, 1, [1, 2])
-    supposed.forget(10.0)
+    assumed.place(5.0, 1, [1, 2])
+    assumed.expire(10.0)
     assert index.find([1, 2]) == {1: 2}
 
 

@@ -63,7 +63,7 @@ def test_calls_of_tools_are_taken_out_of_the_text_wherever_it_is_cut(text, rest,
     for pieces in splits(text):
         tools = ToolCalls()
         left = "".join(map(tools.feed, pieces)) + tools.end()
-        calls = tools.taken()
+        calls = tools.take()
         assert left == rest
         assert [call["function"]["name"] for call in calls] == names
         assert [call["index"] for call in calls] == list(range(len(names)))

@@ -12,8 +12,9 @@ from torch_parts import CHANCE, CONTEXT, PENAL, SLOTS
 from vllm_parts import prompt, request
 
 from dynamo_nb.llm.engines.torch.cache import SPARE
-from dynamo_nb.llm.engines.torch.model import TorchModel, TorchOptions
-from dynamo_nb.llm.engines.torch.sampling import choose
+from dynamo_nb.llm.engines.torch.model import TorchModel
+from dynamo_nb.llm.engines.torch.options import TorchOptions
+from dynamo_nb.llm.engines.torch.sampling import sample
 from dynamo_nb.llm.engines.torch.scheduler import CHUNK, TorchScheduler
 from dynamo_nb.llm.engines.torch.sequence import TorchSequence
 from dynamo_nb.llm.messages import Sampling, TokenRequest
@@ -57,7 +58,7 @@ def warped(logits, sampling):
 def test_tokens_are_as_frequent_as_they_are_likely(sampling):
     logits = torch.linspace(0, 3, 24)[torch.randperm(24, generator=torch.Generator().manual_seed(1))][None]
     draws = 6000
-    tokens, _ = choose(logits.expand(draws, -1), [sequence(seed, **sampling) for seed in range(draws)])
+    tokens, _ = sample(logits.expand(draws, -1), [sequence(seed, **sampling) for seed in range(draws)])
     found = torch.bincount(torch.tensor(tokens), minlength=24) / draws
     expected = warped(logits, sampling)
     assert set(found.nonzero()[:, 0].tolist()) <= set(expected.nonzero()[:, 0].tolist())
@@ -72,22 +73,22 @@ def test_a_row_is_chosen_alike_whatever_rows_are_beside_it():
     def rows():
         return [sequence(seed, [5, 6, 6], **kind) for seed, kind in enumerate(kinds)]
 
-    tokens, logprobs = choose(logits, rows())
+    tokens, logprobs = sample(logits, rows())
     for place, row in enumerate(rows()):
-        assert choose(logits[place : place + 1], [row]) == ([tokens[place]], [logprobs[place]])
+        assert sample(logits[place : place + 1], [row]) == ([tokens[place]], [logprobs[place]])
 
 
 def test_the_likeliest_token_is_never_left_out():
     logits = torch.zeros(1, VOCABULARY)
     logits[0, 7] = 1e-3
     for sampling in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}, {"temperature": 1e-4}, {"temperature": 1e-30}):
-        assert choose(logits, [sequence(**sampling)]) == ([7], [[]])
+        assert sample(logits, [sequence(**sampling)]) == ([7], [[]])
 
 
 @pytest.fixture(scope="module")
 def model():
     """What an engine's thread has."""
-    return TorchModel(TorchOptions(model=str(tiny_model()), context=CONTEXT, device="cpu"))
+    return TorchModel(TorchOptions(model=str(tiny_model()), max_model_len=CONTEXT, device="cpu"))
 
 
 def begun(scheduler, length, most):
@@ -101,7 +102,7 @@ def test_who_runs_goes_on_while_a_long_prompt_is_computed(model):
     short = begun(scheduler, 20, 30)
     scheduler.step()
     long = begun(scheduler, 3 * CHUNK + 1, 30)
-    made = [[sequence for sequence, *_ in scheduler.step().made] for _ in range(5)]
+    made = [[sequence for sequence, *_ in scheduler.step().results] for _ in range(5)]
     assert made == [[short], [short], [short], [short, long], [short, long]]
 
 
@@ -109,17 +110,17 @@ def test_short_prompts_are_computed_in_one_step(model):
     scheduler = TorchScheduler(model, SLOTS)
     sequences = [begun(scheduler, length, 3) for length in (9, 20, 31, 40, 50)]
     step = scheduler.step()
-    assert step.begun == [sequence for sequence, *_ in step.made] == sequences[:SLOTS]
+    assert step.started == [sequence for sequence, *_ in step.results] == sequences[:SLOTS]
 
 
 def test_a_long_prompt_that_nobody_waits_for_any_more_is_given_up(model):
     scheduler = TorchScheduler(model, 1)
     long = begun(scheduler, 3 * CHUNK + 1, 30)
-    assert scheduler.step().begun == [long]
+    assert scheduler.step().started == [long]
     scheduler.drop(long)
     short = begun(scheduler, 20, 1)
     step = scheduler.step()
-    assert step.begun == [sequence for sequence, *_ in step.made] == [short]
+    assert step.started == [sequence for sequence, *_ in step.results] == [short]
     assert scheduler.idle
 
 

@@ -105,7 +105,7 @@ async def test_other_families_answer_as_transformers_does(family, tmp_path):
     model = transformers.AutoModelForCausalLM.from_config(models()[family]).eval()
     model.save_pretrained(tmp_path)
     asked = [request([n + 3 for n in range(9 * k + 2)], f"r{k}", max_tokens=30) for k in range(6)]
-    async with started(tmp_path, context=0) as engine:
+    async with started(tmp_path, max_model_len=0) as engine:
         assert engine.info.context == 512
         found = await together(engine, asked)
     assert found == [generated(model, each.tokens, 30) for each in asked]
@@ -332,14 +332,17 @@ async def test_to_abort_what_is_not_there_is_no_error(engine):
 
 
 REFUSED = {
-    "an empty prompt": (request([]), "no tokens"),
-    "a prompt as long as the context": (request(prompt(CONTEXT)), "2048 tokens, and the context"),
-    "a prompt over the context": (request(prompt(CONTEXT + 900)), "2948 tokens, and the context"),
-    "a token that the model has not": (request([7, VOCABULARY]), "512 is no token"),
-    "a negative token": (request([-1, 7]), "-1 is no token"),
-    "an adapter": (request(prompt(9), adapter="poet"), "no adapter 'poet'"),
-    "a cache from elsewhere": (request(prompt(9), transfer={"blocks": []}), "cannot take a KV cache over"),
-    "a schema": (request(prompt(9), json_schema="{}"), "cannot follow a JSON schema"),
+    "an empty prompt": (request([]), "prompt is empty"),
+    "a prompt as long as the context": (request(prompt(CONTEXT)), "2048 tokens; the context length"),
+    "a prompt over the context": (request(prompt(CONTEXT + 900)), "2948 tokens; the context length"),
+    "a token that the model has not": (request([7, VOCABULARY]), "token id 512 is not in"),
+    "a negative token": (request([-1, 7]), "token id -1 is not in"),
+    "an adapter": (request(prompt(9), adapter="poet"), "unknown adapter 'poet'"),
+    "a cache from elsewhere": (
+        request(prompt(9), transfer={"blocks": []}),
+        "cannot use a KV cache from another worker",
+    ),
+    "a schema": (request(prompt(9), json_schema="{}"), "does not support JSON schemas"),
     "a temperature below 0": (request(prompt(9), temperature=-1.0), "temperature is -1"),
     "a temperature that is no number": (request(prompt(9), temperature=float("nan")), "temperature is nan"),
     "a top_p over 1": (request(prompt(9), top_p=7.0), "top_p is 7"),
@@ -381,7 +384,7 @@ async def test_an_embedding_is_the_mean_of_the_last_hidden_states(engine, length
 
 
 @pytest.mark.parametrize(
-    ("tokens", "said"), [([], "no tokens"), (prompt(CONTEXT + 1), "the context"), ([999], "no token")]
+    ("tokens", "said"), [([], "prompt is empty"), (prompt(CONTEXT + 1), "the context length"), ([999], "token id 999")]
 )
 async def test_no_embedding_of(engine, tokens, said):
     with pytest.raises(InvalidArgument, match=said):

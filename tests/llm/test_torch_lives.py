@@ -19,6 +19,7 @@ from vllm_parts import answer, prompt, request, until
 
 from dynamo_nb.errors import EngineError
 from dynamo_nb.llm.engines.torch.engine import TorchEngine
+from dynamo_nb.llm.engines.torch.options import TorchOptions
 from dynamo_nb.llm.messages import Sampling, TextRequest
 from dynamo_nb.llm.text.tokens import Tokenizer
 from dynamo_nb.llm.tiny_model import tiny_model
@@ -36,7 +37,7 @@ def stateful(folder):
     """A model whose layers keep a state, and no keys and values."""
     config = transformers.MambaConfig(vocab_size=300, hidden_size=32, num_hidden_layers=1, state_size=4)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return {"model": str(folder), "context": 512}
+    return {"model": str(folder), "max_model_len": 512}
 
 
 FAILED = {
@@ -44,7 +45,7 @@ FAILED = {
     "a folder without a model": (empty, "cannot be loaded"),
     "a dtype that nobody knows": (lambda _: {"dtype": "float17"}, "cannot be loaded.*float17"),
     "a device that nobody knows": (lambda _: {"device": "abacus"}, "cannot be loaded.*abacus"),
-    "a context that the model was not made for": (lambda _: {"context": 10**6}, "made for 16384 tokens"),
+    "a context that the model was not made for": (lambda _: {"max_model_len": 10**6}, "made for 16384 tokens"),
     "a model without keys and values": (stateful, "keeps no keys and values|cannot be loaded"),
 }
 
@@ -53,7 +54,7 @@ FAILED = {
 async def test_does_not_start_with(case, tmp_path):
     options, said = FAILED[case]
     before = threads()
-    engine = TorchEngine(**({"model": str(tiny_model())} | options(tmp_path)))
+    engine = TorchEngine(TorchOptions(**({"model": str(tiny_model())} | options(tmp_path))))
     with pytest.raises(EngineError, match=f"(?s){said}"):
         await engine.start()
     assert threads() == before
@@ -67,14 +68,14 @@ async def test_does_not_start_with(case, tmp_path):
 @pytest.mark.parametrize("missing", ["torch", "transformers"])
 async def test_says_what_to_install(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(EngineError, match=r"(?s)torch cannot be used.*pip install 'dynamo-nb\[torch\]'"):
+    with pytest.raises(EngineError, match=r"(?s)torch cannot be imported.*pip install 'dynamo-nb\[torch\]'"):
         async with started():
             pass
 
 
 async def test_a_start_that_is_cancelled_leaves_no_thread():
     before = threads()
-    engine = TorchEngine(str(tiny_model()))
+    engine = TorchEngine(TorchOptions(model=str(tiny_model())))
     start = asyncio.create_task(engine.start())
     await asyncio.sleep(0)
     assert len(threads()) == len(before) + 1
@@ -87,13 +88,13 @@ async def test_a_start_that_is_cancelled_leaves_no_thread():
 @pytest.mark.parametrize("options", [{"slots": 0}, {"block_size": 0}])
 def test_has_slots_and_blocks(options):
     with pytest.raises(EngineError):
-        TorchEngine("m", **options)
+        TorchEngine(TorchOptions(model="m", **options))
 
 
 async def weights(engine):
     """A weak reference to the model in the engine's thread."""
     found, thread = asyncio.get_running_loop().create_future(), engine._thread
-    thread.put(lambda scheduler: thread.tell(found.set_result, weakref.ref(scheduler.model._model)))
+    thread.put(lambda scheduler: thread.call_on_loop(found.set_result, weakref.ref(scheduler.model._model)))
     return await found
 
 
@@ -104,13 +105,13 @@ async def test_to_stop_ends_the_answers_the_thread_and_the_model():
         assert model() is not None
         going = asyncio.create_task(answer(engine, request(prompt(20, 50), max_tokens=1500)))
         await until(engine.cache, lambda: engine.load().running == 1)
-    with pytest.raises(EngineError, match="does not run"):
+    with pytest.raises(EngineError, match="is not running"):
         await going
     assert threads() == before
     assert model() is None
     await engine.stop()
     for call in (engine.health(), engine.embed([1]), answer(engine, request(prompt(9)))):
-        with pytest.raises(EngineError, match="does not run"):
+        with pytest.raises(EngineError, match="is not running"):
             await call
 
 
@@ -133,7 +134,7 @@ async def test_no_memory_in_the_thread_ends_all_answers_and_shows_in_its_health(
 
 def test_nothing_heavy_is_imported_before_an_engine_starts():
     code = (
-        "import sys; from dynamo_nb.llm import TorchEngine, TorchWorker; TorchEngine('m');"
+        "import sys; from dynamo_nb.llm import TorchEngine, TorchOptions, TorchWorker; TorchEngine(TorchOptions(model='m'));"
         "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -131,15 +131,15 @@ async def test_a_schema_is_followed(engine):
 @pytest.mark.parametrize(
     ("tokens", "options", "said"),
     [
-        (prompt(CONTEXT), {}, "512 tokens, and the context"),
-        (prompt(CONTEXT + 900), {}, "1412 tokens, and the context"),
-        ([], {}, "no tokens"),
+        (prompt(CONTEXT), {}, "512 tokens; the context length"),
+        (prompt(CONTEXT + 900), {}, "1412 tokens; the context length"),
+        ([], {}, "prompt is empty"),
         ([7, 5000], {}, "5000"),
         (prompt(9), {"temperature": -1.0}, "temperature"),
         (prompt(9), {"top_p": 7.0}, "top_p"),
         (prompt(9), {"logprobs": 10_000}, "logprobs"),
-        (prompt(9), {"json_schema": '{"type": 7}'}, "refuses"),
-        (prompt(9), {"adapter": "nobody"}, "no adapter 'nobody'"),
+        (prompt(9), {"json_schema": '{"type": 7}'}, "rejected"),
+        (prompt(9), {"adapter": "nobody"}, "unknown adapter 'nobody'"),
     ],
 )
 async def test_what_cannot_be_served_is_refused_before_the_first_delta(engine, tokens, options, said):
@@ -220,7 +220,7 @@ async def test_another_salt_has_blocks_of_its_own(engine):
 
 
 async def test_an_interrupt_does_not_reach_the_engine(engine):
-    for process in engine._processes():
+    for process in engine._processes.running():
         blocked = next(
             line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigBlk")
         )
@@ -230,7 +230,7 @@ async def test_an_interrupt_does_not_reach_the_engine(engine):
 
 
 async def test_a_text_model_makes_no_embeddings_and_hands_nothing_over(engine):
-    with pytest.raises(InvalidArgument, match="makes no embeddings"):
+    with pytest.raises(InvalidArgument, match="does not support embeddings"):
         await engine.embed([7, 8])
     with pytest.raises(InvalidArgument, match="no connector"):
         await engine.prefill(request(prompt(40)))

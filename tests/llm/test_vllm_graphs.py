@@ -127,12 +127,12 @@ def test_an_answer_follows_a_json_schema(client):
     [
         ({"prompt": [10] * 2048}, "the prompt has 2048 tokens"),
         ({"max_tokens": 10**6}, "max_tokens is too large"),
-        ({"prompt": [10] * 2000, "max_tokens": 100}, "has room for 48"),
-        ({"prompt": [511, 512]}, "512 is no token"),
-        ({"prompt": ""}, "no tokens"),
+        ({"prompt": [10] * 2000, "max_tokens": 100}, "leaves 48 for the answer"),
+        ({"prompt": [511, 512]}, "token id 512 is not in"),
+        ({"prompt": ""}, "prompt is empty"),
         ({"stop": ["x" * n for n in range(1, 18)]}, "stop"),
         ({"model": "other"}, "does not exist"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}}, "refuses"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}}, "rejected"),
     ],
 )
 def test_what_cannot_be_served_is_told_and_holds_nothing(agg, client, fields, said):

@@ -83,7 +83,7 @@ def test_a_key_that_nobody_knows_and_a_value_that_does_not_fit_are_named(configu
 async def test_an_engine_that_was_stopped_leaves_no_process():
     before = descendants()
     async with started() as engine:
-        assert engine._processes()
+        assert engine._processes.running()
     assert descendants() - before <= trackers()
 
 
@@ -108,7 +108,7 @@ async def test_a_start_that_is_cancelled_leaves_no_process():
     async with configured() as engine:
         start = asyncio.create_task(engine.start())
         async with asyncio.timeout(60):
-            while not engine._processes():  # noqa: ASYNC110 (vLLM tells nobody)
+            while engine._processes is None or not engine._processes.running():  # noqa: ASYNC110 (vLLM tells nobody)
                 await asyncio.sleep(0.05)
         start.cancel()
         await asyncio.gather(start, return_exceptions=True)
@@ -121,7 +121,7 @@ async def test_an_engine_whose_process_was_killed_says_so_and_stops():
     async with started() as engine:
         running = asyncio.create_task(answer(engine, request(prompt(20), max_tokens=480)))
         await until(engine.cache, lambda: engine.load().running == 1)
-        for process in engine._processes():
+        for process in engine._processes.running():
             os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(EngineError):
             await running

@@ -78,5 +78,5 @@ async def test_an_adapter_and_a_salt_make_blocks_together(engine):
 
 
 async def test_an_unknown_adapter_is_refused(engine):
-    with pytest.raises(InvalidArgument, match="no adapter 'three'"):
+    with pytest.raises(InvalidArgument, match="unknown adapter 'three'"):
         await answer(engine, request(prompt(9), adapter="three"))

@@ -63,5 +63,5 @@ async def test_a_prompt_over_the_context_is_refused_before_it_is_prefilled(tmp_p
         "kv_connector_extra_config": {"shared_storage_path": str(tmp_path)},
     }
     async with started(kv_transfer_config=transfer, max_model_len=128) as engine:
-        with pytest.raises(InvalidArgument, match="128 for prompt"):
+        with pytest.raises(InvalidArgument, match="128 tokens for prompt"):
             await engine.prefill(request(prompt(128)))

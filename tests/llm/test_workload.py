@@ -7,8 +7,9 @@ from simulated import simulated
 
 from dynamo_nb.llm.cache.blocks import block_hashes
 from dynamo_nb.llm.engines.echo.engine import EchoEngine
+from dynamo_nb.llm.engines.echo.options import EchoOptions
 from dynamo_nb.llm.messages import TextDelta
-from dynamo_nb.llm.workload import Session, Turn, Workload, conversations, oracle, replay
+from dynamo_nb.llm.workload import ChatSession, Turn, Workload, conversations, oracle, replay
 
 BLOCK = 16
 
@@ -18,7 +19,11 @@ def replayed(workload, choose, workers=4):
 
     async def run():
         engines = [
-            EchoEngine(tokens_per_second=200, prefill_tokens_per_second=5000, block_size=BLOCK, blocks=1024, slots=32)
+            EchoEngine(
+                EchoOptions(
+                    tokens_per_second=200, prefill_tokens_per_second=5000, block_size=BLOCK, blocks=1024, slots=32
+                )
+            )
             for _ in range(workers)
         ]
         for engine in engines:
@@ -40,7 +45,8 @@ def by_cache(engines):
     def chosen(request):
         names = block_hashes(request.tokens, BLOCK)
         return min(
-            engines, key=lambda one: len(names) - one._pages.held(names) + 2 * (one.load().running + one.load().waiting)
+            engines,
+            key=lambda one: len(names) - one._pages.leading(names) + 2 * (one.load().running + one.load().waiting),
         )
 
     return chosen
@@ -52,8 +58,8 @@ def test_the_same_seed_makes_the_same_workload_and_another_another():
 
 
 def test_a_workload_describes_itself():
-    workload = Workload((Session(0.0, (Turn((1, 2), 3, 0.0),)), Session(1.5, (Turn((1,), 4, 0.0),))))
-    assert str(workload) == "2 sessions, started within 1.5 s, with 2 turns: 3 tokens of prompts, 7 of answers"
+    workload = Workload((ChatSession(0.0, (Turn((1, 2), 3, 0.0),)), ChatSession(1.5, (Turn((1,), 4, 0.0),))))
+    assert str(workload) == "2 sessions that start within 1.5 s, with 2 turns: 3 tokens of prompts, 7 of answers"
 
 
 def test_each_turn_repeats_the_conversation_so_far_with_the_answer_that_an_echo_engine_gives():
@@ -95,15 +101,15 @@ def test_sizes_are_about_what_was_asked_for():
 
 
 def test_a_replay_asks_everything_in_time_and_tells_what_became_of_it():
-    workload = Workload((Session(1.0, (Turn(tuple(range(20)), 3, 0.0), Turn((*range(20), 0, 1, 2, 9), 2, 0.5))),))
+    workload = Workload((ChatSession(1.0, (Turn(tuple(range(20)), 3, 0.0), Turn((*range(20), 0, 1, 2, 9), 2, 0.5))),))
 
     async def run():
-        engine = EchoEngine(tokens_per_second=10, prefill_tokens_per_second=20, block_size=4)
+        engine = EchoEngine(EchoOptions(tokens_per_second=10, prefill_tokens_per_second=20, block_size=4, blocks=4096))
         await engine.start()
         return await replay(workload, engine.generate)
 
     result = simulated(run())
-    first, second = result.replies
+    first, second = result.results
     assert (first.session, first.turn, first.prompt, first.cached, first.tokens) == (0, 0, 20, 0, 3)
     assert (first.sent, first.first, first.took) == pytest.approx((1.0, 1.0, 1.2))
     assert (second.turn, second.prompt, second.cached, second.tokens) == (1, 24, 20, 2)
@@ -122,8 +128,8 @@ def test_a_service_may_answer_with_text():
         await asyncio.sleep(1)
         yield TextDelta("ab", 2, "length")
 
-    result = simulated(replay(Workload((Session(0.0, (Turn((1, 2, 3, 4, 5), 2, 0.0),)),)), send))
-    (reply,) = result.replies
+    result = simulated(replay(Workload((ChatSession(0.0, (Turn((1, 2, 3, 4, 5), 2, 0.0),)),)), send))
+    (reply,) = result.results
     assert (reply.first, reply.took, reply.cached, reply.tokens) == (2.0, 2.0, 4, 2)
 
 
@@ -139,8 +145,8 @@ def test_what_the_service_raises_ends_the_replay():
 
 def test_the_oracle_counts_what_was_ever_computed():
     shared = tuple(range(8))
-    one = Session(0.0, (Turn((*shared, 50, 51), 3, 0.0), Turn((*shared, 50, 51, 0, 1, 2, 60), 1, 0.0)))
-    other = Session(9.0, (Turn((*shared, 70), 1, 0.0),))
+    one = ChatSession(0.0, (Turn((*shared, 50, 51), 3, 0.0), Turn((*shared, 50, 51, 0, 1, 2, 60), 1, 0.0)))
+    other = ChatSession(9.0, (Turn((*shared, 70), 1, 0.0),))
     workload = Workload((one, other))
     # The second turn finds all three blocks of the first one and its answer; the other session the two that are shared.
     assert oracle(workload, 4) == pytest.approx((12 + 8) / (10 + 14 + 9))
@@ -152,7 +158,7 @@ def test_one_engine_with_room_for_all_reaches_the_oracle(seed):
     workload = conversations(seed, sessions=12)
 
     async def run():
-        engine = EchoEngine(block_size=BLOCK, blocks=100_000)
+        engine = EchoEngine(EchoOptions(block_size=BLOCK, blocks=100_000))
         await engine.start()
         return await replay(workload, engine.generate)
 

@@ -9,6 +9,7 @@ import torch
 import transformers
 
 from dynamo_nb.llm.engines.torch.engine import TorchEngine
+from dynamo_nb.llm.engines.torch.options import TorchOptions
 from dynamo_nb.llm.tiny_model import tiny_model
 
 CONTEXT = 2048
@@ -20,8 +21,8 @@ PENAL = {"repetition_penalty": 1.3, "presence_penalty": 0.4, "frequency_penalty"
 
 @asynccontextmanager
 async def started(model=None, **options):
-    given = {"context": CONTEXT, "slots": SLOTS, "block_size": BLOCK, "threads": 1, "device": "cpu"} | options
-    engine = TorchEngine(str(model or tiny_model()), **given)
+    small = {"max_model_len": CONTEXT, "slots": SLOTS, "block_size": BLOCK, "threads": 1, "device": "cpu"}
+    engine = TorchEngine(TorchOptions(model=str(model or tiny_model()), **small | options))
     try:
         await engine.start()
         yield engine

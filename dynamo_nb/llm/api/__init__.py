@@ -1,1 +1,1 @@
-"""OpenAI's API: what requests may say, how answers are written, who may come in."""
+"""OpenAI's API: the parameters of requests, the form of answers and errors, and the admission of requests."""

@@ -1,4 +1,4 @@
-"""How many sequences a frontend has under way; what is too much is told so at once, and never waits."""
+"""The limit of sequences that a frontend serves at the same time. Further requests are refused at once."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ RETRY_AFTER: Final = 1  # seconds; OpenAI's clients double it from one attempt t
 
 
 class Admission:
-    """At most `limit` sequences at once: a request has one for each of its choices."""
+    """Admits at most `limit` sequences at the same time; a request has one for each of its choices."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.running = limit, 0
 
     @contextmanager
     def admit(self, count: int) -> Iterator[None]:
-        """Raises ApiError at once where there is no room."""
+        """Counts the sequences of a request while it runs.
+
+        Args:
+            count: Sequences of the request.
+
+        Raises:
+            ApiError: The limit is reached.
+        """
         if count > self.limit:
-            raise ApiError(f"The request has {count} choices; {self.limit} are served at once.", param="n")
+            raise ApiError(f"The request has {count} choices; the limit is {self.limit}.", param="n")
         if self.running + count > self.limit:
             raise ApiError(
                 f"The server is busy: {self.running} of at most {self.limit} sequences are running.",

@@ -1,4 +1,4 @@
-"""Answers in the form of OpenAI's API: made of the deltas of a TextProcessor, whole or as events of a stream."""
+"""Answers in the form of OpenAI's API, from the deltas of a TextProcessor: complete, or as events of a stream."""
 
 from __future__ import annotations
 
@@ -16,35 +16,46 @@ from dynamo_nb.llm.messages import Embedding, TextDelta, TextLogprob
 
 DONE: Final = b"data: [DONE]\n\n"
 _json = msgspec.json.Encoder().encode
-_NOTHING_ELSE: Final = b'"logprobs":null,"finish_reason":null}]'
+_END_OF_CHOICE: Final = b'"logprobs":null,"finish_reason":null}]'
 
 
 class Choice:
-    """One of the sequences of an answer, and what has come of it."""
+    """One of the sequences of an answer, and its state.
+
+    Args:
+        index: Its number in the answer.
+        prompt: The number of its prompt.
+        head: The bytes before the text, in an event with nothing but text.
+        tail: The bytes after it.
+    """
 
     def __init__(self, index: int, prompt: int, head: bytes, tail: bytes) -> None:
         self.index, self.prompt = index, prompt
-        self.head, self.tail = head, tail  # around the text of an event that holds nothing else
+        self.head, self.tail = head, tail
         self.texts: list[str] = []
         self.logprobs: list[TextLogprob] = []
         self.calls: list[dict[str, Any]] = []
         self.finish: str | None = None
-        self.begun = False
-        self.told = 0  # characters of the tokens whose log probabilities were told
+        self.has_begun = False
+        self.offset = 0  # characters of the tokens whose log probabilities were sent
         self.characters = getincrementaldecoder("utf-8")("replace").decode
         self.tokens = self.prompt_tokens = self.cached = 0
 
     def count(self, delta: TextDelta) -> None:
-        """Raises ApiError where the engine gave up the request."""
+        """Counts the tokens of a delta.
+
+        Raises:
+            ApiError: The engine aborted the request.
+        """
         self.tokens += delta.tokens
         self.prompt_tokens += max(delta.prompt_tokens, 0)
         self.cached += max(delta.cached, 0)
         if delta.finish == "abort":
-            raise ApiError("The server ended this request before it was done.", status=503, kind=SERVER)
+            raise ApiError("The server aborted this request.", status=503, kind=SERVER)
         self.finish = delta.finish or None
 
-    def keep(self, delta: TextDelta) -> None:
-        """For an answer that is told whole."""
+    def add(self, delta: TextDelta) -> None:
+        """Counts and stores a delta, for an answer that is sent when it is complete."""
         self.count(delta)
         self.texts.append(delta.text)
         self.logprobs += delta.logprobs
@@ -54,8 +65,13 @@ class Choice:
 class Answer:
     """An answer to one request.
 
-    model: the name that was asked for. prompts: how many there are, each with `n` choices. logprobs: whether they were
-    asked for. usage: whether a stream ends with it.
+    Args:
+        request_id: The id of the answer.
+        model: The name of the model in the request.
+        prompts: Number of prompts.
+        n: Choices of each prompt.
+        logprobs: Whether the request asks for log probabilities.
+        usage: Whether a stream ends with the usage.
     """
 
     kind: ClassVar[str]
@@ -65,7 +81,7 @@ class Answer:
         self, request_id: str, model: str, *, prompts: int = 1, n: int = 1, logprobs: bool = False, usage: bool = False
     ) -> None:
         self.id, self.model, self.created = request_id, model, int(time.time())
-        self._logprobs, self._usage = logprobs, usage
+        self._has_logprobs, self._has_usage = logprobs, usage
         frame = {"id": request_id, "object": self.chunk_kind, "created": self.created, "model": model}
         self._start = b"data: " + _json(frame)[:-1] + b',"choices":['
         self._end = b',"usage":null}\n\n' if usage else b"}\n\n"
@@ -75,22 +91,26 @@ class Answer:
         raise NotImplementedError
 
     def _first(self, choice: Choice) -> bytes:
-        """What comes before the first text of a choice."""
+        """The event before the first text of a choice."""
         raise NotImplementedError
 
     def _part(self, choice: Choice, delta: TextDelta) -> dict[str, Any]:
-        """The choice of an event that is more than a text."""
+        """The choice in an event with more than text."""
         raise NotImplementedError
 
     def _whole(self, choice: Choice) -> dict[str, Any]:
         raise NotImplementedError
 
     def events(self, choice: Choice, delta: TextDelta) -> bytes:
-        """The events that tell a delta; none where nothing of it can be seen yet. Raises ApiError, see Choice."""
+        """Returns the events for a delta; none if it changes nothing that a client sees.
+
+        Raises:
+            ApiError: The engine aborted the request.
+        """
         choice.count(delta)
         first = b""
-        if not choice.begun:
-            choice.begun, first = True, self._first(choice)
+        if not choice.has_begun:
+            choice.has_begun, first = True, self._first(choice)
         if delta.finish or delta.logprobs or delta.tool_calls:
             return first + self._start + _json(self._part(choice, delta)) + b"]" + self._end
         if not delta.text:
@@ -98,12 +118,13 @@ class Answer:
         return first + choice.head + _json(delta.text) + choice.tail
 
     def last(self) -> bytes:
-        """The end of a stream that went well."""
-        if not self._usage:
+        """Returns the last events of a successful stream."""
+        if not self._has_usage:
             return DONE
         return self._start + b'],"usage":' + _json(self.usage()) + b"}\n\n" + DONE
 
     def whole(self) -> bytes:
+        """Returns the complete answer as JSON."""
         return _json(
             {
                 "id": self.id,
@@ -116,7 +137,7 @@ class Answer:
         )
 
     def usage(self) -> dict[str, Any]:
-        """What was used so far; a prompt with several choices counts once."""
+        """Returns the tokens so far, in the form of OpenAI's API. A prompt with several choices counts once."""
         prompts: dict[int, int] = {}
         cached: dict[int, int] = {}
         for choice in self.choices:
@@ -139,7 +160,7 @@ class ChatAnswer(Answer):
 
     def _choice(self, index: int, prompt: int) -> Choice:
         head = self._start + b'{"index":%d,"delta":{"content":' % index
-        return Choice(index, prompt, head, b"}," + _NOTHING_ELSE + self._end)
+        return Choice(index, prompt, head, b"}," + _END_OF_CHOICE + self._end)
 
     def _first(self, choice: Choice) -> bytes:
         role = {"role": "assistant", "content": ""}
@@ -147,24 +168,24 @@ class ChatAnswer(Answer):
         return self._start + _json(part) + b"]" + self._end
 
     def _part(self, choice: Choice, delta: TextDelta) -> dict[str, Any]:
-        said: dict[str, Any] = {"content": delta.text} if delta.text else {}
+        content: dict[str, Any] = {"content": delta.text} if delta.text else {}
         if delta.tool_calls:
-            before = len(choice.calls)
+            first = len(choice.calls)
             choice.calls += delta.tool_calls
-            said["tool_calls"] = [{"index": before + n, **call} for n, call in enumerate(delta.tool_calls)]
-        logprobs = self._told(delta.logprobs) if delta.logprobs else None
-        return {"index": choice.index, "delta": said, "logprobs": logprobs, "finish_reason": choice.finish}
+            content["tool_calls"] = [{"index": first + n, **call} for n, call in enumerate(delta.tool_calls)]
+        logprobs = self._format(delta.logprobs) if delta.logprobs else None
+        return {"index": choice.index, "delta": content, "logprobs": logprobs, "finish_reason": choice.finish}
 
     def _whole(self, choice: Choice) -> dict[str, Any]:
         text = "".join(choice.texts)
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
         if choice.calls:
             message |= {"content": text or None, "tool_calls": choice.calls}
-        logprobs = self._told(choice.logprobs) if self._logprobs else None
+        logprobs = self._format(choice.logprobs) if self._has_logprobs else None
         return {"index": choice.index, "message": message, "logprobs": logprobs, "finish_reason": choice.finish}
 
     @staticmethod
-    def _told(logprobs: Sequence[TextLogprob]) -> dict[str, Any]:
+    def _format(logprobs: Sequence[TextLogprob]) -> dict[str, Any]:
         def one(text: str, data: bytes, logprob: float) -> dict[str, Any]:
             return {"token": text, "logprob": logprob, "bytes": list(data)}
 
@@ -179,26 +200,26 @@ class CompletionAnswer(Answer):
 
     def _choice(self, index: int, prompt: int) -> Choice:
         head = self._start + b'{"index":%d,"text":' % index
-        return Choice(index, prompt, head, b"," + _NOTHING_ELSE + self._end)
+        return Choice(index, prompt, head, b"," + _END_OF_CHOICE + self._end)
 
-    def _first(self, choice: Choice) -> bytes:  # noqa: ARG002 - other answers begin with something
+    def _first(self, choice: Choice) -> bytes:  # noqa: ARG002 - answers to chats begin with an event
         return b""
 
     def _part(self, choice: Choice, delta: TextDelta) -> dict[str, Any]:
-        logprobs = self._told(choice, delta.logprobs) if delta.logprobs else None
+        logprobs = self._format(choice, delta.logprobs) if delta.logprobs else None
         return {"index": choice.index, "text": delta.text, "logprobs": logprobs, "finish_reason": choice.finish}
 
     def _whole(self, choice: Choice) -> dict[str, Any]:
-        logprobs = self._told(choice, choice.logprobs) if self._logprobs else None
+        logprobs = self._format(choice, choice.logprobs) if self._has_logprobs else None
         text = "".join(choice.texts)
         return {"index": choice.index, "text": text, "logprobs": logprobs, "finish_reason": choice.finish}
 
     @staticmethod
-    def _told(choice: Choice, logprobs: Sequence[TextLogprob]) -> dict[str, Any]:
+    def _format(choice: Choice, logprobs: Sequence[TextLogprob]) -> dict[str, Any]:
         offsets = []
         for one in logprobs:
-            offsets.append(choice.told)
-            choice.told += len(choice.characters(one.data))
+            offsets.append(choice.offset)
+            choice.offset += len(choice.characters(one.data))
         return {
             "tokens": [one.text for one in logprobs],
             "token_logprobs": [one.logprob for one in logprobs],
@@ -208,21 +229,27 @@ class CompletionAnswer(Answer):
 
 
 def _keyed(entry: tuple[str, bytes, float]) -> tuple[str, float]:
-    """A token by its text; a part of a character by its bytes, since several have the same text."""
+    """The key and value of a token: its text, or its bytes if it is part of a character, because texts may be equal."""
     text, data, logprob = entry
     return text if text.encode() == data else "bytes:" + "".join(f"\\x{byte:02x}" for byte in data), logprob
 
 
-def embeddings(model: str, made: Sequence[Embedding], *, base64: bool) -> bytes:
-    """The answer to POST /v1/embeddings. base64: vectors as little-endian 32-bit floats, a third of the size."""
-    tokens = sum(one.tokens for one in made)
+def embeddings(model: str, results: Sequence[Embedding], *, base64: bool) -> bytes:
+    """Returns the answer to POST /v1/embeddings as JSON.
+
+    Args:
+        model: The name of the model in the request.
+        results: The embeddings.
+        base64: Write vectors as little-endian 32-bit floats in base64, which takes a third of the size.
+    """
+    tokens = sum(result.tokens for result in results)
     data = [
         {
             "object": "embedding",
             "index": index,
             "embedding": b64encode(pack(f"<{len(one.vector)}f", *one.vector)).decode() if base64 else one.vector,
         }
-        for index, one in enumerate(made)
+        for index, one in enumerate(results)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return _json({"object": "list", "data": data, "model": model, "usage": usage})

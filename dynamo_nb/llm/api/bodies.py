@@ -1,7 +1,7 @@
-"""Requests in the form of OpenAI's API, read from their JSON: which parameters there are, and what values they take.
+"""Requests in the form of OpenAI's API, read from JSON: their parameters and the values that these accept.
 
-Of OpenAI's parameters those that change the answer are served or refused, those that do not are taken and ignored.
-Beside them stand vLLM's own: top_k, min_p, repetition_penalty, min_tokens, ignore_eos, stop_token_ids, cache_salt.
+OpenAI's parameters that change the answer are supported or refused; the others are accepted and ignored. In addition
+there are vLLM's own: top_k, min_p, repetition_penalty, min_tokens, ignore_eos, stop_token_ids, cache_salt.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from msgspec import Meta, Struct
 from dynamo_nb.errors import suggestion
 from dynamo_nb.llm.api.errors import ApiError, shortened
 
-MAX_STOPS: Final = 16  # texts that end an answer: each is looked for in every piece of it
-MAX_STOP_LENGTH: Final = 256  # characters of one: as much of an answer is held back
-MAX_STOP_TOKENS: Final = 64  # ids that end an answer: each is compared with every token
-MAX_LOGPROBS: Final = 20  # OpenAI's bound: each costs a place in every event
-MAX_CHOICES: Final = 128  # OpenAI's bound of n; here of prompts times n, since each is a sequence of its own
-MAX_TOOLS: Final = 128  # OpenAI's bound
-COMPLETION_TOKENS: Final = 16  # OpenAI's default of max_tokens, for completions alone
-TEMPERATURES: Final = (0, 2)  # OpenAI's bounds
-PENALTIES: Final = (-2, 2)  # OpenAI's bounds
+MAX_STOPS: Final = 16  # stop texts: each is searched in every piece of an answer
+MAX_STOP_LENGTH: Final = 256  # characters of a stop text: as much of an answer is held back
+MAX_STOP_TOKENS: Final = 64  # stop tokens: each is compared with every token
+MAX_LOGPROBS: Final = 20  # OpenAI's limit
+MAX_CHOICES: Final = 128  # OpenAI's limit of n; here of prompts times n, since each is a sequence of its own
+MAX_TOOLS: Final = 128  # OpenAI's limit
+COMPLETION_TOKENS: Final = 16  # OpenAI's default of max_tokens for completions; chats have none
+TEMPERATURES: Final = (0, 2)  # OpenAI's limits
+PENALTIES: Final = (-2, 2)  # OpenAI's limits
 
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
@@ -41,28 +41,28 @@ B = TypeVar("B", bound="Body")
 
 
 class StreamOptions(Struct, forbid_unknown_fields=True):
-    """How a stream is told."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
 class ResponseFormat(Struct, forbid_unknown_fields=True):
-    """What form the answer has."""
+    """The form of the answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: dict[str, Any] | None = None
 
 
 class Body(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What every request has."""
+    """The parameters of every request."""
 
     model: str
     user: Any = None
 
 
 class Generation(Body, kw_only=True, forbid_unknown_fields=True):
-    """What requests for generated text have in common. None is as good as absent, as clients send it."""
+    """The parameters of requests for generated text. None means that a parameter is absent, since clients send null."""
 
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -84,7 +84,7 @@ class Generation(Body, kw_only=True, forbid_unknown_fields=True):
     ignore_eos: bool | None = None
     stop_token_ids: Annotated[list[Token], Meta(max_length=MAX_STOP_TOKENS)] | None = None
     cache_salt: str | None = None
-    # They change no answer.
+    # Ignored
     metadata: Any = None
     store: Any = None
     service_tier: Any = None
@@ -94,12 +94,12 @@ class Generation(Body, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def limit(self) -> int:
-        """How many tokens are asked for at most; 0 for as many as there is room for."""
+        """Most tokens of the answer; 0 for up to the end of the context."""
         return self.max_tokens or 0
 
     @property
-    def likeliest(self) -> int | None:
-        """How many likely tokens to tell beside each; None for no log probabilities."""
+    def top_logprob_count(self) -> int | None:
+        """How many of the most likely tokens to report for each token; None for no log probabilities."""
         raise NotImplementedError
 
     @property
@@ -122,7 +122,7 @@ class ChatBody(Generation, kw_only=True, forbid_unknown_fields=True):
     functions: Any = None
     function_call: Any = None
     web_search_options: Any = None
-    prediction: Any = None  # a hint, for speed
+    prediction: Any = None  # ignored, like the next two: a hint for speed
     reasoning_effort: Any = None
     verbosity: Any = None
 
@@ -131,7 +131,7 @@ class ChatBody(Generation, kw_only=True, forbid_unknown_fields=True):
         return self.max_completion_tokens or self.max_tokens or 0
 
     @property
-    def likeliest(self) -> int | None:
+    def top_logprob_count(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
 
 
@@ -149,7 +149,7 @@ class CompletionBody(Generation, kw_only=True, forbid_unknown_fields=True):
         return self.max_tokens or COMPLETION_TOKENS
 
     @property
-    def likeliest(self) -> int | None:
+    def top_logprob_count(self) -> int | None:
         return self.logprobs
 
 
@@ -162,17 +162,26 @@ class EmbeddingBody(Body, kw_only=True, forbid_unknown_fields=True):
 
 
 def read(kind: type[B], data: bytes) -> B:
-    """The request that a body holds. Raises ApiError that names the parameter at fault."""
+    """Returns the request in a body.
+
+    Args:
+        kind: The type of the request.
+        data: The body, JSON.
+
+    Raises:
+        ApiError: The body is invalid; the error names the parameter.
+    """
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise _misfit(kind, shortened(str(error))) from None
+        raise _validation_error(kind, shortened(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(f"The body is not valid JSON: {error}", code="invalid_json") from None
 
 
-def _misfit(kind: type[Body], said: str) -> ApiError:
-    found = _PATH.match(said)
+def _validation_error(kind: type[Body], text: str) -> ApiError:
+    """The message of msgspec as an error of OpenAI's API."""
+    found = _PATH.match(text)
     assert found is not None
     what, path = found["what"], found["path"] or ""
     if unknown := _UNKNOWN.search(what):

@@ -1,4 +1,4 @@
-"""What an HTTP client is told when a request fails, in the form of OpenAI's API."""
+"""Errors in the form of OpenAI's API, as an HTTP client receives them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,29 @@ from dynamo_nb.errors import DeadlineExceeded, EngineError, InvalidArgument, NoI
 INVALID: Final = "invalid_request_error"
 SERVER: Final = "server_error"
 BUSY: Final = "rate_limit_error"
-LONGEST_TOLD: Final = 800  # characters of a message: what a client sent may stand in it, and that may be megabytes
-# Processors and engines, vLLM's own too, speak of the context in words alone.
+MAX_MESSAGE: Final = 800  # characters of a message, which may quote megabytes that a client sent
+# Errors of processors and engines, including vLLM's, mention the context only in their text.
 _TOO_LONG = re.compile(r"\d+ (input )?tokens\b.*\bcontext\b|\bcontext length\b", re.DOTALL)
 _PARAM = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+(\[\d+\])?)*")
 
 
 def shortened(text: str) -> str:
-    """The text without its middle, if it is longer than LONGEST_TOLD: what matters stands at both ends."""
-    half = LONGEST_TOLD // 2
-    return text if len(text) <= LONGEST_TOLD else f"{text[: half - 1]} … {text[2 - half :]}"
+    """Returns the text; without its middle if it is longer than MAX_MESSAGE."""
+    half = MAX_MESSAGE // 2
+    return text if len(text) <= MAX_MESSAGE else f"{text[: half - 1]} … {text[2 - half :]}"
 
 
 class ApiError(Exception):
-    """An answer that is an error. param: the parameter at fault. code: what programs look at, where there is one."""
+    """An error as the answer to a request.
+
+    Args:
+        message: The message; long ones are shortened.
+        status: The HTTP status.
+        kind: OpenAI's `type` of the error.
+        param: The parameter at fault.
+        code: OpenAI's `code` of the error, for programs.
+        headers: Additional HTTP headers.
+    """
 
     def __init__(
         self,
@@ -43,19 +52,21 @@ class ApiError(Exception):
         self.headers = headers or {}
 
     def content(self) -> dict[str, Any]:
+        """Returns the body of the answer."""
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return {"error": error}
 
     def json(self) -> bytes:
+        """Returns the body as JSON."""
         return msgspec.json.encode(self.content())
 
     def event(self) -> bytes:
-        """The last event of a stream that has begun already."""
+        """Returns the error as the last event of a stream that has begun."""
         return b"data: " + self.json() + b"\n\n"
 
 
 def api_error(error: BaseException) -> ApiError:
-    """What a client is told of an exception: of its own mistakes all, of ours nothing but that there is one."""
+    """Returns an exception as an ApiError: a client's own mistake in full, a failure of the server without details."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, InvalidArgument):
@@ -63,9 +74,9 @@ def api_error(error: BaseException) -> ApiError:
         param = error.where if _PARAM.fullmatch(error.where) else None
         return ApiError(f"{error.what}; {error.remedy}" if error.remedy else error.what, param=param, code=code)
     if isinstance(error, NoInstances):
-        return ApiError("No worker serves this model now: try again soon.", status=503, kind=SERVER)
+        return ApiError("No worker serves this model at the moment; try again later.", status=503, kind=SERVER)
     if isinstance(error, DeadlineExceeded):
-        return ApiError("The server did not answer in time: try again.", status=503, kind=SERVER)
+        return ApiError("The server did not answer in time; try again.", status=503, kind=SERVER)
     if isinstance(error, WorkerLost | EngineError):
-        return ApiError("The workers that served this request were lost: try again.", status=503, kind=SERVER)
-    return ApiError("The server failed to answer; its log says why.", status=500, kind=SERVER)
+        return ApiError("The workers that served this request were lost; try again.", status=503, kind=SERVER)
+    return ApiError("The server failed to answer; see its log for the cause.", status=500, kind=SERVER)

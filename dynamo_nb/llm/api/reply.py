@@ -1,7 +1,7 @@
-"""Answers to HTTP requests whose client may go away: an ASGI application for one request.
+"""Replies to HTTP requests whose client may close the connection: an ASGI application for one request.
 
-Not Starlette's StreamingResponse: that makes one send of each item, and looks for a client that has gone only while it
-streams. Here what has arrived together is sent together, and work ends with its client at every stage.
+Starlette's StreamingResponse sends each item separately, and notices a closed connection only while it streams. Here
+items that arrived together are sent together, and a closed connection ends the work at every stage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from dynamo_nb.llm.api.answers import Answer, Choice
 from dynamo_nb.llm.api.errors import ApiError, api_error
-from dynamo_nb.llm.api.metrics import CANCELLED, Measured
+from dynamo_nb.llm.api.metrics import CANCELLED, RequestTimer
 from dynamo_nb.llm.messages import TextDelta
 
 MAX_BODY: Final = 16 * 2**20  # bytes: two million tokens as JSON
@@ -28,65 +28,84 @@ EVENTS: Final = "text/event-stream; charset=utf-8"
 logger = logging.getLogger(__name__)
 
 
-class Gone(Exception):
+class ClientGone(Exception):
     """The client has closed its connection."""
 
 
 class Reply(Response):
-    """The answer to one request; a subclass says how it is made.
+    """The reply to one request. A subclass implements `answer`.
 
-    measured: counts it. names: of parameters, as the client knows them and processors do not.
+    Args:
+        timer: Measures the request.
+
+    Attributes:
+        param_names: Names of parameters in processors' errors -> their names in the request.
     """
 
-    names: Mapping[str, str] = {}
+    param_names: Mapping[str, str] = {}
 
-    def __init__(self, measured: Measured) -> None:
+    def __init__(self, timer: RequestTimer) -> None:
         super().__init__()
-        self.measured = measured
-        self._lock = asyncio.Lock()  # choices of one answer send their events side by side
-        self._status = 0  # once it was sent
+        self.timer = timer
+        self._lock = asyncio.Lock()  # the choices of one answer send their events concurrently
+        self._status = 0  # 0 until it was sent
         self._send: Send
 
     @abstractmethod
-    async def answer(self, body: bytes) -> None:
-        """Makes the answer, and sends it with `whole` or `events`. Cancelled when the client goes away."""
+    async def answer(self, data: bytes) -> None:
+        """Answers the request with `whole` or `events`. Cancelled when the client closes the connection.
+
+        Args:
+            data: The body of the request.
+        """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._send = send
         status: int | str = CANCELLED
         try:
             try:
-                body = await _body_of(scope, receive)
-                await _while_there(receive, self.answer(body))
+                data = await _body_of(scope, receive)
+                await _while_connected(receive, self.answer(data))
                 status = self._status
-            except Gone:
+            except ClientGone:
                 pass
-            except Exception as error:
-                status = await self._failed(error)
+            except Exception as exception:
+                status = await self._fail(exception)
         finally:
-            self.measured.end(status)
+            self.timer.end(status)
 
-    async def _failed(self, error: Exception) -> int:
-        told = api_error(error)
-        told.param = self.names.get(told.param or "", told.param)
-        if told.status == 500:
-            logger.error("a request failed", exc_info=error)
+    async def _fail(self, exception: Exception) -> int:
+        error = api_error(exception)
+        error.param = self.param_names.get(error.param or "", error.param)
+        if error.status == 500:
+            logger.error("a request failed", exc_info=exception)
         if self._status:
-            await self.events(told.event(), more=False)
+            await self.events(error.event(), more=False)
         else:
-            await self.whole(told.json(), status=told.status, headers=told.headers)
-        return told.status
+            await self.whole(error.json(), status=error.status, headers=error.headers)
+        return error.status
 
     async def whole(self, content: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        """Sends the whole answer."""
+        """Sends a complete answer.
+
+        Args:
+            content: The body, as JSON.
+            status: The HTTP status.
+            headers: Additional headers.
+        """
         await self._begin(status, {"content-type": JSON, "content-length": str(len(content)), **(headers or {})})
         await self._send({"type": "http.response.body", "body": content})
 
     async def events(self, events: bytes, *, more: bool = True) -> None:
-        """Sends some events of a stream."""
+        """Sends events of a stream.
+
+        Args:
+            events: One or more events.
+            more: False for the last ones.
+        """
         async with self._lock:
             if not self._status:
-                # nginx and its like would else keep events back until a buffer is full
+                # Without the last header, proxies such as nginx hold events back until a buffer is full.
                 await self._begin(200, {"content-type": EVENTS, "cache-control": "no-cache", "x-accel-buffering": "no"})
             await self._send({"type": "http.response.body", "body": events, "more_body": more})
 
@@ -96,48 +115,58 @@ class Reply(Response):
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def stream(self, answer: Answer, calls: list[AsyncIterator[TextDelta]]) -> None:
-        """Sends an answer event by event as its deltas come, one call for each choice."""
+        """Sends an answer event by event.
+
+        Args:
+            answer: Writes the events.
+            calls: The deltas of each choice.
+        """
 
         async def follow(choice: Choice, deltas: AsyncIterator[TextDelta]) -> None:
             waiting: list[bytes] = []
 
-            async def tell() -> None:
+            async def flush() -> None:
                 if events := b"".join(waiting):
                     waiting.clear()
                     await self.events(events)
 
             try:
                 async for delta in deltas:
-                    self.measured.token()
+                    self.timer.token()
                     waiting.append(answer.events(choice, delta))
-                    if not getattr(deltas, "arrived", False):  # which only calls to other processes have
-                        await tell()
+                    if not getattr(deltas, "arrived", False):  # only calls to other processes have `arrived`
+                        await flush()
             except Exception:
-                await tell()  # what came before the error
+                await flush()  # events from before the error
                 raise
-            await tell()
+            await flush()
 
-        await _all([follow(choice, call) for choice, call in zip(answer.choices, calls, strict=True)], calls)
+        await _run_all([follow(choice, call) for choice, call in zip(answer.choices, calls, strict=True)], calls)
         await self.events(answer.last(), more=False)
 
     async def collect(self, answer: Answer, calls: list[AsyncIterator[TextDelta]]) -> None:
-        """Sends an answer when it is there in the whole."""
+        """Sends an answer when it is complete.
+
+        Args:
+            answer: Writes the answer.
+            calls: The deltas of each choice.
+        """
 
         async def follow(choice: Choice, deltas: AsyncIterator[TextDelta]) -> None:
             async for delta in deltas:
-                self.measured.token()
-                choice.keep(delta)
+                self.timer.token()
+                choice.add(delta)
 
-        await _all([follow(choice, call) for choice, call in zip(answer.choices, calls, strict=True)], calls)
+        await _run_all([follow(choice, call) for choice, call in zip(answer.choices, calls, strict=True)], calls)
         await self.whole(answer.whole())
 
 
-async def _all(work: list[Coroutine[Any, Any, None]], calls: list[Any]) -> None:
-    """Does all of it, or, where one part fails, none; the calls are closed in any case."""
+async def _run_all(work: list[Coroutine[Any, Any, None]], calls: list[Any]) -> None:
+    """Runs all coroutines; the first error cancels the others. Closes the calls in any case."""
     async with AsyncExitStack() as stack:
         for call in calls:
             stack.push_async_callback(call.aclose)
-        if len(work) == 1:  # nearly always: without a task of its own
+        if len(work) == 1:  # nearly always: no task is needed
             await work[0]
             return
         tasks = [asyncio.create_task(part) for part in work]
@@ -150,37 +179,37 @@ async def _all(work: list[Coroutine[Any, Any, None]], calls: list[Any]) -> None:
 
 
 async def _body_of(scope: Scope, receive: Receive) -> bytes:
-    """Raises ApiError where it is too large, before all of it has come."""
+    """The body of the request. Raises ApiError for one that is too large, before all of it has arrived."""
     declared = dict(scope["headers"]).get(b"content-length", b"0")
     size, parts, more = int(declared) if declared.isdigit() else 0, [], True
-    came = 0
-    while more and max(size, came) <= MAX_BODY:
+    received = 0
+    while more and max(size, received) <= MAX_BODY:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise ClientGone
         parts.append(message.get("body", b""))
-        came += len(parts[-1])
+        received += len(parts[-1])
         more = message.get("more_body", False)
-    if max(size, came) > MAX_BODY:
-        raise ApiError(f"The body is too large: {MAX_BODY} bytes are taken.", status=413, code="request_too_large")
+    if max(size, received) > MAX_BODY:
+        raise ApiError(f"The body is too large; the limit is {MAX_BODY} bytes.", status=413, code="request_too_large")
     return b"".join(parts)
 
 
-async def _while_there(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Does the work; raises Gone, and has cancelled it, when the client went away before."""
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Does the work. If the client closes the connection first, cancels the work and raises ClientGone."""
 
-    async def gone() -> None:
+    async def disconnect() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    working, watching = asyncio.create_task(work), asyncio.create_task(gone())
+    working, watching = asyncio.create_task(work), asyncio.create_task(disconnect())
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        left = not working.done()
+        is_unfinished = not working.done()
         working.cancel()
         watching.cancel()
         await asyncio.wait({working, watching})
-    if left and (working.cancelled() or working.exception() is not None):
-        raise Gone
+    if is_unfinished and (working.cancelled() or working.exception() is not None):
+        raise ClientGone
     await working

@@ -1,1 +1,1 @@
-"""Blocks of the KV cache: their names, who holds which, and what a placement costs."""
+"""Blocks of the KV cache: their names, which worker holds which, and the cost of a placement."""

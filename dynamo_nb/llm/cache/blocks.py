@@ -1,4 +1,4 @@
-"""Names of KV-cache blocks: a hash of a block's tokens, chained to all that stands before it."""
+"""Names of KV-cache blocks: a hash of a block's tokens, chained to everything before the block."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Final
 
-UINT32: Final = "I"  # the type code of an unsigned 32-bit integer, larger than any vocabulary
+UINT32: Final = "I"  # array's type code of an unsigned 32-bit integer, which holds any token id
 _BYTES: Final = array(UINT32).itemsize
 _number = Struct("<Q").unpack
 _chain = Struct("<Q").pack
 
 
 def root(adapter: str = "", salt: str = "") -> int:
-    """What the first block is chained to. Another adapter or another salt makes other blocks of the same tokens."""
+    """Returns the parent of a first block. Another adapter or salt gives other names to the same tokens."""
     if not adapter and not salt:
         return 0
     name = b"%d:%b%b" % (len(adapter.encode()), adapter.encode(), salt.encode())
@@ -23,7 +23,7 @@ def root(adapter: str = "", salt: str = "") -> int:
 
 
 def chained(parent: int, tokens: Sequence[int], block_size: int) -> list[int]:
-    """The names of the full blocks that follow `parent`: 64-bit integers, one for each `block_size` tokens."""
+    """Returns the names of the full blocks after `parent`: one 64-bit integer for each `block_size` tokens."""
     data = memoryview(array(UINT32, tokens)).cast("B")
     names = []
     size = block_size * _BYTES
@@ -35,5 +35,12 @@ def chained(parent: int, tokens: Sequence[int], block_size: int) -> list[int]:
 
 
 def block_hashes(tokens: Sequence[int], block_size: int, *, adapter: str = "", salt: str = "") -> list[int]:
-    """The names of the full blocks of a prompt, first to last. What is left over at the end has none."""
+    """Returns the names of the full blocks of a prompt. A last block that is not full has no name.
+
+    Args:
+        tokens: The token ids.
+        block_size: Tokens in a block.
+        adapter: Name of the LoRA adapter, "" for none.
+        salt: Keeps the blocks of its users apart from all others, "" for none.
+    """
     return chained(root(adapter, salt), tokens, block_size)

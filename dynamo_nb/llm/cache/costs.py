@@ -1,4 +1,4 @@
-"""What speaks for a worker: two policies of KV-aware routing, as functions of what is known of each."""
+"""Two policies of KV-aware routing, which score the workers for a request."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from typing import NamedTuple
 
 
 class Candidate(NamedTuple):
-    """A worker as a request sees it.
+    """A worker from the point of view of one request.
 
-    overlap: leading blocks of the prompt that it holds, of `blocks`. usage: the share of its KV cache in use, 0 to 1.
-    waiting: requests before this one. active_blocks: KV blocks of the requests that were placed on it.
+    Attributes:
+        instance_id: The instance.
+        overlap: Leading blocks of the prompt that the worker holds.
+        blocks: Blocks of the prompt.
+        usage: Share of the worker's KV cache in use, 0 to 1.
+        waiting: Requests that wait there.
+        active_blocks: KV blocks of the requests that were placed there and have not ended.
+        active: Number of these requests.
     """
 
     instance_id: int
@@ -25,22 +31,30 @@ class Candidate(NamedTuple):
 
 
 def overlap_scores(candidates: Sequence[Candidate], tokens: int, block_size: int) -> list[float]:
-    """`2 · overlap - usage - waiting`, the Dynamo document's policy: the highest wins.
+    """Returns `2 · overlap - usage - waiting` of each candidate, the policy of the Dynamo document. The highest wins.
 
-    overlap: the share of the prompt's tokens that are held. waiting: against the most of all candidates.
+    `overlap` is the share of the prompt's tokens that the worker holds; `waiting` is relative to the candidate with the
+    most waiting requests.
+
+    Args:
+        candidates: The workers.
+        tokens: Tokens of the prompt.
+        block_size: Tokens in a block.
     """
     most = max((candidate.waiting for candidate in candidates), default=0) or 1
-    tokens = tokens or 1  # of an empty prompt nothing is held; the worker says what is wrong with it
+    tokens = tokens or 1  # an empty prompt is refused by the worker
     return [2 * one.overlap * block_size / tokens - one.usage - one.waiting / most for one in candidates]
 
 
 def block_scores(
     candidates: Sequence[Candidate], *, prefill_weight: float = 1.0, request_weight: float = 0.0
 ) -> list[float]:
-    """`-(blocks to prefill + blocks decoding)`, today's policy of Dynamo: the highest wins.
+    """Returns `-(blocks to prefill + active blocks)` of each candidate, Dynamo's current policy. The highest wins.
 
-    prefill_weight: of a block to prefill against one that is decoded. request_weight: blocks that one more request on
-    the worker counts for.
+    Args:
+        candidates: The workers.
+        prefill_weight: Cost of a block to prefill, where an active block costs 1.
+        request_weight: Cost of each active request, in blocks.
     """
     return [
         -(prefill_weight * max(0, one.blocks - one.overlap) + one.active_blocks + request_weight * one.active)
@@ -49,9 +63,16 @@ def block_scores(
 
 
 def choose(scores: Sequence[float], temperature: float, random: Random) -> int:
-    """The place of the highest score, any of those that share it; above 0 degrees by the softmax of all."""
+    """Returns the index of the highest score, or of any score if the temperature is above 0.
+
+    Args:
+        scores: The scores.
+        temperature: 0 for the best score, or a random one of equal best scores; above 0, a random choice with
+            probabilities by softmax.
+        random: The source of random numbers.
+    """
     best = max(scores)
     if temperature > 0:
         weights = [math.exp((score - best) / temperature) for score in scores]
         return random.choices(range(len(scores)), weights)[0]
-    return random.choice([place for place, score in enumerate(scores) if score == best])
+    return random.choice([index for index, score in enumerate(scores) if score == best])

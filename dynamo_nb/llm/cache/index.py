@@ -1,7 +1,7 @@
-"""Which worker holds which KV blocks.
+"""Which workers hold which KV blocks.
 
-A block's name is chained to all that stands before it, so that one flat map is enough: no tree has to be walked, and
-nothing has to be compared. Its values are sets of workers as the bits of a number.
+A block's name is chained to everything before the block, so that a flat map is enough: no tree is walked and no tokens
+are compared. Its values are sets of workers, as the bits of an integer.
 """
 
 from __future__ import annotations
@@ -10,33 +10,33 @@ from collections.abc import Hashable, Iterable, Sequence
 
 
 class BlockIndex:
-    """Blocks, named by `blocks.block_hashes`, and the workers that hold them. Alone in changing what it knows.
+    """A map from blocks, named by `block_hashes`, to the workers that hold them.
 
-    Costs 80 to 115 bytes for a block, however many workers hold it: the name takes 48, its place in the map 34 to 67.
-    The set of its holders is one number shared by all blocks that have the same only as far as they came in one event;
-    a block that shares with none costs 28 bytes and a bit for each worker more. The benchmark `index` measures it.
+    A block costs 80 to 115 bytes, however many workers hold it: 48 for the name, 34 to 67 for its entry in the map.
+    Blocks with the same holders share one integer for the set only if they came in one event; a block that shares with
+    none costs 28 bytes more and a bit for each worker. The benchmark `index` measures it.
 
-    Taking out a worker costs nothing at once. What it held is taken out of the map when more workers have gone than
-    are left: 26 ns for each block that there is.
+    Removing a worker costs nothing at first. Its blocks are removed from the map when more workers have been removed
+    than are left, which takes 26 ns for each block in the map.
     """
 
     def __init__(self) -> None:
         self._holders: dict[int, int] = {}
-        self._own: dict[Hashable, int] = {}  # the bit of each worker
-        self._workers: list[Hashable] = []  # by the place of its bit
-        self._live = 0  # the bits of all workers there are
-        self._gone = 0  # how many bits are still in the map of workers that there are no more
+        self._bits: dict[Hashable, int] = {}  # worker -> its bit
+        self._workers: list[Hashable] = []  # by the position of the bit
+        self._live = 0  # the bits of all workers
+        self._stale = 0  # removed workers whose bits are still in the map
         self._free: list[int] = []
 
     def __len__(self) -> int:
-        """The blocks that somebody holds."""
+        """The number of blocks that at least one worker holds."""
         live = self._live
         return sum(1 for mask in self._holders.values() if mask & live)
 
     def stored(self, worker: Hashable, blocks: Iterable[int]) -> None:
-        """The worker holds these from now on."""
-        own = self._own.get(worker) or self._come(worker)
-        # Blocks that came together mostly have the same holders, which are worked out once and are one number.
+        """Records that the worker holds these blocks."""
+        own = self._bits.get(worker) or self._add(worker)
+        # Blocks of one event mostly have the same holders: the set is computed once, and shared.
         before = joined = own
         holders = self._holders
         setdefault = holders.setdefault
@@ -48,8 +48,8 @@ class BlockIndex:
                 holders[block] = joined
 
     def removed(self, worker: Hashable, blocks: Iterable[int]) -> None:
-        """The worker holds these no longer."""
-        own = self._own.get(worker)
+        """Records that the worker holds these blocks no longer."""
+        own = self._bits.get(worker)
         if own is None:
             return
         others = self._live ^ own
@@ -68,17 +68,17 @@ class BlockIndex:
                 del holders[block]
 
     def drop(self, worker: Hashable) -> None:
-        """The worker holds nothing any more."""
-        own = self._own.pop(worker, None)
+        """Removes a worker and all its blocks."""
+        own = self._bits.pop(worker, None)
         if own is None:
             return
         self._live ^= own
-        self._gone += 1
-        if self._gone > len(self._own):
+        self._stale += 1
+        if self._stale > len(self._bits):
             self._sweep()
 
     def find(self, blocks: Sequence[int]) -> dict[Hashable, int]:
-        """Worker to how many of these blocks it holds, from the first on; without those that hold not even that."""
+        """Returns how many of these blocks, from the first one on, each worker holds; workers with none are absent."""
         found: dict[Hashable, int] = {}
         get = self._holders.get
         holding = last = self._live
@@ -90,44 +90,44 @@ class BlockIndex:
             still = holding & mask
             if still != holding:
                 if count:
-                    self._tell(found, holding ^ still, count)
+                    self._record(found, holding ^ still, count)
                 holding = still
                 if not still:
                     return found
         if blocks:
-            self._tell(found, holding, len(blocks))
+            self._record(found, holding, len(blocks))
         return found
 
-    def _tell(self, found: dict[Hashable, int], workers: int, count: int) -> None:
+    def _record(self, found: dict[Hashable, int], workers: int, count: int) -> None:
         while workers:
-            place = workers.bit_length() - 1
-            found[self._workers[place]] = count
-            workers ^= 1 << place
+            position = workers.bit_length() - 1
+            found[self._workers[position]] = count
+            workers ^= 1 << position
 
-    def _come(self, worker: Hashable) -> int:
+    def _add(self, worker: Hashable) -> int:
         if self._free:
-            place = self._free.pop()
-            self._workers[place] = worker
+            position = self._free.pop()
+            self._workers[position] = worker
         else:
-            place = len(self._workers)
+            position = len(self._workers)
             self._workers.append(worker)
-        own = self._own[worker] = 1 << place
+        own = self._bits[worker] = 1 << position
         self._live |= own
         return own
 
     def _sweep(self) -> None:
-        """Takes out what workers held that there are no more; their bits are free then."""
+        """Removes the blocks of removed workers from the map, and frees their bits."""
         live = self._live
         before = left = 0
-        nobody = []
+        orphaned = []
         for block, mask in self._holders.items():
             if mask is not before:
                 before, left = mask, mask & live
             if not left:
-                nobody.append(block)
+                orphaned.append(block)
             elif left != mask:
                 self._holders[block] = left
-        for block in nobody:
+        for block in orphaned:
             del self._holders[block]
-        self._free = [place for place in range(len(self._workers)) if not live >> place & 1]
-        self._gone = 0
+        self._free = [position for position in range(len(self._workers)) if not live >> position & 1]
+        self._stale = 0

@@ -1,4 +1,4 @@
-"""What one worker's KV cache holds, and what has changed, for any number of routers to follow."""
+"""The content and the changes of one worker's KV cache, for any number of routers to follow."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from typing import Final
 
 from dynamo_nb.llm.messages import Load, WorkerEvent
 
-CHUNK: Final = 4096  # blocks in one event: some 36 kB on the wire
-BACKLOG: Final = 1024  # events a follower may be behind before it is given the whole once more
+CHUNK: Final = 4096  # blocks in one event: about 36 kB on the wire
+BACKLOG: Final = 1024  # events that a follower may be behind; then it receives the whole content again
 
 
 class _Follower:
-    """Where one follower stands."""
+    """The events that one follower has not received yet."""
 
     def __init__(self) -> None:
         self.events: deque[WorkerEvent] = deque()
-        self.behind = True  # until it has been given the whole
-        self.news = asyncio.Event()
+        self.needs_content = True
+        self.changed = asyncio.Event()
 
 
 class CacheLog:
-    """The blocks that a cache holds, in the names of `block_hashes`, and the engine's last Load.
+    """The blocks in a cache, named by `block_hashes`, and the engine's last Load.
 
-    An engine writes to it on its event loop (`stored`, `removed`, `cleared`, `loaded`); each follower gets all that is
-    held and then every change, in order. One who reads too slowly is given the whole anew.
+    An engine writes to it on its event loop (`stored`, `removed`, `cleared`, `loaded`). Each follower receives the
+    whole content and then every change, in order. A follower that reads too slowly receives the whole content again.
+
+    Attributes:
+        blocks: The blocks in the cache, as the keys of a dict.
     """
 
     def __init__(self) -> None:
@@ -35,33 +38,33 @@ class CacheLog:
         self._followers: set[_Follower] = set()
 
     def stored(self, blocks: Iterable[int]) -> None:
-        """These are held from now on. Those that were held already change nothing."""
+        """Adds blocks; those that are present already change nothing."""
         new = [block for block in blocks if block not in self.blocks]
         if new:
             self.blocks.update(dict.fromkeys(new))
-            self._tell(stored=new)
+            self._publish(stored=new)
 
     def removed(self, blocks: Iterable[int]) -> None:
-        """These are held no longer. Those that were not held change nothing."""
-        gone = [block for block in blocks if block in self.blocks]
-        if gone:
-            for block in gone:
+        """Removes blocks; those that are absent change nothing."""
+        present = [block for block in blocks if block in self.blocks]
+        if present:
+            for block in present:
                 del self.blocks[block]
-            self._tell(removed=gone)
+            self._publish(removed=present)
 
     def cleared(self) -> None:
-        """Nothing is held any more."""
+        """Removes all blocks."""
         self.blocks.clear()
-        self._tell(cleared=True)
+        self._publish(cleared=True)
 
     def loaded(self, load: Load) -> None:
-        """What the engine is busy with; told when it differs from the last."""
+        """Sets the engine's load; published if it differs from the last one."""
         if load != self._load:
             self._load = load
-            self._tell(load=load)
+            self._publish(load=load)
 
     def leading(self, blocks: Iterable[int]) -> int:
-        """How many of these, from the first on, are held."""
+        """Returns how many of these blocks, from the first one on, are in the cache."""
         count = 0
         for block in blocks:
             if block not in self.blocks:
@@ -69,30 +72,33 @@ class CacheLog:
             count += 1
         return count
 
-    def _tell(self, **change: object) -> None:
+    def _publish(self, **change: object) -> None:
         for follower in self._followers:
-            if follower.behind:
+            if follower.needs_content:
                 continue
             if len(follower.events) >= BACKLOG:
                 follower.events.clear()
-                follower.behind = True
+                follower.needs_content = True
             else:
                 follower.events.append(WorkerEvent(0, **change))  # type: ignore[arg-type]
-            follower.news.set()
+            follower.changed.set()
 
     async def follow(self) -> AsyncIterator[WorkerEvent]:
-        """All that is held, beginning with `cleared`, and then every change; for ever. Numbered from 0."""
+        """Yields the whole content, beginning with a `cleared` event, and then every change, without an end.
+
+        Events are numbered from 0.
+        """
         follower = _Follower()
-        follower.news.set()
+        follower.changed.set()
         self._followers.add(follower)
         number = 0
         try:
             while True:
-                await follower.news.wait()
-                follower.news.clear()
-                if follower.behind:
-                    follower.behind = False
-                    follower.events.extend(self._whole())
+                await follower.changed.wait()
+                follower.changed.clear()
+                if follower.needs_content:
+                    follower.needs_content = False
+                    follower.events.extend(self._content())
                 while follower.events:
                     event = follower.events.popleft()
                     yield WorkerEvent(number, event.stored, event.removed, event.cleared, event.load)
@@ -100,7 +106,7 @@ class CacheLog:
         finally:
             self._followers.discard(follower)
 
-    def _whole(self) -> Iterable[WorkerEvent]:
+    def _content(self) -> Iterable[WorkerEvent]:
         blocks = list(self.blocks)
         yield WorkerEvent(0, cleared=True, load=self._load)
         for start in range(0, len(blocks), CHUNK):

@@ -1,1 +1,1 @@
-"""What computes answers: one protocol, and three engines."""
+"""Engines, which compute answers: one protocol and three implementations."""

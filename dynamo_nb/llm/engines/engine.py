@@ -1,4 +1,4 @@
-"""What an engine is to the services: one protocol, which each kind of engine implements."""
+"""The protocol between services and engines, which every engine implements."""
 
 from __future__ import annotations
 
@@ -11,56 +11,78 @@ from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
 
 @runtime_checkable
 class Engine(Protocol):
-    """Generates tokens. One process holds one engine; `start` comes first, `stop` last, each once.
+    """Generates tokens. One process holds one engine. `start` is called first, `stop` last, each once.
 
-    A worker calls all of it on its event loop, on which nothing may take long: an engine that computes in this process
-    does so in a thread of its own.
+    A worker calls every method on its event loop, so that none may block: an engine that computes in this process does
+    so in a thread of its own.
+
+    Attributes:
+        cache: The blocks in the KV cache and the load. The engine writes to it, routers follow it. It has no blocks if
+            the engine publishes no events.
     """
 
     cache: CacheLog
-    """What its cache holds: written by the engine, followed by routers. Stays empty where it has no events."""
 
     @property
     def info(self) -> ModelInfo:
-        """What it serves. Known once it has started."""
+        """The model and the limits of the engine, available after `start`."""
         ...
 
     async def start(self) -> None:
-        """Loads the model; returns when requests may come. Raises EngineError and leaves no process."""
+        """Loads the model. When it returns, the engine accepts requests.
+
+        Raises:
+            EngineError: The engine cannot start. It leaves no process behind.
+        """
         ...
 
     def generate(self, request: TokenRequest) -> AsyncIterator[TokenDelta]:
-        """The answer, as it is made. The last delta has a `finish`.
+        """Streams an answer; the last delta has a `finish`.
 
-        Closing the iterator, or cancelling who iterates it, stops the work and frees its blocks at once.
-        Raises InvalidArgument for a request that cannot be served (too long, an unknown adapter, a feature that it does
-        not have) before the first delta, and EngineError when the engine dies.
+        Closing the iterator, or cancelling its reader, stops the work and frees its blocks at once.
+
+        Raises:
+            InvalidArgument: The request cannot be served: the prompt is too long, the adapter is unknown, the engine
+                does not support a feature. Raised before the first delta.
+            EngineError: The engine died.
         """
         ...
 
     async def prefill(self, request: TokenRequest) -> dict[str, Any]:
-        """Computes the KV cache of a prompt for another engine; gives what that one's `transfer` has to be.
+        """Computes the KV cache of a prompt for another engine.
 
-        Raises InvalidArgument where the engine has no connector.
+        Returns:
+            The value of `TokenRequest.transfer` for the other engine.
+
+        Raises:
+            InvalidArgument: The engine has no connector.
         """
         ...
 
     async def embed(self, tokens: list[int]) -> list[float]:
-        """The embedding of a text. Raises InvalidArgument where the model makes none."""
+        """Returns the embedding of a text.
+
+        Raises:
+            InvalidArgument: The model does not support embeddings.
+        """
         ...
 
     async def abort(self, request_id: str) -> None:
-        """Ends a request, whose stream then ends with the finish "abort". One that is not there is no error."""
+        """Ends a request; its stream ends with the finish "abort". Does nothing if no request has this id."""
         ...
 
     def load(self) -> Load:
-        """What it is busy with now."""
+        """Returns the current load."""
         ...
 
     async def health(self) -> None:
-        """Returns while the engine works, raises EngineError when it does not."""
+        """Returns if the engine works.
+
+        Raises:
+            EngineError: It does not.
+        """
         ...
 
     async def stop(self) -> None:
-        """Ends what runs, and frees its memory, its GPU and its processes. Also after a `start` that failed."""
+        """Ends all requests and frees memory, GPU and processes. Also called after a `start` that failed."""
         ...

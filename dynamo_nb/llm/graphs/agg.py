@@ -1,4 +1,4 @@
-"""Workers that compute prompts and answers; the processor takes them in turns."""
+"""Workers that compute prompts and answers. The processor uses them in turns."""
 
 from dynamo_nb.llm import Frontend, Processor, VllmWorker
 

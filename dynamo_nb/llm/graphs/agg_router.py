@@ -1,4 +1,4 @@
-"""Workers that compute prompts and answers; the router knows which of them has what in its cache."""
+"""Workers that compute prompts and answers. A router knows the KV cache of each."""
 
 from dynamo_nb.llm import Frontend, Processor, Router, VllmWorker
 

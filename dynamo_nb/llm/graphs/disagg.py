@@ -1,4 +1,4 @@
-"""Workers that leave long prompts to others; the processor takes them in turns."""
+"""Workers that send long prompts to prefill workers. The processor uses them in turns."""
 
 from dynamo_nb.llm import Frontend, PrefillWorker, Processor, VllmWorker
 

@@ -1,4 +1,4 @@
-"""Workers that leave long prompts to others; the router knows which of them has what in its cache."""
+"""Workers that send long prompts to prefill workers. A router knows the KV cache of each."""
 
 from dynamo_nb.llm import Frontend, PrefillWorker, Processor, Router, VllmWorker
 

@@ -1,4 +1,4 @@
-"""Messages of a chat in the form that chat templates want."""
+"""Messages of a chat in the form that chat templates expect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dynamo_nb.errors import InvalidArgument
 
 
 def characters(value: Any) -> int:
-    """How many stand in a message, or whatever it is, at any depth."""
+    """Returns the number of characters in a message or another value, at any depth."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
@@ -18,9 +18,17 @@ def characters(value: Any) -> int:
 
 
 def plain(message: dict[str, Any], index: int) -> dict[str, Any]:
-    """A message whose content is one text, as chat templates want it."""
+    """Returns a message with a single text as its content, as chat templates expect.
+
+    Args:
+        message: In the form of OpenAI's API.
+        index: Its number, for the error.
+
+    Raises:
+        InvalidArgument: The content has a part that is not text.
+    """
     if isinstance(calls := message.get("tool_calls"), list):
-        message = {**message, "tool_calls": [_read(call) for call in calls]}
+        message = {**message, "tool_calls": [_with_arguments(call) for call in calls]}
     content = message.get("content")
     if not isinstance(content, list):
         return message
@@ -28,15 +36,18 @@ def plain(message: dict[str, Any], index: int) -> dict[str, Any]:
     for part in content:
         if not isinstance(part, dict) or part.get("type") != "text":
             kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-            raise InvalidArgument(f"the model reads text, not {kind}", where=f"messages[{index}].content")
+            raise InvalidArgument(
+                f"content of type {kind} is not supported; the model reads only text",
+                where=f"messages[{index}].content",
+            )
         texts.append(str(part.get("text", "")))
     return {**message, "content": "".join(texts)}
 
 
-def _read(call: Any) -> Any:
-    """A call of a tool with its arguments as chat templates want them, which OpenAI's API has as JSON text."""
+def _with_arguments(call: Any) -> Any:
+    """A tool call with its arguments as a value, as chat templates expect; OpenAI's API has them as JSON text."""
     try:
         function = call["function"]
         return {**call, "function": {**function, "arguments": json.loads(function["arguments"] or "{}")}}
-    except (KeyError, TypeError, ValueError, RecursionError):  # no JSON to read: the template may know what to do
+    except (KeyError, TypeError, ValueError, RecursionError):  # not JSON: leave it to the template
         return call

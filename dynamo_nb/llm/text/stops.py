@@ -1,4 +1,4 @@
-"""Texts that end an answer, wherever the borders of the tokens fall."""
+"""Stop texts, which end an answer wherever the borders of the tokens are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 
 class Stops:
-    """Finds the first of several texts in a text that comes in pieces, and gives on what is surely not part of one."""
+    """Finds the first of several stop texts in a text that comes in pieces. Holds back what may become a stop text.
+
+    Args:
+        stops: The stop texts.
+
+    Attributes:
+        found: The stop text that was found; "" if none was.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
@@ -15,23 +22,22 @@ class Stops:
         self.found = ""
 
     def __bool__(self) -> bool:
-        """Whether there is any text to look for."""
+        """Whether there are any stop texts."""
         return bool(self._stops)
 
     def feed(self, piece: str) -> str:
-        """What may be shown now. Nothing comes after one was `found`; that one is not shown."""
+        """Returns the text that is certain now, without a stop text. Nothing after one was found."""
         if not self._stops:
             return piece
         if self.found:
             return ""
         text = self._held + piece
-        # Where two begin at the same place, the shorter was complete first.
-        places = [(at, len(stop), stop) for stop in self._stops if (at := text.find(stop)) >= 0]
-        if places:
-            # Of all that are there, the one that was complete first ends the answer.
-            at, _, self.found = min(places, key=lambda place: (place[0] + place[1], place[0]))
+        matches = [(start, len(stop), stop) for stop in self._stops if (start := text.find(stop)) >= 0]
+        if matches:
+            # The stop text that was complete first ends the answer.
+            start, _, self.found = min(matches, key=lambda match: (match[0] + match[1], match[0]))
             self._held = ""
-            return text[:at]
+            return text[:start]
         start = max(0, len(text) - self._longest + 1)
         while start < len(text) and not any(stop.startswith(text[start:]) for stop in self._stops):
             start += 1
@@ -39,6 +45,6 @@ class Stops:
         return text[:start]
 
     def end(self) -> str:
-        """What was held back: no stop after all."""
+        """Returns the text that was held back, which did not become a stop text."""
         held, self._held = self._held, ""
         return held

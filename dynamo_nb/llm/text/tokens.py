@@ -1,4 +1,4 @@
-"""Text to tokens and back, by the model's own tokenizer."""
+"""Text to tokens and back, with the model's own tokenizer."""
 
 from __future__ import annotations
 
@@ -13,182 +13,201 @@ from dynamo_nb.errors import DynamoError, InvalidArgument
 from dynamo_nb.llm.text.tools import BEGIN, END
 
 REPLACEMENT: Final = "\ufffd"
-KEPT: Final = 65_536  # tokens whose texts are kept
-_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # how vocabularies of SentencePiece write a byte
-LONGEST_OPEN: Final = 64  # tokens without a whole character at their end, from which on they have none
-LAST_OF_PROMPT: Final = 8  # tokens of a prompt behind which an answer is decoded
-MARKS: Final = (BEGIN, END)  # are read in an answer's text, also where they are special tokens
+CACHED_TOKENS: Final = 65_536  # tokens whose text is cached
+_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # how SentencePiece vocabularies write a byte
+MAX_INCOMPLETE: Final = 64  # tokens that may wait for the end of a character; further ones do not form one
+CONTEXT_TOKENS: Final = 8  # last tokens of the prompt, as the context in which an answer is decoded
+MARKS: Final = (BEGIN, END)  # are part of an answer's text, even if they are special tokens
 
-GLIMPSE: Final = 8  # characters for each token of a context: a text has some four for each, and rarely more than this
-SLACK: Final = 256  # tokens: as many more the beginning of a text may have than the whole, cut within a long word
+CHARACTERS_PER_TOKEN: Final = 8  # more than nearly any text has; the average is about 4
+SLACK: Final = 256  # tokens that the beginning of a text may have more than the whole, if it ends within a long word
 
 
 def _byte_letters() -> dict[str, int]:
-    """The letters by which byte-level vocabularies write bytes: printable ones by themselves, others from 256 on."""
+    """The letters for bytes in byte-level vocabularies: printable bytes are themselves, others start at 256."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("\xa1"), ord("\xac") + 1), *range(ord("\xae"), ord("\xff") + 1)]
     others = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(others)}
+    return {chr(byte): byte for byte in plain} | {chr(256 + index): byte for index, byte in enumerate(others)}
 
 
 _BYTE_OF: Final = _byte_letters()
 
 
 class Tokenizer:
-    """A tokenizer of transformers with what a server needs of it. Loading it takes seconds."""
+    """A tokenizer of transformers with the methods that a server needs. Loading takes seconds.
+
+    Args:
+        model: A folder, or a name that transformers finds.
+
+    Raises:
+        DynamoError: The tokenizer cannot be loaded.
+    """
 
     def __init__(self, model: str) -> None:
-        """model: a folder, or a name that transformers finds. Raises DynamoError when there is none."""
-        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # of torch, which is not needed
+        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # about torch, which is not needed
         from transformers import AutoTokenizer
 
         try:
-            self._own: Any = AutoTokenizer.from_pretrained(model)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
         except (OSError, ValueError) as error:
             raise DynamoError(
                 f"the tokenizer of {model!r} cannot be loaded: {error}",
                 where=str(model),
-                remedy="give `model` a folder with a tokenizer in it, or the name of a model",
+                remedy="set `model` to a folder with a tokenizer, or to the name of a model",
             ) from error
         self.model = model
-        self.size = len(self._own)
-        fast = getattr(self._own, "backend_tokenizer", None)
-        self._decode = fast.decode if fast is not None else self._own.decode
-        self.piece = lru_cache(maxsize=KEPT)(self._piece)
+        self.size = len(self._tokenizer)
+        fast = getattr(self._tokenizer, "backend_tokenizer", None)
+        self._decode = fast.decode if fast is not None else self._tokenizer.decode
+        self.piece = lru_cache(maxsize=CACHED_TOKENS)(self._piece)
         self.is_bytes = fast is not None and type(fast.decoder).__name__ == "ByteLevel"
         special = fast.get_added_tokens_decoder() if fast is not None else {}
         self.special = {token for token, added in special.items() if added.special and added.content not in MARKS}
         self._slow = fast is None
-        self._plain = [] if self.is_bytes else list(self._own.encode("a", add_special_tokens=False))
-        self.bytes_of = lru_cache(maxsize=KEPT)(self._bytes_of)
+        self._letter = [] if self.is_bytes else list(self._tokenizer.encode("a", add_special_tokens=False))
+        self.bytes_of = lru_cache(maxsize=CACHED_TOKENS)(self._bytes_of)
 
     def encode(self, text: str, most: int = 0) -> list[int]:
-        """The tokens of a prompt, with those that the model wants at its beginning.
+        """Returns the tokens of a prompt, with the special tokens that the model expects at the beginning.
 
-        most: raises InvalidArgument, without the work for all of it, where the text surely has more tokens; 0: takes
-        any.
+        Args:
+            text: The prompt.
+            most: A limit of tokens; 0 for none.
+
+        Raises:
+            InvalidArgument: The text clearly exceeds `most`. It is not tokenised to its end then.
         """
         return self._encode(text, most, "prompt", special=True)
 
     def chat(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None, most: int = 0
     ) -> list[int]:
-        """The tokens of a conversation, up to where the model is to answer. most: see `encode`.
+        """Returns the tokens of a conversation, up to the point where the model answers.
 
-        Raises InvalidArgument where there is no chat template, or it refuses the messages.
+        Args:
+            messages: In the form that the chat template expects.
+            tools: In the form of OpenAI's API.
+            most: See `encode`.
+
+        Raises:
+            InvalidArgument: The model has no chat template, the template rejects the messages, or the text exceeds
+                `most`.
         """
         from jinja2.exceptions import TemplateError
 
-        if not self._own.chat_template:
+        if not self._tokenizer.chat_template:
             raise InvalidArgument(
-                f"{self.model} has no chat template", where="messages", remedy="ask for a completion instead"
+                f"{self.model} has no chat template", where="messages", remedy="use the completions endpoint"
             )
         try:
-            text = self._own.apply_chat_template(
+            text = self._tokenizer.apply_chat_template(
                 messages, tools=tools or None, tokenize=False, add_generation_prompt=True
             )
         except (TemplateError, TypeError, KeyError, RecursionError) as error:
-            raise InvalidArgument(f"the chat template refuses the messages: {error}", where="messages") from error
+            raise InvalidArgument(f"the chat template rejected the messages: {error}", where="messages") from error
         return self._encode(text, most, "messages", special=False)
 
     def _encode(self, text: str, most: int, where: str, *, special: bool) -> list[int]:
-        # Tokenising takes two hundred times a text's own memory, so that one of megabytes is first looked into.
-        glimpse = most * GLIMPSE
-        while 0 < glimpse < len(text):
-            if len(self._own.encode(text[:glimpse], add_special_tokens=special)) > most + SLACK:
+        # Tokenising takes two hundred times the memory of the text: of megabytes, the beginning is checked first.
+        length = most * CHARACTERS_PER_TOKEN
+        while 0 < length < len(text):
+            if len(self._tokenizer.encode(text[:length], add_special_tokens=special)) > most + SLACK:
                 raise InvalidArgument(
-                    f"the prompt has more than {most} tokens, the whole context", where=where, remedy="shorten it"
+                    f"the prompt has more than {most} tokens, which is the context length",
+                    where=where,
+                    remedy="shorten the prompt",
                 )
-            glimpse *= 2
-        return list(self._own.encode(text, add_special_tokens=special))
+            length *= 2
+        return list(self._tokenizer.encode(text, add_special_tokens=special))
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens, without special ones."""
-        told = [token for token in tokens if token not in self.special]
-        return str(self._decode(told, skip_special_tokens=self._slow)) if told else ""
+        """Returns the text of tokens, without special ones."""
+        shown = [token for token in tokens if token not in self.special]
+        return str(self._decode(shown, skip_special_tokens=self._slow)) if shown else ""
 
     def _piece(self, token: int) -> tuple[str, bytes]:
-        """The text of one token by itself, special or not, and its bytes, which may be a part of a character."""
-        behind = self._plain  # the first token of a text may be written without the space that it stands for
-        text = str(self._decode([*behind, token], skip_special_tokens=False))
-        text = text[len(self._decode(behind, skip_special_tokens=False)) :] if behind else text
+        """The text of a single token, special or not, and its bytes, which may be part of a character."""
+        before = self._letter  # some tokenizers write the first token of a text without its space
+        text = str(self._decode([*before, token], skip_special_tokens=False))
+        text = text[len(self._decode(before, skip_special_tokens=False)) :] if before else text
         if REPLACEMENT not in text:
             return text, text.encode()
-        letters = self._own.convert_ids_to_tokens(token)
+        letters = self._tokenizer.convert_ids_to_tokens(token)
         if byte := _BYTE.fullmatch(letters):
             return text, bytes([int(byte[1], 16)])
         return text, bytes(_BYTE_OF.get(letter, ord("?")) for letter in letters)
 
     def _bytes_of(self, token: int) -> bytes:
-        """What a token adds to a text, of a byte-level tokenizer: nothing where it is special."""
+        """The bytes of a token of a byte-level tokenizer; none for a special token."""
         if token in self.special:
             return b""
-        letters = self._own.convert_ids_to_tokens(token) or ""
+        letters = self._tokenizer.convert_ids_to_tokens(token) or ""
         try:
             return bytes(map(_BYTE_OF.__getitem__, letters))
-        except KeyError:  # one that was added, and is written as it is
+        except KeyError:  # an added token, which is not written in byte letters
             return str(letters).encode()
 
     def detokenizer(self, prompt: Sequence[int] = ()) -> Detokenizer | ByteDetokenizer:
-        """What makes the text of one answer to a prompt."""
+        """Returns a detokenizer for one answer to a prompt."""
         return ByteDetokenizer(self) if self.is_bytes else Detokenizer(self, prompt)
 
 
 class ByteDetokenizer:
-    """Text from tokens as they come, where each is some bytes, whatever stands before it. See Detokenizer."""
+    """Text from the tokens of a byte-level tokenizer, whose bytes do not depend on earlier tokens. See Detokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._bytes_of = tokenizer.bytes_of
         self._decode = getincrementaldecoder("utf-8")("replace").decode
 
     def feed(self, tokens: Sequence[int]) -> str:
-        """The characters that are whole now."""
+        """Returns the characters that are complete now."""
         return self._decode(b"".join(map(self._bytes_of, tokens)))
 
     def end(self) -> str:
-        """What is left: a character that was never finished."""
+        """Returns the rest: a character that was never completed."""
         return self._decode(b"", final=True)
 
 
 class Detokenizer:
-    """Text from tokens as they come: never half a character, and the same as of prompt and answer at once.
+    """Text from tokens as they come. It never splits a character, and equals the text of prompt and answer together.
 
-    Some tokenizers write a token otherwise at the beginning of a text than after another; so that each piece is decoded
-    behind the one before it, whose text is then taken off. Some write a whole run of bytes as no characters for as long
-    as the last of them is not whole.
+    Some tokenizers write a token differently at the beginning of a text. So each piece is decoded together with the
+    piece before it, whose text is then removed. Some decode a run of bytes to nothing until its last character is
+    complete.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._before = list(prompt[-LAST_OF_PROMPT:])  # whose text has been given
-        self._open: list[int] = []  # whose text has not, or not all
-        self._given = 0  # characters of `_open` that have been given
+        self._before = list(prompt[-CONTEXT_TOKENS:])  # tokens whose text was returned
+        self._open: list[int] = []  # tokens whose text was not returned, or only in part
+        self._returned = 0  # characters of `_open` that were returned
 
     def feed(self, tokens: Sequence[int]) -> str:
-        """The characters that are whole now."""
+        """Returns the characters that are complete now."""
         if not tokens:
             return ""
         self._open += tokens
         text = self._text()
-        whole = len(text.rstrip(REPLACEMENT)) if len(self._open) < LONGEST_OPEN else len(text)
-        new = text[self._given : whole]
-        if whole < len(text):
-            self._given = max(self._given, whole)
+        complete = len(text.rstrip(REPLACEMENT)) if len(self._open) < MAX_INCOMPLETE else len(text)
+        new = text[self._returned : complete]
+        if complete < len(text):
+            self._returned = max(self._returned, complete)
         else:
             self._close()
         return new
 
     def end(self) -> str:
-        """What is left: a character that was never finished."""
+        """Returns the rest: a character that was never completed."""
         text = self._text()
-        new = text[self._given :]
+        new = text[self._returned :]
         self._close()
         return new
 
     def _close(self) -> None:
-        # Behind special ones alone the next would be written as at the beginning of a text.
+        # After nothing but special tokens, the next token would be written as at the beginning of a text.
         if not self._tokenizer.special.issuperset(self._open):
             self._before = self._open
-        self._open, self._given = [], 0
+        self._open, self._returned = [], 0
 
     def _text(self) -> str:
         decode = self._tokenizer.decode

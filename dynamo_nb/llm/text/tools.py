@@ -1,4 +1,4 @@
-"""The calls of tools in an answer, as models of the Hermes and Qwen families write them."""
+"""Tool calls in an answer, as models of the Hermes and Qwen families write them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ END: Final = "</tool_call>"
 
 
 class ToolCalls:
-    """Takes `<tool_call>{"name": …, "arguments": {…}}</tool_call>` out of a text that comes in pieces.
+    """Removes `<tool_call>{"name": …, "arguments": {…}}</tool_call>` from a text that comes in pieces.
 
-    count: how many calls there were. What is between the marks and no call stays text. most: further ones are left out.
+    A text between the marks that is not a call stays in the text.
+
+    Args:
+        most: Further calls are removed and dropped.
+
+    Attributes:
+        count: Number of calls so far.
     """
 
     def __init__(self, most: float = math.inf) -> None:
@@ -23,14 +29,14 @@ class ToolCalls:
         self._calls: list[dict[str, Any]] = []
 
     def feed(self, piece: str) -> str:
-        """The text that is surely no part of a call."""
+        """Returns the text that is certainly not part of a call."""
         text, shown = self._held + piece, ""
         while (begin := text.find(BEGIN)) >= 0:
             end = text.find(END, begin)
             if end < 0:
                 break
             end += len(END)
-            shown += text[:begin] + ("" if self._take(text[begin:end]) else text[begin:end])
+            shown += text[:begin] + ("" if self._parse(text[begin:end]) else text[begin:end])
             text = text[end:]
         if begin < 0:
             begin = len(text) - next(
@@ -40,16 +46,17 @@ class ToolCalls:
         return shown + text[:begin]
 
     def end(self) -> str:
-        """What is left: a call that was never finished is text."""
+        """Returns the rest of the text; an unfinished call is text."""
         held, self._held = self._held, ""
         return held
 
-    def taken(self) -> list[dict[str, Any]]:
-        """The calls since this was last asked, as OpenAI's API has them."""
+    def take(self) -> list[dict[str, Any]]:
+        """Returns the calls since the last time, in the form of OpenAI's API."""
         calls, self._calls = self._calls, []
         return calls
 
-    def _take(self, marked: str) -> bool:
+    def _parse(self, marked: str) -> bool:
+        """Stores a call. Returns False if the text between the marks is not a call."""
         try:
             call = json.loads(marked[len(BEGIN) : -len(END)])
             name, arguments = call["name"], call.get("arguments", {})

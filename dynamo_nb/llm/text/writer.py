@@ -1,4 +1,4 @@
-"""What an answer's tokens look like as text."""
+"""Writes the tokens of an answer as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from dynamo_nb.llm.text.tools import ToolCalls
 
 
 class Writer:
-    """Writes one answer: detokenises, stops at stop texts, and finds the calls of tools."""
+    """Writes one answer: detokenises, ends at stop texts, and extracts tool calls.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        request: The request.
+        prompt: The tokens of its prompt.
+        tool_call_parser: The format of tool calls; "" to leave them in the text.
+    """
 
     def __init__(self, tokenizer: Tokenizer, request: TextRequest, prompt: list[int], tool_call_parser: str) -> None:
         self._tokenizer = tokenizer
@@ -22,8 +29,8 @@ class Writer:
         self._tools = ToolCalls(most) if request.tools and tool_call_parser else None
 
     def write(self, delta: TokenDelta) -> TextDelta:
-        """The text that is sure now. A stop text that is found is the finish, whatever the engine goes on to make."""
-        text, made = self._detokenised(delta.tokens)
+        """Returns the text that is certain now. The answer ends at a stop text, even if the engine continues."""
+        text, count = self._detokenised(delta.tokens)
         finish = delta.finish
         if finish and not self._stops.found:
             text += self._stops.feed(self._text.end())
@@ -36,14 +43,14 @@ class Writer:
             text = self._tools.feed(text)
             if finish:
                 text += self._tools.end()
-            calls = self._tools.taken()
+            calls = self._tools.take()
             if finish == "stop" and self._tools.count:
                 finish = "tool_calls"
-        logprobs = [self._logprob(entry) for entry in delta.logprobs[:made]]
-        return TextDelta(text, made, finish, logprobs=logprobs, tool_calls=calls)
+        logprobs = [self._logprob(entry) for entry in delta.logprobs[:count]]
+        return TextDelta(text, count, finish, logprobs=logprobs, tool_calls=calls)
 
     def _detokenised(self, tokens: list[int]) -> tuple[str, int]:
-        """Their text, and how many of them there are: those behind a stop text are not part of the answer."""
+        """The text of tokens, and how many belong to the answer: not those after a stop text."""
         if not self._stops:
             return self._text.feed(tokens), len(tokens)
         text = ""

@@ -1,1 +1,1 @@
-"""An engine without a model, with the times and the cache of one."""
+"""An engine without a model, with the speed and the cache of one."""

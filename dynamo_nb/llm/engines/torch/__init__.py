@@ -1,1 +1,1 @@
-"""An engine of torch and transformers, for any model of theirs."""
+"""An engine of torch and transformers, for any causal language model of theirs."""

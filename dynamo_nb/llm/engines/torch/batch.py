@@ -1,4 +1,4 @@
-"""The sequences that a model goes on with together, and their keys and values."""
+"""The sequences that a model computes together, with their keys and values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class TorchPrompt:
-    """A sequence whose tokens are computed, a chunk at a time, before it joins a batch.
+    """A sequence whose prompt is computed, one chunk at a time, before it joins a batch.
 
-    Chunks end where they would if nothing else was computed, so that their logits are the same.
+    Chunks end at the same tokens whatever else is computed, so that their logits are always the same.
     """
 
     def __init__(self, sequence: TorchSequence) -> None:
@@ -25,7 +25,15 @@ class TorchPrompt:
         self.computed = 0
 
     def advance(self, model: TorchModel, chunk: int) -> Tensor | None:
-        """Computes the next tokens. The logits after the last one, `[1, vocabulary]`; None while some are left."""
+        """Computes the next tokens.
+
+        Args:
+            model: The model.
+            chunk: Most tokens to compute.
+
+        Returns:
+            The logits after the last token of the prompt, `[1, vocabulary]`; None if tokens are left.
+        """
         tokens = self.sequence.tokens[self.computed : self.computed + chunk]
         logits = model.logits([tokens], [self.computed], self.cache)
         self.computed += len(tokens)
@@ -33,10 +41,10 @@ class TorchPrompt:
 
 
 class TorchBatch:
-    """Gives one token more of each of its sequences at a step.
+    """Computes the next token of each of its sequences in one step.
 
-    The keys and values of all are in one cache, `[rows, heads, columns, size]` in each layer. The last column has each
-    row's last token that was computed, which is the one before its newest; shorter rows begin with padding, which a
+    One cache holds the keys and values of all, `[rows, heads, columns, size]` in each layer. The last column belongs to
+    the last computed token of each row, which is the one before its newest. Shorter rows begin with padding, which a
     mask hides. There are as many columns as the longest row needs.
     """
 
@@ -46,7 +54,7 @@ class TorchBatch:
         self.sequences: list[TorchSequence] = []
 
     def join(self, prompts: Sequence[TorchPrompt]) -> None:
-        """Takes sequences up whose tokens are computed, but for one that was made since."""
+        """Adds sequences whose tokens are computed, except for the newest one."""
         import torch
         from torch.nn.functional import pad
 
@@ -56,18 +64,18 @@ class TorchBatch:
             caches.insert(0, self._cache)
         columns = max(cache.get_seq_length() for cache in caches)
 
-        def together(parts: list[Tensor]) -> Tensor:
+        def stacked(parts: list[Tensor]) -> Tensor:
             return torch.cat([pad(part, (0, 0, columns - part.shape[-2], 0)) for part in parts])
 
         self._cache = caches[0]
         for layer, *others in zip(*(cache.layers for cache in caches), strict=True):
-            layer.hold(
-                together([layer.keys, *(other.keys for other in others)]),
-                together([layer.values, *(other.values for other in others)]),
+            layer.replace(
+                stacked([layer.keys, *(other.keys for other in others)]),
+                stacked([layer.values, *(other.values for other in others)]),
             )
 
-    def sweep(self) -> None:
-        """Drops the sequences that have ended, and the columns that nobody needs any more."""
+    def remove_ended(self) -> None:
+        """Removes the sequences that have ended, and the columns that no other sequence needs."""
         import torch
 
         rows = [row for row, sequence in enumerate(self.sequences) if not sequence.finish]
@@ -77,13 +85,13 @@ class TorchBatch:
         if not rows:
             self._cache = None
             return
-        kept = torch.tensor(rows, device=self._model.device)
+        remaining = torch.tensor(rows, device=self._model.device)
         padding = self._cache.get_seq_length() - max(len(sequence.tokens) for sequence in self.sequences) + 1
         for layer in self._cache.layers:
-            layer.hold(layer.keys[..., padding:, :][kept], layer.values[..., padding:, :][kept])
+            layer.replace(layer.keys[..., padding:, :][remaining], layer.values[..., padding:, :][remaining])
 
     def step(self) -> Tensor:
-        """The logits after each sequence's newest token, `[rows, vocabulary]`."""
+        """Returns the logits after the newest token of each sequence, `[rows, vocabulary]`."""
         import torch
 
         lengths = [len(sequence.tokens) for sequence in self.sequences]

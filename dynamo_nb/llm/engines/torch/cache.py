@@ -1,4 +1,4 @@
-"""The keys and values of sequences, in transformers' cache, with room for those of the next tokens."""
+"""The keys and values of sequences in transformers' cache, with space for the next tokens."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from torch import Tensor
 
-SPARE: Final = 64  # columns of room: that many steps copy nothing
+SPARE: Final = 64  # extra columns: as many steps need no copy
 
 
 def new_cache() -> Any:
-    """An empty transformers Cache of layers that have a `hold(keys, values)`, to have others from now on.
+    """Returns an empty transformers Cache whose layers have a method `replace(keys, values)`.
 
-    It keeps all columns, also where a model looks at a window of them: the mask hides the others, and rows of any
-    length fit together.
+    It keeps all columns, also for a model with a window of attention: the mask hides the others, and rows of any length
+    fit together.
     """
     from transformers import Cache
 
@@ -27,24 +27,24 @@ def _layer() -> type:
     from transformers.cache_utils import DynamicLayer
 
     class RoomyLayer(DynamicLayer):  # type: ignore[misc]
-        """Writes new columns behind the old ones; transformers' own copies all that is there at each step."""
+        """Writes new columns behind the old ones; transformers' own layer copies all columns at each step."""
 
         keys: Tensor
         values: Tensor
         is_initialized: bool
 
-        def hold(self, keys: Tensor, values: Tensor) -> None:
+        def replace(self, keys: Tensor, values: Tensor) -> None:
             self.keys, self.values = keys, values
             self._stores: tuple[Tensor, Tensor] | None = None
 
         def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
             if not self.is_initialized:
                 self.is_initialized, self.dtype, self.device = True, key_states.dtype, key_states.device
-                self.hold(key_states[..., :0, :], value_states[..., :0, :])
+                self.replace(key_states[..., :0, :], value_states[..., :0, :])
             start = self.keys.shape[-2]
             end = start + key_states.shape[-2]
             if self._stores is None or self._stores[0].shape[-2] < end:
-                self._stores = _roomy(self.keys, end), _roomy(self.values, end)
+                self._stores = _with_spare(self.keys, end), _with_spare(self.values, end)
             for store, new in zip(self._stores, (key_states, value_states), strict=True):
                 store[..., start:end, :] = new
             self.keys, self.values = (store[..., :end, :] for store in self._stores)
@@ -53,9 +53,9 @@ def _layer() -> type:
     return RoomyLayer
 
 
-def _roomy(held: Tensor, columns: int) -> Tensor:
-    """These columns, and room for more: for so many in all, and some to spare."""
-    rows, heads, there, size = held.shape
-    store = held.new_empty(rows, heads, columns + SPARE, size)
-    store[..., :there, :] = held
+def _with_spare(columns: Tensor, count: int) -> Tensor:
+    """A copy with space for `count` columns and SPARE more."""
+    rows, heads, present, size = columns.shape
+    store = columns.new_empty(rows, heads, count + SPARE, size)
+    store[..., :present, :] = columns
     return store

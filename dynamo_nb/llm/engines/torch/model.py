@@ -1,4 +1,4 @@
-"""A causal language model of transformers, loaded."""
+"""A loaded causal language model of transformers."""
 
 from __future__ import annotations
 
@@ -6,38 +6,31 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from dynamo_nb.errors import EngineError
 from dynamo_nb.llm.engines.torch.cache import new_cache
+from dynamo_nb.llm.engines.torch.options import TorchOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 INSTALL: Final = "pip install 'dynamo-nb[torch]'"
-PATHS: Final = ("/", ".", "~")  # what a model's name on a hub does not begin with
-
-
-class TorchOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model is loaded.
-
-    model: its folder, or its name on the hub. dtype: torch's name of one, or "auto" for that of the weights. device:
-    torch's name of one; "" for the GPU where there is one. threads: that compute on a CPU; 0 for torch's own choice.
-    context: tokens of prompt and answer together; 0 for as many as the model was made for.
-    """
-
-    model: str
-    dtype: str = "auto"
-    device: str = ""
-    threads: int = 0
-    context: int = 0
+PATH_STARTS: Final = ("/", ".", "~")  # how a path begins and a name on a hub does not
 
 
 class TorchModel:
-    """The weights, and what is computed with them. Belongs to the thread that has made it.
+    """The weights, and the computations with them. Used only by the thread that created it.
 
-    context: tokens of prompt and answer together. vocabulary: how many tokens it has. ends: those that end an answer.
-    Raises EngineError where torch, the model or the device is not there, or does not fit.
+    Args:
+        options: How to load the model.
+
+    Attributes:
+        device: The torch device.
+        context: Tokens of prompt and answer together.
+        vocabulary: Number of tokens in the vocabulary.
+        end_tokens: Tokens that end an answer.
+
+    Raises:
+        EngineError: torch, the model or the device is missing, or the model cannot be served.
     """
 
     def __init__(self, options: TorchOptions) -> None:
@@ -46,9 +39,9 @@ class TorchModel:
             import torch
             from transformers import AutoModelForCausalLM
         except ImportError as error:
-            raise EngineError(f"torch cannot be used: {error}", where="TorchEngine", remedy=INSTALL) from error
-        if options.model.startswith(PATHS) and not Path(options.model).expanduser().is_dir():
-            raise EngineError(f"there is no folder {options.model!r}", where=where, remedy="check the path")
+            raise EngineError(f"torch cannot be imported: {error}", where="TorchEngine", remedy=INSTALL) from error
+        if options.model.startswith(PATH_STARTS) and not Path(options.model).expanduser().is_dir():
+            raise EngineError(f"no folder {options.model!r}", where=where, remedy="check the path")
         if options.threads:
             torch.set_num_threads(options.threads)
         folder = str(Path(options.model).expanduser()) if options.model.startswith("~") else options.model
@@ -59,12 +52,12 @@ class TorchModel:
         self.context = _context(options, getattr(config, "max_position_embeddings", None) or 0)
         ends = self._model.generation_config.eos_token_id
         ends = config.eos_token_id if ends is None else ends
-        self.ends: tuple[int, ...] = tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,)
-        self._last = {"logits_to_keep": 1} if _takes(self._model, "logits_to_keep") else {}
+        self.end_tokens: tuple[int, ...] = tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,)
+        self._last_logits = {"logits_to_keep": 1} if _has_parameter(self._model, "logits_to_keep") else {}
         self._warm_up(where)
 
     def _warm_up(self, where: str) -> None:
-        """Computes three tokens: loads the kernels, and shows what cannot be served before a request does."""
+        """Computes three tokens. Loads the kernels, and fails now if the model cannot be served."""
         import torch
 
         cache = new_cache()
@@ -75,10 +68,17 @@ class TorchModel:
             raise EngineError("the model keeps no keys and values", where=where, remedy="serve it with vLLM")
 
     def logits(self, tokens: list[list[int]], first: list[int], cache: Any, mask: Tensor | None = None) -> Tensor:
-        """What comes after these tokens, `[rows, vocabulary]`. Their keys and values are added to the cache.
+        """Returns the logits after the last token of each row, and adds the keys and values of all to the cache.
 
-        tokens: as many in each row. first: the position of each row's first one. mask: `[rows, columns]`, which columns
-        of the cache, the new ones included, are no padding; None where all are.
+        Args:
+            tokens: `[rows, new columns]`, the tokens to compute.
+            first: `[rows]`, the position of the first token of each row.
+            cache: See `new_cache`.
+            mask: `[rows, columns]`, True for the columns of the cache, including the new ones, that are not padding;
+                None if there is no padding.
+
+        Returns:
+            `[rows, vocabulary]`.
         """
         import torch
 
@@ -86,19 +86,19 @@ class TorchModel:
         positions = torch.tensor(first, device=self.device)[:, None]
         if ids.shape[1] > 1:
             positions = positions + torch.arange(ids.shape[1], device=self.device)
-        answer = self._model(
+        output = self._model(
             input_ids=ids,
             position_ids=positions,
             attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
-            **self._last,
+            **self._last_logits,
         )
-        logits: Tensor = answer.logits[:, -1]
+        logits: Tensor = output.logits[:, -1]
         return logits
 
     def embedding(self, tokens: list[int]) -> list[float]:
-        """The mean of the last hidden states of all tokens, made as long as 1."""
+        """Returns the mean of the last hidden states of all tokens, scaled to length 1."""
         import torch
 
         ids = torch.tensor([tokens], device=self.device)
@@ -107,24 +107,23 @@ class TorchModel:
         return vector
 
 
-def _context(options: TorchOptions, most: int) -> int:
-    """most: that the model was made for; 0 where it does not say."""
-    if options.context and (not most or options.context <= most):
-        return options.context
-    if options.context:
+def _context(options: TorchOptions, trained: int) -> int:
+    """The context length. trained: that of the model's configuration; 0 if it has none."""
+    requested, where = options.max_model_len, f"model {options.model!r}"
+    if requested and (not trained or requested <= trained):
+        return requested
+    if requested:
         raise EngineError(
-            f"the model was made for {most} tokens, not {options.context}",
-            where=f"model {options.model!r}",
-            remedy=f"give it a max_model_len of at most {most}",
+            f"max_model_len is {requested}, but the model was made for {trained} tokens",
+            where=where,
+            remedy=f"set max_model_len to at most {trained}",
         )
-    if not most:
+    if not trained:
         raise EngineError(
-            "the model does not say how long its context is",
-            where=f"model {options.model!r}",
-            remedy="give it a max_model_len",
+            "the model has no context length in its configuration", where=where, remedy="set max_model_len"
         )
-    return most
+    return trained
 
 
-def _takes(model: Any, name: str) -> bool:
+def _has_parameter(model: Any, name: str) -> bool:
     return name in inspect.signature(model.forward).parameters

@@ -1,4 +1,4 @@
-"""The choice of next tokens from logits: all rows of a batch at once, each as its own request wants it."""
+"""Sampling: chooses the next token of every row of a batch from its logits, with the settings of its own request."""
 
 from __future__ import annotations
 
@@ -24,101 +24,108 @@ RANGES: Final = {
     "min_tokens": (0, math.inf),
     "logprobs": (0, math.inf),
 }
-"""What each may be, the ends included but for infinity and the zeros of `NEVER_ZERO`; as vLLM and OpenAI have it."""
+"""The values that each parameter accepts, as in vLLM and OpenAI's API. Both ends are included, except for infinity and
+for the zeros of NEVER_ZERO."""
 NEVER_ZERO: Final = ("top_p", "repetition_penalty")
 
 
 def check_sampling(sampling: Sampling) -> None:
-    """Raises InvalidArgument for a value that makes no sense."""
+    """Raises InvalidArgument for a value out of its range."""
     for name, (least, most) in RANGES.items():
         value = getattr(sampling, name)
         if value is None or (least <= value <= most and math.isfinite(value) and (value or name not in NEVER_ZERO)):
             continue
         above = "more than" if name in NEVER_ZERO else "at least"
-        below = f", at most {most:g}" if math.isfinite(most) else ""
-        raise InvalidArgument(f"{name} is {value}", where=name, remedy=f"make it {above} {least:g}{below}")
+        below = f" and at most {most:g}" if math.isfinite(most) else ""
+        raise InvalidArgument(f"{name} is {value}", where=name, remedy=f"{name} must be {above} {least:g}{below}")
 
 
-def choose(logits: Tensor, rows: Sequence[TorchSequence]) -> tuple[list[int], list[Logprobs]]:
-    """The next token of each row, and its log probabilities: [] where they were not asked for.
+def sample(logits: Tensor, rows: Sequence[TorchSequence]) -> tuple[list[int], list[Logprobs]]:
+    """Chooses the next token of each row, in vLLM's order: penalties, temperature, min_p, top_k, top_p.
 
-    logits: `[rows, vocabulary]`. In vLLM's order: penalties, temperature, min_p, top_k, top_p. A row's token does not
-    depend on the other rows. Log probabilities are those of the model, before any of it.
+    The token of a row does not depend on the other rows.
+
+    Args:
+        logits: `[rows, vocabulary]`.
+        rows: The sequence of each row.
+
+    Returns:
+        The tokens, and the log probabilities of the model itself, before any setting; [] where none were requested.
     """
     import torch
 
-    if all(row.plain for row in rows):
+    if all(row.is_plain for row in rows):
         tokens = logits.argmax(-1)
     else:
         scores = logits.float().clone()
-        for place, row in enumerate(rows):
-            if row.penal:
-                _penalise(scores[place], row)
-            if row.endless:
-                scores[place, list(row.ends)] = -math.inf
+        for index, row in enumerate(rows):
+            if row.has_penalties:
+                _penalise(scores[index], row)
+            if row.must_continue:
+                scores[index, list(row.end_tokens)] = -math.inf
         tokens = scores.argmax(-1)
-        if random := [place for place, row in enumerate(rows) if not row.greedy]:
-            tokens[random] = _drawn(scores[random], [rows[place] for place in random])
-    wanted = [place for place, row in enumerate(rows) if row.sampling.logprobs is not None]
-    if not wanted:
+        if random := [index for index, row in enumerate(rows) if not row.greedy]:
+            tokens[random] = _draw(scores[random], [rows[index] for index in random])
+    requested = [index for index, row in enumerate(rows) if row.sampling.logprobs is not None]
+    if not requested:
         return tokens.tolist(), [[]] * len(rows)
-    likeliest = [rows[place].sampling.logprobs or 0 for place in wanted]
-    own = torch.log_softmax(logits[wanted].float(), -1)
-    best = own.topk(min(max(likeliest), own.shape[-1]))
-    chosen = own.gather(1, tokens[wanted, None])[:, 0].tolist()
+    counts = [rows[index].sampling.logprobs or 0 for index in requested]
+    all_logprobs = torch.log_softmax(logits[requested].float(), -1)
+    top = all_logprobs.topk(min(max(counts), all_logprobs.shape[-1]))
+    chosen = all_logprobs.gather(1, tokens[requested, None])[:, 0].tolist()
     found: list[Logprobs] = [[]] * len(rows)
     result: list[int] = tokens.tolist()
-    for place, count, value, others, values in zip(
-        wanted, likeliest, chosen, best.indices.tolist(), best.values.tolist(), strict=True
+    for index, most, value, others, values in zip(
+        requested, counts, chosen, top.indices.tolist(), top.values.tolist(), strict=True
     ):
-        found[place] = [(result[place], value), *zip(others[:count], values[:count], strict=True)]
+        found[index] = [(result[index], value), *zip(others[:most], values[:most], strict=True)]
     return result, found
 
 
 def _penalise(scores: Tensor, row: TorchSequence) -> None:
-    """Presence and frequency count what was generated, repetition the prompt too."""
+    """Presence and frequency penalties count generated tokens; the repetition penalty counts the prompt too."""
     import torch
 
-    asked = row.sampling
-    if asked.repetition_penalty != 1.0:
+    sampling = row.sampling
+    if sampling.repetition_penalty != 1.0:
         seen = torch.tensor(list(row.seen), device=scores.device)
         old = scores[seen]
-        scores[seen] = torch.where(old > 0, old / asked.repetition_penalty, old * asked.repetition_penalty)
-    if row.made and (asked.presence_penalty or asked.frequency_penalty):
-        seen = torch.tensor(list(row.made), device=scores.device)
-        times = torch.tensor(list(row.made.values()), device=scores.device, dtype=scores.dtype)
-        scores[seen] -= asked.presence_penalty + asked.frequency_penalty * times
+        scores[seen] = torch.where(old > 0, old / sampling.repetition_penalty, old * sampling.repetition_penalty)
+    if row.generated and (sampling.presence_penalty or sampling.frequency_penalty):
+        seen = torch.tensor(list(row.generated), device=scores.device)
+        times = torch.tensor(list(row.generated.values()), device=scores.device, dtype=scores.dtype)
+        scores[seen] -= sampling.presence_penalty + sampling.frequency_penalty * times
 
 
-def _drawn(scores: Tensor, rows: Sequence[TorchSequence]) -> Tensor:
-    """A random token of each row: where the row's number falls when the probabilities are laid end to end."""
+def _draw(scores: Tensor, rows: Sequence[TorchSequence]) -> Tensor:
+    """A random token of each row: the row's random number is looked up in its cumulative probabilities."""
     import torch
 
-    asked = [row.sampling for row in rows]
+    settings = [row.sampling for row in rows]
     device = scores.device
-    scores /= torch.tensor([each.temperature for each in asked], device=device)[:, None]
+    scores /= torch.tensor([each.temperature for each in settings], device=device)[:, None]
     chances = torch.softmax(scores, -1)
-    if any(each.min_p for each in asked):
-        least = chances.amax(-1) * torch.tensor([each.min_p for each in asked], device=device)
+    if any(each.min_p for each in settings):
+        least = chances.amax(-1) * torch.tensor([each.min_p for each in settings], device=device)
         chances[chances < least[:, None]] = 0.0
-    if narrow := [place for place, each in enumerate(asked) if each.top_k or each.top_p < 1.0]:
-        chances[narrow] = _narrowed(chances[narrow], [asked[place] for place in narrow])
-    # With 32 bits, the rounding of the sums would choose among a large vocabulary's rare tokens.
+    if narrow := [index for index, each in enumerate(settings) if each.top_k or each.top_p < 1.0]:
+        chances[narrow] = _narrowed(chances[narrow], [settings[index] for index in narrow])
+    # In 32 bits, rounding of the sums would decide among the rare tokens of a large vocabulary.
     edges = chances.double().cumsum(-1)
     points = torch.tensor([row.draw() for row in rows], device=device, dtype=edges.dtype) * edges[:, -1]
-    places = torch.searchsorted(edges, points[:, None], right=True)[:, 0]
-    return places.clamp_(max=edges.shape[-1] - 1)  # of numbers that are none, when the model gives such
+    tokens = torch.searchsorted(edges, points[:, None], right=True)[:, 0]
+    return tokens.clamp_(max=edges.shape[-1] - 1)  # a model that returns NaN leads past the end
 
 
-def _narrowed(chances: Tensor, asked: Sequence[Sampling]) -> Tensor:
-    """The same with 0 for what `top_k` and then `top_p` leave out; the likeliest always stays."""
+def _narrowed(chances: Tensor, settings: Sequence[Sampling]) -> Tensor:
+    """The probabilities with 0 for tokens that `top_k` and then `top_p` exclude; the most likely token stays."""
     import torch
 
     device, vocabulary = chances.device, chances.shape[-1]
     ranked, order = chances.sort(dim=-1, descending=True, stable=True)
-    most = torch.tensor([min(each.top_k or vocabulary, vocabulary) for each in asked], device=device)
+    most = torch.tensor([min(each.top_k or vocabulary, vocabulary) for each in settings], device=device)
     ranked[torch.arange(vocabulary, device=device) >= most[:, None]] = 0.0
     ranked /= ranked.sum(-1, keepdim=True)
-    share = torch.tensor([each.top_p if each.top_p < 1.0 else math.inf for each in asked], device=device)
+    share = torch.tensor([each.top_p if each.top_p < 1.0 else math.inf for each in settings], device=device)
     ranked[ranked.cumsum(-1) - ranked >= share[:, None]] = 0.0
     return torch.zeros_like(chances).scatter_(1, order, ranked)

@@ -1,4 +1,4 @@
-"""One sequence that a TorchEngine goes on with: its tokens, when it ends, and where its chance comes from."""
+"""One sequence in a TorchEngine: its tokens, when it ends, and its random numbers."""
 
 from __future__ import annotations
 
@@ -9,59 +9,65 @@ from typing import Final
 
 from dynamo_nb.llm.messages import TokenRequest
 
-COLDEST: Final = 1e-5  # temperatures below are 0, as vLLM has it: logits divided by less are no longer finite
-BITS: Final = 32  # of each draw, so that a draw times a sum of 64-bit floats stays below the sum
+COLDEST: Final = 1e-5  # lower temperatures count as 0, as in vLLM: logits divided by less are not finite
+BITS: Final = 32  # of each draw, so that a draw times a sum of 64-bit floats is less than the sum
 
 
 class TorchSequence:
-    """The state of one request. The engine's thread alone changes it.
+    """The state of one request. Only the engine's thread changes it.
 
-    left: how many tokens may still be made. ends: the model's own. vocabulary: how many tokens it has.
+    The random numbers come from Python's generator, one for each token. They are the same on every device and in every
+    batch, and an answer that another worker began continues with the next number.
 
-    Its random numbers come from Python's generator, one for each token: they are the same on every device, whatever is
-    computed beside it, and an answer that another worker began goes on with the number that is next.
+    Args:
+        request: The request.
+        remaining: Most tokens that may still be generated.
+        end_tokens: The model's own end tokens.
+        vocabulary: Number of tokens in the vocabulary.
     """
 
-    def __init__(self, request: TokenRequest, left: int, ends: Iterable[int], vocabulary: int) -> None:
-        asked = self.sampling = request.sampling
+    def __init__(self, request: TokenRequest, remaining: int, end_tokens: Iterable[int], vocabulary: int) -> None:
+        sampling = self.sampling = request.sampling
         self.tokens = list(request.tokens)
         self.finish = ""
-        own = () if asked.ignore_eos else ends
-        self.ends = frozenset(token for token in (*own, *asked.stop_tokens) if 0 <= token < vocabulary)
-        prompt = len(self.tokens) - request.generated
-        self._limit = len(self.tokens) + left
-        self._least = prompt + asked.min_tokens if self.ends else 0
-        self.greedy = asked.temperature < COLDEST
-        self.penal = bool(asked.presence_penalty or asked.frequency_penalty or asked.repetition_penalty != 1.0)
-        self.made = Counter(self.tokens[prompt:])
-        self.seen = set(self.tokens) if self.penal else set()
-        self._random = Random(asked.seed)  # noqa: S311
-        if asked.seed is not None and not self.greedy:
+        own = () if sampling.ignore_eos else end_tokens
+        self.end_tokens = frozenset(token for token in (*own, *sampling.stop_tokens) if 0 <= token < vocabulary)
+        prompt_length = len(self.tokens) - request.generated
+        self._limit = len(self.tokens) + remaining
+        self._least = prompt_length + sampling.min_tokens if self.end_tokens else 0
+        self.greedy = sampling.temperature < COLDEST
+        self.has_penalties = bool(
+            sampling.presence_penalty or sampling.frequency_penalty or sampling.repetition_penalty != 1.0
+        )
+        self.generated = Counter(self.tokens[prompt_length:])
+        self.seen = set(self.tokens) if self.has_penalties else set()
+        self._random = Random(sampling.seed)  # noqa: S311
+        if sampling.seed is not None and not self.greedy:
             for _ in range(request.generated):
                 self.draw()
 
     @property
-    def endless(self) -> bool:
-        """Whether it is too short yet for an end."""
+    def must_continue(self) -> bool:
+        """Whether the answer is still shorter than `min_tokens`."""
         return len(self.tokens) < self._least
 
     @property
-    def plain(self) -> bool:
-        """Whether the likeliest token is the next one, whatever it is."""
-        return self.greedy and not self.penal and not self.endless
+    def is_plain(self) -> bool:
+        """Whether the next token is the most likely one, without further conditions."""
+        return self.greedy and not self.has_penalties and not self.must_continue
 
     def draw(self) -> float:
-        """The next number, 0 to 1, without 1."""
+        """Returns the next random number, at least 0 and less than 1."""
         return self._random.getrandbits(BITS) / (1 << BITS)
 
     def take(self, token: int) -> bool:
-        """Goes on with this token, or ends with it. Whether it is one of the answer."""
-        if token in self.ends:
+        """Adds a token, or ends at it. Returns whether the token is part of the answer."""
+        if token in self.end_tokens:
             self.finish = "stop"
             return False
         self.tokens.append(token)
-        if self.penal:
-            self.made[token] += 1
+        if self.has_penalties:
+            self.generated[token] += 1
             self.seen.add(token)
         if len(self.tokens) >= self._limit:
             self.finish = "length"

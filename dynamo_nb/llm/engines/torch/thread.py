@@ -14,92 +14,96 @@ from traceback import clear_frames
 from typing import Any, Protocol
 
 from dynamo_nb.errors import EngineError
-from dynamo_nb.llm.engines.torch.model import TorchModel, TorchOptions
+from dynamo_nb.llm.engines.torch.model import TorchModel
+from dynamo_nb.llm.engines.torch.options import TorchOptions
 from dynamo_nb.llm.engines.torch.scheduler import Step, TorchScheduler
 
 logger = logging.getLogger(__name__)
 
 Task = Callable[[TorchScheduler], Any]
-"""What the thread does between two steps; gives True where that was about as long as one."""
+"""Work for the thread between two steps; returns True if it took about as long as a step."""
 
 
 class Listener(Protocol):
-    """Who is told, on its event loop, what the thread has come to."""
+    """Receives the thread's results on its own event loop."""
 
-    def loaded(self, context: int, vocabulary: int, ends: tuple[int, ...]) -> None:
-        """The model can be used. See TorchModel."""
+    def loaded(self, context: int, vocabulary: int, end_tokens: tuple[int, ...]) -> None:
+        """The model is ready. See TorchModel for the arguments."""
 
     def stepped(self, step: Step) -> None:
-        """All that came of one step."""
+        """One step is done."""
 
     def failed(self, error: EngineError) -> None:
-        """The thread has ended, before it had loaded the model or after."""
+        """The thread has ended with an error, before or after it loaded the model."""
 
 
 class TorchThread:
-    """Loads a model, goes on with its sequences while there are any, and frees it at the end.
+    """Loads a model, computes steps while there are sequences, and frees the model at the end.
 
-    Nothing of the model is held from outside: it is gone when the thread is. What torch sets for a thread, such as the
-    number of those that help it on a CPU, is set in this one.
+    Nothing outside holds a reference to the model, so that its memory is free when the thread has ended. Settings that
+    torch keeps for each thread, such as the number of CPU threads, are made in this thread.
+
+    Args:
+        options: How to load and run the model.
+        listener: Called on the current event loop.
     """
 
-    def __init__(self, options: TorchOptions, slots: int, listener: Listener) -> None:
-        """To be made on the listener's event loop, and started with `start`."""
-        self._options, self._slots, self._listener = options, slots, listener
+    def __init__(self, options: TorchOptions, listener: Listener) -> None:
+        self._options, self._listener = options, listener
         self._loop = asyncio.get_running_loop()
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        # The end of the process does not wait for a loop that will never say stop.
+        # A daemon: the process may end although nobody stopped the engine.
         self._thread = Thread(target=self._run, name="dynamo-torch", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def put(self, task: Task) -> None:
-        """Has it done before the next step. From any thread."""
+        """Schedules work before the next step. Callable from any thread."""
         self._tasks.put(task)
 
     def stop(self) -> None:
-        """Returns when the thread has ended, after the step that it is in, or after a load that it has begun."""
+        """Ends the thread after its current step, or after a load that has begun; returns when it has ended."""
         self._tasks.put(None)
         self._thread.join()
 
-    def tell(self, what: Callable[..., Any], *args: Any) -> None:
-        """Calls it on the event loop."""
-        self._loop.call_soon_threadsafe(what, *args)
+    def call_on_loop(self, function: Callable[..., Any], *args: Any) -> None:
+        """Calls a function on the event loop."""
+        self._loop.call_soon_threadsafe(function, *args)
 
     def _run(self) -> None:
         failure = None
-        self._doing = "the model cannot be loaded"
+        self._failure_text = "the model cannot be loaded"
         try:
             self._work()
         except EngineError as error:
-            failure = EngineError(error.what, where=error.where, remedy=error.remedy)
+            failure = copy_of(error)
         except BaseException as error:
-            logger.exception("%s: %s", self._options.model, self._doing)
-            what = f"{self._doing}: {type(error).__name__}: {error}"
-            failure = EngineError(what, where=f"model {self._options.model!r}", remedy="the log has the traceback")
-            clear_frames(error.__traceback__)  # which hold the model, and may be held by a log
+            logger.exception("%s: %s", self._options.model, self._failure_text)
+            text = f"{self._failure_text}: {type(error).__name__}: {error}"
+            failure = EngineError(text, where=f"model {self._options.model!r}", remedy="see the traceback in the log")
+            clear_frames(error.__traceback__)  # the frames hold the model, and a log may hold the frames
         gc.collect()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         if failure is not None:
-            with contextlib.suppress(RuntimeError):  # of a loop that is closed
-                self.tell(self._listener.failed, failure)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self.call_on_loop(self._listener.failed, failure)
 
     def _work(self) -> None:
         model = TorchModel(self._options)
         import torch
 
-        self.tell(self._listener.loaded, model.context, model.vocabulary, model.ends)
-        self._doing = "the engine has failed"
-        scheduler = TorchScheduler(model, self._slots)
+        self.call_on_loop(self._listener.loaded, model.context, model.vocabulary, model.end_tokens)
+        self._failure_text = "the engine has failed"
+        scheduler = TorchScheduler(model, self._options.slots)
         with torch.inference_mode():
-            while self._is_to_go_on(scheduler):
+            while self._run_tasks(scheduler):
                 step = scheduler.step()
-                self.tell(self._listener.stepped, step)
+                self.call_on_loop(self._listener.stepped, step)
 
-    def _is_to_go_on(self, scheduler: TorchScheduler) -> bool:
-        """Does what there is to do; waits for it while no sequence is there."""
+    def _run_tasks(self, scheduler: TorchScheduler) -> bool:
+        """Runs the waiting tasks; waits for one if there are no sequences. Returns False if the thread should end."""
         while True:
             try:
                 task = self._tasks.get(block=scheduler.idle)
@@ -108,4 +112,9 @@ class TorchThread:
             if task is None:
                 return False
             if task(scheduler) and not scheduler.idle:
-                return True  # it has computed: those who run have their turn
+                return True  # it took as long as a step: now the running sequences get one
+
+
+def copy_of(error: EngineError) -> EngineError:
+    """Returns a new error with the same message: every raise adds to the traceback of an error."""
+    return EngineError(error.what, where=error.where, remedy=error.remedy)

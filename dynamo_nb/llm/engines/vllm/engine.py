@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import multiprocessing
 import os
 import signal
 import socket
@@ -16,52 +14,54 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import psutil
-
 from dynamo_nb.errors import DynamoError, EngineError, InvalidArgument
 from dynamo_nb.llm.cache.log import CacheLog
-from dynamo_nb.llm.engines.context_limit import room
+from dynamo_nb.llm.context_limit import remaining_tokens
 from dynamo_nb.llm.engines.vllm.arguments import INSTALL
 from dynamo_nb.llm.engines.vllm.events import EventReader
-from dynamo_nb.llm.engines.vllm.requests import prefill_params, refused, sampling_params, token_delta
+from dynamo_nb.llm.engines.vllm.processes import STOP_TIMEOUT, EngineProcesses, kill, wait_for_end
+from dynamo_nb.llm.engines.vllm.requests import prefill_params, request_error, sampling_params, token_delta
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-STOP_TIME: Final = 10.0  # seconds from the request to stop until an engine's processes are killed
-LOOK: Final = 0.1  # seconds between looks for processes of a start that is given up
+KILL_INTERVAL: Final = 0.1  # seconds between looks for new processes of a start that was given up
 ENVIRONMENT: Final = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
-    # A forked process would have this one's threads' locks, held for ever.
+    # A forked process would inherit the locks of this process's threads, held for ever.
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
 }
-"""What is set unless the user has set it."""
-SOCKET_ROOM: Final = 107 - len("/01234567-89ab-cdef-0123-456789abcdef")  # bytes of a folder in which vLLM names sockets
+"""Environment variables that are set unless the user has set them."""
+MAX_SOCKET_FOLDER: Final = 107 - len("/01234567-89ab-cdef-0123-456789abcdef")
+"""Bytes of the longest folder in which vLLM can create its sockets."""
 
 
 class VllmEngine:
     """Serves with vLLM's AsyncLLM, whose engine runs in processes of its own. Implements Engine.
 
-    Its cache events come from vLLM's own, unless prefix caching is off, there are several data-parallel ranks, or the
-    arguments bring a `kv_events_config` for somebody else.
+    It publishes cache events unless prefix caching is off, there are several data-parallel ranks, or the arguments
+    contain a `kv_events_config` for another reader.
+
+    Args:
+        arguments: Returns the arguments of vLLM's engine; called in a thread at the start.
+        folder: For sockets, which vLLM does not remove, and a killed process cannot; a temporary folder if None.
+
+    Example:
+        `VllmEngine(partial(parse_vllm_args, "VllmWorker"))`
     """
 
     def __init__(self, arguments: Callable[[], AsyncEngineArgs], folder: Path | None = None) -> None:
-        """arguments: called in a thread when it starts: `partial(parse_vllm_args, "VllmWorker")`.
-
-        folder: for sockets, which vLLM leaves where they are, and so may a killed process; a temporary one if None.
-        """
         self.cache = CacheLog()
         self._arguments, self._folder = arguments, folder
         self._llm: AsyncLLM | None = None
         self._events: EventReader | None = None
-        self._making: asyncio.Future[None] | None = None
-        self._before: set[int] = set()
+        self._creation: asyncio.Future[None] | None = None
+        self._processes: EngineProcesses | None = None
         self._adapters: dict[str, Any] = {}
-        self._names: dict[str, str] = {}  # of requests in vLLM, which takes no two of one name, to ours
+        self._ids: dict[str, str] = {}  # vLLM's request id, which must be unique -> ours
         self._numbers = count()
         self._load = Load()
         self._info: ModelInfo | None = None
@@ -71,20 +71,25 @@ class VllmEngine:
         assert self._info is not None, "the engine has not started"
         return self._info
 
-    # --- life -----------------------------------------------------------------------------------------------------
+    # --- start and stop -------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Loads the model. Raises EngineError, or ConfigError for arguments that vLLM does not take."""
-        self._before = {process.pid for process in multiprocessing.active_children() if process.pid}
+        """Loads the model.
+
+        Raises:
+            EngineError: vLLM cannot start.
+            ConfigError: vLLM rejects the arguments.
+        """
+        self._processes = EngineProcesses()
         self._events = EventReader(self._folder)
         self._events.open()
         try:
-            self._making = asyncio.ensure_future(asyncio.to_thread(self._make))
-            await asyncio.shield(self._making)
-            self._info = self._described()
+            self._creation = asyncio.ensure_future(asyncio.to_thread(self._create))
+            await asyncio.shield(self._creation)
+            self._info = self._describe()
             if "events" in self._info.features:
                 self._events.follow(self.cache, self._info.block_size)
-            self._loaded(Load(total_blocks=self._info.total_blocks))
+            self._publish_load(Load(total_blocks=self._info.total_blocks))
         except BaseException as error:
             await self.stop()
             if isinstance(error, DynamoError) or not isinstance(error, Exception):
@@ -92,13 +97,13 @@ class VllmEngine:
             raise EngineError(
                 f"vLLM did not start: {error}",
                 where=f"model {self._model!r}" if hasattr(self, "_model") else "VllmEngine",
-                remedy="the last lines of the worker's log have the cause",
+                remedy="see the last lines of the worker's log for the cause",
             ) from error
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        if self._folder is not None and len(os.fsencode(self._folder)) <= SOCKET_ROOM:
+        if self._folder is not None and len(os.fsencode(self._folder)) <= MAX_SOCKET_FOLDER:
             os.environ.setdefault("VLLM_RPC_BASE_PATH", str(self._folder))  # vLLM never removes its sockets
         try:
             from vllm.lora.request import LoRARequest
@@ -108,11 +113,11 @@ class VllmEngine:
             raise EngineError(f"vLLM cannot be imported: {error}", where="VllmEngine", remedy=INSTALL) from error
         arguments = self._arguments()
         self._model = arguments.model
-        # Its statistics go to `load`; vLLM's own loggers print lines, and fail where a connector brings tokens.
+        # Statistics go to `load`. vLLM's own loggers print lines, and fail if a connector brings tokens.
         arguments.disable_log_stats = True
         if arguments.kv_events_config is None and arguments.data_parallel_size == 1 and self._events is not None:
             arguments.kv_events_config = self._events.config()
-        self._events_here = (
+        self._reads_events = (
             arguments.kv_events_config is not None
             and self._events is not None
             and (arguments.kv_events_config.endpoint == self._events.config().endpoint)
@@ -121,14 +126,14 @@ class VllmEngine:
             name, _, path = module.partition("=")
             self._adapters[name] = LoRARequest(name, number, path)
         _prepare_connector(arguments)
-        # An interrupt in a terminal or a notebook goes to all processes of its group: the engine's must not hear it.
-        # The resource tracker has to run before, since starting it lets SIGINT through again.
+        # An interrupt in a terminal or a notebook goes to all processes of the group; the engine's must ignore it.
+        # The resource tracker has to run before, since its start unblocks SIGINT.
         resource_tracker.ensure_running()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            # Kept nowhere but here: the frames of this thread can outlive it, in the traceback of some failed import.
+            # No other reference is kept: frames of this thread can outlive it in the traceback of a failed import.
             self._llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[self._stat_logger])
-            # Only the scheduler's statistics are read here; those of each token cost a tenth of what this process does.
+            # Only the scheduler's statistics are used. Statistics of each token cost a tenth of this process's time.
             self._llm.log_stats = self._llm.output_processor.log_stats = False
             self._llm.logger_manager.stat_loggers = [
                 logger
@@ -138,7 +143,7 @@ class VllmEngine:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def _described(self) -> ModelInfo:
+    def _describe(self) -> ModelInfo:
         assert self._llm is not None
         config = self._llm.vllm_config
         features = ["logprobs", "seed", "json_schema"]
@@ -146,7 +151,7 @@ class VllmEngine:
             features = ["embeddings"]
         if self._adapters:
             features.append("lora")
-        if self._events_here and config.cache_config.enable_prefix_caching:
+        if self._reads_events and config.cache_config.enable_prefix_caching:
             features.append("events")
         if config.kv_transfer_config is not None:
             features.append("prefill")
@@ -160,32 +165,22 @@ class VllmEngine:
         )
 
     async def stop(self) -> None:
-        if self._making is not None and not self._making.done():
-            # A thread cannot be cancelled: what it waits for is taken away.
-            while not self._making.done():
-                _kill(self._processes())
-                await asyncio.wait({self._making}, timeout=LOOK)
-        self._making = None
-        processes = self._processes()
+        if self._creation is not None and self._processes is not None:
+            # A thread cannot be cancelled; without the processes that it waits for, it fails.
+            while not self._creation.done():
+                kill(self._processes.running())
+                await asyncio.wait({self._creation}, timeout=KILL_INTERVAL)
+        self._creation = None
+        processes = self._processes.running() if self._processes is not None else []
         if self._llm is not None:
-            await asyncio.to_thread(self._llm.shutdown, STOP_TIME)
+            await asyncio.to_thread(self._llm.shutdown, STOP_TIMEOUT)
             self._llm = None
-            gc.collect()  # it holds itself, and its end at the interpreter's fails with a traceback
-        await asyncio.to_thread(_ended, processes)
+            gc.collect()  # it is part of a reference cycle, and fails with a traceback at the end of the interpreter
+        await asyncio.to_thread(wait_for_end, processes)
         if self._events is not None:
             events, self._events = self._events, None
             await events.close()
         self.cache.cleared()
-
-    def _processes(self) -> list[psutil.Process]:
-        """The engine's, those that it has started included."""
-        found = []
-        for child in multiprocessing.active_children():
-            if child.pid and child.pid not in self._before:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process = psutil.Process(child.pid)
-                    found += [process, *process.children(recursive=True)]
-        return found
 
     async def health(self) -> None:
         try:
@@ -197,29 +192,28 @@ class VllmEngine:
 
     def _running(self) -> AsyncLLM:
         if self._llm is None:
-            raise EngineError("the engine does not run", where="VllmEngine")
+            raise EngineError("the engine is not running", where="VllmEngine")
         return self._llm
 
-    # --- work -----------------------------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------------------------
 
     async def generate(self, request: TokenRequest) -> AsyncGenerator[TokenDelta, None]:
-        left = self._room(request)
-        if not left:
+        remaining = self._remaining_tokens(request)
+        if not remaining:
             yield TokenDelta([], "length")
             return
-        sampling = request.sampling
-        params = sampling_params(request, left)
+        params = sampling_params(request, remaining)
         first = True
         async with aclosing(self._outputs(request, params)) as outputs:
             async for output in outputs:
-                yield token_delta(output, sampling.logprobs, first=first)
+                yield token_delta(output, request.sampling.logprobs, first=first)
                 first = False
 
     async def prefill(self, request: TokenRequest) -> dict[str, Any]:
-        self._room(request)
+        self._remaining_tokens(request)
         if "prefill" not in self.info.features:
             raise InvalidArgument(
-                "the engine cannot hand its cache over: it has no connector",
+                "the engine has no connector to transfer its KV cache",
                 where="prefill",
                 remedy="configure kv-transfer-config",
             )
@@ -237,7 +231,7 @@ class VllmEngine:
 
         if not self._is_pooling():
             raise InvalidArgument(
-                f"{self.info.model} makes no embeddings", where="model", remedy="serve it with runner: pooling"
+                f"{self.info.model} does not support embeddings", where="model", remedy="serve it with runner: pooling"
             )
         request_id = f"embed-{os.urandom(8).hex()}"
         try:
@@ -245,11 +239,11 @@ class VllmEngine:
             async for output in outputs:
                 vector = output.outputs.data
         except Exception as error:
-            raise refused(error) from error
+            raise request_error(error) from error
         return [float(value) for value in vector]
 
     async def abort(self, request_id: str) -> None:
-        await self._running().abort([own for own, name in self._names.items() if name == request_id])
+        await self._running().abort([own for own, ours in self._ids.items() if ours == request_id])
 
     def load(self) -> Load:
         return self._load
@@ -257,42 +251,42 @@ class VllmEngine:
     def _is_pooling(self) -> bool:
         return bool(self._running().vllm_config.model_config.runner_type == "pooling")
 
-    def _room(self, request: TokenRequest) -> int:
+    def _remaining_tokens(self, request: TokenRequest) -> int:
         if self._is_pooling():
-            raise InvalidArgument(f"{self.info.model} makes embeddings, not text", where="model")
-        return room(request, self.info)
+            raise InvalidArgument(f"{self.info.model} supports embeddings, not text generation", where="model")
+        return remaining_tokens(request, self.info)
 
     async def _outputs(self, request: TokenRequest, params: Any) -> AsyncGenerator[Any, None]:
-        """What vLLM gives for a request. Closing it aborts the request."""
+        """The outputs of vLLM for a request. Closing the generator aborts the request."""
         from vllm.inputs.engine import tokens_input
 
         prompt = tokens_input(request.tokens, cache_salt=request.salt or None)
         adapter = self._adapters.get(request.adapter)
-        name = f"{request.request_id}-{next(self._numbers)}"
-        outputs = self._running().generate(prompt, params, name, lora_request=adapter)
-        self._names[name] = request.request_id
+        own_id = f"{request.request_id}-{next(self._numbers)}"
+        outputs = self._running().generate(prompt, params, own_id, lora_request=adapter)
+        self._ids[own_id] = request.request_id
         try:
             async with aclosing(outputs):
                 async for output in outputs:
                     yield output
         except Exception as error:
-            raise refused(error) from error
+            raise request_error(error) from error
         finally:
-            del self._names[name]
+            del self._ids[own_id]
 
     # --- load -----------------------------------------------------------------------------------------------------
 
-    def _loaded(self, load: Load) -> None:
+    def _publish_load(self, load: Load) -> None:
         self._load = load
         self.cache.loaded(load)
 
     def _stat_logger(self, config: Any, engine_index: int = 0) -> Any:
-        """What vLLM calls, on the loop, with the statistics of each step."""
+        """An object that vLLM calls, on the event loop, with the statistics of each step."""
         from vllm.v1.metrics.loggers import StatLoggerBase
 
         engine = self
 
-        class Loads(StatLoggerBase):  # type: ignore[misc]
+        class LoadLogger(StatLoggerBase):  # type: ignore[misc]
             def __init__(self, config: Any, engine_index: int = 0) -> None:
                 pass
 
@@ -301,16 +295,16 @@ class VllmEngine:
                     total = engine._info.total_blocks
                     waiting = scheduler_stats.num_waiting_reqs + scheduler_stats.num_skipped_waiting_reqs
                     used = round(scheduler_stats.kv_cache_usage * total)
-                    engine._loaded(Load(scheduler_stats.num_running_reqs, waiting, used, total))
+                    engine._publish_load(Load(scheduler_stats.num_running_reqs, waiting, used, total))
 
             def log_engine_initialized(self) -> None:
                 pass
 
-        return Loads(config, engine_index)
+        return LoadLogger(config, engine_index)
 
 
 def _prepare_connector(arguments: AsyncEngineArgs) -> None:
-    """Gives NIXL a port of its own on this machine, and, where there is no GPU, transports that need none."""
+    """Gives NIXL a free port on this machine and, without a GPU, transports that need none."""
     transfer = arguments.kv_transfer_config
     if transfer is None or transfer.kv_connector != "NixlConnector":
         return
@@ -322,17 +316,3 @@ def _prepare_connector(arguments: AsyncEngineArgs) -> None:
             os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(free.getsockname()[1])
     if current_platform.is_cpu():
         os.environ.setdefault("UCX_TLS", "tcp,shm,self")
-
-
-def _kill(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-
-
-def _ended(processes: list[psutil.Process]) -> None:
-    """Returns when they are gone, which those that take too long are made to be."""
-    _, alive = psutil.wait_procs(processes, timeout=STOP_TIME)
-    _kill(alive)
-    psutil.wait_procs(alive, timeout=STOP_TIME)
-    multiprocessing.active_children()  # collects what has ended

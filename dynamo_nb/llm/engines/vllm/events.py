@@ -1,4 +1,4 @@
-"""What vLLM tells of its KV cache, read off its publisher and written to a CacheLog in our names."""
+"""Reads the cache events that vLLM publishes, and writes them to a CacheLog with our names of blocks."""
 
 from __future__ import annotations
 
@@ -16,50 +16,48 @@ from dynamo_nb.llm.cache.log import CacheLog
 if TYPE_CHECKING:
     from vllm.config import KVEventsConfig
 
-DEVICE: Final = "GPU"  # the medium of blocks that attention reads; vLLM says so on a CPU as well
-REPLAYED: Final = 10_000  # batches that the engine keeps, for a reader who has missed some
-REPLAY_TIME: Final = 5.0  # seconds that a replay may take; the engine looks for such requests every 100 ms
-RECONNECT: Final = (
-    10  # milliseconds; ZeroMQ's 100 could be longer than an engine takes from its socket to its first block
-)
-NUMBER: Final = 8  # bytes of a batch's number, big-endian
+DEVICE: Final = "GPU"  # the medium of blocks that attention reads; vLLM uses this name on a CPU as well
+BUFFERED_BATCHES: Final = 10_000  # batches that the engine keeps for a reader that has missed some
+REPLAY_TIMEOUT: Final = 5.0  # seconds of a replay; the engine looks for such requests every 100 ms
+RECONNECT_INTERVAL: Final = 10  # milliseconds; in ZeroMQ's default, 100, an engine could store its first block
+NUMBER_SIZE: Final = 8  # bytes of a batch's number, big-endian
 
 
 class BlockNames:
-    """Translates vLLM's events, batch by batch, into the changes of a CacheLog.
+    """Translates vLLM's events, batch by batch, into changes of a CacheLog.
 
-    vLLM names a block by a hash of its own; ours follows from the name of the block before it and the tokens, adapter
-    and salt that the event tells. Images and embeddings in a prompt are not told: blocks of such prompts, and all that
-    follow them, get no name, so that nobody takes them for another's.
+    vLLM names a block by its own hash. Our name follows from the name of the block before it and from the tokens,
+    adapter and salt in the event. Events do not contain images and embeddings of a prompt: blocks of such prompts, and
+    all blocks after them, get no name, so that they are not confused with blocks of other prompts.
     """
 
     def __init__(self, cache: CacheLog, block_size: int) -> None:
         self._cache, self._block_size = cache, block_size
-        self._names: dict[Any, int] = {}  # vLLM's -> ours
-        self._copies: Counter[Any] = Counter()  # equal prompts at the same time are held more than once
+        self._names: dict[Any, int] = {}  # vLLM's name -> ours
+        self._copies: Counter[Any] = Counter()  # equal prompts at the same time are stored more than once
 
     def apply(self, events: Sequence[Any]) -> None:
-        """events: those of one KVEventBatch."""
+        """Applies the events of one KVEventBatch."""
         for event in events:
             kind = type(event).__name__
             if kind == "AllBlocksCleared":
                 self.clear()
             elif event.medium not in {None, DEVICE} or event.group_idx not in {None, 0}:
-                continue  # other tiers, and other kinds of attention, which hold the same blocks
+                continue  # other tiers of memory, and other kinds of attention, which store the same blocks
             elif kind == "BlockStored":
                 self._stored(event)
             elif kind == "BlockRemoved":
                 self._removed(event.block_hashes)
 
     def clear(self) -> None:
-        """Nothing is held any more, or nothing is known of it."""
+        """Removes all blocks: the cache is empty, or its content is unknown."""
         self._names.clear()
         self._copies.clear()
         self._cache.cleared()
 
     def _stored(self, event: Any) -> None:
         if event.block_size != self._block_size:
-            return  # a part of a block
+            return  # part of a block
         keys = event.extra_keys or [None] * len(event.block_hashes)
         if event.parent_block_hash is None:
             texts = [key for key in keys[0] or () if isinstance(key, str)]
@@ -70,42 +68,44 @@ class BlockNames:
             parent = self._names[event.parent_block_hash]
         else:
             return
-        told = [all(isinstance(part, str) for part in key or ()) for key in keys]
-        plain = told.index(False) if False in told else len(told)
-        names = chained(parent, event.token_ids[: plain * self._block_size], self._block_size)
+        is_text = [all(isinstance(part, str) for part in key or ()) for key in keys]
+        count = is_text.index(False) if False in is_text else len(is_text)
+        names = chained(parent, event.token_ids[: count * self._block_size], self._block_size)
         for theirs, name in zip(event.block_hashes, names, strict=False):
             self._names[theirs] = name
             self._copies[theirs] += 1
         self._cache.stored(names)
 
     def _removed(self, hashes: Sequence[Any]) -> None:
-        gone = []
+        removed = []
         for theirs in hashes:
             if theirs not in self._names:
                 continue
             self._copies[theirs] -= 1
             if not self._copies[theirs]:
                 del self._copies[theirs]
-                gone.append(self._names.pop(theirs))
-        self._cache.removed(gone)
+                removed.append(self._names.pop(theirs))
+        self._cache.removed(removed)
 
 
 class EventReader:
-    """Reads an engine's publisher for as long as the engine runs.
+    """Reads an engine's publisher as long as the engine runs.
 
-    Batches are numbered; those that are missing are asked for once more, and where the engine has them no longer all
-    that was known is forgotten: a router that knows too little costs time, one that knows too much as well, for longer.
+    Batches are numbered. Missing ones are requested again; if the engine does not have them any more, the log is
+    cleared. A router that knows too few blocks costs time, one that believes in blocks that are gone costs more.
+
+    Args:
+        folder: The folder for the sockets' own folder; a temporary one if None.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """folder: where the sockets' own folder is made; a temporary place if None."""
         self._folder = tempfile.mkdtemp(prefix="kv-events-", dir=folder)
         self._live, self._replay = f"ipc://{self._folder}/live", f"ipc://{self._folder}/replay"
         self._next = 0
         self._task: asyncio.Task[None] | None = None
 
     def config(self) -> KVEventsConfig:
-        """What tells an engine to publish for this reader."""
+        """Returns the engine configuration that publishes to this reader."""
         from vllm.config import KVEventsConfig
 
         return KVEventsConfig(
@@ -113,22 +113,22 @@ class EventReader:
             publisher="zmq",
             endpoint=self._live,
             replay_endpoint=self._replay,
-            buffer_steps=REPLAYED,
+            buffer_steps=BUFFERED_BATCHES,
         )
 
     def open(self) -> None:
-        """Connects; before the engine starts, so that it misses nothing."""
+        """Connects. Call this before the engine starts, so that no event is missed."""
         import zmq.asyncio
 
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT)
-        self._socket.setsockopt(zmq.RCVHWM, 0)  # the engine's own bound is enough
+        self._socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_INTERVAL)
+        self._socket.setsockopt(zmq.RCVHWM, 0)  # the engine's own limit is enough
         self._socket.subscribe(b"")
         self._socket.connect(self._live)
 
     def follow(self, cache: CacheLog, block_size: int) -> None:
-        """Writes to the log from now on, in a task on the running loop."""
+        """Starts writing to the log, in a task on the running loop."""
         from msgspec.msgpack import Decoder
         from vllm.distributed.kv_events import KVEventBatch
 
@@ -137,7 +137,7 @@ class EventReader:
         self._task = asyncio.create_task(self._read(), name="vllm-events")
 
     async def close(self) -> None:
-        """Ends the task and removes the sockets. Whether open or not."""
+        """Ends the task and removes the sockets. Also for a reader that is not open."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -151,33 +151,33 @@ class EventReader:
             _, number, batch = await self._socket.recv_multipart()
             position = int.from_bytes(number, "big")
             if position > self._next:
-                await self._heal()
+                await self._request_missing()
             if position >= self._next:
-                self._take(position, batch)
+                self._apply(position, batch)
 
-    def _take(self, position: int, batch: bytes) -> None:
+    def _apply(self, position: int, batch: bytes) -> None:
         if position > self._next:
             self._names.clear()
         self._names.apply(self._decode(batch).events)
         self._next = position + 1
 
-    async def _heal(self) -> None:
-        """Takes what the engine has since the first batch that is missing."""
+    async def _request_missing(self) -> None:
+        """Applies the batches that the engine still has, from the first missing one on."""
         import zmq
 
         socket = self._context.socket(zmq.DEALER)
         try:
             socket.connect(self._replay)
-            await socket.send_multipart([b"", self._next.to_bytes(NUMBER, "big")])
-            async with asyncio.timeout(REPLAY_TIME):
+            await socket.send_multipart([b"", self._next.to_bytes(NUMBER_SIZE, "big")])
+            async with asyncio.timeout(REPLAY_TIMEOUT):
                 while True:
                     *_, number, batch = await socket.recv_multipart()
                     if not batch:
                         return
                     position = int.from_bytes(number, "big")
                     if position >= self._next:
-                        self._take(position, batch)
+                        self._apply(position, batch)
         except TimeoutError:
-            return  # the next batch does not follow the last: all is forgotten
+            return  # the next batch leaves a gap, and clears the log
         finally:
             socket.close(linger=0)

@@ -1,4 +1,4 @@
-"""Our requests and deltas in vLLM's terms."""
+"""Conversions between our requests, deltas and errors and vLLM's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.outputs import RequestOutput
 
-LEAST: Final = -9999.0  # what is told of a token that cannot be: JSON has no number for its log probability
+LEAST_LOGPROB: Final = -9999.0  # stands for minus infinity, which JSON cannot express
 TRANSFER: Final = "kv_transfer_params"
-FOR_ANOTHER: Final = {
+KEEP_FOR_TRANSFER: Final = {
     "do_remote_decode": True,
     "do_remote_prefill": False,
     "remote_engine_id": None,
@@ -21,42 +21,49 @@ FOR_ANOTHER: Final = {
     "remote_host": None,
     "remote_port": None,
 }
-"""What asks a connector to keep the cache of a prompt for another engine."""
+"""Parameters with which a connector keeps the KV cache of a prompt for another engine."""
 
 
-def sampling_params(request: TokenRequest, room: int) -> SamplingParams:
-    """What of it remains after `generated` tokens. room: tokens that the context has left. Raises InvalidArgument."""
+def sampling_params(request: TokenRequest, remaining: int) -> SamplingParams:
+    """Returns vLLM's parameters for the rest of an answer.
+
+    Args:
+        request: The request, of whose answer `generated` tokens exist.
+        remaining: Most tokens that may still be generated.
+
+    Raises:
+        InvalidArgument: vLLM rejects a parameter.
+    """
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-    asked = request.sampling
-    most = min(asked.max_tokens - request.generated, room) if asked.max_tokens else room
+    sampling = request.sampling
     try:
         return SamplingParams(
-            max_tokens=most,
-            min_tokens=min(max(asked.min_tokens - request.generated, 0), most),
-            temperature=asked.temperature,
-            top_p=asked.top_p,
-            top_k=asked.top_k,
-            min_p=asked.min_p,
-            presence_penalty=asked.presence_penalty,
-            frequency_penalty=asked.frequency_penalty,
-            repetition_penalty=asked.repetition_penalty,
-            seed=2**63 - 1 if asked.seed == -1 else asked.seed,  # -1 is none to vLLM
-            stop_token_ids=list(asked.stop_tokens),
-            ignore_eos=asked.ignore_eos,
-            logprobs=asked.logprobs,
-            structured_outputs=StructuredOutputsParams(json=asked.json_schema) if asked.json_schema else None,
+            max_tokens=remaining,
+            min_tokens=min(max(sampling.min_tokens - request.generated, 0), remaining),
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            repetition_penalty=sampling.repetition_penalty,
+            seed=2**63 - 1 if sampling.seed == -1 else sampling.seed,  # -1 means no seed to vLLM
+            stop_token_ids=list(sampling.stop_tokens),
+            ignore_eos=sampling.ignore_eos,
+            logprobs=sampling.logprobs,
+            structured_outputs=StructuredOutputsParams(json=sampling.json_schema) if sampling.json_schema else None,
             extra_args={TRANSFER: request.transfer} if request.transfer else None,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
         )
     except Exception as error:
-        raise refused(error) from error
+        raise request_error(error) from error
 
 
 def prefill_params() -> SamplingParams:
-    """Those of a request that only computes the cache of its prompt."""
+    """Returns vLLM's parameters for a request that only computes the KV cache of its prompt."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -64,43 +71,53 @@ def prefill_params() -> SamplingParams:
         max_tokens=1,
         temperature=0.0,
         ignore_eos=True,
-        extra_args={TRANSFER: dict(FOR_ANOTHER)},
+        extra_args={TRANSFER: dict(KEEP_FOR_TRANSFER)},
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 
-def token_delta(output: RequestOutput, likeliest: int | None, *, first: bool) -> TokenDelta:
-    """likeliest: how many log probabilities were asked for. Raises EngineError for a request that failed."""
-    (answer,) = output.outputs
-    tokens = list(answer.token_ids)
-    finish = answer.finish_reason or ""
+def token_delta(output: RequestOutput, top_logprobs: int | None, *, first: bool) -> TokenDelta:
+    """Returns one of vLLM's outputs as a delta.
+
+    Args:
+        output: The output, with the tokens since the one before.
+        top_logprobs: How many log probabilities the request asks for beside each token's own; None for none at all.
+        first: True for the first output of a request.
+
+    Raises:
+        EngineError: The request failed.
+    """
+    (completion,) = output.outputs
+    tokens = list(completion.token_ids)
+    finish = completion.finish_reason or ""
     if finish == "error":
-        raise EngineError("vLLM could not go on with a request", where=f"request {output.request_id}")
+        raise EngineError("vLLM failed while it answered", where=f"request {output.request_id}")
     if finish == "stop":
-        # No texts are looked for here, so that it was a token; it comes last.
+        # vLLM is given no stop texts, so it stopped at a token, which is the last one.
         del tokens[-1:]
     logprobs = []
-    if likeliest is not None and answer.logprobs is not None:
-        logprobs = [_logprobs(token, entry, likeliest) for token, entry in zip(tokens, answer.logprobs, strict=False)]
+    if top_logprobs is not None and completion.logprobs is not None:
+        pairs = zip(tokens, completion.logprobs, strict=False)
+        logprobs = [_logprobs(token, entry, top_logprobs) for token, entry in pairs]
     cached = output.num_cached_tokens if first and output.num_cached_tokens is not None else -1
     return TokenDelta(tokens, finish, logprobs, cached)
 
 
-def _logprobs(token: int, entry: Any, likeliest: int) -> Logprobs:
-    ranked = sorted((value.rank, other, max(value.logprob, LEAST)) for other, value in entry.items())
+def _logprobs(token: int, entry: Any, top_logprobs: int) -> Logprobs:
+    ranked = sorted((value.rank, other, max(value.logprob, LEAST_LOGPROB)) for other, value in entry.items())
     return [
-        (token, max(entry[token].logprob, LEAST)),
-        *((other, value) for rank, other, value in ranked if rank <= likeliest),
+        (token, max(entry[token].logprob, LEAST_LOGPROB)),
+        *((other, value) for rank, other, value in ranked if rank <= top_logprobs),
     ]
 
 
-def refused(error: BaseException) -> InvalidArgument | EngineError:
-    """What an error of vLLM is to the caller."""
+def request_error(error: BaseException) -> InvalidArgument | EngineError:
+    """Returns an error of vLLM as one of ours: the caller's fault, or the engine's."""
     from vllm.exceptions import VLLMClientError
 
     cause = error if isinstance(error, VLLMClientError | ValueError | TypeError) else error.__cause__
     if isinstance(cause, VLLMClientError | ValueError | TypeError):
         where = getattr(cause, "parameter", None) or ""
-        return InvalidArgument(f"vLLM refuses the request: {cause}", where=where)
-    return EngineError(f"vLLM could not answer: {error or type(error).__name__}", where="VllmEngine")
+        return InvalidArgument(f"vLLM rejected the request: {cause}", where=where)
+    return EngineError(f"vLLM failed: {error or type(error).__name__}", where="VllmEngine")
