@@ -2,9 +2,10 @@
 
 from dynamo_nb.sdk.call import Call
 from dynamo_nb.sdk.context import dynamo_context
+from dynamo_nb.sdk.decorators import api, dynamo_api, dynamo_endpoint, endpoint
 from dynamo_nb.sdk.definition import ServiceDefinition, definition_of, is_service
 from dynamo_nb.sdk.dependency import Dependency, depends
-from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint, api, dynamo_api, dynamo_endpoint, endpoint
+from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
 from dynamo_nb.sdk.hooks import async_on_shutdown, async_on_start, liveness, on_shutdown, readiness, reconfigure
 from dynamo_nb.sdk.interface import AbstractService, abstract_endpoint
 from dynamo_nb.sdk.portal import Pending
