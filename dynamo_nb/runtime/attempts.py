@@ -20,7 +20,7 @@ from dynamo_nb.runtime.meters import CANCELLED, Meter
 from dynamo_nb.runtime.selection import InstanceSelection
 from dynamo_nb.runtime.spans import TRACED
 from dynamo_nb.runtime.tracing import TRACING, RequestSpans
-from dynamo_nb.sdk.call import PLAIN, CallOptions
+from dynamo_nb.sdk.call import NO_OPTIONS, CallOptions
 
 INSTANCE_WAIT: Final = 3.0  # seconds that a call waits for an instance: a restarted worker needs about one
 MAX_ATTEMPTS: Final = 3  # instances that may get one request: a request that kills its worker must not reach them all
@@ -76,7 +76,7 @@ class Attempts:
         self._deadline: float | None = None
         self.headers: Mapping[str, str] = {}
         self._policy = selection.policy
-        if options is not PLAIN:
+        if options is not NO_OPTIONS:
             self.headers, self._policy = checked_headers(options.headers or {}), selection.policy_of(options)
             if options.timeout is not None:
                 self._deadline = time.monotonic() + options.timeout

@@ -11,7 +11,7 @@ from dynamo_nb.runtime.remote_call import RemoteCall
 from dynamo_nb.runtime.routing import Policy, Random, RoundRobin
 from dynamo_nb.runtime.selection import InstanceSelection
 from dynamo_nb.runtime.stream import Stream
-from dynamo_nb.sdk.call import PLAIN, CallOptions
+from dynamo_nb.sdk.call import NO_OPTIONS, CallOptions
 
 
 class Client:
@@ -97,7 +97,7 @@ class Client:
             The call. See `Call` for the ways to use it.
         """
         plain = instance_id is None and headers is None and policy is None and timeout is None and key is None
-        options = PLAIN if plain else CallOptions(timeout, key, instance_id, headers, policy)
+        options = NO_OPTIONS if plain else CallOptions(timeout, key, instance_id, headers, policy)
         return RemoteCall(self.selection, args, kwargs or {}, options, receive)
 
     __call__ = call

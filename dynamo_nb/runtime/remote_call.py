@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 from dynamo_nb.runtime.attempts import Attempts
 from dynamo_nb.runtime.selection import InstanceSelection
 from dynamo_nb.runtime.stream import Items, RemoteLoopItems
-from dynamo_nb.sdk.call import PLAIN, Call, CallOptions
+from dynamo_nb.sdk.call import NO_OPTIONS, Call, CallOptions
 from dynamo_nb.sdk.portal import portal
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class RemoteCall(Call[T], Generic[T]):
         selection: InstanceSelection,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-        options: CallOptions = PLAIN,
+        options: CallOptions = NO_OPTIONS,
         receive: Callable[[Any], Any] | None = None,
     ) -> None:
         self._selection, self.args, self.kwargs, self.options, self.receive = selection, args, kwargs, options, receive

@@ -47,7 +47,7 @@ class CallOptions:
             raise InvalidArgument(f"invalid option of a call: {wrong}", where="using(…)")
 
 
-PLAIN = CallOptions()
+NO_OPTIONS = CallOptions()
 
 
 def is_duration(seconds: Any) -> bool:
@@ -70,7 +70,7 @@ class Call(Generic[T]):
             total = await backend.count("hello world")
     """
 
-    options: CallOptions = PLAIN
+    options: CallOptions = NO_OPTIONS
 
     def using(self, **options: Any) -> Self:
         """Returns the same call with other options. In this process, only `timeout` has an effect.
