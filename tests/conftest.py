@@ -12,7 +12,7 @@ import trustme
 
 from dynamo_nb.deployment.plan import Recipe, layers_of
 from dynamo_nb.deployment.serve import serving_options, start
-from dynamo_nb.program.program import find
+from dynamo_nb.program import find
 from dynamo_nb.runtime.connection_settings import CA, CERTIFICATE, KEY, Access
 from dynamo_nb.sdk.portal import Pending, on_portal
 

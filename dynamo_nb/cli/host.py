@@ -55,7 +55,7 @@ class VerbHost(ABC):
             ConfigError: A configuration file cannot be read.
         """
         from dynamo_nb.deployment.plan import Recipe, layers_of
-        from dynamo_nb.program.program import find
+        from dynamo_nb.program import find
 
         layers = layers_of(files, config_words)
         program = find(target, working_dir)

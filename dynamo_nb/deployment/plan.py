@@ -14,7 +14,7 @@ from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.errors import ConfigError, DeploymentError, Problem, suggestion
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
-from dynamo_nb.program.program import Program
+from dynamo_nb.program import Program
 from dynamo_nb.source import CodeTree
 from dynamo_nb.source.source_map import write_source_maps
 

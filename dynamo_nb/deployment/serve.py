@@ -20,7 +20,7 @@ from dynamo_nb.deployment.plan import Config, Recipe, layers_of
 from dynamo_nb.errors import ConfigError, DeploymentError, LinkError, Problem
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.observe.display import Display
-from dynamo_nb.program.program import Program, live
+from dynamo_nb.program import Program, live
 from dynamo_nb.runtime.connection_settings import Access, Plane
 from dynamo_nb.sdk.context import importing
 from dynamo_nb.sdk.definition import definition_of

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
 from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.config.layers import Layer, layer_data
@@ -23,7 +25,17 @@ from dynamo_nb.deployment.plan import Plan, Recipe, code_place
 from dynamo_nb.errors import DefinitionError, TargetError
 from dynamo_nb.graph.graph import Edge, Graph
 from dynamo_nb.graph.spec import GraphSpec
-from dynamo_nb.program.program import Program, again, class_at, importing_from, left_out, live
+from dynamo_nb.program import (
+    CellsSource,
+    Program,
+    Source,
+    TargetSource,
+    class_at,
+    importing_from,
+    live,
+    placeholder,
+    read_again,
+)
 from dynamo_nb.sdk.definition import ServiceDefinition, definition_of, is_service
 from dynamo_nb.sdk.links import LinkBook, links_in
 from dynamo_nb.sdk.origin import Origin
@@ -36,7 +48,7 @@ def memo(plan: Plan) -> dict[str, Any]:
     """All of a plan but its GraphSpec and the text of its code, as plain data that JSON holds."""
     code = plan.code
     return {
-        "source": dict(plan.program.source),
+        "source": msgspec.to_builtins(plan.program.source),
         "cwd": str(plan.program.cwd),
         "layers": [layer_data(layer) for layer in plan.layers],
         "namespace": plan.namespace,
@@ -59,9 +71,11 @@ def plan_of(folder: Path, spec: GraphSpec, memo: Mapping[str, Any]) -> Plan:
     code = _code(place, spec, memo["code"])
     definitions = _Definitions(spec, place, code)
     edges = tuple(Edge(e.source, e.attribute, e.target, e.active) for e in spec.edges)
-    known = frozenset({*spec.services, *spec.config, *memo["source"].get("known", ())} - {COMMON})
+    source = _source(memo)
+    listed = source.known if isinstance(source, CellsSource) else ()
+    known = frozenset({*spec.services, *spec.config, *listed} - {COMMON})
     graph = Graph(spec.entry, definitions, edges, known)
-    program = Program(spec.name, graph, lambda: code, None, Path(memo["cwd"]), source=memo["source"])
+    program = Program(spec.name, graph, lambda: code, None, Path(memo["cwd"]), source)
     config = EffectiveConfig.from_data(memo["config"], lambda name: _Arguments(definitions, name, spec.config))
     return Plan(program, config, code, spec, _layers(memo), memo["namespace"], memo["only"])
 
@@ -72,17 +86,17 @@ def recipe_of(plan: Plan, memo: Mapping[str, Any], notebook: Notebook | None) ->
     What was served from a file is read anew when asked to. What was served from cells is made of the cells of
     `notebook` once they define its entry, and of what is kept until then.
     """
-    source = memo["source"]
+    source = _source(memo)
 
     def recipe(program: Any, follows: Any) -> Recipe:
         return Recipe(program, lambda: _layers(memo), memo["namespace"], memo["only"], follows=follows)
 
-    if "target" in source:
-        return recipe(lambda: again(source), lambda: False)
+    if isinstance(source, TargetSource):
+        return recipe(lambda: read_again(source), lambda: False)
     past = _Past.of(source)
 
     def entry() -> type | None:
-        found = notebook.names.get(source["entry"]) if notebook is not None else None
+        found = notebook.names.get(source.entry) if notebook is not None else None
         return found if is_service(found) else None
 
     def program() -> Program:
@@ -90,9 +104,9 @@ def recipe_of(plan: Plan, memo: Mapping[str, Any], notebook: Notebook | None) ->
         cls = entry()
         if notebook is None or cls is None:
             return replace(plan.program, layers=config_layers(cell for cell in cells if cell.failed_at is None))
-        made = live(cls, notebook.names, cells, source["name"], past.links_with(notebook))
+        made = live(cls, notebook.names, cells, source.name, past.links_with(notebook))
         # Configuration speaks of services whose cells have not run again.
-        return replace(made, graph=replace(made.graph, known=made.graph.known | {*source["known"]}))
+        return replace(made, graph=replace(made.graph, known=made.graph.known | {*source.known}))
 
     def follows() -> bool:
         if entry() is None:
@@ -118,9 +132,8 @@ class _Past:
     links: Sequence[tuple[str, str, Origin]]
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> _Past:
-        links = [(a, b, Origin(key, place)) for a, b, key, place in source["links"]]
-        return cls([Cell(**cell) for cell in source["cells"]], links)
+    def of(cls, source: CellsSource) -> _Past:
+        return cls(source.cells, [(a, b, Origin(key, place)) for a, b, key, place in source.links])
 
     def is_over(self, notebook: Notebook | None) -> bool:
         """Whether every cell has run again."""
@@ -150,6 +163,10 @@ class _Past:
             if not made.targets(source) and origin.key not in ran:
                 both.add(source, target, origin)
         return both
+
+
+def _source(memo: Mapping[str, Any]) -> Source:
+    return msgspec.convert(memo["source"], TargetSource | CellsSource)
 
 
 def _layers(memo: Mapping[str, Any]) -> list[Layer]:
@@ -187,7 +204,7 @@ class _Definitions(Mapping[str, ServiceDefinition]):
     def _load(self, name: str) -> type:
         known = self._spec.services[name]
         if name not in self._code.targets:
-            return left_out(known)
+            return placeholder(known)
         try:
             with importing_from(self._place, self._code, self._modules):
                 return class_at(self._code.targets[name])

@@ -19,7 +19,7 @@ from dynamo_nb.errors import DeploymentError
 from dynamo_nb.graph import Graph
 from dynamo_nb.notebook.session import Session
 from dynamo_nb.observe.display import Display
-from dynamo_nb.program.program import live
+from dynamo_nb.program import live
 from dynamo_nb.sdk.portal import portal
 
 

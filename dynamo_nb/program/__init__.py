@@ -1,1 +1,24 @@
-"""A program: the graph of services that a target names, and where its code is."""
+"""Programs: what is to be served, wherever it is defined.
+
+A module, a file, a saved notebook, a bundle, or the classes of this process: each becomes a `Program`. The later steps
+do not know which of them it was.
+"""
+
+from dynamo_nb.program.absent import placeholder
+from dynamo_nb.program.find import find, read_again
+from dynamo_nb.program.importing import class_at, importing_from
+from dynamo_nb.program.live import live
+from dynamo_nb.program.program import CellsSource, Program, Source, TargetSource
+
+__all__ = [
+    "CellsSource",
+    "Program",
+    "Source",
+    "TargetSource",
+    "class_at",
+    "find",
+    "importing_from",
+    "live",
+    "placeholder",
+    "read_again",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,6 +82,15 @@ class CodeTree:
             {**self.closures, **other.closures},
             {**self.digests, **other.digests},
             (*self.notes, *(note for note in other.notes if note not in self.notes)),
+        )
+
+    def renamed(self, names: Mapping[str, str]) -> CodeTree:
+        """The tree with other names of its services: `names` maps each name to the new one."""
+        return replace(
+            self,
+            targets={names[k]: v for k, v in self.targets.items()},
+            closures={names[k]: v for k, v in self.closures.items()},
+            digests={names[k]: v for k, v in self.digests.items()},
         )
 
     def write(self, folder: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dynamo_nb.bundle import export
 from dynamo_nb.deployment.plan import Plan, layers_of
-from dynamo_nb.program.program import find
+from dynamo_nb.program import find
 
 SERVICES = """
 from dynamo_nb import depends, dynamo_api, dynamo_endpoint, service

@@ -13,7 +13,7 @@ from dynamo_nb.config.effective import resolve
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.deployment.plan import Plan, layers_of
 from dynamo_nb.errors import BundleError, ConfigError
-from dynamo_nb.program.program import find
+from dynamo_nb.program import find
 
 
 def files_of(folder):

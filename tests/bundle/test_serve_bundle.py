@@ -7,7 +7,7 @@ import pytest
 from dynamo_nb.control.state_dir import records
 from dynamo_nb.deployment.plan import Recipe, layers_of
 from dynamo_nb.deployment.serve import serving_options, start
-from dynamo_nb.program.program import find
+from dynamo_nb.program import find
 from dynamo_nb.runtime.connection_settings import Access
 from dynamo_nb.sdk.portal import on_portal
 from dynamo_nb.worker.probe import fault

@@ -10,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.errors import DefinitionError, TargetError
-from dynamo_nb.program.program import find
+from dynamo_nb.program import find
 from dynamo_nb.source.headers import CONFIG
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -137,12 +137,12 @@ def test_a_dependency_on_a_name_that_no_service_has_names_the_nearest_and_the_ce
         ("graph.ipynb:Fronted", "graph.ipynb has no service 'Fronted'\n.*\n  to do: did you mean 'Frontend'?"),
         ("missing.ipynb:Frontend", "cannot be read"),
         ("empty.ipynb", "empty.ipynb defines no service"),
-        ("broken.ipynb", "no Jupyter notebook of format 4"),
-        ("two.ipynb", "several services could be the entry: A, B\n.*\n  to do: name one: two.ipynb:A"),
-        ("round.ipynb", "it has no service to begin at\n.*\n  to do: name one: round.ipynb:A"),
+        ("broken.ipynb", "not a Jupyter notebook of format 4"),
+        ("two.ipynb", "several services can be the entry: A, B\n.*\n  to do: name one: two.ipynb:A"),
+        ("round.ipynb", "no service can be the entry\n.*\n  to do: name one: round.ipynb:A"),
     ],
 )
-def test_what_is_no_program_is_told(notebook, target, message):
+def test_an_invalid_target_is_an_error_with_a_remedy(notebook, target, message):
     save("empty.ipynb", CELLS[:2])
     save("two.ipynb", ["@service\nclass A: pass", "@service\nclass B: pass"])
     save("round.ipynb", [CELLS[0], service_cell("A", "'B'"), service_cell("B", "'A'")])

@@ -7,7 +7,7 @@ import pytest
 from test_saved import save
 
 from dynamo_nb.errors import EndpointError, StartError, TargetError
-from dynamo_nb.program.program import find
+from dynamo_nb.program import find
 from dynamo_nb.source import Cell, slice_services
 from dynamo_nb.source.source_map import write_source_maps
 from dynamo_nb.source.tracebacks import with_cell_names
