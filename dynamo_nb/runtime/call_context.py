@@ -45,7 +45,7 @@ CURRENT: ContextVar[CallContext | None] = ContextVar("dynamo_nb_request", defaul
 
 
 def earlier(one: float | None, other: float | None) -> float | None:
-    """Returns the earlier of two deadlines; None is no deadline."""
+    """Returns the earlier of two deadlines; None means no deadline."""
     return min(one, other) if one is not None and other is not None else one if other is None else other
 
 
@@ -63,8 +63,10 @@ def request_scope(headers: Mapping[str, str] | None = None, timeout: float | Non
         InvalidArgument: A header or the timeout cannot be used.
 
     Example:
-        with request_scope({"request-id": "r-1"}, timeout=2.0):
-            answer = await self.backend.generate(text)
+        Two seconds for the calls inside, under a known request id::
+
+            with request_scope({"request-id": "r-1"}, timeout=2.0):
+                answer = await self.backend.generate(text)
     """
     if timeout is not None and not is_duration(timeout):
         raise InvalidArgument(f"timeout={timeout!r} is not a number of seconds", where="request_scope(…)")

@@ -9,7 +9,7 @@ RETRY_AFTER: Final = 0.5  # seconds after which a task that still runs is cancel
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
-    """Cancels tasks and waits until they have ended, whatever their result.
+    """Cancels tasks and waits until they have ended. Their results are ignored.
 
     One cancellation may not be enough: `asyncio.wait_for` of Python 3.11, on which nats-py is built, loses a
     cancellation that arrives together with the result (https://github.com/python/cpython/issues/86296).

@@ -24,9 +24,11 @@ class Client:
         path: `namespace/component/endpoint`.
 
     Example:
-        client = await runtime.endpoint("hello.Backend.generate").client()
-        await client.wait_for_instances()
-        answer = await client.call(["some text"])
+        One call of an endpoint::
+
+            client = await runtime.endpoint("hello.Backend.generate").client()
+            await client.wait_for_instances()
+            answer = await client.call(["some text"])
     """
 
     def __init__(self, selection: InstanceSelection) -> None:

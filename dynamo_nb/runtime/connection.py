@@ -108,8 +108,8 @@ class Connection(Frames):
         elif self._key is None:
             self.accepted.set_result(True)
         else:
-            theirs: Any = message[3] if len(message) == 5 else b""
-            if not proves(message[-1], self._key, WORKER, self.instance.instance_id, self._nonce, theirs):
+            worker_nonce: Any = message[3] if len(message) == 5 else b""
+            if not proves(message[-1], self._key, WORKER, self.instance.instance_id, self._nonce, worker_nonce):
                 self._handshake_error = ProtocolError(
                     f"{self._worker} does not know the secret of this deployment",
                     where=self.instance.address,
@@ -118,7 +118,7 @@ class Connection(Frames):
                 self.abort()
                 return
             assert self._nonce is not None
-            self.send((HELLO, 0, proof(self._key, CALLER, self.instance.instance_id, self._nonce, theirs)))
+            self.send((HELLO, 0, proof(self._key, CALLER, self.instance.instance_id, self._nonce, worker_nonce)))
             self.limit = MAX_FRAME
             self.accepted.set_result(True)
 

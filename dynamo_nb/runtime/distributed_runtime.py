@@ -45,9 +45,11 @@ class DistributedRuntime:
         closed: Set when the runtime has been closed.
 
     Example:
-        runtime = await DistributedRuntime.connect("nats://localhost:4222")
-        endpoint = runtime.namespace("hello").component("Backend").endpoint("generate")
-        client = await endpoint.client()
+        A client of one endpoint::
+
+            runtime = await DistributedRuntime.connect("nats://localhost:4222")
+            endpoint = runtime.namespace("hello").component("Backend").endpoint("generate")
+            client = await endpoint.client()
     """
 
     def __init__(self, access: Access, socket_dir: Path | None, host: str | None, lease: float, worker_id: str) -> None:

@@ -50,11 +50,14 @@ class Policy(Protocol):
     """Chooses among instances. A client calls `pick` once for each attempt of a request, on its event loop.
 
     Example:
-        class Newest:
-            def pick(self, instances, request):
-                return instances[-1]
+        Always the instance that registered last::
 
-        await self.backend.generate(text).using(policy=Newest())
+            class Newest:
+                def pick(self, instances, request):
+                    return instances[-1]
+
+
+            await self.backend.generate(text).using(policy=Newest())
     """
 
     def pick(self, instances: Sequence[Instance], request: Request) -> Instance:

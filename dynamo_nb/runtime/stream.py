@@ -125,8 +125,10 @@ class Stream(AsyncIterator[Item]):
     """The answer of `Client.generate`, in the form of upstream's API.
 
     Example:
-        async for item in await client.generate(request):
-            print(item.data())
+        The items of one request::
+
+            async for item in await client.generate(request):
+                print(item.data())
     """
 
     def __init__(self, items: Items) -> None:

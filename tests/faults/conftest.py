@@ -9,7 +9,7 @@ from dynamo_nb.runtime import DistributedRuntime
 
 @pytest.fixture
 def program(project):
-    """A folder with program.py in it."""
+    """A folder with program.py."""
     project.write("program.py", PROGRAM)
     return project
 
@@ -27,7 +27,7 @@ async def serve(program):
     yield start
     for deployment in deployments:
         await deployment.stop()
-    # It has this loop close its connections, and does not wait for that: the loop might be blocked.
+    # A deployment does not wait until this loop has closed its connections, because the loop might be blocked.
     await until(lambda: not asyncio.all_tasks() - {asyncio.current_task()})
 
 
@@ -36,10 +36,10 @@ async def connect(serve):
     """Connects runtimes, and closes them after the test."""
     runtimes = []
 
-    async def make(url, **options):
+    async def create(url, **options):
         runtimes.append(await DistributedRuntime.connect(url, **options))
         return runtimes[-1]
 
-    yield make
+    yield create
     for runtime in reversed(runtimes):
         await runtime.close()

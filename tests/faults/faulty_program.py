@@ -1,4 +1,4 @@
-"""The graph that these tests serve, and break."""
+"""The graph that these tests serve and break."""
 
 PROGRAM = '''
 import asyncio
@@ -15,11 +15,11 @@ from dynamo_nb import async_on_start, depends, dynamo_endpoint, liveness, servic
 @service(workers=2)
 class Backend:
     def __init__(self, broken=""):
-        self.broken, self.well, self.produced = broken, True, {}
+        self.broken, self.health, self.produced = broken, True, {}
 
     @async_on_start
     async def start(self):
-        """Ends this worker soon after it serves while the file is there."""
+        """Ends this worker soon after it serves, while the file exists."""
 
         async def end():
             while True:
@@ -37,7 +37,7 @@ class Backend:
 
     @dynamo_endpoint()
     async def count(self, pause: float):
-        """Its pid, then numbers for ever."""
+        """Yields its pid, then numbers without end."""
         yield os.getpid()
         n = 0
         while True:
@@ -46,7 +46,7 @@ class Backend:
 
     @dynamo_endpoint()
     async def chunks(self, name: str, count: int, size: int):
-        """A stream of count * size bytes, none of which is kept."""
+        """A stream of count * size bytes, none of which is stored."""
         for n in range(count):
             self.produced[name] = n + 1
             yield bytes(size)
@@ -60,8 +60,8 @@ class Backend:
         return text
 
     @dynamo_endpoint()
-    async def tidy(self) -> None:
-        """Gives memory that is not used back to the system, so that what is used can be measured."""
+    async def release_memory(self) -> None:
+        """Returns unused memory to the system, so that the used memory can be measured."""
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -77,22 +77,22 @@ class Backend:
             while True:
                 pass
         if how == "C code":
-            all(itertools.repeat(True))  # never lets go of the GIL
+            all(itertools.repeat(True))  # never releases the GIL
         if how == "segmentation fault":
             ctypes.string_at(0)
         if how == "_exit":
             os._exit(4)
 
     @dynamo_endpoint()
-    async def fall_ill(self, how: str) -> int:
-        self.well = how
+    async def become_unhealthy(self, how: str) -> int:
+        self.health = how
         return os.getpid()
 
     @liveness
     async def alive(self):
-        if self.well == "raises":
+        if self.health == "raises":
             raise RuntimeError("the engine is dead")
-        return self.well != "says so"
+        return self.health != "returns False"
 
 
 @service

@@ -1,27 +1,27 @@
-"""A load that is bounded and stops by itself, what became of its calls, and how a test waits."""
+"""A bounded load of calls with their outcomes, and how a test waits for a condition."""
 
 import asyncio
 import statistics
 import time
 from dataclasses import dataclass
 
-MOST_CALLS = 500_000  # that one load may remember
+MOST_CALLS = 500_000  # that one load records
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One call. begun: in the time of `time.monotonic`. answer, error: one of the two is None."""
+    """One call. start: time of `time.monotonic`. answer, error: one of the two is None."""
 
-    begun: float
+    start: float
     seconds: float
     answer: object
     error: Exception | None
 
 
 class Load:
-    """Callers who make one call after the other, for as long as the block runs and at most `bound` seconds.
+    """Callers that repeat a call until the block ends, or for at most `bound` seconds.
 
-    call: takes nothing, gives an awaitable. pause: seconds between two calls of one caller.
+    call: takes no arguments, returns an awaitable. pause: seconds between two calls of one caller.
     """
 
     def __init__(self, call, callers=4, bound=100.0, pause=0.002):
@@ -32,7 +32,7 @@ class Load:
     async def __aenter__(self):
         self._end = time.monotonic() + self._bound
         self._tasks = [asyncio.create_task(self._caller()) for _ in range(self._callers)]
-        await self.goes_on()
+        await self.continues()
         return self
 
     async def __aexit__(self, *_):
@@ -41,22 +41,22 @@ class Load:
 
     async def _caller(self):
         while not self._stopped and time.monotonic() < self._end and len(self.calls) < MOST_CALLS:
-            begun, answer, error = time.monotonic(), None, None
+            start, answer, error = time.monotonic(), None, None
             try:
                 answer = await self._call()
             except Exception as raised:
                 error = raised
-            self.calls.append(Outcome(begun, time.monotonic() - begun, answer, error))
+            self.calls.append(Outcome(start, time.monotonic() - start, answer, error))
             await asyncio.sleep(self._pause)
 
     @property
     def failed(self):
         return [call for call in self.calls if call.error is not None]
 
-    async def goes_on(self, count=20):
-        """Waits for further calls that begin now and are answered."""
+    async def continues(self, count=20):
+        """Waits until further calls, started from now on, are answered."""
         now, seen = time.monotonic(), len(self.calls)
-        await until(lambda: sum(c.begun > now and c.error is None for c in self.calls[seen:]) >= count)
+        await until(lambda: sum(c.start > now and c.error is None for c in self.calls[seen:]) >= count)
 
     def figures(self):
         times = [call.seconds for call in self.calls]
@@ -69,15 +69,15 @@ class Load:
 
 
 async def until(condition, bound=30.0):
-    """Waits for something that nobody announces, such as the end of another's process; gives what it became."""
+    """Polls a condition without an event, such as the end of a foreign process. Returns its true value."""
     end = time.monotonic() + bound
     while not (value := condition()):
-        assert time.monotonic() < end, "it did not come to pass"
+        assert time.monotonic() < end, "the condition did not become true"
         await asyncio.sleep(0.005)
     return value
 
 
 def workers(deployment, service="Backend"):
-    """The workers of a service that serve, by index."""
+    """Returns the ready workers of a service, by index."""
     found = deployment.status.services[service].workers
     return {worker.index: worker for worker in found if worker.state == "ready"}

@@ -1,6 +1,6 @@
-"""One end of a network that is cut: `network_program.py worker|caller NATS_URL [HOST]`, in a namespace of its own.
+"""One end of a network that is cut: `network_program.py worker|caller NATS_URL [HOST]`, in its own namespace.
 
-The worker says a line when it serves. The caller takes commands, one a line, and answers each with a line of JSON.
+The worker prints a line when it serves. The caller reads one command per line and answers with a line of JSON.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import time
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.runtime import DistributedRuntime, keepalive, request_scope
 
-keepalive.KEEPALIVE = 1  # the default takes 20 s to notice a peer that vanished; this one 4
+keepalive.KEEPALIVE = 1  # with the default a vanished peer is noticed after 20 s, with this after 4
 
 
 async def worker(url, host):
@@ -35,12 +35,12 @@ async def worker(url, host):
 
 
 async def outcome(awaitable):
-    begun, error = time.monotonic(), None
+    start, error = time.monotonic(), None
     try:
         answer = await awaitable
     except DynamoError as raised:
         answer, error = None, type(raised).__name__
-    return {"answer": answer, "error": error, "seconds": round(time.monotonic() - begun, 3)}
+    return {"answer": answer, "error": error, "seconds": round(time.monotonic() - start, 3)}
 
 
 async def caller(url):
@@ -59,14 +59,14 @@ async def caller(url):
     waiting = {}
 
     async def begin():
-        """Requests without a deadline that are under way: one that has sent nothing since, and a stream."""
+        """Starts requests without a deadline: a single answer that does not come, and a stream."""
         begun = asyncio.Event()
         waiting["stream"] = asyncio.create_task(outcome(ticks(begun)))
         waiting["idle"] = asyncio.create_task(outcome(clients["later"].call()))
         await begun.wait()
 
     async def at_cut():
-        """One that is sent into the cut network."""
+        """Sends a request into the cut network."""
         waiting["sent"] = asyncio.create_task(outcome(clients["now"].call()))
 
     async def ended():

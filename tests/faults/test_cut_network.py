@@ -1,6 +1,6 @@
-"""The network between a worker and its caller is cut, while both reach NATS: three network namespaces.
+"""The network between a worker and its caller is cut, and both still reach NATS: three network namespaces.
 
-caller ── 10.77.0.0/24 ── worker        this one is cut
+caller ── 10.77.0.0/24 ── worker        the cut link
    └──── 10.77.1.0/24 ── nats ── 10.77.2.0/24 ────┘
 """
 
@@ -18,8 +18,8 @@ from dynamo_nb.runtime.nats_server import find_binary
 pytestmark = pytest.mark.slow
 
 PROGRAM = Path(__file__).parent / "network_program.py"
-DEADLINE = 0.5  # seconds, of the calls that network_program makes
-NOTICED = 4.0  # seconds in which TCP there notices a peer that vanished
+DEADLINE = 0.5  # seconds, of the calls of network_program
+NOTICED = 4.0  # seconds after which its TCP notices a vanished peer
 SLACK = 5
 
 
@@ -29,33 +29,33 @@ def ip(*words):
 
 @pytest.fixture
 def namespaces():
-    """Three network namespaces; gives their names: caller, worker, nats."""
+    """Three network namespaces. Returns their names: caller, worker, nats."""
     names = [f"dnb{os.getpid()}{name[0]}" for name in ("caller", "worker", "nats")]
     if shutil.which("ip") is None:
-        pytest.skip("there is no `ip` here to make network namespaces with")
-    made = []
+        pytest.skip("network namespaces need the command `ip`")
+    created = []
     try:
         for name in names:
             try:
                 ip("netns", "add", name)
             except subprocess.CalledProcessError as error:
-                pytest.skip(f"network namespaces cannot be made here: {error.stderr.decode().strip()}")
-            made.append(name)
+                pytest.skip(f"network namespaces cannot be created here: {error.stderr.decode().strip()}")
+            created.append(name)
             ip("-n", name, "link", "set", "lo", "up")
         caller, worker, nats = names
         for number, (one, other) in enumerate([(caller, worker), (caller, nats), (worker, nats)]):
             ends = [f"v{number}a", f"v{number}b"]
             ip("-n", one, "link", "add", ends[0], "type", "veth", "peer", "name", ends[1], "netns", other)
-            for place, end, host in ((one, ends[0], 1), (other, ends[1], 2)):
-                ip("-n", place, "address", "add", f"10.77.{number}.{host}/24", "dev", end)
-                ip("-n", place, "link", "set", end, "up")
+            for namespace, end, host in ((one, ends[0], 1), (other, ends[1], 2)):
+                ip("-n", namespace, "address", "add", f"10.77.{number}.{host}/24", "dev", end)
+                ip("-n", namespace, "link", "set", end, "up")
         # Both reach NATS at one address, as in one network.
         ip("-n", nats, "address", "add", "10.77.9.9/32", "dev", "lo")
-        for number, place in ((1, caller), (2, worker)):
-            ip("-n", place, "route", "add", "10.77.9.9/32", "via", f"10.77.{number}.2")
+        for number, namespace in ((1, caller), (2, worker)):
+            ip("-n", namespace, "route", "add", "10.77.9.9/32", "via", f"10.77.{number}.2")
         yield names
     finally:
-        for name in made:
+        for name in created:
             ip("netns", "delete", name)
 
 
@@ -76,7 +76,7 @@ def run_in():
         process.communicate()
 
 
-def test_deadlines_hold_nothing_hangs_and_it_heals(namespaces, run_in, tmp_path, figures):
+def test_deadlines_hold_calls_end_and_calls_work_after_repair(namespaces, run_in, tmp_path, figures):
     caller, worker, nats = namespaces
     log = tmp_path / "nats.log"
     run_in(nats, find_binary(), "-a", "10.77.9.9", "-p", "4222", "-js", "-sd", tmp_path / "store", "-l", log)
@@ -91,10 +91,10 @@ def test_deadlines_hold_nothing_hangs_and_it_heals(namespaces, run_in, tmp_path,
         return json.loads(calling.stdout.readline())
 
     def cut():
-        # Frames are lost without a word: the interface is up, and its neighbour is not.
+        # Frames are lost silently: this interface is up, and its peer is down.
         ip("-n", worker, "link", "set", "v0b", "down")
 
-    def mend():
+    def repair():
         ip("-n", worker, "link", "set", "v0b", "up")
 
     ask("wait")
@@ -106,16 +106,16 @@ def test_deadlines_hold_nothing_hangs_and_it_heals(namespaces, run_in, tmp_path,
     during = [ask("call") for _ in range(5)]
     ended = ask("ended")
     still = [ask("call") for _ in range(5)]
-    mend()
-    healed = [ask("wait")]
-    while (last := ask("call"))["error"] and len(healed) < 40:
-        healed.append(last)
+    repair()
+    after = [ask("wait")]
+    while (last := ask("call"))["error"] and len(after) < 40:
+        after.append(last)
     ask("begin")
     figures(
         calls_with_deadline_s=[call["seconds"] for call in during + still],
         others_ended_s={name: (call["error"], call["seconds"]) for name, call in ended.items()},
-        failed_after_mending=[call["error"] for call in healed[1:]],
-        healed_s=round(sum(call["seconds"] for call in healed), 2),
+        failed_after_repair=[call["error"] for call in after[1:]],
+        repaired_s=round(sum(call["seconds"] for call in after), 2),
     )
     assert {call["error"] for call in during} == {"DeadlineExceeded"}
     assert {call["error"] for call in still} <= {"DeadlineExceeded", "NoInstances"}

@@ -1,4 +1,4 @@
-"""SIGKILL of the embedded NATS server: its supervisor starts it again, and calls go on meanwhile."""
+"""SIGKILL of the embedded NATS server: its supervisor restarts it, and calls continue meanwhile."""
 
 import os
 import signal
@@ -13,11 +13,11 @@ from dynamo_nb.errors import ConnectError
 
 pytestmark = pytest.mark.slow
 
-RECONNECTED = 5.0  # seconds in which everybody is back once the server is; half a second as a rule
+RECONNECTED = 5.0  # seconds in which all processes reconnect; usually half a second
 
 
 def server_of(deployment):
-    """The server's process, once it runs."""
+    """Returns the server's process, or None before it runs."""
     for child in psutil.Process(deployment.status.pid).children():
         with suppress(psutil.NoSuchProcess):
             if child.name() == "nats-server":
@@ -26,7 +26,7 @@ def server_of(deployment):
 
 
 @pytest.mark.parametrize("down", [0, 30])
-async def test_no_call_fails_and_everybody_comes_back(serve, connect, figures, down):
+async def test_no_call_fails_and_all_processes_reconnect(serve, connect, figures, down):
     deployment = await serve()
     url = deployment._access.nats_url
     await deployment.Backend.pid()
@@ -48,24 +48,24 @@ async def test_no_call_fails_and_everybody_comes_back(serve, connect, figures, d
             os.kill(deployment.status.pid, signal.SIGCONT)
         await until(lambda: (found := server_of(deployment)) and found.pid != server.pid)
 
-        newcomer = await connected(connect, url)
+        newcomer = await connect_to(connect, url)
         client = await newcomer.namespace("default").component("Backend").endpoint("pid").client()
         await client.wait_for_instances(timeout=30, count=2)
         back = time.monotonic() - killed - down
         await client.call()
-        await load.goes_on(100)
-        # The control plane is whole: a new worker registers, and is found.
+        await load.continues(100)
+        # Discovery works again: a new worker registers and is found.
         await deployment.scale(Backend=3)
         await client.wait_for_instances(timeout=30, count=3)
-    figures(down_s=down, everybody_back_s=round(back, 2), **load.figures())
+    figures(down_s=down, all_reconnected_s=round(back, 2), **load.figures())
     assert load.failed == []
     assert back < 5 * RECONNECTED
     assert deployment._access.nats_url == url
     assert len(workers(deployment)) == 3
 
 
-async def connected(connect, url):
-    """A runtime, once the server answers."""
+async def connect_to(connect, url):
+    """Connects a runtime as soon as the server answers."""
     for _ in range(100):
         try:
             return await connect(url)
@@ -74,7 +74,7 @@ async def connected(connect, url):
     raise last
 
 
-async def test_it_is_killed_again_and_again(serve, connect, figures):
+async def test_calls_continue_through_five_kills(serve, connect, figures):
     deployment = await serve()
     times = []
     async with Load(lambda: deployment.Frontend.pid()) as load:
@@ -84,9 +84,9 @@ async def test_it_is_killed_again_and_again(serve, connect, figures):
             killed = time.monotonic()
             await until(lambda server=server: (found := server_of(deployment)) and found.pid != server.pid)
             times.append(time.monotonic() - killed)
-            await load.goes_on()
+            await load.continues()
     log = (deployment.folder / "logs" / "supervisor.log").read_text()
-    figures(started_again_s=[round(seconds, 2) for seconds in times], **load.figures())
+    figures(restarted_s=[round(seconds, 2) for seconds in times], **load.figures())
     assert load.failed == []
-    assert log.count("the embedded NATS server has ended") == 1  # told once, since it never ran for long
-    await connected(connect, deployment._access.nats_url)
+    assert log.count("the embedded NATS server has ended") == 1  # reported once, because it never ran for long
+    await connect_to(connect, deployment._access.nats_url)

@@ -17,27 +17,27 @@ from dynamo_nb.supervisor.fleet import HEALTHY_AFTER
 pytestmark = pytest.mark.slow
 
 KILLS = 10
-STREAMS = 4  # under way at each kill: two of each worker
-ENDED, REPLACED = 0.2, 2.0  # seconds that are wanted of it
+STREAMS = 4  # open at each kill: two of each worker
+ENDED, REPLACED = 0.2, 2.0  # goals, in seconds
 SLACK = 5
 
 
 class Reader:
-    """Reads an endless stream. pid: of its worker. lost: when it ended, and with what."""
+    """Reads an endless stream. pid: of its worker. lost: time and error of its end."""
 
     def __init__(self, items):
         self._items, self.pid, self.lost = items, None, None
-        self._begun = asyncio.Event()
+        self._started = asyncio.Event()
         self._task = asyncio.create_task(self._read())
 
-    async def begun(self):
-        await self._begun.wait()
+    async def started(self):
+        await self._started.wait()
 
     async def _read(self):
         try:
             async for item in self._items:
                 self.pid = self.pid or item
-                self._begun.set()
+                self._started.set()
         except Exception as error:
             self.lost = time.monotonic(), error
 
@@ -58,15 +58,15 @@ async def test_no_call_fails_and_the_worker_is_replaced_ten_times_in_a_row(serve
             victim = workers(deployment)[index].pid
             await until(lambda since=serving_since[index]: time.monotonic() - since > HEALTHY_AFTER)
             streams = [Reader(aiter(backend.count(0.01))) for _ in range(STREAMS)]
-            await asyncio.gather(*(stream.begun() for stream in streams))
-            theirs = [stream for stream in streams if stream.pid == victim]
-            assert theirs
+            await asyncio.gather(*(stream.started() for stream in streams))
+            of_victim = [stream for stream in streams if stream.pid == victim]
+            assert of_victim
 
             killed, seen = time.monotonic(), len(load.calls)
             os.kill(victim, signal.SIGKILL)
 
-            await until(lambda theirs=theirs: all(stream.lost for stream in theirs))
-            for stream in theirs:
+            await until(lambda of_victim=of_victim: all(stream.lost for stream in of_victim))
+            for stream in of_victim:
                 when, error = stream.lost
                 assert isinstance(error, WorkerLost)
                 ended.append(when - killed)
@@ -74,12 +74,12 @@ async def test_no_call_fails_and_the_worker_is_replaced_ten_times_in_a_row(serve
             newer = await until(
                 lambda seen=seen, old=old: next((c for c in load.calls[seen:] if c.answer not in {*old, None}), None)
             )
-            replaced.append(newer.begun + newer.seconds - killed)
+            replaced.append(newer.start + newer.seconds - killed)
             serving_since[index] = time.monotonic()
             worker = await until(lambda index=index: workers(deployment).get(index))
             assert worker.pid == newer.answer
             crashes.append(worker.crashes)
-            assert [stream.lost for stream in streams if stream.pid != victim] == [None] * (STREAMS - len(theirs))
+            assert [stream.lost for stream in streams if stream.pid != victim] == [None] * (STREAMS - len(of_victim))
             await asyncio.gather(*(stream.close() for stream in streams))
     figures(
         kills=KILLS,
@@ -90,10 +90,10 @@ async def test_no_call_fails_and_the_worker_is_replaced_ten_times_in_a_row(serve
     assert load.failed == []
     assert max(ended) < SLACK * ENDED
     assert max(replaced) < SLACK * REPLACED
-    assert crashes == [1] * KILLS  # each is an accident of its own, after which the pause is the shortest
+    assert crashes == [1] * KILLS  # each crash counts by itself, so that the pause before the restart is the shortest
 
 
-async def test_a_worker_that_ends_again_and_again_is_reported_once(serve, tmp_path, figures):
+async def test_a_worker_that_crashes_repeatedly_is_reported_once(serve, tmp_path, figures):
     broken = tmp_path / "broken"
     deployment = await serve("Backend", {"Backend.broken": broken, "Backend.ServiceArgs.workers": 1})
     log = Path(deployment.folder, "logs", "supervisor.log")
@@ -109,7 +109,7 @@ async def test_a_worker_that_ends_again_and_again_is_reported_once(serve, tmp_pa
     assert "no memory left, perhaps" in error
     text = log.read_text()
     assert text.count("it ends again and again") == 1
-    assert text.count("ended by itself, with exit code 3") == 2  # the first accident, and that it is none
+    assert text.count("ended by itself, with exit code 3") == 2  # the first crash, and the report of repeated crashes
     assert text.count("last lines of its log") == 2
 
     broken.unlink()

@@ -14,14 +14,14 @@ pytestmark = pytest.mark.slow
 CALLS = 10_000
 WARM_UP, ROUNDS = 2, 3
 TEXT = "x" * 200
-MORE = 0.10  # of its memory that a process may keep
+GROWTH = 0.10  # allowed share of additional memory
 
 
 def proportional_memory(pid):
     return psutil.Process(pid).memory_full_info().pss
 
 
-async def test_all_are_answered_and_the_memory_is_given_back(serve, figures):
+async def test_all_calls_are_answered_and_their_memory_is_released(serve, figures):
     deployment = await serve("Backend")
     backend = deployment.Backend
     pids = [worker.pid for worker in workers(deployment).values()]
@@ -33,26 +33,26 @@ async def test_all_are_answered_and_the_memory_is_given_back(serve, figures):
         return await asyncio.gather(*(one(n) for n in range(CALLS)))
 
     async def memory():
-        """Of this process and of the workers, when what is not used has been given back."""
+        """Returns the memory of this process and of the workers, after unused memory was released."""
         for _ in pids:
-            await backend.tidy()  # they take turns
+            await backend.release_memory()  # the workers in turn
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         return [proportional_memory(pid) for pid in [psutil.Process().pid, *pids]]
 
     for _ in range(WARM_UP):
         await all_at_once()
-    before, seconds, afterwards = await memory(), [], []
+    before, seconds, later = await memory(), [], []
     for _ in range(ROUNDS):
-        begun = time.monotonic()
+        start = time.monotonic()
         answers = await all_at_once()
-        seconds.append(round(time.monotonic() - begun, 2))
+        seconds.append(round(time.monotonic() - start, 2))
         full = [proportional_memory(pid) for pid in [psutil.Process().pid, *pids]]
         assert answers == [f"{n} {TEXT}" for n in range(CALLS)]
         del answers
-        afterwards.append(await memory())
-    # Python's allocator gives back what lies together: now and then some MB stay for a while.
-    after = [min(sizes) for sizes in zip(*afterwards[1:], strict=True)]
+        later.append(await memory())
+    # Python's allocator releases only whole arenas: sometimes a few MB remain for a while.
+    after = [min(sizes) for sizes in zip(*later[1:], strict=True)]
     figures(
         calls=CALLS,
         seconds=seconds,
@@ -62,4 +62,4 @@ async def test_all_are_answered_and_the_memory_is_given_back(serve, figures):
         ],
     )
     for first, last in zip(before, after, strict=True):
-        assert last < first * (1 + MORE)
+        assert last < first * (1 + GROWTH)

@@ -1,4 +1,4 @@
-"""SIGSTOP of a worker, and SIGCONT: it is there, and says nothing."""
+"""SIGSTOP of a worker, then SIGCONT: it exists, and is silent."""
 
 import asyncio
 import os
@@ -13,11 +13,11 @@ from dynamo_nb.runtime import request_scope
 
 pytestmark = pytest.mark.slow
 
-LEASE = 3.0  # seconds, as deployments have it
-PATIENCE = 0.3  # seconds that a call may take
+LEASE = 3.0  # seconds, the lease of deployments
+TIMEOUT = 0.3  # seconds that a call may take
 
 
-async def test_it_leaves_the_rotation_within_the_lease_and_comes_back_once(serve, connect, figures):
+async def test_a_stopped_worker_is_removed_within_its_lease_and_returns_once(serve, connect, figures):
     deployment = await serve("Backend")
     runtime = await connect(deployment._access.nats_url)
     client = await runtime.namespace("default").component("Backend").endpoint("pid").client()
@@ -25,7 +25,7 @@ async def test_it_leaves_the_rotation_within_the_lease_and_comes_back_once(serve
     victim = workers(deployment)[0].pid
 
     async def call():
-        with request_scope(timeout=PATIENCE):
+        with request_scope(timeout=TIMEOUT):
             return await client.call()
 
     async with Load(call) as load:
@@ -33,26 +33,26 @@ async def test_it_leaves_the_rotation_within_the_lease_and_comes_back_once(serve
         os.kill(victim, signal.SIGSTOP)
         try:
             await until(lambda: len(client.instance_ids()) == 1)
-            left = time.monotonic() - stopped
-            await load.goes_on(100)
+            removed = time.monotonic() - stopped
+            await load.continues(100)
             assert len(client.instance_ids()) == 1
         finally:
             os.kill(victim, signal.SIGCONT)
         continued = time.monotonic()
-        await until(lambda: any(c.answer == victim and c.begun > continued for c in load.calls[-200:]))
+        await until(lambda: any(c.answer == victim and c.start > continued for c in load.calls[-200:]))
         back = time.monotonic() - continued
-        await load.goes_on(100)
-    figures(out_of_rotation_s=round(left, 2), back_s=round(back, 2), **load.figures())
-    assert left < 5 * LEASE
+        await load.continues(100)
+    figures(removed_after_s=round(removed, 2), back_s=round(back, 2), **load.figures())
+    assert removed < 5 * LEASE
     assert {type(call.error) for call in load.failed} == {DeadlineExceeded}
-    assert all(call.begun < stopped + left for call in load.failed)
-    assert max(call.seconds for call in load.calls[seen:]) < 5 * PATIENCE
+    assert all(call.start < stopped + removed for call in load.failed)
+    assert max(call.seconds for call in load.calls[seen:]) < 5 * TIMEOUT
     assert sorted(client.instance_ids()) == sorted(before)
-    assert client.selection.watch.version == changes + 2  # it went once, and came back once
+    assert client.selection.watch.version == changes + 2  # removed once, added once
     assert [worker.pid for worker in workers(deployment).values()].count(victim) == 1
 
 
-async def test_what_it_was_asked_before_is_answered_when_it_goes_on(serve, connect):
+async def test_a_stopped_worker_answers_its_requests_when_it_continues(serve, connect):
     deployment = await serve("Backend", {"Backend.ServiceArgs.workers": 1})
     runtime = await connect(deployment._access.nats_url)
     client = await runtime.namespace("default").component("Backend").endpoint("pid").client()

@@ -22,7 +22,7 @@ def nats_url(tmp_path_factory):
 
 @pytest.fixture
 def space():
-    """A namespace of the test's own."""
+    """A namespace that no other test uses."""
     return f"test.{uuid.uuid4().hex}"
 
 
@@ -31,18 +31,18 @@ async def connect(nats_url):
     """Connects runtimes, and closes them after the test."""
     runtimes = []
 
-    async def make(**options):
+    async def create(**options):
         runtimes.append(await DistributedRuntime.connect(options.pop("url", nats_url), **options))
         return runtimes[-1]
 
-    yield make
+    yield create
     for runtime in reversed(runtimes):
         await runtime.close()
 
 
 @pytest.fixture(params=["unix", "tcp", "tls", "nats"])
 def plane_options(request, tmp_path):
-    """What makes a runtime serve, and call, over one of the planes."""
+    """Options with which a runtime serves, and calls, over one of the planes."""
     if request.param == "tls":
         return {"tls": str(request.getfixturevalue("certificates")), "host": "127.0.0.1"}
     return {"unix": {"socket_dir": tmp_path}, "tcp": {"host": "127.0.0.1"}, "nats": {"plane": "nats"}}[request.param]
@@ -50,13 +50,13 @@ def plane_options(request, tmp_path):
 
 @pytest.fixture
 def caller_options(plane_options):
-    """What makes a runtime call over that plane; it needs no more than the same TLS."""
+    """Options with which a runtime calls over that plane: only TLS needs any."""
     return {name: plane_options[name] for name in plane_options if name == "tls"}
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    """A call for which no instance is left ends soon: no other one will come in these tests."""
+def short_wait(monkeypatch):
+    """Makes a call without an instance fail soon: no other instance will register in these tests."""
     monkeypatch.setattr(attempts, "INSTANCE_WAIT", 0.1)
 
 
@@ -76,8 +76,8 @@ def start_worker(nats_url, space, tmp_path):
 
 
 @pytest.fixture
-def gone():
-    """Waits until a process has ended, whosever child it is."""
+def wait_for_exit():
+    """Waits until a process has ended, also if it is not a child of this one."""
 
     async def wait(pid):
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
@@ -97,6 +97,6 @@ def gone():
 
 @pytest.fixture
 def any_header(monkeypatch):
-    """Lets tests send what a caller of ours never would, such as a deadline that it does not keep itself."""
+    """Turns the check of headers off, so that a test can send a deadline that only the worker enforces."""
     for module in (attempts, call_context):
         monkeypatch.setattr(module, "checked_headers", dict)

@@ -14,7 +14,7 @@ async def main(url, sockets, namespace, lease):
     served = asyncio.Event()
 
     async def ready(args, kwargs, context):
-        """Answers when NATS has confirmed the registration."""
+        """Answers once NATS has confirmed the registration."""
         await served.wait()
 
     async def pid(args, kwargs, context):
@@ -25,7 +25,7 @@ async def main(url, sockets, namespace, lease):
         await asyncio.Event().wait()
 
     async def die_once(args, kwargs, context):
-        """Kills this worker at the first request that finds no file at args[0]."""
+        """Creates a file at args[0] and kills this worker, unless the file exists."""
         if not Path(args[0]).exists():
             Path(args[0]).touch()
             os.kill(os.getpid(), 9)

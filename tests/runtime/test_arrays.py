@@ -18,14 +18,14 @@ async def echo(args, kwargs, context):
 
 
 async def refill(args, kwargs, context):
-    """Yields one array again and again, with other numbers in it."""
+    """Yields one array repeatedly, filled with another number each time."""
     array = numpy.zeros(args[0], "u1")
     for number in range(args[1]):
         array[:] = number
         yield {"array": array, "number": number}
 
 
-async def exchange(nats_url, space, options, caller_options, sizes):
+async def send_arrays(nats_url, space, options, caller_options, sizes):
     server = await DistributedRuntime.connect(nats_url, **options)
     runtime = await DistributedRuntime.connect(nats_url, **caller_options)
     try:
@@ -51,13 +51,13 @@ async def exchange(nats_url, space, options, caller_options, sizes):
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("sizes", [SIZES, pytest.param([HUGE], marks=pytest.mark.slow)], ids=["small", "huge"])
-def test_arrays_of_any_size_arrive_whole(loop, sizes, plane_options, caller_options, nats_url, space):
+def test_arrays_of_all_sizes_arrive_unchanged(loop, sizes, plane_options, caller_options, nats_url, space):
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(exchange(nats_url, space, plane_options, caller_options, sizes))
+        runner.run(send_arrays(nats_url, space, plane_options, caller_options, sizes))
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_large_frame_cut_short_ends_the_request(connect, space, tmp_path):
+@pytest.mark.usefixtures("short_wait")
+async def test_a_truncated_large_frame_ends_the_request(connect, space, tmp_path):
     begun = asyncio.Event()
 
     async def wait(args, kwargs, context):
@@ -69,11 +69,11 @@ async def test_a_large_frame_cut_short_ends_the_request(connect, space, tmp_path
     client = await runtime.namespace(space).component("C").endpoint("wait").client()
     call = asyncio.ensure_future(client.call([]))
     await begun.wait()
-    [session] = server.server.connections
+    [at_server] = server.server.connections
     [connection] = runtime.connections._open.values()
     connection._transport.write((100_000_000).to_bytes(4, "little") + bytes(1_000_000))
     connection.abort()
     with pytest.raises(WorkerLost):
         await call
-    await session.disconnected
+    await at_server.disconnected
     await server.server.drain()

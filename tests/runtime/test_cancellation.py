@@ -9,7 +9,7 @@ from dynamo_nb.runtime.wire import HELLO, OPEN, VERSION
 
 
 class Service:
-    """Handlers that tell when they begin, and how they end."""
+    """Handlers that report when they start, and how they end."""
 
     def __init__(self):
         self.begun, self.stopped = asyncio.Event(), asyncio.Event()
@@ -53,7 +53,7 @@ async def served(plane_options, caller_options, connect, space):
     return service
 
 
-async def test_breaking_out_of_a_stream_stops_the_handler(served):
+async def test_leaving_a_stream_early_stops_the_handler(served):
     async for _ in (await served.client("stream")).call():
         break
     await served.stopped.wait()
@@ -85,8 +85,8 @@ async def test_cancelling_the_caller_stops_the_handler(served, iterated):
     assert served.context.is_stopped()
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_closed_connection_stops_its_handlers(served):
+@pytest.mark.usefixtures("short_wait")
+async def test_closing_the_caller_stops_its_handlers(served):
     call = asyncio.ensure_future((await served.client("wait")).call())
     await served.begun.wait()
     await served.runtime.close()
@@ -95,8 +95,8 @@ async def test_a_closed_connection_stops_its_handlers(served):
         await call
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_worker_that_closes_stops_its_handlers_and_its_callers(served):
+@pytest.mark.usefixtures("short_wait")
+async def test_closing_a_worker_ends_its_handlers_and_calls(served):
     call = asyncio.ensure_future((await served.client("wait")).call())
     await served.begun.wait()
     await served.server.close()
@@ -105,48 +105,48 @@ async def test_a_worker_that_closes_stops_its_handlers_and_its_callers(served):
         await call
 
 
-async def test_a_handler_waits_while_its_caller_does_not_read(served):
+async def test_a_stream_pauses_while_its_caller_does_not_read(served):
     [instance] = (await served.client("stream")).instances
     if instance.socket is None:
-        pytest.skip("the caller is a bare Unix socket")
+        pytest.skip("the caller of this test is a Unix socket")
     peer = socket.socket(socket.AF_UNIX)
     peer.connect(instance.socket)
     for message in ((HELLO, 0, VERSION, None), (OPEN, 1, f"{instance.namespace}/C/stream", [], {}, {})):
         data = msgspec.msgpack.encode(message)
         peer.sendall(len(data).to_bytes(4, "little") + data)
     await served.begun.wait()
-    [session] = served.server.server.connections
-    waiting, writable = asyncio.Event(), session.writable
+    [connection] = served.server.server.connections
+    waiting, writable = asyncio.Event(), connection.writable
 
-    def noted():
+    def observed():
         waiting.set()
         return writable()
 
-    session.writable = noted
+    connection.writable = observed
     await waiting.wait()
-    # What the transport may hold, what may be gathered in one turn, and what lies in the kernel.
+    # Limited by the buffers of the transport, of one turn of the loop, and of the kernel.
     assert served.produced < 5_000
     peer.close()
     await served.stopped.wait()
 
 
-async def test_drain_finishes_what_is_held_and_sends_the_rest_elsewhere(served, connect, space, tmp_path):
+async def test_drain_finishes_open_requests_and_sends_others_to_another_worker(served, connect, space, tmp_path):
     client = await served.client("release")
-    held = asyncio.ensure_future(client.call())
+    opened = asyncio.ensure_future(client.call())
     await served.begun.wait()
 
     async def release(args, kwargs, context):
-        return "the other one"
+        return "the other worker"
 
     other = await connect(socket_dir=tmp_path)
     await other.namespace(space).component("C").serve({"release": release})
     await client.wait_for_instances(count=2)
-    draining = asyncio.create_task(served.server.server.drain())  # not deregistered: clients still choose it
-    assert [await client.call() for _ in range(4)] == ["the other one"] * 4
+    draining = asyncio.create_task(served.server.server.drain())  # still registered, so that clients choose it
+    assert [await client.call() for _ in range(4)] == ["the other worker"] * 4
     assert not draining.done()
     served.stopped.set()
     await draining
-    assert await held == ["finished"]
+    assert await opened == ["finished"]
 
 
 async def test_drain_deregisters(served):

@@ -49,17 +49,17 @@ class Point:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_values_travel_in_their_plain_form(value, plain):
+def test_values_are_sent_in_their_plain_form(value, plain):
     assert decode(encode(value)) == plain
 
 
 @pytest.mark.parametrize("value", [object(), lambda: 1, open, 2**70], ids=["object", "lambda", "builtin", "large int"])
-def test_what_has_no_plain_form_is_refused(value):
+def test_a_value_without_a_plain_form_is_an_error(value):
     with pytest.raises((TypeError, OverflowError)):
         encode(value)
 
 
-def test_an_array_travels_as_its_buffer():
+def test_an_array_is_sent_as_its_buffer():
     numpy = pytest.importorskip("numpy")
     array = numpy.arange(6, dtype="float32").reshape(2, 3).T
     received = decode(encode({"array": array, "scalar": numpy.int64(3)}))
@@ -70,7 +70,7 @@ def test_an_array_travels_as_its_buffer():
         encode(numpy.array([object()]))
 
 
-def test_arrays_keep_their_type_and_shape_and_are_the_receivers_own():
+def test_arrays_keep_their_type_and_shape_and_are_writable():
     numpy = pytest.importorskip("numpy")
     values = [
         numpy.zeros((0, 3), "<i4"),
@@ -86,7 +86,7 @@ def test_arrays_keep_their_type_and_shape_and_are_the_receivers_own():
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn", "float16", "float64", "int8", "bool", "complex64"])
-def test_a_tensor_keeps_its_type(kind):
+def test_a_tensor_keeps_its_type_and_shape(kind):
     torch = pytest.importorskip("torch")
     tensor = torch.arange(6).reshape(2, 3).to(getattr(torch, kind)).T
     received, empty, scalar = decode(encode([tensor, tensor[:0], tensor[0, 0]]))
@@ -95,14 +95,14 @@ def test_a_tensor_keeps_its_type(kind):
     received.zero_()
 
 
-def test_numpy_with_bfloat16():
+def test_a_numpy_array_of_bfloat16_keeps_its_type():
     numpy, ml_dtypes = pytest.importorskip("numpy"), pytest.importorskip("ml_dtypes")
     array = numpy.ones(3, ml_dtypes.bfloat16)
     received = decode(encode(array))
     assert (received.dtype, list(received)) == (array.dtype, [1, 1, 1])
 
 
-def test_what_cannot_be_an_array_is_refused():
+def test_bytes_that_are_not_an_array_are_an_error():
     content = msgspec.msgpack.encode
     wrong = [
         (ARRAY, ("<f4", (2,), b"1234")),
@@ -118,12 +118,12 @@ def test_what_cannot_be_an_array_is_refused():
     for code, value in wrong:
         needed = "torch" if code == TENSOR else "ml_dtypes" if value[0] == "nonsense" else "numpy"
         if find_spec(needed) is None:
-            continue  # then nothing is made of the bytes
+            continue  # without its library the bytes are not interpreted
         with pytest.raises((ValueError, TypeError, AttributeError)):
             decode(msgspec.msgpack.encode(msgspec.msgpack.Ext(code, content(value))))
 
 
-def test_without_its_library_an_array_is_its_bytes(monkeypatch):
+def test_without_its_library_an_array_keeps_its_bytes(monkeypatch):
     numpy = pytest.importorskip("numpy")
     data = encode(numpy.array([1, 2], "<i2"))
     monkeypatch.setitem(sys.modules, "numpy", None)
@@ -132,6 +132,6 @@ def test_without_its_library_an_array_is_its_bytes(monkeypatch):
     assert encode(received) == data
 
 
-def test_a_worker_does_not_import_array_libraries_by_itself():
+def test_the_codec_does_not_import_array_libraries():
     code = "import sys; from dynamo_nb.runtime import codec; codec.encode([set()]); print({'numpy', 'torch'} & {*sys.modules})"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -13,7 +13,7 @@ from dynamo_nb.runtime.nats_server import find_binary
 pytestmark = pytest.mark.slow
 
 
-async def gather_until(client, condition):
+async def wait_until(client, condition):
     while not condition(client.instance_ids()):
         await client.wait_for_change()
 
@@ -26,7 +26,7 @@ def client_of(connect, space):
     return client
 
 
-async def test_a_worker_killed_in_mid_stream_is_lost(start_worker, client_of):
+async def test_a_worker_killed_during_a_stream_is_lost(start_worker, client_of):
     process, client = start_worker(), await client_of("endless")
     await client.wait_for_instances()
     items = aiter(client.call())
@@ -34,10 +34,10 @@ async def test_a_worker_killed_in_mid_stream_is_lost(start_worker, client_of):
     process.kill()
     with pytest.raises(WorkerLost, match="before its answer was complete"):
         await anext(items)
-    assert client.instance_ids() == []  # at once, not when its lease ends
+    assert client.instance_ids() == []  # at once, not at the end of its lease
 
 
-async def test_a_request_is_given_to_another_worker_when_nothing_was_answered(start_worker, client_of, tmp_path):
+async def test_a_request_without_an_answer_is_sent_to_another_worker(start_worker, client_of, tmp_path):
     processes = [start_worker(), start_worker()]
     client = await client_of("die_once")
     await client.wait_for_instances(count=2)
@@ -46,7 +46,7 @@ async def test_a_request_is_given_to_another_worker_when_nothing_was_answered(st
     assert len(client.instance_ids()) == 1
 
 
-async def test_a_request_that_kills_its_worker_does_not_go_round_them_all(start_worker, client_of):
+async def test_a_request_that_kills_its_worker_does_not_reach_all_workers(start_worker, client_of):
     for _ in range(4):
         start_worker()
     client = await client_of("die")
@@ -56,7 +56,7 @@ async def test_a_request_that_kills_its_worker_does_not_go_round_them_all(start_
     assert len(client.instance_ids()) == 1
 
 
-async def test_a_direct_call_goes_nowhere_else(start_worker, client_of, tmp_path):
+async def test_a_call_of_one_instance_is_not_sent_to_another(start_worker, client_of, tmp_path):
     start_worker()
     start_worker()
     client = await client_of("die_once")
@@ -67,8 +67,8 @@ async def test_a_direct_call_goes_nowhere_else(start_worker, client_of, tmp_path
         await client.call([str(tmp_path / "died")], instance_id=first)
 
 
-async def test_a_refused_connection_is_tried_elsewhere(start_worker, client_of, gone):
-    # A client that never connected learns of a dead worker by being refused.
+async def test_after_a_refused_connection_another_worker_is_tried(start_worker, client_of):
+    # A client without a connection notices a dead worker only when it connects.
     dead, alive = start_worker(lease=60), start_worker(lease=60)
     client = await client_of("pid", lease=60)
     await client.wait_for_instances(count=2)
@@ -81,23 +81,23 @@ async def test_a_refused_connection_is_tried_elsewhere(start_worker, client_of, 
         await client.call()
 
 
-async def test_a_silent_worker_leaves_when_its_lease_ends_and_comes_back(start_worker, client_of):
+async def test_a_silent_worker_is_removed_after_its_lease_and_returns(start_worker, client_of):
     process, client = start_worker(lease=0.6), await client_of("pid", lease=0.6)
     await client.wait_for_instances()
     assert await client.call() == process.pid
     registered, changes = client.instance_ids(), client.selection.watch.version
     os.kill(process.pid, signal.SIGSTOP)
-    await gather_until(client, lambda ids: not ids)
+    await wait_until(client, lambda ids: not ids)
     with pytest.raises(NoInstances):
         await client.call()
     os.kill(process.pid, signal.SIGCONT)
     await client.wait_for_instances()
     assert await client.call() == process.pid
     assert client.instance_ids() == registered
-    assert client.selection.watch.version == changes + 2  # it went once, and came back once
+    assert client.selection.watch.version == changes + 2  # removed once, added once
 
 
-async def test_round_robin_takes_turns_and_random_takes_any(start_worker, client_of):
+async def test_round_robin_alternates_and_random_reaches_all(start_worker, client_of):
     pids = {start_worker().pid, start_worker().pid}
     client = await client_of("pid")
     ids = await client.wait_for_instances(count=2)
@@ -107,7 +107,7 @@ async def test_round_robin_takes_turns_and_random_takes_any(start_worker, client
 
 
 class Nats:
-    """A NATS server of somebody else's, on a port that stays the same when it is started again."""
+    """An external NATS server, which keeps its port when it is restarted."""
 
     def __init__(self, folder):
         with socket.socket() as probe:
@@ -131,7 +131,7 @@ class Nats:
 
 
 @pytest.fixture
-def own_nats(tmp_path):
+def external_nats(tmp_path):
     nats = Nats(tmp_path)
     nats.start()
     yield nats
@@ -139,33 +139,35 @@ def own_nats(tmp_path):
         nats.kill()
 
 
-async def test_requests_go_on_without_nats_and_workers_return_to_an_empty_one(own_nats, start_worker, client_of):
-    process = start_worker(lease=0.6, url=own_nats.url)
-    client = await client_of("pid", url=own_nats.url, lease=0.6)
+async def test_requests_continue_without_nats_and_workers_register_with_an_empty_one(
+    external_nats, start_worker, client_of
+):
+    process = start_worker(lease=0.6, url=external_nats.url)
+    client = await client_of("pid", url=external_nats.url, lease=0.6)
     await client.wait_for_instances()
-    await (await client_of("ready", url=own_nats.url)).call()
+    await (await client_of("ready", url=external_nats.url)).call()
     watch = client.selection.watch
-    own_nats.kill()
-    # Several looks at the deadlines pass while NATS is away; nobody is taken out for its silence.
+    external_nats.kill()
+    # Leases are checked several times without NATS; no silent worker is removed.
     extended, extend = asyncio.Queue(), watch.extend
 
-    def noted():
+    def observed():
         extend()
         extended.put_nowait(None)
 
-    watch.extend = noted
+    watch.extend = observed
     for _ in range(2):
         await extended.get()
     assert await client.call() == process.pid
-    own_nats.start()
-    newcomer = await client_of("pid", url=own_nats.url, lease=0.6)
+    external_nats.start()
+    newcomer = await client_of("pid", url=external_nats.url, lease=0.6)
     await newcomer.wait_for_instances()
     assert await newcomer.call() == process.pid
     assert await client.call() == process.pid
 
 
-async def test_instances_with_different_leases_share_a_bucket(own_nats, start_worker, client_of):
-    pids = {start_worker(lease=0.6, url=own_nats.url).pid, start_worker(lease=5, url=own_nats.url).pid}
-    client = await client_of("pid", url=own_nats.url)
+async def test_instances_with_different_leases_share_a_bucket(external_nats, start_worker, client_of):
+    pids = {start_worker(lease=0.6, url=external_nats.url).pid, start_worker(lease=5, url=external_nats.url).pid}
+    client = await client_of("pid", url=external_nats.url)
     await client.wait_for_instances(count=2)
     assert {await client.call(), await client.call()} == pids

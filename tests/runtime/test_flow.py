@@ -6,7 +6,7 @@ from dynamo_nb.runtime.wire import ITEM_COST, WINDOW
 
 
 class Service:
-    """Endless streams that count what they have produced."""
+    """Endless streams that count their items."""
 
     def __init__(self):
         self.produced, self.stopped = {}, asyncio.Event()
@@ -36,19 +36,19 @@ async def take(items, count):
 
 
 @pytest.mark.parametrize("size", [10, 100_000])
-async def test_a_slow_reader_holds_one_window_and_stalls_nobody(served, size):
+async def test_a_slow_reader_holds_one_window_and_delays_no_other_stream(served, size):
     window = WINDOW // (size + ITEM_COST) + 1
-    slow, quick = aiter(served.client.call(["slow", size])), aiter(served.client.call(["quick", size]))
+    slow, fast = aiter(served.client.call(["slow", size])), aiter(served.client.call(["fast", size]))
     await take(slow, 1)
-    await take(quick, 5 * window)
-    # In these turns the slow one's worker has come to the end of its credit, of which one item was taken.
+    await take(fast, 5 * window)
+    # By now the slow stream has used up its credit, and one item of it was consumed.
     assert served.produced["slow"] == pytest.approx(window, rel=0.03, abs=2)
     assert await take(slow, 5 * window) == list(range(2, 5 * window + 2))
     await slow.aclose()
-    await quick.aclose()
+    await fast.aclose()
 
 
-async def test_what_has_arrived_is_taken_without_waiting(served):
+async def test_arrived_items_are_returned_without_waiting(served):
     items = aiter(served.client.call(["a", 10]))
     assert not items.arrived
     taken = await take(items, 3)
@@ -63,7 +63,7 @@ async def test_what_has_arrived_is_taken_without_waiting(served):
     assert len(taken) > 4
 
 
-async def test_an_item_larger_than_the_window_passes(served):
+async def test_an_item_larger_than_the_window_arrives(served):
     items = aiter(served.client.call(["large", 2 * WINDOW]))
     assert await take(items, 4) == [1, 2, 3, 4]
     await items.aclose()

@@ -27,7 +27,7 @@ class Collected(Frames):
 
 @given(st.lists(st.binary(max_size=6000), max_size=6), st.lists(st.integers(1, 7000), max_size=8))
 @settings(deadline=None, max_examples=60)
-def test_frames_survive_any_cutting(values, cuts):
+def test_frames_arrive_in_any_segmentation(values, cuts):
     async def feed():
         collected, data = Collected(), pack(*values)
         for cut in cuts:
@@ -43,11 +43,11 @@ def test_frames_survive_any_cutting(values, cuts):
 HELLO_FRAME = pack((HELLO, 0, VERSION, None))
 GARBAGE = {
     "text": b"GET / HTTP/1.1\r\n\r\n",
-    "no hello": pack((OPEN, 1, "a/b/c", [], {}, {})),
+    "not a hello": pack((OPEN, 1, "a/b/c", [], {}, {})),
     "a large hello": (10_000).to_bytes(4, "little") + b"\xc4",
     "too large": HELLO_FRAME + (MAX_FRAME + 1).to_bytes(4, "little"),
-    "no msgpack": HELLO_FRAME + b"\x02\x00\x00\x00\xc1\xc1",
-    "no array": HELLO_FRAME + pack(5),
+    "not msgpack": HELLO_FRAME + b"\x02\x00\x00\x00\xc1\xc1",
+    "not an array": HELLO_FRAME + pack(5),
     "an unknown kind": HELLO_FRAME + pack((99, 1)),
     "a short request": HELLO_FRAME + pack((OPEN, 1)),
     "wrong types": HELLO_FRAME + pack((OPEN, 1, "a/b/c", {}, [], None)),
@@ -78,7 +78,7 @@ async def test_garbage_closes_its_connection_with_one_log_line(data, connect, sp
     assert await client.call() == "ok"
 
 
-async def test_another_version_is_told_so(connect, space, tmp_path):
+async def test_a_caller_of_another_version_gets_an_error(connect, space, tmp_path):
     server = await connect(socket_dir=tmp_path)
     await server.namespace(space).component("C").serve({})
     reader, writer = await asyncio.open_unix_connection(server.server.socket)
@@ -89,7 +89,7 @@ async def test_another_version_is_told_so(connect, space, tmp_path):
 
 
 @pytest.mark.parametrize("answer", [b"\xff" * 64, pack((END,)), pack((77, 1)), pack((HELLO, 1))])
-async def test_a_caller_of_something_else_gets_a_protocol_error(answer, connect, space):
+async def test_an_answer_that_is_not_a_frame_is_a_protocol_error(answer, connect, space):
     async def talk(reader, writer):
         await reader.readexactly(4)
         writer.write(answer)
@@ -97,10 +97,10 @@ async def test_a_caller_of_something_else_gets_a_protocol_error(answer, connect,
         writer.close()
 
     listening = await asyncio.start_server(talk, "127.0.0.1", 0)
-    runtime, liar = await connect(), await connect()
-    await liar.listen()
-    liar.server.port = listening.sockets[0].getsockname()[1]
-    await liar.discovery.register(liar.instance(space, "C", ("generate",), {}))
+    runtime, worker = await connect(), await connect()
+    await worker.listen()
+    worker.server.port = listening.sockets[0].getsockname()[1]
+    await worker.discovery.register(worker.instance(space, "C", ("generate",), {}))
     client = await runtime.namespace(space).component("C").endpoint("generate").client()
     with pytest.raises(ProtocolError):
         await client.call()

@@ -22,28 +22,28 @@ async def answer(args, kwargs, context):
 
 @pytest.fixture
 def serve(connect, space):
-    async def make(**options):
+    async def serve(**options):
         runtime = await connect(**options)
         await runtime.namespace(space).component("C").serve({"e": answer})
         return runtime
 
-    return make
+    return serve
 
 
 @pytest.fixture
 def call(connect, space):
-    async def make(**options):
+    async def call(**options):
         client = await (await connect(**options)).namespace(space).component("C").endpoint("e").client()
         return await client.call()
 
-    return make
+    return call
 
 
 async def unpack(reader):
     return msgspec.msgpack.decode(await reader.readexactly(int.from_bytes(await reader.readexactly(4), "little")))
 
 
-async def ended(reader):
+async def closed(reader):
     try:
         return await reader.read() == b""
     except ConnectionResetError:
@@ -51,33 +51,33 @@ async def ended(reader):
 
 
 @pytest.mark.parametrize("secret", ["of this deployment", "\x00ÿ", None])
-async def test_both_ends_with_the_secret_talk(serve, call, secret):
+async def test_a_caller_with_the_secret_gets_an_answer(serve, call, secret):
     await serve(secret=secret)
     assert await call(secret=secret) == "answered"
 
 
-async def test_a_call_of_one_with_another_secret_is_not_answered(serve, call, caplog):
+async def test_a_caller_with_another_secret_gets_an_error(serve, call, caplog):
     await serve(secret="one")
     with pytest.raises(ProtocolError, match="does not know the secret"):
         await call(secret="another")
     await serve(secret="another")
-    assert await call(secret="another") == "answered"  # the other instance is passed by
+    assert await call(secret="another") == "answered"  # the instance with another secret is skipped
 
 
-async def test_one_without_a_secret_is_told_that_there_is_one(serve, call):
+async def test_the_error_of_a_caller_without_a_secret_says_that_one_is_required(serve, call):
     await serve(secret="one")
     with pytest.raises(ProtocolError, match="requires the secret"):
         await call(secret="")
 
 
-async def test_a_worker_without_the_secret_gets_no_request(serve, call):
+async def test_a_worker_without_the_secret_gets_no_requests(serve, call):
     worker = await serve(secret="")
     with pytest.raises(ProtocolError, match="does not know the secret"):
         await call(secret="one")
     assert not worker.server.tasks
 
 
-def test_the_key_is_the_secrets_or_that_of_the_token_of_nats():
+def test_the_secret_is_the_given_one_or_the_token_of_nats():
     assert Access("nats://token@host:1").shared_secret == "token"
     assert Access("nats://host:1").shared_secret == Access("nats://user:password@host:1").shared_secret == ""
     assert Access("nats://token@host:1", secret="other").shared_secret == "other"
@@ -89,78 +89,78 @@ async def hello(runtime):
     reader, writer = await asyncio.open_connection("127.0.0.1", runtime.server.port)
     nonce = os.urandom(NONCE)
     writer.write(pack((HELLO, 0, VERSION, nonce)))
-    _, _, _, theirs, shown = await unpack(reader)
-    assert shown == proof(key_of("one"), WORKER, runtime.instance_id, nonce, theirs)
-    return reader, writer, nonce, theirs, shown
+    _, _, _, worker_nonce, shown = await unpack(reader)
+    assert shown == proof(key_of("one"), WORKER, runtime.instance_id, nonce, worker_nonce)
+    return reader, writer, nonce, worker_nonce, shown
 
 
 @pytest.mark.parametrize("kind", ["nothing", "random", "the worker's", "an older one", "another role's"])
-async def test_without_the_right_proof_nothing_is_done(serve, kind, caplog):
+async def test_a_caller_with_a_wrong_proof_is_disconnected(serve, kind, caplog):
     runtime, key = await serve(secret="one"), key_of("one")
-    reader, writer, nonce, theirs, shown = await hello(runtime)
+    reader, writer, nonce, worker_nonce, shown = await hello(runtime)
     wrong = {
         "nothing": None,
         "random": os.urandom(32),
         "the worker's": shown,
         "an older one": proof(key, CALLER, runtime.instance_id, nonce, os.urandom(NONCE)),
-        "another role's": proof(key, WORKER, runtime.instance_id, nonce, theirs),
+        "another role's": proof(key, WORKER, runtime.instance_id, nonce, worker_nonce),
     }[kind]
     writer.write(pack((HELLO, 0, wrong), (OPEN, 1, next(iter(runtime.server.handlers)), [], {}, {})))
-    assert await ended(reader)
+    assert await closed(reader)
     writer.close()
     assert [r.message for r in caplog.records if "does not know this deployment's secret" in r.message]
     assert len(caplog.records) == 1
     assert not runtime.server.half_open
 
 
-async def test_no_frame_is_read_before_the_proof(serve, caplog):
+async def test_no_other_frame_is_accepted_before_the_proof(serve, caplog):
     runtime = await serve(secret="one")
     reader, writer, *_ = await hello(runtime)
     writer.write(pack((CANCEL, 1)))
-    assert await ended(reader)
+    assert await closed(reader)
     writer.close()
     reader, writer, *_ = await hello(runtime)
     writer.write((100_000).to_bytes(4, "little"))
-    assert await ended(reader)
+    assert await closed(reader)
     writer.close()
     assert len(caplog.records) == 2
 
 
-async def test_who_does_not_say_who_it_is_is_sent_away(serve, monkeypatch, caplog):
+async def test_a_caller_that_does_not_authenticate_in_time_is_disconnected(serve, monkeypatch, caplog):
     monkeypatch.setattr(server_connection, "HANDSHAKE_TIMEOUT", 0.05)
     runtime = await serve(secret="one")
     reader, writer = await asyncio.open_connection("127.0.0.1", runtime.server.port)
     writer.write(b"\x20")
-    assert await ended(reader)
+    assert await closed(reader)
     writer.close()
     reader, writer, *_ = await hello(runtime)
-    assert await ended(reader)
+    assert await closed(reader)
     writer.close()
     assert [record.message.count("did not authenticate") for record in caplog.records] == [1, 1]
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_connections_are_counted(serve, call, monkeypatch, caplog):
+@pytest.mark.usefixtures("short_wait")
+async def test_the_number_of_connections_is_limited(serve, call, monkeypatch, caplog):
     monkeypatch.setattr(server_connection, "MAX_HALF_OPEN", 2)
     runtime = await serve(secret="one")
-    held = [await hello(runtime) for _ in range(2)]
+    opened = [await hello(runtime) for _ in range(2)]
     reader, writer = await asyncio.open_connection("127.0.0.1", runtime.server.port)
-    assert await ended(reader)
+    assert await closed(reader)
     writer.close()
     assert len(caplog.records) == 1
-    for reader, writer, nonce, theirs, _ in held:
-        writer.write(pack((HELLO, 0, proof(key_of("one"), CALLER, runtime.instance_id, nonce, theirs))))
+    for reader, writer, nonce, worker_nonce, _ in opened:
+        writer.write(pack((HELLO, 0, proof(key_of("one"), CALLER, runtime.instance_id, nonce, worker_nonce))))
         writer.write(pack((OPEN, 1, next(iter(runtime.server.handlers)), [], {}, {})))
         assert (await unpack(reader))[2] == "answered"
     assert await call(secret="one") == "answered"
     monkeypatch.setattr(server_connection, "MAX_CONNECTIONS", 3)
     with pytest.raises(NoInstances):
         await call(secret="one")
-    for _, writer, *_ in held:
+    for _, writer, *_ in opened:
         writer.close()
 
 
-async def test_sockets_stand_where_only_their_owner_can_enter(connect, space, tmp_path):
+async def test_the_folder_of_sockets_is_accessible_to_its_owner_only(connect, space, tmp_path):
     runtime = await connect(socket_dir=tmp_path / "new")
     await runtime.listen()
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
@@ -169,27 +169,27 @@ async def test_sockets_stand_where_only_their_owner_can_enter(connect, space, tm
         await (await connect(socket_dir=tmp_path / "open")).listen()
 
 
-async def test_a_caller_that_does_not_read_is_not_asked_for_more(serve, tmp_path):
+async def test_no_requests_are_read_from_a_caller_that_does_not_read_its_answers(serve, tmp_path):
     runtime = await serve(socket_dir=tmp_path)
-    path = next(iter(runtime.server.handlers)) + "x"  # whose answer is a long one
+    path = next(iter(runtime.server.handlers)) + "x"  # unknown, so that each answer is an error, and long
     reader, writer = await asyncio.open_unix_connection(runtime.server.socket)
     writer.write(pack((HELLO, 0, VERSION, None)))
     await unpack(reader)
-    [session] = runtime.server.connections
+    [connection] = runtime.server.connections
     reader._transport.pause_reading()
-    paused, pause = asyncio.Event(), session.pause_writing
-    session.pause_writing = lambda: (pause(), paused.set())
+    paused, pause = asyncio.Event(), connection.pause_writing
+    connection.pause_writing = lambda: (pause(), paused.set())
     stream = 0
     while not paused.is_set():
         stream += 1
         writer.write(pack((OPEN, stream, path, [], {}, {})))
         await writer.drain() if writer.transport.get_write_buffer_size() < 100_000 else await asyncio.sleep(0)
-    assert not session._transport.is_reading()
+    assert not connection._transport.is_reading()
     writer.transport.abort()
-    await session.disconnected
+    await connection.disconnected
 
 
-async def test_a_caller_without_a_certificate_of_the_authority_is_not_answered(
+async def test_a_caller_without_a_certificate_of_the_authority_gets_an_error(
     serve, call, certificates, new_certificates
 ):
     worker = await serve(tls=str(certificates), host="127.0.0.1")
@@ -201,7 +201,7 @@ async def test_a_caller_without_a_certificate_of_the_authority_is_not_answered(
     assert not worker.server.tasks
 
 
-async def test_what_is_no_tls_gets_nothing_from_an_encrypted_worker(serve, certificates):
+async def test_an_encrypted_worker_sends_nothing_without_tls(serve, certificates):
     worker = await serve(tls=str(certificates), host="127.0.0.1")
     reader, writer = await asyncio.open_connection("127.0.0.1", worker.server.port)
     writer.write(pack((HELLO, 0, VERSION, b"n" * NONCE)))
@@ -210,7 +210,7 @@ async def test_what_is_no_tls_gets_nothing_from_an_encrypted_worker(serve, certi
     writer.close()
 
 
-def test_access_is_taken_from_the_environment_where_nothing_is_given(monkeypatch, certificates):
+def test_missing_settings_are_read_from_the_environment(monkeypatch, certificates):
     for name, value in {"NATS_SERVER": "nats://a:1", "DYNAMO_SECRET": "s", "DYNAMO_PLANE": "nats"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DYNAMO_TLS", str(certificates))
@@ -225,7 +225,7 @@ ELSEWHERE = {"nats_url": "nats://elsewhere:4222"}
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"plane": "carrier"}, "unknown plane 'carrier'"),
         ({"tls": "/nowhere"}, "the TLS files in /nowhere cannot be used"),
@@ -235,6 +235,6 @@ ELSEWHERE = {"nats_url": "nats://elsewhere:4222"}
         ({"secret": b"bytes"}, "the secret is not text"),
     ],
 )
-def test_what_cannot_be_used_is_said_before_anything_is_started(given, said):
-    with pytest.raises(DeploymentError, match=said):
+def test_invalid_settings_are_an_error_before_anything_starts(given, message):
+    with pytest.raises(DeploymentError, match=message):
         Access.of(**given)

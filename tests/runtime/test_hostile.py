@@ -1,4 +1,4 @@
-"""What a peer may send: anything. The connection closes with one log line, and the worker lives."""
+"""Hostile peers: for any bytes that they send, the connection closes with one log line, and the worker continues."""
 
 import asyncio
 import logging
@@ -97,7 +97,7 @@ GREETING = packed((HELLO, 0, VERSION, None))
 
 
 def mutated(data, chance):
-    """The bytes with something done to them that a liar, a cable or a fool might do."""
+    """Returns the bytes with random damage."""
     data = bytearray(data)
     for _ in range(chance.randrange(4)):
         at = chance.randrange(len(data) + 1)
@@ -155,19 +155,19 @@ async def converse(conversation, seed, lines):
     server.handlers = {"n/C/one": one, "n/C/stream": stream}
     for number in range(MUTATIONS):
         lines.clear()
-        session = ServerConnection(server, number)
-        wire = Wire(session)
+        connection = ServerConnection(server, number)
+        wire = Wire(connection)
         data = (GREETING if number % 4 else b"") + mutated(b"".join(conversation), chance)
         cut = chance.randrange(len(data) + 1)
         wire.feed(data[:cut])
         wire.feed(data[cut:])
         if number % 8 == 0:
             await asyncio.sleep(0)
-        assert wire.closed == session.closed
-        told = [line for line in lines if line.startswith(("closing a connection", "rejecting"))]
-        assert len(told) == wire.closed, (data, lines)
+        assert wire.closed == connection.closed
+        closings = [line for line in lines if line.startswith(("closing a connection", "rejecting"))]
+        assert len(closings) == wire.closed, (data, lines)
         assert all(len(line) < 400 for line in lines)
-        session.connection_lost(None)
+        connection.connection_lost(None)
     if server.tasks:
         await asyncio.wait(server.tasks)
     assert not server.connections
@@ -178,12 +178,12 @@ async def converse(conversation, seed, lines):
 @settings(max_examples=CONVERSATIONS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(conversation=conversations, seed=st.integers(0, 2**32))
 @pytest.mark.timeout(600)
-def test_a_hundred_thousand_hostile_conversations(lines, conversation, seed):
+def test_a_hundred_thousand_hostile_conversations_do_no_harm(lines, conversation, seed):
     asyncio.run(converse(conversation, seed, lines))
 
 
 @pytest.mark.parametrize("plane", ["unix", "tcp"])
-async def test_thousands_of_hostile_conversations_with_a_living_worker(plane, connect, space, tmp_path, lines):
+async def test_a_worker_answers_during_thousands_of_hostile_conversations(plane, connect, space, tmp_path, lines):
     server, runtime = await connect(socket_dir=tmp_path if plane == "unix" else None), await connect()
     await server.namespace(space).component("C").serve({"one": one, "stream": stream})
     client = await runtime.namespace(space).component("C").endpoint("one").client()

@@ -1,4 +1,4 @@
-"""HTTP endpoints of services that are being served."""
+"""HTTP endpoints of served services."""
 
 import json
 import socket
@@ -258,32 +258,32 @@ def test_the_body_of_a_post_is_parsed_by_the_annotations(ask, path, body, answer
     assert (reply.status, reply.json) == (200, answer)
 
 
-def test_a_get_takes_query_parameters(ask):
+def test_parameters_of_a_get_come_from_the_query(ask):
     assert ask("query?text=a&times=3", method="GET").json == "aaa"
     assert ask("query", {"text": "a"}).status == 405
 
 
-def test_a_name_may_have_parameters_of_the_path(ask):
+def test_a_name_may_contain_parameters_of_the_path(ask):
     assert ask("items/7", {"text": "a"}, method="PUT").json == [7, "a"]
 
 
-def test_a_stream_of_text_is_text(ask):
+def test_a_stream_of_text_is_sent_as_text(ask):
     reply = ask("words", {"text": "a b c"})
     assert (reply.type, reply.body) == ("text/plain; charset=utf-8", b"abc")
     assert ask("no_words", {}).body == b""
 
 
-def test_a_stream_of_objects_is_a_line_of_json_each(ask):
+def test_a_stream_of_objects_is_sent_as_lines_of_json(ask):
     reply = ask("objects", {"text": "a b"})
     assert (reply.type, reply.body) == ("application/x-ndjson", b'{"text": "a"}\n{"text": "b"}\n')
 
 
-def test_a_stream_of_bytes_is_passed_as_it_is(ask):
+def test_a_stream_of_bytes_is_sent_unchanged(ask):
     reply = ask("raw", {})
     assert (reply.type, reply.body) == ("application/octet-stream", b"\x00\x01")
 
 
-def test_a_response_of_the_users_own_is_passed_on(ask):
+def test_a_response_of_the_endpoint_is_sent_unchanged(ask):
     reply = ask("events")
     assert (reply.type, reply.body) == ("text/event-stream; charset=utf-8", b"data: 1\n\ndata: 2\n\n")
     reply = ask("teapot")
@@ -291,7 +291,7 @@ def test_a_response_of_the_users_own_is_passed_on(ask):
     assert ask("not_here").json == {"detail": "not here"}
 
 
-def test_what_does_not_fit_is_422(ask):
+def test_invalid_arguments_are_422(ask):
     reply = ask("model", {"times": 2})
     assert (reply.status, reply.json["detail"][0]["loc"]) == (422, ["body", "text"])
     assert ask("plain", {}).status == 422
@@ -303,29 +303,29 @@ def test_an_exception_of_the_service_is_500(ask):
     assert ask("fails_at_once").status == 500
 
 
-def test_an_error_of_a_call_says_what_happened(ask):
+def test_an_error_of_a_call_is_500_with_its_message(ask):
     reply = ask("fails_below")
     assert reply.status == 500
     assert reply.json["error"]["type"] == "EndpointError"
     assert "refused" in reply.json["error"]["message"]
 
 
-def test_an_argument_that_a_dependency_refuses_is_422(ask):
+def test_an_invalid_argument_of_a_dependency_is_422(ask):
     reply = ask("wrong_call")
     assert reply.status == 422
     assert "'question' does not fit" in reply.json["error"]["message"]
 
 
-def test_ordinary_endpoints_are_no_routes(ask):
+def test_other_endpoints_have_no_route(ask):
     assert ask("inner").status == 404
 
 
-def test_routes_join_the_users_own_application(ask):
+def test_routes_are_added_to_the_users_application(ask):
     assert ask("joined", service="Own").json == "joined"
     assert ask("mine", method="GET", service="Own").json == "by hand"
 
 
-def test_probes_answer_by_the_hooks(ask):
+def test_probes_report_the_hooks(ask):
     for probe in ("healthz", "readyz"):
         reply = ask(probe, method="GET", service="Own")
         assert (reply.status, reply.json) == (200, {"status": "ok"})
@@ -335,14 +335,14 @@ def test_probes_answer_by_the_hooks(ask):
     assert ask("readyz", method="GET", service="Sick").status == 503
 
 
-def test_the_application_describes_itself(ask):
+def test_the_application_has_an_openapi_description(ask):
     paths = ask("openapi.json", method="GET").json["paths"]
     assert "post" in paths["/model"]
     assert "get" in paths["/query"]
     assert "/healthz" not in paths
 
 
-def test_each_service_has_a_port_of_its_own(urls):
+def test_each_service_has_its_own_port(urls):
     assert len(set(urls.values())) == 3
     assert all(url.startswith("http://127.0.0.1:") for url in urls.values())
 
@@ -358,7 +358,7 @@ class One:
 """
 
 
-async def test_a_taken_port_names_its_owner(project):
+async def test_the_error_of_a_taken_port_names_the_process(project):
     project.write("one.py", ONE)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -369,7 +369,7 @@ async def test_a_taken_port_names_its_owner(project):
         assert "--port" in caught.value.remedy
 
 
-async def test_the_port_that_was_asked_for_is_used(project):
+async def test_the_requested_port_is_used(project):
     project.write("one.py", ONE)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

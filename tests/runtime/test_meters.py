@@ -10,7 +10,7 @@ SOON = 0.1
 
 
 class Service:
-    """Handlers that answer, fail, or wait until the test lets them go on."""
+    """Handlers that answer, fail, or wait until the test continues them."""
 
     def __init__(self):
         self.begun, self.go_on, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -42,22 +42,22 @@ class Service:
 
 @pytest.fixture
 async def service(connect, space, plane_options, caller_options):
-    made = Service()
+    service = Service()
     server = await connect(**plane_options)
     caller = await connect(plane=plane_options.get("plane", "direct"), **caller_options)
     names = ("answer", "fail", "wait", "stream", "begin")
-    await server.namespace(space).component("C").serve({name: getattr(made, name) for name in names})
+    await server.namespace(space).component("C").serve({name: getattr(service, name) for name in names})
 
     async def client(endpoint):
         return await caller.namespace(space).component("C").endpoint(endpoint).client()
 
     def measured(endpoint):
-        """What the two ends have counted: the worker, the caller."""
+        """Returns the counts of the worker and of the caller."""
         path = f"{space}/C/{endpoint}"
         return server.measured()["served"][path], caller.measured()["called"][path]
 
-    made.client, made.measured, made.caller, made.server = client, measured, caller, server
-    return made
+    service.client, service.measured, service.caller, service.server = client, measured, caller, server
+    return service
 
 
 async def test_both_ends_count_the_same_requests_and_bytes(service):
@@ -74,7 +74,7 @@ async def test_both_ends_count_the_same_requests_and_bytes(service):
 
 
 @pytest.mark.parametrize("iterated", [True, False])
-async def test_the_items_of_a_stream_are_counted_and_its_first_one_timed(service, iterated):
+async def test_items_of_a_stream_are_counted_and_the_first_is_timed(service, iterated):
     call = (await service.client("stream")).call()
     assert [item async for item in call] if iterated else await call
     for end in service.measured("stream"):
@@ -85,7 +85,7 @@ async def test_the_items_of_a_stream_are_counted_and_its_first_one_timed(service
     assert served["bytes"]["out"] == called["bytes"]["in"] > 0
 
 
-async def test_one_answer_has_no_first_item(service):
+async def test_a_single_answer_has_no_first_item(service):
     await (await service.client("answer")).call()
     for end in service.measured("answer"):
         assert (end["items"], end["first_item_seconds"]["count"]) == (0, 0)
@@ -114,7 +114,7 @@ async def test_errors_are_counted_by_code_and_timed(service):
 async def test_a_deadline_is_an_error_at_both_ends(service):
     client = await service.client("wait")
     with pytest.raises(DeadlineExceeded):
-        await anext(aiter(client.call(headers={"timeout": str(SOON)})))  # which the worker alone keeps
+        await anext(aiter(client.call(headers={"timeout": str(SOON)})))  # which only the worker enforces
     with pytest.raises(DeadlineExceeded):
         await client.call(timeout=0)
     served, called = service.measured("wait")
@@ -122,7 +122,7 @@ async def test_a_deadline_is_an_error_at_both_ends(service):
     assert (called["errors"], called["in_flight"]) == ({"deadline": 2}, 0)
 
 
-async def test_what_never_reached_a_worker_is_an_error_of_the_caller(service, space):
+async def test_a_request_that_reaches_no_worker_is_counted_by_the_caller(service, space):
     for endpoint, error in (("nothing", NoSuchEndpoint), ("answer", InvalidArgument)):
         with pytest.raises(error):
             await (await service.client(endpoint)).call([object()])
@@ -134,8 +134,8 @@ async def test_what_never_reached_a_worker_is_an_error_of_the_caller(service, sp
     assert f"{space}/C/nothing" not in service.server.measured()["served"]
 
 
-@pytest.mark.parametrize("how", ["closed", "dropped", "cancelled", "cancelled in mid stream"])
-async def test_what_the_caller_cancels_is_no_error(service, how):
+@pytest.mark.parametrize("how", ["closed", "dropped", "cancelled", "cancelled during the stream"])
+async def test_a_cancelled_request_is_not_an_error(service, how):
     if how == "cancelled":
         endpoint = "wait"
         call = asyncio.ensure_future((await service.client(endpoint)).call())
@@ -161,7 +161,7 @@ async def test_what_the_caller_cancels_is_no_error(service, how):
         assert end["seconds"]["count"] == 0
 
 
-async def test_a_caller_that_went_away_is_no_error_of_the_worker(service):
+async def test_a_closed_caller_is_not_an_error_of_the_worker(service):
     items = aiter((await service.client("begin")).call())
     await anext(items)
     await service.caller.close()
@@ -170,7 +170,7 @@ async def test_a_caller_that_went_away_is_no_error_of_the_worker(service):
     assert (served["stopped"], served["errors"], served["in_flight"]) == ({"caller_gone": 1}, {}, 0)
 
 
-async def test_calls_from_code_that_cannot_await_are_counted_too(service):
+async def test_blocking_calls_are_counted(service):
     client = await service.client("answer")
     await client.call()
     await asyncio.to_thread(client.call().result)
@@ -178,12 +178,12 @@ async def test_calls_from_code_that_cannot_await_are_counted_too(service):
     assert served["requests"] == called["requests"] == 2
 
 
-async def test_a_request_that_is_given_to_another_instance_is_one_request(service, connect, space, plane_options):
+async def test_a_request_with_two_attempts_is_counted_once(service, connect, space, plane_options):
     other = await connect(**plane_options)
     await other.namespace(space).component("C").serve({"answer": service.answer})
     client = await service.client("answer")
     await client.wait_for_instances(count=2)
-    other.server.draining = True  # it refuses, and is still registered
+    other.server.draining = True  # it rejects requests, and is still registered
     for _ in range(2):
         await client.call()
     served, called = service.measured("answer")
@@ -191,12 +191,12 @@ async def test_a_request_that_is_given_to_another_instance_is_one_request(servic
     assert called["bytes"]["out"] > served["bytes"]["in"]
 
 
-async def test_an_endpoint_that_nobody_has_called_is_there_with_zeros(service, space):
+async def test_an_endpoint_without_calls_has_zero_counts(service, space):
     assert service.server.measured()["served"][f"{space}/C/answer"]["requests"] == 0
 
 
 @pytest.mark.parametrize(("seconds", "bucket"), [(0.00005, 0), (0.3, BOUNDS.index(0.5)), (100, len(BOUNDS))])
-def test_a_time_is_counted_below_the_next_bound(seconds, bucket):
+def test_a_duration_is_counted_in_the_bucket_below_the_next_bound(seconds, bucket):
     meter = Meter()
     meter.begin()
     meter.end(perf_counter() - seconds)
@@ -205,12 +205,12 @@ def test_a_time_is_counted_below_the_next_bound(seconds, bucket):
     assert reading["sum"] == pytest.approx(seconds, rel=0.9)
 
 
-def test_readings_add_up_name_by_name():
+def test_readings_are_summed_by_name():
     one, other = Meter(), Meter()
     for meter, code in ((one, "deadline"), (other, "endpoint")):
         meter.end(meter.begin(), code)
     other.begin()
-    whole = total([one.read(), other.read()])
-    assert (whole["requests"], whole["in_flight"], whole["seconds"]["count"]) == (3, 1, 2)
-    assert whole["errors"] == {"deadline": 1, "endpoint": 1}
+    summed = total([one.read(), other.read()])
+    assert (summed["requests"], summed["in_flight"], summed["seconds"]["count"]) == (3, 1, 2)
+    assert summed["errors"] == {"deadline": 1, "endpoint": 1}
     assert total([]) == {}

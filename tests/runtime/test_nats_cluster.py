@@ -1,4 +1,4 @@
-"""NATS of somebody else's: three servers, credentials, TLS."""
+"""External NATS: a cluster of three servers, credentials, TLS."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ def free_ports(count):
 
 
 class Server:
-    """One NATS server, with a configuration of the test's."""
+    """One NATS server with its own configuration."""
 
     def __init__(self, folder, name, port, more=""):
         self.config, self.url, self.name = folder / f"{name}.conf", f"nats://127.0.0.1:{port}", name
@@ -51,8 +51,8 @@ def servers():
     """Starts servers, and ends them after the test."""
     started = []
 
-    def start(*made):
-        for server in made:
+    def start(*servers):
+        for server in servers:
             server.start()
             started.append(server)
 
@@ -61,8 +61,8 @@ def servers():
         server.kill()
 
 
-async def connected(url, **options):
-    """A runtime, once the server is up."""
+async def connect_to(url, **options):
+    """Connects a runtime as soon as the server runs."""
     for _ in range(40):
         try:
             return await DistributedRuntime.connect(url, **options)
@@ -71,8 +71,8 @@ async def connected(url, **options):
     raise last
 
 
-async def registered(runtime, space, handlers):
-    """Serves, once the cluster has a leader."""
+async def serve_with(runtime, space, handlers):
+    """Serves as soon as the cluster has a leader."""
     for _ in range(20):
         try:
             return await runtime.namespace(space).component("C").serve(handlers)
@@ -82,17 +82,17 @@ async def registered(runtime, space, handlers):
 
 
 async def heartbeats(runtime, worker, count):
-    """Waits for the next ones of this worker."""
-    heard, left = asyncio.Event(), [count]
+    """Waits for the next heartbeats of a worker."""
+    received, left = asyncio.Event(), [count]
 
-    async def beat(_message):
+    async def receive(_message):
         left[0] -= 1
         if not left[0]:
-            heard.set()
+            received.set()
 
     [registration] = worker.discovery._registrations
-    await runtime.nats.subscribe(f"$KV.dynamo_instances.{registration.instance.key}", cb=beat)
-    await heard.wait()
+    await runtime.nats.subscribe(f"$KV.dynamo_instances.{registration.instance.key}", cb=receive)
+    await received.wait()
 
 
 async def answer(args, kwargs, context):
@@ -101,7 +101,7 @@ async def answer(args, kwargs, context):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", ["leader", "follower", "the worker's own"])
-async def test_one_of_three_servers_may_go(servers, which, tmp_path, space, figures):
+async def test_calls_continue_without_one_of_three_servers(servers, which, tmp_path, space, figures):
     clients, routes = free_ports(3), free_ports(3)
     urls = ", ".join(f"nats://127.0.0.1:{port}" for port in routes)
     cluster = [
@@ -112,38 +112,38 @@ async def test_one_of_three_servers_may_go(servers, which, tmp_path, space, figu
     ]
     servers(*cluster)
     url = ",".join(server.url for server in cluster)
-    worker = await connected(url, socket_dir=tmp_path / "sockets", lease=1.0)
-    await registered(worker, space, {"answer": answer})
-    runtime = await connected(url, lease=1.0)
+    worker = await connect_to(url, socket_dir=tmp_path / "sockets", lease=1.0)
+    await serve_with(worker, space, {"answer": answer})
+    runtime = await connect_to(url, lease=1.0)
     client = await runtime.namespace(space).component("C").endpoint("answer").client()
     assert await client.call() == "answered"
     leader = (await runtime.nats.jetstream().stream_info("KV_dynamo_instances")).cluster.leader
     own = next(
         server.name for server in cluster if server.url.rpartition(":")[2] == str(worker.nats.connected_url.port)
     )
-    gone = {"leader": leader, "the worker's own": own, "follower": next(s.name for s in cluster if s.name != leader)}[
+    victim = {"leader": leader, "the worker's own": own, "follower": next(s.name for s in cluster if s.name != leader)}[
         which
     ]
     calling, failed, times = True, [], []
 
     async def load():
         while calling:
-            begun = time.monotonic()
+            start = time.monotonic()
             try:
                 await client.call()
             except Exception as error:
                 failed.append(error)
-            times.append(time.monotonic() - begun)
+            times.append(time.monotonic() - start)
             await asyncio.sleep(0.001)
 
     task = asyncio.create_task(load())
-    next(server for server in cluster if server.name == gone).kill()
+    next(server for server in cluster if server.name == victim).kill()
     killed = time.monotonic()
-    newcomer = await connected(url, lease=1.0)
-    theirs = await newcomer.namespace(space).component("C").endpoint("answer").client()
-    await theirs.wait_for_instances(timeout=30)
-    assert await theirs.call() == "answered"
-    # The worker's entry lives on by heartbeats that were written after the loss.
+    newcomer = await connect_to(url, lease=1.0)
+    new_client = await newcomer.namespace(space).component("C").endpoint("answer").client()
+    await new_client.wait_for_instances(timeout=30)
+    assert await new_client.call() == "answered"
+    # Heartbeats written after the loss keep the worker's entry.
     await heartbeats(newcomer, worker, 3)
     back = time.monotonic() - killed
     calling = False
@@ -152,28 +152,28 @@ async def test_one_of_three_servers_may_go(servers, which, tmp_path, space, figu
         calls=len(times), failed=len(failed), longest_ms=round(1e3 * max(times), 1), heartbeats_again_s=round(back, 2)
     )
     assert failed == []
-    assert client.instance_ids() == theirs.instance_ids() == [worker.instance_id]
+    assert client.instance_ids() == new_client.instance_ids() == [worker.instance_id]
     for each in (newcomer, runtime, worker):
         await each.close()
 
 
-async def test_credentials_open_a_server_that_asks_for_them(servers, tmp_path, space):
+async def test_a_server_with_credentials_accepts_them_and_refuses_others(servers, tmp_path, space):
     [port] = free_ports(1)
     servers(Server(tmp_path, "s", port, "authorization { users: [ { user: a, password: b } ] }\n"))
-    runtime = await connected(f"nats://a:b@127.0.0.1:{port}")
-    await registered(runtime, space, {"answer": answer})
+    runtime = await connect_to(f"nats://a:b@127.0.0.1:{port}")
+    await serve_with(runtime, space, {"answer": answer})
     await runtime.close()
     with pytest.raises(ConnectError) as caught:
         await DistributedRuntime.connect(f"nats://a:wrong@127.0.0.1:{port}")
     assert "wrong" not in str(caught.value)
 
 
-async def test_tls(servers, tmp_path, certificates, space):
+async def test_a_server_with_tls_is_reached_with_its_authority_only(servers, tmp_path, certificates, space):
     [port] = free_ports(1)
     files = {f"{name}_file": str(certificates / file) for name, file in (("cert", "tls.crt"), ("key", "tls.key"))}
     servers(Server(tmp_path, "s", port, f"tls {json.dumps(files)}\n"))
-    runtime = await connected(f"tls://127.0.0.1:{port}", nats_tls=str(certificates))
-    await registered(runtime, space, {"answer": answer})
+    runtime = await connect_to(f"tls://127.0.0.1:{port}", nats_tls=str(certificates))
+    await serve_with(runtime, space, {"answer": answer})
     client = await runtime.namespace(space).component("C").endpoint("answer").client()
     assert await client.call() == "answered"
     await runtime.close()

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 
 from dynamo_nb.errors import NoInstances, ProtocolError, WorkerLost
-from dynamo_nb.runtime.nats_plane import ACCEPT, CONFIRM, DATA, HEAD, OPEN, UNCONFIRMED
 from dynamo_nb.runtime.nats_plane import connect as connect_over_nats
+from dynamo_nb.runtime.nats_transport import ACCEPT, CONFIRM, DATA, HEAD, OPEN, UNCONFIRMED
 
 OVER_NATS = {"plane": "nats"}
 
@@ -34,21 +34,21 @@ def client_of(connect, space):
 
 
 @pytest.mark.parametrize("options", [{}, OVER_NATS], ids=["direct", "nats"])
-async def test_a_worker_that_is_only_on_nats_is_called_there(server, client_of, options):
+async def test_a_worker_without_sockets_is_called_over_nats(server, client_of, options):
     client = await client_of("answer", **options)
     assert await client.call() == "answered"
     assert server.server.socket is server.server.port is None
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_caller_that_is_only_on_nats_does_not_try_the_network(connect, space, client_of):
+@pytest.mark.usefixtures("short_wait")
+async def test_a_caller_on_the_nats_plane_does_not_use_tcp(connect, space, client_of):
     runtime = await connect(host="127.0.0.1")
     await runtime.namespace(space).component("C").serve({"answer": answer})
     with pytest.raises(NoInstances):
         await (await client_of("answer", **OVER_NATS)).call()
 
 
-async def test_the_secret_counts_there_too(connect, space, client_of):
+async def test_the_secret_is_required_over_nats_too(connect, space, client_of):
     runtime = await connect(**OVER_NATS, secret="one")
     await runtime.namespace(space).component("C").serve({"answer": answer})
     with pytest.raises(ProtocolError, match="does not know the secret"):
@@ -56,42 +56,42 @@ async def test_the_secret_counts_there_too(connect, space, client_of):
     assert await (await client_of("answer", **OVER_NATS, secret="one")).call() == "answered"
 
 
-async def test_nobody_there_is_told_at_once(connect):
+async def test_a_subject_without_a_worker_is_an_error_at_once(connect):
     runtime = await connect()
     with pytest.raises(ConnectionRefusedError):
-        await connect_over_nats(runtime.nats, "dynamo_requests.nobody", asyncio.Protocol, 3.0)
+        await connect_over_nats(runtime.nats, "dynamo_requests.missing", asyncio.Protocol, 3.0)
 
 
 class Caller:
-    """A caller that packs its own packets."""
+    """A caller that builds its own packets."""
 
     def __init__(self, nats):
         self.nats, self.inbox, self.packets = nats, nats.new_inbox(), asyncio.Queue()
 
     async def open(self, subject):
-        async def heard(message):
+        async def receive(message):
             await self.packets.put((*HEAD.unpack_from(message.data), message))
 
-        await self.nats.subscribe(self.inbox, cb=heard)
+        await self.nats.subscribe(self.inbox, cb=receive)
         await self.nats.publish(subject, HEAD.pack(OPEN, 0), reply=self.inbox)
         self.peer = (await self.next(ACCEPT)).reply
 
     async def next(self, kind):
         while True:
-            got, _, message = await self.packets.get()
-            if got == kind:
+            received, _, message = await self.packets.get()
+            if received == kind:
                 return message
 
 
 async def test_a_lost_packet_ends_the_connection(server, connect):
     caller = Caller((await connect()).nats)
     await caller.open(server.server.subject)
-    [session] = server.server.connections
-    await caller.nats.publish(caller.peer, HEAD.pack(DATA, 1) + b"after the one that was lost")
-    await session.disconnected
+    [connection] = server.server.connections
+    await caller.nats.publish(caller.peer, HEAD.pack(DATA, 1) + b"after the lost packet")
+    await connection.disconnected
 
 
-async def test_a_peer_that_confirms_nothing_gets_no_more_than_a_window(server, connect, space):
+async def test_a_peer_that_confirms_nothing_gets_at_most_one_window(server, connect, space):
     protocol = await connect_over_nats((await connect()).nats, server.server.subject, asyncio.Protocol, 3.0)
     del protocol
     caller = Caller((await connect()).nats)
@@ -112,6 +112,6 @@ async def test_a_silent_worker_is_lost(connect, space, client_of):
     await runtime.namespace(space).component("C").serve({"wait": wait})
     items = aiter((await client_of("wait", **OVER_NATS)).call())
     assert await anext(items) == "begun"
-    await runtime.nats.close()  # it dies, as far as anybody can tell
+    await runtime.nats.close()  # for its callers the worker has ended
     with pytest.raises(WorkerLost):
         await anext(items)

@@ -12,7 +12,7 @@ from dynamo_nb.runtime import DistributedRuntime, NatsServer
 from dynamo_nb.runtime.nats_server import find_binary
 
 
-async def test_it_listens_on_the_loopback_with_a_token_and_stops(tmp_path):
+async def test_the_server_listens_on_the_loopback_with_a_token_and_stops(tmp_path):
     server = NatsServer()
     await server.start(tmp_path)
     host, port = server.url.partition("@")[2].split(":")
@@ -31,7 +31,7 @@ async def test_it_listens_on_the_loopback_with_a_token_and_stops(tmp_path):
         await DistributedRuntime.connect(server.url)
 
 
-async def test_it_dies_with_its_parent(tmp_path, gone):
+async def test_the_server_ends_with_its_parent(tmp_path, wait_for_exit):
     program = textwrap.dedent("""
         import asyncio, sys
         from pathlib import Path
@@ -54,10 +54,10 @@ async def test_it_dies_with_its_parent(tmp_path, gone):
     parent.kill()
     await parent.wait()
     async with asyncio.timeout(30):
-        await gone(int(pid))
+        await wait_for_exit(int(pid))
 
 
-async def test_one_that_cannot_start_shows_its_log(tmp_path):
+async def test_the_error_of_a_server_that_cannot_start_has_its_log(tmp_path):
     (tmp_path / "jetstream").write_text("a file where a folder must be")
     with pytest.raises(StartError, match=r"(?s)did not start.*last lines of its log"):
         await NatsServer().start(tmp_path)
@@ -79,7 +79,7 @@ async def test_a_server_that_does_not_answer_is_a_connect_error():
     await listening.wait_closed()
 
 
-async def test_a_refused_connection_is_told_at_once():
+async def test_a_refused_connection_is_an_error_at_once():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -87,7 +87,7 @@ async def test_a_refused_connection_is_told_at_once():
             await DistributedRuntime.connect(f"nats://127.0.0.1:{port}")
 
 
-async def test_a_server_without_jetstream_is_told_so(space):
+async def test_the_error_without_jetstream_names_it(space):
     process = subprocess.Popen(  # noqa: ASYNC220
         [find_binary(), "-a", "127.0.0.1", "-p", "-1"], stderr=subprocess.PIPE
     )

@@ -66,19 +66,19 @@ async def leak_cancellation(args, kwargs, context):
     raise asyncio.CancelledError
 
 
-async def gives_stream(args, kwargs, context):
+async def returns_stream(args, kwargs, context):
     return count(args, kwargs, context)
 
 
 HANDLERS = {
     handler.__name__: handler
-    for handler in (add, count, echo, fail, fail_late, fail_as_ours, lose, headers, unsendable, gives_stream)
+    for handler in (add, count, echo, fail, fail_late, fail_as_ours, lose, headers, unsendable, returns_stream)
 } | {"leak": leak_cancellation}
 
 
 @pytest.fixture
 async def plane(plane_options, caller_options, connect, space):
-    """A runtime that serves HANDLERS, and a function that gives another runtime's client of one of them."""
+    """Serves HANDLERS. Returns a function that creates another runtime's client of one of them."""
     server = await connect(**plane_options)
     await server.namespace(space).component("C").serve(HANDLERS, {"add": {"doc": "adds"}})
     runtime = await connect(plane=plane_options.get("plane", "direct"), **caller_options)
@@ -90,7 +90,7 @@ async def plane(plane_options, caller_options, connect, space):
     return client
 
 
-async def test_a_call_gives_the_answer(plane):
+async def test_a_call_returns_the_answer(plane):
     client = await plane("add")
     assert await client.call([1], {"more": 2}) == 3
     [instance] = client.instances
@@ -109,7 +109,7 @@ async def test_a_stream_is_iterated_or_awaited_as_a_list(plane):
 
 async def test_an_answer_can_be_iterated_as_one_item(plane):
     assert [item async for item in (await plane("add")).call([1])] == [1]
-    assert [item async for item in (await plane("gives_stream")).call([2])] == [0, 1]
+    assert [item async for item in (await plane("returns_stream")).call([2])] == [0, 1]
 
 
 async def test_many_calls_share_one_connection(plane):
@@ -118,12 +118,12 @@ async def test_many_calls_share_one_connection(plane):
     assert len(plane.server.server.connections) == 1
 
 
-async def test_a_large_argument_arrives_whole(plane):
+async def test_a_large_argument_arrives_unchanged(plane):
     data = bytes(range(256)) * 80_000
     assert (await (await plane("echo")).call([data]))[0] == data
 
 
-async def test_what_people_pass_arrives_as_plain_data(plane):
+async def test_models_enums_and_paths_arrive_as_plain_data(plane):
     class Model(pydantic.BaseModel):
         x: int = 1
         path: Path = Path("/a")
@@ -140,7 +140,7 @@ async def test_what_people_pass_arrives_as_plain_data(plane):
     assert answer == [model, {"deep": [model]}, "red", {"tags": ["a"]}, "/b"]
 
 
-async def test_an_exception_arrives_with_the_users_lines(plane):
+async def test_the_error_of_an_exception_has_the_users_lines(plane):
     with pytest.raises(EndpointError, match="the user's mistake") as caught:
         await (await plane("fail")).call()
     assert caught.value.kind == "KeyError"
@@ -148,14 +148,14 @@ async def test_an_exception_arrives_with_the_users_lines(plane):
     assert "dynamo_nb/runtime" not in caught.value.traceback
 
 
-async def test_a_stream_gives_its_items_before_its_error(plane):
+async def test_items_before_an_error_arrive(plane):
     items = aiter((await plane("fail_late")).call())
     assert await anext(items) == 1
     with pytest.raises(EndpointError, match="after one"):
         await anext(items)
 
 
-async def test_our_own_errors_arrive_as_themselves(plane):
+async def test_errors_of_the_package_keep_their_type(plane):
     with pytest.raises(ConfigError, match="wrong") as caught:
         await (await plane("fail_as_ours")).call()
     assert caught.value.problems == (Problem("wrong", "services.A", "a.yaml:3"),)
@@ -163,7 +163,7 @@ async def test_our_own_errors_arrive_as_themselves(plane):
         await (await plane("lose")).call()
 
 
-async def test_what_cannot_be_sent_is_an_error_on_the_side_that_has_it(plane):
+async def test_a_value_that_cannot_be_sent_is_an_error_of_its_sender(plane):
     client = await plane("echo")
     with pytest.raises(InvalidArgument, match="object"):
         await client.call([object()])
@@ -174,7 +174,7 @@ async def test_what_cannot_be_sent_is_an_error_on_the_side_that_has_it(plane):
     assert await client.call([1]) == [1]
 
 
-async def test_a_handler_that_cancels_itself_is_an_error_not_a_hang(plane):
+async def test_a_handler_that_raises_a_cancellation_is_an_error(plane):
     with pytest.raises(EndpointError, match="Cancelled"):
         await (await plane("leak")).call()
 
@@ -187,32 +187,32 @@ async def test_a_handler_knows_its_request(plane):
     assert (await client.call())[1] != (await client.call())[1]
 
 
-async def test_an_unknown_endpoint_names_the_nearest(plane):
+async def test_the_error_of_an_unknown_endpoint_names_the_nearest(plane):
     with pytest.raises(NoSuchEndpoint, match="did you mean 'count'"):
         await (await plane("cuont")).call([1])
 
 
-async def test_a_worker_that_lost_an_endpoint_says_so(plane, space):
+async def test_a_registered_endpoint_without_a_handler_is_an_error(plane, space):
     client = await plane("count")
     del plane.server.server.handlers[f"{space}/C/count"]
     with pytest.raises(NoSuchEndpoint, match="no endpoint 'count'"):
         await client.call([1])
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_no_instances_says_the_address_and_hides_the_credential(connect, space, nats_url):
-    client = await (await connect()).namespace(space).component("Nobody").endpoint("generate").client()
+@pytest.mark.usefixtures("short_wait")
+async def test_the_error_without_instances_has_the_address_and_no_credential(connect, space, nats_url):
+    client = await (await connect()).namespace(space).component("Missing").endpoint("generate").client()
     with pytest.raises(NoInstances) as caught:
         await client.call()
     text = str(caught.value)
-    assert f"dynamo://{space}/Nobody/generate" in text
+    assert f"dynamo://{space}/Missing/generate" in text
     assert nats_url.partition("@")[2] in text
     assert nats_url not in text
     with pytest.raises(NoInstances, match="0 of 2 instances"):
         await client.wait_for_instances(timeout=0.01, count=2)
 
 
-async def test_upstreams_spelling(connect, space):
+async def test_the_methods_of_upstreams_api_work(connect, space):
     server, runtime = await connect(), await connect()
 
     async def generate(request):
@@ -240,12 +240,12 @@ async def test_upstreams_spelling(connect, space):
     await asyncio.gather(*serving)
 
 
-async def test_result_works_while_its_own_loop_is_blocked(plane):
+async def test_result_works_while_the_clients_loop_is_blocked(plane):
     client = await plane("add")
     ready, release = threading.Event(), threading.Event()
 
-    async def serve_from_elsewhere():
-        # The server's loop is this test's, so the call needs a worker on another one.
+    async def serve_in_thread():
+        # This test blocks the loop of `plane`, so the call needs a worker on another loop.
         from dynamo_nb.runtime import DistributedRuntime
 
         runtime = await DistributedRuntime.connect(**vars(plane.server.access))
@@ -254,7 +254,7 @@ async def test_result_works_while_its_own_loop_is_blocked(plane):
         await asyncio.to_thread(release.wait)
         await runtime.close()
 
-    thread = threading.Thread(target=asyncio.run, args=(serve_from_elsewhere(),))
+    thread = threading.Thread(target=asyncio.run, args=(serve_in_thread(),))
     thread.start()
     try:
         ready.wait()
@@ -269,23 +269,23 @@ async def test_result_works_while_its_own_loop_is_blocked(plane):
 async def test_a_call_can_be_awaited_and_iterated_on_another_loop(plane):
     adder, counter = await plane("add"), await plane("count")
 
-    async def elsewhere():
+    async def calls():
         return await adder.call([5]), [i async for i in counter.call([3])]
 
-    assert await asyncio.to_thread(asyncio.run, elsewhere()) == (5, [0, 1, 2])
-    on_portal = asyncio.run_coroutine_threadsafe(elsewhere(), portal.loop)
+    assert await asyncio.to_thread(asyncio.run, calls()) == (5, [0, 1, 2])
+    on_portal = asyncio.run_coroutine_threadsafe(calls(), portal.loop)
     assert await asyncio.wrap_future(on_portal) == (5, [0, 1, 2])
 
 
-class NoText(Exception):
+class NoMessage(Exception):
     def __str__(self):
-        raise ValueError("no text")
+        raise ValueError("no message")
 
 
-def test_an_exception_whose_text_cannot_be_made_is_still_an_answer():
+def test_an_exception_whose_message_raises_is_still_answered():
     def handler():
-        """Whose error it is."""
+        """The handler of the error."""
 
-    error = to_dynamo_error(NoText(), handler)
-    assert error.what == "NoText: (no message)"
+    error = to_dynamo_error(NoMessage(), handler)
+    assert error.what == "NoMessage: (no message)"
     assert "exception str() failed" in error.traceback

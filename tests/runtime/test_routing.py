@@ -20,7 +20,7 @@ class Request:
         return self.load.get(instance.instance_id, 0)
 
 
-def test_a_key_stays_with_its_instance():
+def test_a_key_keeps_its_instance():
     policy, keys = Affinity(), [f"session {i}" for i in range(2000)]
     chosen = {key: policy.pick(INSTANCES, Request(key)) for key in keys}
     assert {key: policy.pick(INSTANCES[::-1], Request(key)) for key in keys} == chosen
@@ -31,11 +31,11 @@ def test_a_key_stays_with_its_instance():
     assert len({policy.pick(INSTANCES, Request()).worker_id for _ in range(200)}) > 1
 
 
-def test_the_less_loaded_of_two_is_chosen():
+def test_least_loaded_chooses_the_less_loaded_of_two():
     policy = LeastLoaded()
     load = {instance.instance_id: 5 for instance in INSTANCES[:5]}
     picks = Counter(policy.pick(INSTANCES, Request(load=load)) in INSTANCES[:5] for _ in range(1000))
-    assert picks[True] < 400  # of two random ones both are loaded in 2 of 9 cases
+    assert picks[True] < 400  # two random instances are both loaded in 2 of 9 cases
     assert policy.pick(INSTANCES[:1], Request()) is INSTANCES[0]
     busy = {instance.instance_id: 1 for instance in INSTANCES[1:]}
     assert all(policy.pick(INSTANCES[:2], Request(load=busy)) is INSTANCES[0] for _ in range(50))
@@ -48,14 +48,14 @@ async def test_least_loaded_counts_the_requests_in_flight(start_worker, connect,
     component = runtime.namespace(space).component("Echo")
     endless, pid = await component.endpoint("endless").client(), await component.endpoint("pid").client(LeastLoaded())
     ids = await pid.wait_for_instances(count=2)
-    held = [aiter(endless.call(instance_id=ids[0])) for _ in range(3)]
-    [busy] = {await anext(items) for items in held}
+    streams = [aiter(endless.call(instance_id=ids[0])) for _ in range(3)]
+    [busy] = {await anext(items) for items in streams}
     assert busy not in {await pid.call() for _ in range(20)}
-    for items in held:
+    for items in streams:
         await items.aclose()
 
 
-async def test_calls_with_a_key_go_together(start_worker, connect, space):
+async def test_calls_with_the_same_key_reach_the_same_worker(start_worker, connect, space):
     for _ in range(3):
         start_worker()
     client = await (await connect()).namespace(space).component("Echo").endpoint("pid").client()
@@ -66,7 +66,7 @@ async def test_calls_with_a_key_go_together(start_worker, connect, space):
 
 
 @pytest.mark.parametrize("endpoint", ["once", "repeated"])
-async def test_what_may_be_done_only_once_is_not_sent_again(endpoint, connect, space, tmp_path):
+async def test_a_request_to_a_once_endpoint_is_not_sent_again(endpoint, connect, space, tmp_path):
     done = asyncio.Queue()
     servers = [await connect(socket_dir=tmp_path) for _ in range(2)]
 
@@ -74,8 +74,8 @@ async def test_what_may_be_done_only_once_is_not_sent_again(endpoint, connect, s
         async def handle(args, kwargs, context):
             done.put_nowait(server)
             if done.qsize() == 1:
-                [session] = server.server.connections
-                session.abort()
+                [connection] = server.server.connections
+                connection.abort()
                 await asyncio.Event().wait()
             return "done"
 
@@ -95,7 +95,7 @@ async def test_what_may_be_done_only_once_is_not_sent_again(endpoint, connect, s
         assert done.qsize() == 2
 
 
-async def test_what_was_turned_away_is_sent_again_even_if_it_may_be_done_only_once(connect, space, tmp_path):
+async def test_a_rejected_request_to_a_once_endpoint_is_sent_again(connect, space, tmp_path):
     servers = [await connect(socket_dir=tmp_path) for _ in range(2)]
 
     async def answer(args, kwargs, context):
@@ -115,31 +115,29 @@ class Clock:
         monkeypatch.setattr(circuit_breaker.time, "monotonic", lambda: self.now)
 
 
-def test_an_instance_that_cannot_be_reached_is_left_alone_for_longer_and_longer(monkeypatch):
-    clock, counted, [bad, good] = Clock(monkeypatch), CircuitBreaker(), INSTANCES[:2]
+def test_an_unreachable_instance_is_skipped_for_longer_and_longer(monkeypatch):
+    clock, breaker, [bad, good] = Clock(monkeypatch), CircuitBreaker(), INSTANCES[:2]
     for _ in range(FAILURES):
-        assert counted.admitted([bad, good]) == [bad, good]
-        counted.started(bad)
-        counted.failed(bad)
+        assert breaker.admitted([bad, good]) == [bad, good]
+        breaker.started(bad)
+        breaker.failed(bad)
     pauses = []
     for _ in range(10):
-        begun = clock.now
-        while counted.admitted([bad, good]) == [good]:
+        start = clock.now
+        while breaker.admitted([bad, good]) == [good]:
             clock.now += 0.25
-        pauses.append(clock.now - begun)
-        counted.started(bad)
-        assert counted.admitted([bad, good]) == [good]  # one attempt at a time
-        counted.failed(bad)
+        pauses.append(clock.now - start)
+        breaker.started(bad)
+        assert breaker.admitted([bad, good]) == [good]  # one attempt at a time
+        breaker.failed(bad)
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
-    assert counted.admitted([bad]) == [bad]
-    counted.succeeded(bad)
-    assert not counted.failures
-    assert counted.admitted([bad, good]) == [bad, good]
+    assert breaker.admitted([bad]) == [bad]
+    breaker.succeeded(bad)
+    assert not breaker.failures
+    assert breaker.admitted([bad, good]) == [bad, good]
 
 
-async def test_calls_pass_by_an_instance_that_is_registered_but_cannot_be_reached(
-    connect, space, tmp_path, monkeypatch
-):
+async def test_calls_skip_a_registered_instance_that_cannot_be_reached(connect, space, tmp_path, monkeypatch):
     monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", circuit_breaker.LONGEST_PAUSE)
     server, unreachable, runtime = await connect(socket_dir=tmp_path), await connect(), await connect()
 
@@ -151,7 +149,7 @@ async def test_calls_pass_by_an_instance_that_is_registered_but_cannot_be_reache
     await unreachable.server.close()
     client = await runtime.namespace(space).component("C").endpoint("e").client()
     for _ in range(FAILURES):
-        await client.wait_for_instances(count=2)  # its heartbeats are heard, so that it comes back again and again
+        await client.wait_for_instances(count=2)  # its heartbeats arrive, so that it is added repeatedly
         assert [await client.call() for _ in range(2)] == ["done"] * 2
         [registration] = unreachable.discovery._registrations
         while len(client.instances) < 2:

@@ -1,4 +1,4 @@
-"""What one process keeps of traced requests."""
+"""Spans of traced requests in one process."""
 
 import pytest
 
@@ -11,43 +11,43 @@ def span(header="t-p"):
     return Span("n/c/e", "server", header, 0.0)
 
 
-def test_only_the_last_spans_are_kept():
+def test_the_ring_has_the_last_spans():
     ring, spans = Ring(), [span() for _ in range(RING + 10)]
     for one in spans:
         ring.add(one)
     assert [read["id"] for read in ring.read()] == [one.id for one in spans[10:]]
 
 
-def test_what_a_caller_sends_as_ids_is_cut():
-    kept = span(f"{'t' * 10_000}-{'p' * 10_000}")
-    assert (len(kept.trace), len(kept.parent)) == (LONGEST_ID, LONGEST_ID)
+def test_ids_from_a_caller_are_truncated():
+    recorded = span(f"{'t' * 10_000}-{'p' * 10_000}")
+    assert (len(recorded.trace), len(recorded.parent)) == (LONGEST_ID, LONGEST_ID)
 
 
-def test_notes_and_tries_of_one_span_are_bounded():
-    kept = span()
+def test_notes_and_attempts_of_one_span_are_limited():
+    recorded = span()
     for number in range(MAX_NOTES + 10):
-        kept.note({f"n{number}": number, "n0": "again"})
+        recorded.note({f"n{number}": number, "n0": "again"})
     for number in range(MAX_TRIES + 10):
-        kept.attempt_failed(f"w{number}", "connect")
-    assert len(kept.notes) == MAX_NOTES
-    assert kept.notes["n0"] == "again"
-    assert [one["worker"] for one in kept.tries] == [f"w{number}" for number in range(MAX_TRIES)]
+        recorded.attempt_failed(f"w{number}", "connect")
+    assert len(recorded.notes) == MAX_NOTES
+    assert recorded.notes["n0"] == "again"
+    assert [one["worker"] for one in recorded.tries] == [f"w{number}" for number in range(MAX_TRIES)]
 
 
-def test_a_note_is_what_it_was_when_it_was_made():
-    kept, scores = span(), {"a": 1}
-    kept.note({"scores": scores})
+def test_a_note_is_a_copy():
+    recorded, scores = span(), {"a": 1}
+    recorded.note({"scores": scores})
     scores["a"] = 2
-    assert kept.read()["notes"] == {"scores": {"a": 1}}
+    assert recorded.read()["notes"] == {"scores": {"a": 1}}
 
 
-def test_a_note_outside_of_any_request_is_nothing():
+def test_a_note_outside_a_request_is_ignored():
     trace_note(score=1)
 
 
 @pytest.fixture
 async def echo(connect, space, plane_options, caller_options):
-    """A client of an endpoint that answers with the headers it got, and with what its context carries on."""
+    """Creates clients of endpoints. `headers` returns the headers it received and those that its calls carry."""
     server = await connect(**plane_options)
 
     async def headers(args, kwargs, context):
@@ -69,7 +69,7 @@ async def echo(connect, space, plane_options, caller_options):
     return client
 
 
-async def test_the_header_names_the_span_it_comes_from(echo):
+async def test_the_header_names_the_parent_span(echo):
     trace = new_trace()
     client = await echo("headers")
     with request_scope({TRACED: trace}):
@@ -96,7 +96,7 @@ async def test_meters_count_traced_requests_like_others(echo):
     assert readings == [[1, 3, 1, 1]] * 2
 
 
-async def test_a_stream_that_is_left_says_so(echo):
+async def test_the_span_of_a_closed_stream_is_cancelled(echo):
     trace = new_trace()
     client = await echo("items")
     with request_scope({TRACED: trace}):
@@ -108,7 +108,7 @@ async def test_a_stream_that_is_left_says_so(echo):
     assert call["end"] is not None
 
 
-async def test_what_has_not_ended_is_told_as_it_stands(echo):
+async def test_the_span_of_an_open_request_has_no_end(echo):
     trace = new_trace()
     client = await echo("items")
     with request_scope({TRACED: trace}):

@@ -1,4 +1,4 @@
-"""Spans as a collector gets them: a small one of OpenTelemetry's own protocol listens here."""
+"""Spans as a collector receives them. A small collector of OpenTelemetry's protocol runs in this process."""
 
 import json
 import subprocess
@@ -146,16 +146,16 @@ asyncio.run(TRACING.flush())
 
 
 class Collector:
-    """What was exported, as plain data."""
+    """The exported spans, as plain data."""
 
     def __init__(self):
         self.spans = []
 
-    def take(self, body):
-        for of_process in ExportTraceServiceRequest.FromString(body).resource_spans:
-            resource = attributes(of_process.resource)
-            for of_library in of_process.scope_spans:
-                for span in of_library.spans:
+    def receive(self, body):
+        for process_spans in ExportTraceServiceRequest.FromString(body).resource_spans:
+            resource = attributes(process_spans.resource)
+            for library_spans in process_spans.scope_spans:
+                for span in library_spans.spans:
                     self.spans.append(Span(span, resource))
 
     def of(self, service, name, kind, trace=TRACE):
@@ -182,12 +182,12 @@ def attributes(of):
 
 @contextmanager
 def collecting():
-    """A collector, and the variables that a person sets to export to it."""
+    """A collector, with the environment variables that export to it."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            collector.take(self.rfile.read(int(self.headers["Content-Length"])))
+            collector.receive(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -213,7 +213,7 @@ def of_trace(number):
 
 @pytest.fixture(scope="module")
 def collector(module_project):
-    """What came of a deployment, one trace for each thing that was asked of it, after its end."""
+    """The spans of a deployment, read after its end. Each request has its own trace."""
     module_project.write("program.py", PROGRAM)
     with collecting() as collector, module_project.serve("program:Frontend").result() as deployment:
         with of_trace("a"):
@@ -227,7 +227,7 @@ def collector(module_project):
         with of_trace("f"), pytest.MonkeyPatch.context() as patch:
             patch.setattr(call_context, "checked_headers", dict)
             with request_scope({"timeout": str(SOON)}), pytest.raises(DeadlineExceeded):
-                deployment.Backend.say("wait").result()  # which the worker alone keeps
+                deployment.Backend.say("wait").result()  # which only the worker enforces
         with of_trace("9"):
             assert deployment.Middle.first("one two").result() == "one"
         with of_trace("e"):
@@ -250,7 +250,7 @@ def test_a_request_through_three_services_is_one_trace(collector, number, endpoi
     assert len([span for span in collector.spans if span.trace == number * 32]) == len(chain)
 
 
-def test_a_span_says_what_was_called_by_the_conventions_for_calls(collector):
+def test_spans_follow_the_conventions_for_rpc(collector):
     served = collector.of("Backend", "default.Backend/say", SERVER)
     called = collector.of("Middle", "default.Backend/say", CLIENT)
     for span in served, called:
@@ -271,7 +271,7 @@ def test_spans_name_their_service_and_worker(collector):
     }
 
 
-def test_what_a_handler_raises_is_recorded_on_its_span_and_on_those_above(collector):
+def test_an_exception_is_recorded_on_its_span_and_the_spans_above(collector):
     trace = "c" * 32
     raised = collector.of("Backend", "default.Backend/say", SERVER, trace)
     assert raised.status == (ERROR, "ValueError: I cannot say this")
@@ -285,17 +285,17 @@ def test_what_a_handler_raises_is_recorded_on_its_span_and_on_those_above(collec
 
 
 @pytest.mark.parametrize(("service", "kind", "number"), [("Middle", CLIENT, "d"), ("Backend", SERVER, "f")])
-def test_a_deadline_is_an_error_of_the_end_that_keeps_it(collector, service, kind, number):
+def test_a_deadline_is_an_error_of_the_end_that_enforces_it(collector, service, kind, number):
     span = collector.of(service, "default.Backend/say", kind, number * 32)
     assert (span.status[0], span.attributes.get("error.type")) == (ERROR, "deadline")
 
 
-def test_what_nobody_waits_for_any_more_is_no_error(collector):
+def test_a_cancelled_call_is_not_an_error(collector):
     span = collector.of("Middle", "default.Backend/words", CLIENT, "9" * 32)
     assert (span.status, span.attributes["rpc.response.status_code"]) == ((0, ""), "cancelled")
 
 
-def test_work_apart_from_its_request_is_a_trace_of_its_own(collector):
+def test_a_call_without_its_request_starts_a_new_trace(collector):
     (call,) = (
         span
         for span in collector.spans
@@ -305,7 +305,7 @@ def test_work_apart_from_its_request_is_a_trace_of_its_own(collector):
     assert collector.of("Backend", "default.Backend/say", SERVER, call.trace).parent == call.id
 
 
-def test_the_provider_of_a_notebook_is_used_from_when_it_is_configured(project):
+def test_a_provider_that_a_notebook_configures_is_used_from_then_on(project):
     project.write("program.py", PROGRAM)
     with collecting() as collector:
         done = subprocess.run(
@@ -317,14 +317,14 @@ def test_the_provider_of_a_notebook_is_used_from_when_it_is_configured(project):
     assert collector.of("Frontend", name, SERVER, trace).parent == call
 
 
-def test_nothing_is_imported_where_nothing_is_configured(project):
+def test_without_configuration_nothing_is_imported(project):
     project.write("program.py", PROGRAM)
     with project.serve("program:Frontend").result() as deployment:
         assert deployment.Frontend.imported().result() == []
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "logged"),
     [
         ({"OTEL_TRACES_EXPORTER": "console"}, '"name": "default.Frontend/say"'),
         ({"OTEL_TRACES_EXPORTER": "no_such"}, "OpenTelemetry could not be configured"),
@@ -332,17 +332,17 @@ def test_nothing_is_imported_where_nothing_is_configured(project):
         ({"OTEL_TRACES_EXPORTER": "console", "OTEL_SDK_DISABLED": "true"}, ""),
     ],
 )
-def test_a_service_serves_whatever_the_variables_say(project, monkeypatch, variables, said):
+def test_a_service_serves_with_any_variables(project, monkeypatch, variables, logged):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     project.write("program.py", PROGRAM)
     with project.serve("program:Frontend").result() as deployment:
         assert deployment.Frontend.say("x").result() == "x"
-        deployment.restart("Frontend").result()  # what it printed until its end stays in its log
+        deployment.restart("Frontend").result()  # all that it printed is then in its log
         logs = deployment.logs("Frontend", lines=1000)
-    assert said in logs
+    assert logged in logs
     assert ("default.Frontend/say" in logs) == (variables == {"OTEL_TRACES_EXPORTER": "console"}), json.dumps(logs)
 
 
-def test_a_collector_that_takes_nothing_does_not_hold_up_the_end_of_a_worker():
+def test_a_collector_that_accepts_nothing_does_not_delay_the_end_of_a_worker():
     subprocess.run([sys.executable, "-c", STUCK], check=True, timeout=30)

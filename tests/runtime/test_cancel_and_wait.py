@@ -6,8 +6,8 @@ from dynamo_nb.runtime import cancellation
 from dynamo_nb.runtime.cancellation import cancel_and_wait
 
 
-async def forgets(count):
-    """Goes on after so many cancellations."""
+async def ignores(count):
+    """Continues after some cancellations."""
     for _ in range(count):
         try:
             await asyncio.Event().wait()
@@ -17,16 +17,16 @@ async def forgets(count):
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-async def test_a_task_that_forgets_a_cancellation_ends_nevertheless(count, monkeypatch):
+async def test_a_task_that_ignores_cancellations_is_ended(count, monkeypatch):
     monkeypatch.setattr(cancellation, "RETRY_AFTER", 0.01)
-    others = [asyncio.create_task(forgets(0)), asyncio.create_task(forgets(count))]
+    others = [asyncio.create_task(ignores(0)), asyncio.create_task(ignores(count))]
     await asyncio.sleep(0)
     async with asyncio.timeout(20):
         await cancel_and_wait(*others)
     assert all(task.cancelled() for task in others)
 
 
-async def test_what_a_task_does_at_its_end_is_waited_for_and_its_errors_are_its_own():
+async def test_cancel_and_wait_waits_for_cleanup_and_raises_no_errors():
     done = []
 
     async def works():
@@ -47,7 +47,7 @@ async def test_what_a_task_does_at_its_end_is_waited_for_and_its_errors_are_its_
     await cancel_and_wait()
 
 
-async def test_a_runtime_closes_though_nats_has_forgotten_that_it_was_told_to(connect, space):
+async def test_a_runtime_closes_although_nats_ignores_a_cancellation(connect, space):
     runtime = await connect()
     flushing = asyncio.Event()
 
@@ -61,7 +61,7 @@ async def test_a_runtime_closes_though_nats_has_forgotten_that_it_was_told_to(co
     runtime.nats.flush = flush
     await runtime.namespace(space).component("C").endpoint("e").client()
     [watch] = runtime.discovery._running()
-    watch._known["gone"] = (runtime.instance(space, "C", ("e",), {}), b"", 0.0)  # it was due long ago
+    watch._known["gone"] = (runtime.instance(space, "C", ("e",), {}), b"", 0.0)  # expired long ago
     await flushing.wait()
     async with asyncio.timeout(20):
         await runtime.close()

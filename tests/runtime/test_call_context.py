@@ -9,7 +9,7 @@ SOON, LATER = 0.1, 60.0
 
 
 class Services:
-    """`Front` calls `Back`, each in a runtime of its own."""
+    """`Front` calls `Back`, each in its own runtime."""
 
     def __init__(self):
         self.back = None
@@ -43,21 +43,21 @@ class Services:
 
 @pytest.fixture
 async def services(connect, space, tmp_path):
-    made = Services()
+    services = Services()
     front, back, caller = await connect(socket_dir=tmp_path), await connect(socket_dir=tmp_path), await connect()
-    await back.namespace(space).component("Back").serve({"call": made.back_end, "stream": made.stream})
-    await front.namespace(space).component("Front").serve({"call": made.front, "alone": made.front_alone})
-    made.back = await front.namespace(space).component("Back").endpoint("call").client()
+    await back.namespace(space).component("Back").serve({"call": services.back_end, "stream": services.stream})
+    await front.namespace(space).component("Front").serve({"call": services.front, "alone": services.front_alone})
+    services.back = await front.namespace(space).component("Back").endpoint("call").client()
 
     async def client(component, endpoint):
         return await caller.namespace(space).component(component).endpoint(endpoint).client()
 
-    made.client, made.runtime = client, caller
-    return made
+    services.client, services.runtime = client, caller
+    return services
 
 
 @pytest.mark.parametrize("component", ["Back", "Front"])
-async def test_a_deadline_ends_the_call_and_the_work_down_the_line(services, component):
+async def test_a_deadline_ends_the_call_and_all_calls_below_it(services, component):
     client = await services.client(component, "call")
     with pytest.raises(DeadlineExceeded, match=f"{component}/call did not answer") as caught:
         await client.call(["wait"], timeout=SOON)
@@ -67,15 +67,15 @@ async def test_a_deadline_ends_the_call_and_the_work_down_the_line(services, com
 
 
 @pytest.mark.usefixtures("any_header")
-async def test_the_worker_keeps_the_deadline_by_itself(services):
+async def test_the_worker_enforces_the_deadline_by_itself(services):
     client = await services.client("Back", "call")
-    items = aiter(client.call(["wait"], headers={"timeout": str(SOON)}))  # of which this end's own clock knows nothing
+    items = aiter(client.call(["wait"], headers={"timeout": str(SOON)}))  # which this end does not enforce
     with pytest.raises(DeadlineExceeded):
         await anext(items)
     assert services.stopped.is_set()
 
 
-async def test_a_deadline_ends_a_stream_that_has_begun(services):
+async def test_a_deadline_ends_a_stream_after_its_first_item(services):
     items = aiter((await services.client("Back", "stream")).call(timeout=SOON))
     assert await anext(items) == 1
     with pytest.raises(DeadlineExceeded):
@@ -83,7 +83,7 @@ async def test_a_deadline_ends_a_stream_that_has_begun(services):
     await services.stopped.wait()
 
 
-async def test_what_is_quick_enough_knows_how_long_it_had(services):
+async def test_a_handler_knows_the_remaining_time(services):
     client = await services.client("Front", "call")
     _, _, remaining = await client.call(timeout=LATER)
     assert 0 < remaining < LATER
@@ -92,17 +92,17 @@ async def test_what_is_quick_enough_knows_how_long_it_had(services):
         assert (await client.call())[2] < LATER
 
 
-async def test_a_deadline_holds_while_nobody_is_there(services):
-    nobody = await services.client("Nobody", "call")
+async def test_a_deadline_ends_a_call_without_instances(services):
+    missing = await services.client("Missing", "call")
     with pytest.raises(DeadlineExceeded):
-        await nobody.call(timeout=SOON)
+        await missing.call(timeout=SOON)
     with request_scope(timeout=-1), pytest.raises(DeadlineExceeded):
-        await nobody.call()
+        await missing.call()
     with pytest.raises(NoInstances):
-        await nobody.call(instance_id=1, timeout=LATER)
+        await missing.call(instance_id=1, timeout=LATER)
 
 
-async def test_a_request_keeps_its_name_and_trace_down_the_line(services):
+async def test_calls_carry_the_request_id_and_the_trace(services):
     client = await services.client("Front", "call")
     trace = {"request-id": "r-1", "traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01"}
     headers, request_id, _ = await client.call(headers=trace | {"mine": "alone"})
@@ -115,14 +115,14 @@ async def test_a_request_keeps_its_name_and_trace_down_the_line(services):
     assert request_id != "r-1"
 
 
-async def test_a_request_without_a_name_is_given_one_that_goes_on(services):
+async def test_a_request_without_an_id_gets_one_that_calls_carry(services):
     headers, request_id, _ = await (await services.client("Front", "call")).call()
     assert headers == {"request-id": request_id}
     assert request_id
 
 
 @pytest.mark.parametrize("headers", [{"x": 1}, {1: "x"}, {"timeout": "5s"}])
-async def test_a_header_that_cannot_travel_is_refused_where_it_was_written(connect, space, headers):
+async def test_an_invalid_header_is_an_error_of_the_caller(connect, space, headers):
     runtime = await connect()
     client = await runtime.namespace(space).component("C").endpoint("e").client()
     with pytest.raises(InvalidArgument, match="header"):
