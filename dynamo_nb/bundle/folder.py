@@ -91,7 +91,7 @@ def _check(bundle: Path) -> None:
 
 def contents(spec: GraphSpec, code: CodeTree) -> dict[str, str]:
     """The text of every file of the bundle except for the code, by name."""
-    spec = shipped(spec)
+    spec = exported_part(spec)
     graph = _GRAPH_HEAD + to_yaml(spec.model_dump(mode="json", exclude={"origins"}))
     image = image_name(spec.name, graph)
     return {
@@ -105,7 +105,7 @@ def contents(spec: GraphSpec, code: CodeTree) -> dict[str, str]:
     }
 
 
-def shipped(spec: GraphSpec) -> GraphSpec:
+def exported_part(spec: GraphSpec) -> GraphSpec:
     """The part of a graph that a bundle has: the running services and their possible dependencies, without origins.
 
     Services that do not run are exported without their code and their dependencies.

@@ -89,7 +89,7 @@ def readiness(function: F) -> F:
 
     Args:
         function: A method without arguments, `def` or `async def`. A false result or an exception means that the
-            worker should get no HTTP traffic at the moment.
+            worker is not ready for traffic at the moment.
 
     Returns:
         The method.

@@ -59,7 +59,7 @@ def link(cls: type, target: type) -> type:  # noqa: D417 (a class method: caller
 
 
 def unlink(cls: type, target: type) -> None:  # noqa: D417
-    """Removes a link. A service without links has all of its dependencies active.
+    """Removes a link. In a service without links, all dependencies are active except optional ones.
 
     Args:
         target: A service that this service was linked to, in the same module or notebook.

@@ -8,7 +8,7 @@ import pytest
 from exported_programs import LINK, SERVICES, module, notebook
 
 from dynamo_nb.bundle import export, read_spec
-from dynamo_nb.bundle.folder import shipped
+from dynamo_nb.bundle.folder import exported_part
 from dynamo_nb.config.effective import resolve
 from dynamo_nb.config.yaml_layer import yaml_layer
 from dynamo_nb.deployment.plan import Plan, layers_of
@@ -32,7 +32,7 @@ def test_a_bundle_is_read_as_the_exported_spec(hello, tmp_path):
     spec = hello.plan("--Backend.suffix=!").spec
     folder = hello.export(tmp_path / "bundle", "--Backend.suffix=!")
     again = plan_of(folder).spec
-    assert without_origins(again) == shipped(spec) == read_spec(folder)
+    assert without_origins(again) == exported_part(spec) == read_spec(folder)
     assert again.services["Spare"].running is False
     assert again.origins["Backend.suffix"].startswith(str(folder / "config.yaml"))
 
