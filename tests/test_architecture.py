@@ -22,7 +22,6 @@ PENDING = {
     ("circle", "drawing"),
     ("circle", "observe"),
     ("circle", "deployment"),
-    ("circle", "notebook"),
     ("private", "observe"),
     ("private", "cli"),
     ("length", "supervisor"),

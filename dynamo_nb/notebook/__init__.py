@@ -5,37 +5,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynamo_nb.notebook.session import Session
-    from dynamo_nb.notebook.shell_hooks import Manners
+    from dynamo_nb.notebook.session import NotebookSession
+    from dynamo_nb.notebook.shell_hooks import ShellHooks
 
-_current: Session | None = None
-_latest: Session | None = None
-_manners: Manners | None = None
+_current: NotebookSession | None = None
+_latest: NotebookSession | None = None
+_hooks: ShellHooks | None = None
 
 
-def current() -> Session | None:
-    """The session of this process's notebook, if the extension is loaded."""
+def current() -> NotebookSession | None:
+    """Returns the session of this process's notebook; None if the extension is not loaded."""
     return _current
 
 
 def load(shell: Any) -> None:
-    """Begins a session in an IPython shell, or takes up the one that was ended there: it has deployments to follow."""
-    from dynamo_nb.notebook.session import Session
-    from dynamo_nb.notebook.shell_hooks import Manners
+    """Loads the extension. If it was unloaded from this shell, the same session continues, with its deployments.
 
-    global _current, _latest, _manners  # noqa: PLW0603
+    Args:
+        shell: The IPython shell.
+    """
+    from dynamo_nb.notebook.session import NotebookSession
+    from dynamo_nb.notebook.shell_hooks import ShellHooks
+
+    global _current, _latest, _hooks  # noqa: PLW0603
     unload(shell)
-    _current = _latest = _latest if _latest is not None and _latest.shell is shell else Session(shell)
+    same_shell = _latest is not None and _latest.shell is shell
+    _current = _latest = _latest if same_shell and _latest is not None else NotebookSession(shell)
     _current.begin()
-    _manners = Manners(shell, _current)
-    _manners.begin()
+    _hooks = ShellHooks(shell, _current)
+    _hooks.install()
 
 
 def unload(shell: Any) -> None:  # noqa: ARG001
-    """Ends the session; its deployments go on for as long as the process lives."""
-    global _current, _manners  # noqa: PLW0603
-    if _current is None or _manners is None:
+    """Unloads the extension. Deployments continue as long as the process lives.
+
+    Args:
+        shell: The IPython shell.
+    """
+    global _current, _hooks  # noqa: PLW0603
+    if _current is None or _hooks is None:
         return
-    _manners.end()
+    _hooks.remove()
     _current.end()
-    _current = _manners = None
+    _current = _hooks = None

@@ -1,4 +1,4 @@
-"""A place among the outputs of a cell whose content changes: as it was last, it stays in the saved notebook."""
+"""An output of a cell that changes. Its last state stays in the saved notebook."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-class Place:
-    """A Display under the cell that runs when it is first shown. It may be shown from any thread.
+class CellOutput:
+    """A `Display` in the output of the cell that runs when it is first shown. Any thread may use it.
 
-    running: gives the key of the cell that runs, "" between cells. What changes in the background is told in the name
-    of the first cell, and some front ends listen to the running one only: they have it told `again` by the next cell.
+    A change is sent in the name of that first cell. Some front ends process messages of the running cell only, so a
+    change that was sent at another time is sent again by `repeat` while the next cell runs.
+
+    Args:
+        shell: The IPython shell.
+        running: Returns the key of the running cell, "" between cells.
     """
 
     def __init__(self, shell: Any, running: Callable[[], str]) -> None:
@@ -22,8 +26,8 @@ class Place:
         self._closed = False
 
     @property
-    def over(self) -> bool:
-        """Whether nothing more is to be told."""
+    def finished(self) -> bool:
+        """True if nothing more will be sent."""
         return self._closed and not self._missed
 
     def show(self, bundle: Mapping[str, str], steps: Sequence[str] = ()) -> None:  # noqa: ARG002
@@ -36,7 +40,8 @@ class Place:
             self._publish(bundle)
         self._closed = True
 
-    def again(self) -> None:
+    def repeat(self) -> None:
+        """Sends the last change again if it was sent while another cell, or no cell, was running."""
         if self._missed and self._shown is not None:
             self._publish(self._shown)
             self._missed = False

@@ -1,6 +1,6 @@
-"""Looking inside a live worker: cells that run in its kernel, with `self` bound to the service, and are shown here.
+"""Runs cells in the kernels of workers, where `self` is the service object, and shows the outputs here.
 
-A worker's kernel shares its event loop with the service: requests pass while a cell awaits, and not while it blocks.
+A worker's kernel shares the event loop with the service: while a cell blocks, no requests are processed.
 """
 
 from __future__ import annotations
@@ -8,68 +8,83 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty
-from typing import Any
+from typing import Any, Final
 
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.deployment.worker_kernels import Insight, insights, parse
 from dynamo_nb.errors import CellError, DeploymentError, suggestion
 
-GREETING = 10.0
-"""Seconds for a worker's kernel to answer at first: its loop may be busy with a request that blocks."""
-_LOOK = 0.2
-"""Seconds between two looks at whether the worker still lives."""
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds that a worker's kernel has to answer at first: a request may be blocking its event loop."""
+_ALIVE_INTERVAL: Final = 0.2
+"""Seconds between two checks that the worker is alive."""
 
 
 def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, list[Insight]]:
-    """The workers that `Backend[0]`, `Backend[*]` or `Backend` (the first one) names, and whose they are.
+    """Finds the workers that a target names.
 
-    Raises DeploymentError for a worker that is not there, or is no kernel.
+    Args:
+        deployments: Where to look; the last one that serves the service is taken.
+        target: `Backend[0]`, `Backend[*]`, or `Backend` for the first worker.
+
+    Returns:
+        The deployment, and the kernels of the workers.
+
+    Raises:
+        DeploymentError: There is no such worker, or it is not a kernel.
     """
     service, _ = parse(target)
-    deployments = [deployment for deployment in deployments if not deployment.ended]
-    served = [deployment for deployment in deployments if service in deployment.spec.started]
-    if not served:
-        known = {name for deployment in deployments for name in deployment.spec.started}
-        what = f"nothing is served here that has a service {service}" if known else "nothing is being served here"
+    running = [deployment for deployment in deployments if not deployment.ended]
+    found = [deployment for deployment in running if service in deployment.spec.started]
+    if not found:
+        known = {name for deployment in running for name in deployment.spec.started}
+        what = f"this notebook serves no service {service!r}" if known else "nothing is being served here"
         raise DeploymentError(what, remedy=suggestion(service, known) if known else "serve a graph first")
-    return served[-1], insights(served[-1].status.services, target)
+    return found[-1], insights(found[-1].status.services, target)
 
 
-def run_inside(deployment: Deployment, insights: Sequence[Insight], code: str) -> None:
-    """Runs a cell in these workers at the same time, and shows what each of them shows, in their order.
+def exec_in_workers(deployment: Deployment, kernels: Sequence[Insight], code: str) -> None:
+    """Runs a cell in several workers at the same time, and shows their outputs one worker after another.
 
-    Raises CellError with the first error after all of them have ended; the workers go on serving.
+    Args:
+        deployment: The deployment of the workers.
+        kernels: The kernels of the workers.
+        code: The cell.
+
+    Raises:
+        CellError: The first error of the cell, after it has ended in all workers. The workers continue to serve.
+        DeploymentError: A kernel does not answer, or its worker has ended.
     """
-    with _connected(insights) as clients:
-        asked = [client.execute(code, store_history=False, allow_stdin=False) for client in clients]
+    with _connected(kernels) as clients:
+        requests = [client.execute(code, store_history=False, allow_stdin=False) for client in clients]
         errors = []
-        for insight, client, request in zip(insights, clients, asked, strict=True):
-            if len(insights) > 1:
-                print(f"{insight.name}:")
-            if (error := _shown(deployment, insight, client, request)) is not None:
+        for kernel, client, request in zip(kernels, clients, requests, strict=True):
+            if len(kernels) > 1:
+                print(f"{kernel.name}:")
+            if (error := _show_outputs(deployment, kernel, client, request)) is not None:
                 errors.append(error)
     if errors:
         raise errors[0]
 
 
 @contextmanager
-def _connected(insights: Sequence[Insight]) -> Iterator[list[Any]]:
+def _connected(kernels: Sequence[Insight]) -> Iterator[list[Any]]:
     from jupyter_client.blocking.client import BlockingKernelClient
 
     clients = []
     try:
-        for insight in insights:
+        for kernel in kernels:
             client = BlockingKernelClient()
-            client.load_connection_file(insight.connection_file)
+            client.load_connection_file(kernel.connection_file)
             clients.append(client)
             client.start_channels()
-        for insight, client in zip(insights, clients, strict=True):
+        for kernel, client in zip(kernels, clients, strict=True):
             try:
-                client.wait_for_ready(timeout=GREETING)
+                client.wait_for_ready(timeout=CONNECT_TIMEOUT)
             except RuntimeError:
                 raise DeploymentError(
-                    f"the kernel of {insight.name} did not answer within {GREETING:g} s",
-                    where=insight.connection_file,
+                    f"the kernel of {kernel.name} did not answer within {CONNECT_TIMEOUT:g} s",
+                    where=kernel.connection_file,
                     remedy="a request or a cell blocks its event loop; `%dynamo logs` may show which",
                 ) from None
         yield clients
@@ -78,16 +93,16 @@ def _connected(insights: Sequence[Insight]) -> Iterator[list[Any]]:
             client.stop_channels()
 
 
-def _shown(deployment: Deployment, insight: Insight, client: Any, request: str) -> CellError | None:
-    """Shows the outputs of one request as they come; gives the error that it ended with."""
+def _show_outputs(deployment: Deployment, kernel: Insight, client: Any, request: str) -> CellError | None:
+    """Shows the outputs of one request as they arrive. Returns the error that ended it, if there is one."""
     from IPython.display import display
 
     error = None
     while True:
         try:
-            message = client.get_iopub_msg(timeout=_LOOK)
+            message = client.get_iopub_msg(timeout=_ALIVE_INTERVAL)
         except Empty:
-            _check_alive(deployment, insight)
+            _check_alive(deployment, kernel)
             continue
         if message["parent_header"].get("msg_id") != request:
             continue
@@ -100,11 +115,11 @@ def _shown(deployment: Deployment, insight: Insight, client: Any, request: str) 
             display(content["data"], metadata=content["metadata"], raw=True)
         elif kind == "error":
             what = f"{content['ename']}: {content['evalue']}"
-            error = CellError(what, where=insight.name, traceback="\n".join(content["traceback"]))
+            error = CellError(what, where=kernel.name, traceback="\n".join(content["traceback"]))
 
 
-def _check_alive(deployment: Deployment, insight: Insight) -> None:
-    service = insight.name.partition("[")[0]
+def _check_alive(deployment: Deployment, kernel: Insight) -> None:
+    service = kernel.name.partition("[")[0]
     found = deployment.status.services.get(service)
-    if found is None or all(worker.id != insight.worker_id for worker in found.workers):
-        raise DeploymentError(f"{insight.name} ended while the cell ran", remedy=f"`%dynamo logs {service}` shows why")
+    if found is None or all(worker.id != kernel.worker_id for worker in found.workers):
+        raise DeploymentError(f"{kernel.name} ended while the cell ran", remedy=f"`%dynamo logs {service}` shows why")

@@ -1,7 +1,7 @@
-"""The graph as a widget: the same drawing as everywhere, in which one can watch, try, scale and link services.
+"""The live graph: the drawing of a graph as a widget in which a user watches, calls, scales and links services.
 
-The kernel lays the graph out and decides; the page shows, and asks. What changes while a graph runs has traits of its
-own, so that an update is a few bytes and the drawing does not jump.
+The kernel lays out the graph and runs all actions. The browser shows the state and sends requests. States and traffic
+have traits of their own, so an update is small and does not move the drawing.
 """
 
 from __future__ import annotations
@@ -19,27 +19,39 @@ from dynamo_nb.drawing.picture import Picture
 from dynamo_nb.observe.traffic import Load, Traffic
 
 Card = Mapping[str, Any]
-"""All that the page shows of one service; see `card`."""
+"""The content of a service's card; see `service_card`."""
 Message = dict[str, Any]
+Workers = Mapping[str, Mapping[str, str]]
+"""Service to `{"workers": "1/2", "gpus": "0,1"}`: ready and desired workers, ids of GPUs. Only of served services."""
 
-_here = files(__package__).joinpath("widget")
-_SCRIPTS: Final = sorted((f for f in _here.iterdir() if f.name.endswith(".js")), key=lambda f: f.name)
-"""Modules of one scope: joined in any order they are the widget's module."""
+_folder = files(__package__).joinpath("widget")
+_SCRIPTS: Final = sorted((f for f in _folder.iterdir() if f.name.endswith(".js")), key=lambda f: f.name)
+"""All files share one scope: joined in any order they are the widget's module."""
 
 
-class GraphView(anywidget.AnyWidget):  # type: ignore[misc]
-    """A graph that is shown live; SVG and text stand in where no widget lives.
+class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
+    """A graph that is shown live. Its output also has SVG and text, for programs that show no widgets.
 
-    svg, text: the drawing. deployment: the id of what is served, or "". states: service to {state, note, workers,
-    gpus}. loads: {services, edges} to what passes through them now. selected: the service whose card is open, or "".
-    card: what is shown of it.
+    Args:
+        picture: The graph to show.
+        deployment: The id of the deployment; "" if the graph is not served.
+        workers: The workers of each service that is served.
+        card_of: Returns the content of the card of a service.
+        receive: Called with the widget and each message from the browser.
 
-    describe: gives the card of a service. ask: called with each message in which the page asks for something.
+    Attributes:
+        svg: The drawing.
+        text: The drawing as text.
+        deployment: The id of the deployment, or "".
+        states: Service to `state`, `note`, and, if it is served, `workers` and `gpus`.
+        loads: `services` and `edges`, each by name, with the traffic now.
+        selected: The service whose card is open, or "".
+        card: The content of that card.
     """
 
-    # The text rather than the path: a path makes anywidget start a thread that watches the file.
+    # The text and not the path: for a path, anywidget starts a thread that watches the file.
     _esm = "\n".join(script.read_text("utf-8") for script in _SCRIPTS)
-    _css = (_here / "view.css").read_text("utf-8")
+    _css = (_folder / "view.css").read_text("utf-8")
 
     svg = traitlets.Unicode().tag(sync=True)
     text = traitlets.Unicode().tag(sync=True)
@@ -53,73 +65,80 @@ class GraphView(anywidget.AnyWidget):  # type: ignore[misc]
         self,
         picture: Picture,
         deployment: str = "",
-        workers: Mapping[str, Mapping[str, str]] | None = None,
+        workers: Workers | None = None,
         *,
-        describe: Callable[[str], Card] = lambda _: {},
-        ask: Callable[[GraphView, Message], None] = lambda *_: None,
+        card_of: Callable[[str], Card] = lambda _: {},
+        receive: Callable[[GraphWidget, Message], None] = lambda *_: None,
     ) -> None:
-        self._picture, self._describe = picture, describe
-        self._still = mimebundle(picture, live=True)
-        super().__init__(svg=_svg(self._still), deployment=deployment, **_shown(picture, workers or {}))
-        self.on_msg(lambda _, message, __: ask(self, message))
-        self.observe(lambda _: self.refresh(), "selected")
+        self._picture, self._card_of = picture, card_of
+        self._static_forms = mimebundle(picture, live=True)
+        super().__init__(svg=_svg(self._static_forms), deployment=deployment, **_state(picture, workers or {}))
+        self.on_msg(lambda _, message, __: receive(self, message))
+        self.observe(lambda _: self.update_card(), "selected")
 
     @property
     def picture(self) -> Picture:
+        """The graph that is shown."""
         return self._picture
 
     @property
-    def still(self) -> dict[str, str]:
-        """The static forms of what is shown, laid out alike."""
-        if not self._still:
-            self._still = mimebundle(self._picture, live=True)
-        return self._still
+    def static_forms(self) -> dict[str, str]:
+        """SVG and text of the graph, with the same layout."""
+        if not self._static_forms:
+            self._static_forms = mimebundle(self._picture, live=True)
+        return self._static_forms
 
-    def show(
-        self, picture: Picture, deployment: str = "", workers: Mapping[str, Mapping[str, str]] | None = None
-    ) -> None:
-        """Shows `picture` from now on. It is laid out again only if more than states and notes changed.
+    def show(self, picture: Picture, deployment: str = "", workers: Workers | None = None) -> None:
+        """Shows another state. The graph is laid out again only if more than states and notes has changed.
 
-        workers: of each service that is served, `{"workers": "1/2", "gpus": "0,1"}`.
+        Args:
+            picture: The graph to show.
+            deployment: The id of the deployment; "" if the graph is not served.
+            workers: The workers of each service that is served.
         """
         with self.hold_sync():
             before, self._picture, self.deployment = self._picture, picture, deployment
             if picture != before:
-                self._still = {}
-            if _frame(picture) != _frame(before):
-                self.svg = _svg(self.still)
+                self._static_forms = {}
+            if _shape(picture) != _shape(before):
+                self.svg = _svg(self.static_forms)
             if not deployment:
                 self.loads = {}
-            for trait, value in _shown(picture, workers or {}).items():
+            for trait, value in _state(picture, workers or {}).items():
                 self.set_trait(trait, value)
             if self.selected not in self.states:
                 self.selected = ""
-            self.refresh()
+            self.update_card()
 
     def show_traffic(self, traffic: Traffic, workers: Mapping[str, list[str]]) -> None:
-        """Shows what passes through the graph now. workers: the ids of each service's workers."""
+        """Shows the traffic now.
+
+        Args:
+            traffic: What was measured.
+            workers: Service to the ids of its workers.
+        """
         with self.hold_sync():
             self.loads = {"services": _services(traffic, workers), "edges": _edges(traffic)}
-            self.refresh()
+            self.update_card()
 
-    def refresh(self) -> None:
-        """Brings the open card up to date."""
-        self.card = dict(self._describe(self.selected)) if self.selected else {}
+    def update_card(self) -> None:
+        """Updates the content of the open card."""
+        self.card = dict(self._card_of(self.selected)) if self.selected else {}
 
-    def widget(self) -> dict[str, Any]:
-        """What stands for the widget in an output."""
+    def view_bundle(self) -> dict[str, Any]:
+        """Returns the MIME bundle that refers to the widget, without the static forms."""
         data, _ = super()._repr_mimebundle_() or ({}, {})
         return {**data}
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return {**self.widget(), **self.still}, {}
+        return {**self.view_bundle(), **self.static_forms}, {}
 
 
-def _svg(still: Mapping[str, str]) -> str:
-    return still.get("image/svg+xml", "")
+def _svg(forms: Mapping[str, str]) -> str:
+    return forms.get("image/svg+xml", "")
 
 
-def _shown(picture: Picture, workers: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def _state(picture: Picture, workers: Workers) -> dict[str, Any]:
     nodes = Outline.of(picture).nodes
     return {
         "text": text(picture),
@@ -127,8 +146,8 @@ def _shown(picture: Picture, workers: Mapping[str, Mapping[str, str]]) -> dict[s
     }
 
 
-def _frame(picture: Picture) -> Picture:
-    """All that the layout depends on: a state takes a line, whatever it is."""
+def _shape(picture: Picture) -> Picture:
+    """What the layout depends on: a state takes one line, whatever its text is."""
     return picture.with_states({n.name: ("set" if n.state or n.note else "", "") for n in picture.nodes})
 
 
@@ -137,10 +156,10 @@ def _services(traffic: Traffic, workers: Mapping[str, list[str]]) -> dict[str, A
     for service, ids in workers.items():
         load = traffic.services.get(service)
         memory = sum(traffic.memory.get(worker, 0) for worker in ids)
-        gpu = [traffic.gpu_memory[worker] for worker in ids if worker in traffic.gpu_memory]
+        on_gpus = [traffic.gpu_memory[worker] for worker in ids if worker in traffic.gpu_memory]
         if load is not None or memory:
-            of_gpus = {"gpu_memory": sum(gpu)} if gpu else {}
-            found[service] = {**_load(load or Load()), "memory": memory or None, **of_gpus}
+            gpu_memory = {"gpu_memory": sum(on_gpus)} if on_gpus else {}
+            found[service] = {**_load(load or Load()), "memory": memory or None, **gpu_memory}
     return found
 
 
@@ -149,16 +168,16 @@ def _edges(traffic: Traffic) -> dict[str, Any]:
 
 
 def _load(load: Load) -> dict[str, Any]:
-    """Rounded to what can be read, so that what has hardly changed is not sent again."""
+    """Rounded to what is displayed, so that small changes are not sent."""
     return {
-        "rate": _digits(load.rate),
-        "p50": _digits(load.p50),
-        "p99": _digits(load.p99),
+        "rate": _rounded(load.rate),
+        "p50": _rounded(load.p50),
+        "p99": _rounded(load.p99),
         "in_flight": load.in_flight,
-        "errors": _digits(load.errors),
+        "errors": _rounded(load.errors),
         "failed": load.failed,
     }
 
 
-def _digits(number: float | None) -> float | None:
+def _rounded(number: float | None) -> float | None:
     return None if number is None else float(f"{number:.3g}")

@@ -1,4 +1,4 @@
-"""The magics: `%dynamo VERB …`, `%%dynamo_service`, `%%dynamo_config`."""
+"""The magics: `%dynamo VERB …`, `%%dynamo_service`, `%%dynamo_config`, `%%dynamo_exec`."""
 
 from __future__ import annotations
 
@@ -7,31 +7,37 @@ from typing import Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from dynamo_nb.errors import TargetError
-from dynamo_nb.notebook.session import Session
+from dynamo_nb.notebook.session import NotebookSession
 from dynamo_nb.source.first_line import SERVICE, service_line
 from dynamo_nb.source.headers import CONFIG, config_layer, flags_of
 
 
 @magics_class
 class DynamoMagics(Magics):  # type: ignore[misc]
-    """The magics of one shell."""
+    """The magics of one shell.
 
-    def __init__(self, shell: Any, session: Session) -> None:
+    Args:
+        shell: The IPython shell.
+        session: The state of the extension for this shell.
+    """
+
+    def __init__(self, shell: Any, session: NotebookSession) -> None:
         super().__init__(shell)
         self.session = session
 
     @no_var_expand
     @line_magic
     def dynamo(self, line: str) -> Any:
-        """`%dynamo VERB …` is the command `dynamo VERB …`, with this notebook's services as targets.
+        """`%dynamo VERB …` runs the command `dynamo VERB …`; the services of this notebook are targets.
 
-        %dynamo graph Frontend              draw the graph; it follows as cells run
+        %dynamo graph Frontend              draw the graph; it is updated as cells run
         %dynamo config Frontend             the effective configuration, with the origin of each value
         %dynamo serve Frontend -f c.yaml    serve it (or: deployment = await serve(Frontend, "c.yaml"))
         %dynamo trace Frontend.generate --payload '{"text": "hello"}'
-        %dynamo bench frontend.generate --concurrency 64 --payload '{"text": "hello"}'   --background: go on meanwhile
+        %dynamo bench frontend.generate --concurrency 64 --payload '{"text": "hello"}'   --background: run other cells
         %dynamo ps / logs Backend / scale Backend=4 / export bundle/ / stop
-        %dynamo attach                      take up what a kernel before this one left running (serve … --detach)
+        %dynamo attach                      connect to what an earlier kernel left running (serve … --detach)
+        %dynamo help VERB                   the options of a verb, with examples; also: %dynamo VERB?
         """
         import shlex
 
@@ -46,49 +52,57 @@ class DynamoMagics(Magics):  # type: ignore[misc]
 
     @cell_magic
     def dynamo_service(self, line: str, cell: str) -> None:
-        """Defines the services of this cell, and checks at once that a worker could import them.
+        """Defines the services of this cell, and checks that workers can import them.
 
         %%dynamo_service [--workers N] [--gpu N] [--cpu N] [--memory N] [--namespace NAME]
 
-        The rest is an ordinary cell: its classes are decorated with @service. With `#| dynamo_service` for its first
-        line the cell does the same and is Python for every editor. An ordinary cell without such a line is checked
-        when it is served; the flags stand over the decorator and under YAML.
+        The rest of the cell is ordinary Python, with classes decorated by @service. The first line may also be
+        `#| dynamo_service`: then the cell is valid Python for every editor. Cells without such a line are checked when
+        the graph is served. The flags override the decorator; YAML overrides the flags.
         """
-        # Cells reach this only through `run_cell_magic`; typed ones are handled by `plain_first_line`.
+        # Only `run_cell_magic` calls this. A cell that is typed is handled by `plain_first_line`.
         self.shell.run_cell(f"{SERVICE} {line}\n{cell}").raise_error()
 
     @no_var_expand
     @cell_magic
     def dynamo_exec(self, line: str, cell: str) -> None:
-        """Runs the cell in a live worker, whose service is `self` there; what it shows is shown here.
+        """Runs the cell in a worker, where `self` is the service object, and shows its outputs here.
 
         %%dynamo_exec Backend[0]            in the first worker of Backend
-        %%dynamo_exec Backend[*]            in all of them
+        %%dynamo_exec Backend[*]            in all of its workers
 
-        An error is shown here and harms nothing there. The cell shares the worker's event loop: `await` lets requests
-        pass, and what blocks for long belongs in a thread.
+        An error is shown here and does not affect the worker. The cell shares the event loop with the service: use
+        `await` so that requests are processed meanwhile, and a thread for code that blocks.
         """
-        from dynamo_nb.notebook.exec_in_worker import find, run_inside
+        from dynamo_nb.notebook.exec_in_worker import exec_in_workers, find
 
-        run_inside(*find(self.session.deployments, line), cell)
+        exec_in_workers(*find(self.session.own.all, line), cell)
 
     @cell_magic
     def dynamo_config(self, line: str, cell: str) -> None:  # noqa: ARG002
-        """A YAML configuration file in a cell: what it says holds for every graph that this notebook serves.
+        """A YAML configuration file in a cell. It applies to every graph that this notebook serves.
 
         %%dynamo_config
         Backend:
           ServiceArgs: {workers: 2}
           suffix: "!"
         """
-        config_layer(f"{CONFIG}\n{cell}", self.session.running)
+        config_layer(f"{CONFIG}\n{cell}", self.session.tracker.running_label)
 
 
 def plain_first_line(lines: list[str]) -> list[str]:
-    """Turns a `%%dynamo_service` line into a comment, so that the rest stays an ordinary cell.
+    """Turns a `%%dynamo_service` line into a comment, so that the rest is an ordinary cell.
 
-    Line numbers, tracebacks and editors' cells are then what they are everywhere, and `from __future__` may follow.
-    Raises DefinitionError for a wrong flag, so that the cell does not run.
+    Line numbers and tracebacks stay correct, editors see Python, and `from __future__` may follow.
+
+    Args:
+        lines: The lines of a cell.
+
+    Returns:
+        The lines for IPython to compile.
+
+    Raises:
+        DefinitionError: A flag is wrong, so the cell must not run.
     """
     found = service_line("".join(lines))
     if found is None:
@@ -97,5 +111,5 @@ def plain_first_line(lines: list[str]) -> list[str]:
     return [*lines[: found.at], f"# {lines[found.at].lstrip()}", *lines[found.at + 1 :]]
 
 
-# Else IPython also asks it whether a cell that is being typed is complete, and would show what it raises.
+# Otherwise IPython calls it for incomplete cells too, and would show its errors while the user is typing.
 plain_first_line.has_side_effects = True  # type: ignore[attr-defined]

@@ -1,38 +1,46 @@
-"""What the extension adds to an IPython shell beside the session, and takes back: magics, help and completion."""
+"""What the extension adds to an IPython shell: magics, help and completion."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from dynamo_nb.notebook.completion import matcher
-from dynamo_nb.notebook.help import VerbHelp
 from dynamo_nb.notebook.magics import DynamoMagics, plain_first_line
-from dynamo_nb.notebook.session import Session
+from dynamo_nb.notebook.question_mark_help import QuestionMarkHelp
+from dynamo_nb.notebook.session import NotebookSession
 
 
-class Manners:
-    """Of one shell. `end` leaves the shell as `begin` found it."""
+class ShellHooks:
+    """The additions to one shell.
 
-    def __init__(self, shell: Any, session: Session) -> None:
-        self.shell = shell
+    Args:
+        shell: The IPython shell.
+        session: The session that the magics use.
+    """
+
+    def __init__(self, shell: Any, session: NotebookSession) -> None:
+        self._shell = shell
         self._magics = DynamoMagics(shell, session)
-        self._lists = (
+        # Pairs of a list of IPython and our entry in it.
+        self._entries: tuple[tuple[list[Any], Any], ...] = (
             (shell.input_transformers_cleanup, plain_first_line),
-            (shell.input_transformer_manager.token_transformers, VerbHelp),
-            (shell.Completer.custom_matchers, matcher(session)),
+            (shell.input_transformer_manager.token_transformers, QuestionMarkHelp),
+            (shell.Completer.custom_matchers, matcher(session.variables, lambda: session.own.all)),
         )
 
-    def begin(self) -> None:
-        for those, ours in self._lists:
-            those.append(ours)
-        self.shell.register_magics(self._magics)
+    def install(self) -> None:
+        """Adds everything to the shell."""
+        for hooks, ours in self._entries:
+            hooks.append(ours)
+        self._shell.register_magics(self._magics)
 
-    def end(self) -> None:
-        for those, ours in self._lists:
-            those.remove(ours)
-        known = self.shell.magics_manager
+    def remove(self) -> None:
+        """Removes everything again; the shell is then as it was before `install`."""
+        for hooks, ours in self._entries:
+            hooks.remove(ours)
+        registered = self._shell.magics_manager
         for kind, names in self._magics.magics.items():
             for name in names:
-                known.magics[kind].pop(name, None)
-        known.registry.pop(type(self._magics).__name__, None)
-        self.shell.configurables.remove(self._magics)
+                registered.magics[kind].pop(name, None)
+        registered.registry.pop(type(self._magics).__name__, None)
+        self._shell.configurables.remove(self._magics)

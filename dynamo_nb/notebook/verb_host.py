@@ -17,20 +17,24 @@ from dynamo_nb.deployment.plan import Recipe, layers_of
 from dynamo_nb.deployment.serve import start
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.graph import Graph
-from dynamo_nb.notebook.session import Session
+from dynamo_nb.notebook.session import NotebookSession
 from dynamo_nb.observe.display import Display
 from dynamo_nb.program import live
 from dynamo_nb.sdk.portal import portal
 
 
 class NotebookHost(VerbHost):
-    """A notebook. Targets are its own services, and its own deployments come before others."""
+    """A notebook. Its own services are targets, and its own deployments are preferred to others.
+
+    Args:
+        session: The state of the extension.
+    """
 
     prefix = "%dynamo"
     example_target = "Frontend"
     is_terminal = False
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: NotebookSession) -> None:
         self._session = session
 
     def recipe(
@@ -46,12 +50,11 @@ class NotebookHost(VerbHost):
             return super().recipe(
                 target, files=files, config_words=config_words, working_dir=working_dir, namespace=namespace
             )
-        session = self._session
-        session.service(target)
-        space = session.shell.user_ns
-        where = f"%dynamo, {session.running}"
+        variables, tracker = self._session.variables, self._session.tracker
+        variables.service(target)
+        where = f"%dynamo, {tracker.running_label}"
         return Recipe(
-            lambda: live(session.service(target), space, session.cells()),
+            lambda: live(variables.service(target), variables.namespace, tracker.cells),
             lambda: layers_of(files, config_words, where),
             namespace,
         )
@@ -64,7 +67,7 @@ class NotebookHost(VerbHost):
         return own[0].export(folder)
 
     def _own(self) -> list[Deployment]:
-        return [deployment for deployment in self._session.deployments if not deployment.ended]
+        return [deployment for deployment in self._session.own.all if not deployment.ended]
 
     def record(self, which: str | None) -> Record:
         own = self._own()
@@ -105,7 +108,7 @@ class NotebookHost(VerbHost):
 
     def top(self, record: Record, *, once: bool) -> None:
         session = self._session
-        session.page.show_top(record.control, cell=session.cell, live=session.on_page and not once)
+        session.tables.show(record.control, cell=session.tracker.running_key, live=session.has_widgets and not once)
 
 
 def _is_elsewhere(target: str) -> bool:

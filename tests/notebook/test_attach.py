@@ -203,7 +203,7 @@ def test_configuration_can_be_changed_before_any_cell_has_run(first, lives):
 
 def test_who_looks_on_calls_and_changes_and_follows_no_cells(first, lives):
     owned = first.run("mine = await serve(Other, name='mine', http_port=0)")
-    assert "goes on" not in owned.text
+    assert "keeps running" not in owned.text
     other = lives()
     deployment_id = other.run("deployment = %dynamo attach mine") and other.value("deployment.id")
     assert other.value("await deployment.Other.generate('A')") == ["a-other"]

@@ -225,7 +225,7 @@ CALLS = [
     Case(
         "a method that is no endpoint",
         ["deployment.Frontend.explain('x')"],
-        ["Frontend.explain exists", r"decorate it with @dynamo_endpoint\(\)"],
+        ["Frontend.explain is a method, but not an endpoint", r"decorate it with @dynamo_endpoint\(\)"],
     ),
     Case("a service that does not exist", ["deployment.Fronted"], ["Fronted", "did you mean 'Frontend'"]),
     Case(

@@ -194,7 +194,7 @@ def test_everything_in_the_cell_that_loads_the_extension(shell):
     assert ran.ok, ran.error
     assert "-back" in ran.shown[0]["text/plain"]
     assert active(shell) == ["Backend"]
-    assert len(notebook.current().book) == 1
+    assert len(notebook.current().tracker.book) == 1
     assert shell.plan("Frontend").spec.started
 
 
@@ -294,8 +294,8 @@ def test_a_graph_in_code_is_drawn_too(graph):
         ("serve Frontend --prt 1", "No such option"),
         ("graph Frontend --format png", "png"),
         ("graph 'Frontend", "No closing quotation"),
-        ("graph", "what should be drawn?\n  to do: %dynamo graph Frontend"),
-        ("scale Backend=many", "'Backend=many' is no Service=number"),
+        ("graph", "the target is missing\n  to do: %dynamo graph Frontend"),
+        ("scale Backend=many", "'Backend=many' is not Service=number"),
         ("scale Backend=2", "nothing is being served"),
         ("export bundle/", "nothing is being served here\n  to do: %dynamo export Service folder/"),
         ("stop", "nothing is being served\n  to do: serve a graph first"),

@@ -279,7 +279,7 @@ def test_a_drawing_on_a_page_is_widget_svg_and_text_in_one_and_follows(served):
 def test_a_serving_cell_that_runs_again_goes_on_with_what_it_made(served):
     before, name = served.pids(), served.value("deployment.id")
     ran = served.kernel.run(SERVE, "serve")
-    assert (ran.ok, ran.text) == (True, f"{name} goes on, as this cell says\n")
+    assert (ran.ok, ran.text) == (True, f"{name} keeps running, updated by this cell\n")
     assert (served.pids(), served.value("deployment.id")) == (before, name)
     ran = served.kernel.run(SERVE.replace("http_port=0", "{'Backend.suffix': '?'}, http_port=0"), "serve")
     assert ran.ok, ran.error

@@ -82,7 +82,7 @@ class Desk {
   watch(view, seen) {
     const before = this.seen.size > 0;
     this.seen[seen ? "add" : "delete"](view);
-    if (before !== this.seen.size > 0) this.send({ id: ++this.last, do: "watch", seen: !before, place: this.place });
+    if (before !== this.seen.size > 0) this.send({ id: ++this.last, do: "watch", visible: !before, page: this.place });
   }
 
   hear(message) {

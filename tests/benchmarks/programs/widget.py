@@ -8,7 +8,7 @@ from kernel import started_kernel
 from place import own_home, tell
 
 from dynamo_nb.drawing.picture import Arrow, Node, Picture
-from dynamo_nb.notebook.graph_widget import GraphView
+from dynamo_nb.notebook.graph_widget import GraphWidget
 from dynamo_nb.observe.traffic import TrafficWindow
 from dynamo_nb.runtime.meters import BOUNDS, Meter
 
@@ -91,7 +91,7 @@ def updates():
     """(seconds of an update of states, seconds of an update of traffic), of the process's time."""
     meters = {f"Service{n}": Meter() for n in range(SERVICES)}
     workers = {name: [f"{name}-w"] for name in meters}
-    view, window = GraphView(picture(None), "bench-1"), TrafficWindow()
+    view, window = GraphWidget(picture(None), "bench-1"), TrafficWindow()
     states, traffic = [], []
     for update in range(UPDATES):
         for number, meter in enumerate(meters.values()):

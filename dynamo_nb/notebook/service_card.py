@@ -1,4 +1,4 @@
-"""What a page shows of one service: its endpoints with a form to try each, its workers, its configuration."""
+"""The card of a service in a graph widget: its endpoints, its workers and its configuration, as plain data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,26 @@ from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.endpoint import Endpoint
 
 LOG_LINES: Final = 12
-"""Of each worker's log."""
+"""Last lines of each worker's log."""
 
 
-def card_of(name: str, graph: Graph, deployment: Deployment | None, traffic: Traffic) -> dict[str, Any]:
-    """Plain data, of a service in a graph, which is that of the deployment if there is one."""
+def service_card(name: str, graph: Graph, deployment: Deployment | None, traffic: Traffic) -> dict[str, Any]:
+    """Returns the content of a card.
+
+    Args:
+        name: The service.
+        graph: The graph, of the deployment if there is one.
+        deployment: The deployment of the graph, if it is served.
+        traffic: What was measured last.
+
+    Returns:
+        `service`, `rows` (label and text), `endpoints` with schema and example, and `links` (`in` and `out`, each with
+        the other service and whether the link is active). With a deployment also `config` (key, value and origin),
+        the number of `desired` workers, and `workers`.
+    """
     definition = graph.services.get(name)
     if definition is None:
-        return {"service": name, "rows": [["interface", "nothing linked fills it"]]}
+        return {"service": name, "rows": [["interface", "no service is linked"]]}
     card: dict[str, Any] = {
         "service": name,
         "rows": list(_rows(definition, graph)),
@@ -66,13 +78,13 @@ def card_of(name: str, graph: Graph, deployment: Deployment | None, traffic: Tra
 def _rows(definition: ServiceDefinition, graph: Graph) -> Iterator[list[str]]:
     yield ["namespace", definition.namespace]
     resources = definition.args.get("resources") or {}
-    if given := ", ".join(f"{value} {kind}" for kind, value in resources.items() if value):
-        yield ["resources", given]
+    if requested := ", ".join(f"{value} {kind}" for kind, value in resources.items() if value):
+        yield ["resources", requested]
     yield ["defined in", definition.where]
     if definition.name not in graph.running:
-        yield ["started", "no: no active path reaches it"]
+        yield ["started", "no: no active link leads to it"]
     elif not definition.enabled:
-        yield ["started", "in the process of those that depend on it"]
+        yield ["started", "in the process of each service that depends on it"]
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
@@ -83,7 +95,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     }
     try:
         schema = endpoint.schema()
-    except DynamoError as error:  # an annotation that names nothing yet
+    except DynamoError as error:  # an annotation that cannot be resolved yet
         return {**described, "doc": str(error), "input": {"type": "object"}, "output": {}, "example": "{}"}
     from pydantic_core import to_json
 
@@ -95,6 +107,6 @@ def _logs(deployment: Deployment, service: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     with closing(LogTail(deployment.folder / "logs", service, LOG_LINES)) as tail:
         for line in tail.read():
-            worker, _, words = line.removeprefix("[").partition("] ")
-            found.setdefault(worker.rpartition(".")[2], []).append(words)
+            worker, _, text = line.removeprefix("[").partition("] ")
+            found.setdefault(worker.rpartition(".")[2], []).append(text)
     return found

@@ -12,7 +12,7 @@ import pytest
 
 from dynamo_nb.drawing.mimebundle import svg, text
 from dynamo_nb.drawing.picture import Arrow, Node, Picture
-from dynamo_nb.notebook.graph_widget import GraphView
+from dynamo_nb.notebook.graph_widget import GraphWidget
 from dynamo_nb.observe.traffic import Load, Traffic
 
 PICTURE = Picture(
@@ -38,7 +38,7 @@ def changes(view):
 
 
 def test_a_view_has_the_drawing_with_room_for_numbers_and_the_states():
-    view = GraphView(PICTURE, "hello-1234", {"Backend": {"workers": "1/4", "gpus": "0,1"}})
+    view = GraphWidget(PICTURE, "hello-1234", {"Backend": {"workers": "1/4", "gpus": "0,1"}})
     assert view.svg == svg(PICTURE, live=True)
     assert view.text == text(PICTURE)
     assert view.deployment == "hello-1234"
@@ -55,7 +55,7 @@ def test_a_card_is_made_for_the_service_that_is_selected_only():
         asked.append(name)
         return {"service": name}
 
-    view = GraphView(PICTURE, describe=describe)
+    view = GraphWidget(PICTURE, card_of=describe)
     view.show(PICTURE)
     assert asked == []
     view.selected = "Backend"
@@ -65,7 +65,7 @@ def test_a_card_is_made_for_the_service_that_is_selected_only():
 
 
 def test_traffic_is_shown_without_a_new_drawing():
-    view = GraphView(PICTURE, "hello-1234")
+    view = GraphWidget(PICTURE, "hello-1234")
     seen = changes(view)
     load = Load(rate=1234.567, p50=0.00123456, p99=None, in_flight=3, errors=0.5, failed=7)
     traffic = Traffic({"Backend": load}, edges={("Frontend", "Backend"): load}, memory={"a": 5, "b": 6})
@@ -82,13 +82,13 @@ def test_traffic_is_shown_without_a_new_drawing():
 
 def test_what_the_page_asks_is_told_with_its_view():
     asked = []
-    view = GraphView(PICTURE, ask=lambda *told: asked.append(told))
+    view = GraphWidget(PICTURE, receive=lambda *told: asked.append(told))
     view._handle_custom_msg({"do": "restart", "service": "Backend", "id": 1}, [])
     assert asked == [(view, {"do": "restart", "service": "Backend", "id": 1})]
 
 
 def test_a_new_state_is_sent_without_a_new_drawing():
-    view = GraphView(PICTURE)
+    view = GraphWidget(PICTURE)
     seen = changes(view)
     view.show(PICTURE.with_states({"Backend": ("failed", "exit code 1")}))
     assert sorted(seen) == ["states", "text"]
@@ -96,7 +96,7 @@ def test_a_new_state_is_sent_without_a_new_drawing():
 
 
 def test_the_same_picture_again_sends_nothing():
-    view = GraphView(PICTURE)
+    view = GraphWidget(PICTURE)
     seen = changes(view)
     view.show(PICTURE)
     assert seen == []
@@ -112,13 +112,13 @@ def test_the_same_picture_again_sends_nothing():
     ids=["an edge less", "a service more", "no line for a state"],
 )
 def test_another_shape_is_drawn_anew(picture):
-    view = GraphView(PICTURE)
+    view = GraphWidget(PICTURE)
     view.show(picture)
     assert view.svg == svg(picture, live=True)
 
 
 def test_the_selection_ends_when_its_service_is_gone():
-    view = GraphView(PICTURE)
+    view = GraphWidget(PICTURE)
     view.selected = "Backend"
     view.show(PICTURE)
     assert view.selected == "Backend"
@@ -127,7 +127,7 @@ def test_the_selection_ends_when_its_service_is_gone():
 
 
 def test_a_view_is_also_shown_where_no_widget_lives():
-    view = GraphView(PICTURE)
+    view = GraphWidget(PICTURE)
     picture = PICTURE.with_states({"Backend": ("ready", "")})
     view.show(picture)
     data, _ = view._repr_mimebundle_()
@@ -138,12 +138,12 @@ def test_a_view_is_also_shown_where_no_widget_lives():
 
 def test_a_view_starts_no_thread():
     before = threading.active_count()
-    GraphView(PICTURE)
+    GraphWidget(PICTURE)
     assert threading.active_count() == before
 
 
 def test_what_the_notebook_saves_of_the_code_is_small():
-    view = GraphView(PICTURE)
+    view = GraphWidget(PICTURE)
     assert len(view._esm) + len(view._css) < 120_000
 
 
@@ -219,7 +219,7 @@ def test_a_click_or_a_key_opens_a_card_and_escape_closes_it(tmp_path):
     click($("aside button"));
     said.closed = [state.selected, document.activeElement.dataset.service];
     """
-    said = play(GraphView(PICTURE), "model.card(); " + script, tmp_path)
+    said = play(GraphWidget(PICTURE), "model.card(); " + script, tmp_path)
     words = "Backend starting 1 of 4 Overview namespace hello"
     assert said == {
         "clicked": ["Backend", False, words.split()],
@@ -243,7 +243,7 @@ def test_a_new_state_changes_colour_and_words_in_place(tmp_path):
     const edge = (name) => getComputedStyle(node(name).querySelector(".state")).fill;
     said.colours = edge("Backend") !== edge("Frontend");
     """
-    said = play(GraphView(PICTURE), script, tmp_path)
+    said = play(GraphWidget(PICTURE), script, tmp_path)
     assert said.pop("words").startswith("failed: e")
     assert said == {
         "same": True,
@@ -277,7 +277,7 @@ def test_zoom_and_pan_and_back(tmp_path):
     model.set("svg", state.svg + " ");
     said.stays = view() !== home;
     """
-    said = play(GraphView(PICTURE), script, tmp_path)
+    said = play(GraphWidget(PICTURE), script, tmp_path)
     assert said.pop("dragged") == ""
     assert all(said.values()), said
 
@@ -285,7 +285,7 @@ def test_zoom_and_pan_and_back(tmp_path):
 @in_browser
 def test_a_view_that_is_closed_listens_no_more(tmp_path):
     said = play(
-        GraphView(PICTURE), "stop(); ended(); said.left = Object.values(handlers).map((h) => h.size);", tmp_path
+        GraphWidget(PICTURE), "stop(); ended(); said.left = Object.values(handlers).map((h) => h.size);", tmp_path
     )
     assert set(said["left"]) == {0}
 
@@ -300,12 +300,12 @@ def test_names_and_notes_are_words_and_no_markup(tmp_path):
     said.name = only.dataset.service;
     said.found = [state.selected === said.name, el.querySelectorAll("img, script, b").length, window.hit ?? 0];
     """
-    said = play(GraphView(picture), script, tmp_path)
+    said = play(GraphWidget(picture), script, tmp_path)
     assert said == {"name": name, "found": [True, 0, 0]}
 
 
 @in_browser
 def test_the_text_stands_in_for_a_drawing_that_could_not_be_made(tmp_path):
-    view = GraphView(PICTURE)
+    view = GraphWidget(PICTURE)
     view.svg = ""
     assert play(view, 'said.text = $("pre").textContent;', tmp_path) == {"text": text(PICTURE)}

@@ -140,7 +140,7 @@ def test_an_answer_that_is_no_text_is_shown_as_json(mouse):
         ("fail", '{"why": "no reason"}', "no reason"),
         ("generate", "{}", "text"),
         ("generate", '{"text": ', "JSON"),
-        ("generate", "[1]", "no object"),
+        ("generate", "[1]", "not a JSON object"),
         ("generate", '{"text": "x", "test": 1}', "'test'"),
         ("nothing", "{}", "nothing"),
     ],
@@ -190,14 +190,14 @@ def test_the_card_has_what_there_is_to_know(mouse):
 
 
 def test_traffic_and_memory_are_told_while_somebody_looks(mouse):
-    mouse.begin("watch", place="one", seen=True)
+    mouse.begin("watch", page="one", visible=True)
     for _ in range(3):
         mouse.ask("call", service="Frontend", endpoint="ask", arguments="{}")
     loads = mouse.until(lambda state: state.get("loads", {}).get("edges", {}).get("Frontend->Middle", {}).get("rate"))[
         "loads"
     ]
     assert loads["services"]["Frontend"]["memory"] > 10_000_000
-    mouse.begin("watch", place="one", seen=False)
+    mouse.begin("watch", page="one", visible=False)
 
 
 def test_links_are_made_and_taken_back_with_what_is_served(mouse, page):
@@ -208,7 +208,9 @@ def test_links_are_made_and_taken_back_with_what_is_served(mouse, page):
     answers = mouse.ask("unlink", source="Middle", target="Backend")
     assert [answers[0]["code"], answers[-1].get("error")] == ["Middle.unlink(Backend)", None]
     assert mouse.until(lambda state: not state.get("states", {}).get("Backend", {"state": 1})["state"])
-    assert mouse.ask("unlink", source="Middle", target="Other")[-1]["error"].startswith("without Other no link")
+    assert mouse.ask("unlink", source="Middle", target="Other")[-1]["error"].startswith(
+        "Other is the only link of Middle"
+    )
     assert "does not depend on" in mouse.ask("link", source="Frontend", target="Other")[-1]["error"]
     assert "done" in mouse.ask("link", source="Middle", target="Backend")[-1]
     assert "done" in mouse.ask("unlink", source="Middle", target="Other")[-1]
@@ -243,5 +245,5 @@ def test_a_table_of_what_is_served_follows_until_its_cell_runs_again(page):
         pass
     (data,) = page.run("%dynamo top --once", "top").shown
     assert "Frontend" in data["text/plain"]
-    kept = page.run("from dynamo_nb import notebook; len(notebook.current().page._kept)").shown
+    kept = page.run("from dynamo_nb import notebook; len(notebook.current().tables._updating)").shown
     assert kept == [{"text/plain": "0"}]
