@@ -1,5 +1,9 @@
+import inspect
+import re
 import subprocess
 import sys
+
+import pytest
 
 import dynamo_nb
 import dynamo_nb.sdk
@@ -64,6 +68,33 @@ def test_the_exported_names_of_the_sdk():
         "service",
         "trace_note",
     ]
+
+
+DOCUMENTED = {"sdk", "errors"}
+"""The rooms whose public functions describe all of their parameters."""
+
+
+def public_functions():
+    """The exported functions, and the public methods of the exported classes, by name."""
+    found = {}
+    for module in (dynamo_nb, dynamo_nb.sdk):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isfunction(value):
+                found[name] = value
+            elif inspect.isclass(value):
+                methods = {key: getattr(member, "__func__", member) for key, member in vars(value).items()}
+                found |= {f"{name}.{k}": m for k, m in methods.items() if inspect.isfunction(m) and k[0] != "_"}
+    return {name: function for name, function in found.items() if function.__module__.split(".")[1] in DOCUMENTED}
+
+
+@pytest.mark.parametrize("name", public_functions())
+def test_the_docstring_of_a_public_function_describes_its_parameters(name):
+    function = public_functions()[name]
+    described = set(re.findall(r"^    \**(\w+):", inspect.getdoc(function) or "", re.MULTILINE))
+    parameters = set(inspect.signature(function).parameters) - {"self", "cls", "given"}
+    assert function.__doc__
+    assert parameters <= described
 
 
 HEAVY = {
