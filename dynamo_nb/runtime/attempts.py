@@ -38,7 +38,7 @@ class Attempts:
     """
 
     __slots__ = (
-        "_attempts",
+        "_count",
         "_deadline",
         "_error",
         "_failed",
@@ -67,7 +67,7 @@ class Attempts:
         self._selection, self._options = selection, options
         self.args, self.kwargs, self.receive = args, kwargs, receive
         self._failed: tuple[Instance, ...] = ()
-        self._attempts = 0
+        self._count = 0
         self._instance: Instance | None = None
         self._error: RequestError | None = None
         self._wait_until = 0.0
@@ -148,7 +148,7 @@ class Attempts:
                     continue
             if connection.paused:
                 await connection.writable()
-            self._attempts += 1
+            self._count += 1
             if self._spans is not None:
                 self._spans.attempt(instance.worker_id)
             if self._deadline is not None:
@@ -196,10 +196,10 @@ class Attempts:
             return False
         self._exclude(self._instance, inbox.error.code if inbox.error is not None else "")
         if rejected:
-            self._attempts -= 1  # by a worker that drains: the request has harmed nothing
+            self._count -= 1  # by a worker that drains: the request has harmed nothing
         elif isinstance(inbox.error, RequestError):
             self._error = inbox.error
-        return self._attempts < MAX_ATTEMPTS
+        return self._count < MAX_ATTEMPTS
 
     async def answer(self) -> Any:
         """Returns the answer, or the list of a stream's items."""

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from dynamo_nb.runtime.attempts import Attempts
 from dynamo_nb.runtime.selection import InstanceSelection
-from dynamo_nb.runtime.stream import Items, RemoteLoopItems
+from dynamo_nb.runtime.stream import Items, OtherLoopItems
 from dynamo_nb.sdk.call import NO_OPTIONS, Call, CallOptions
 from dynamo_nb.sdk.portal import portal
 
@@ -62,4 +62,4 @@ class RemoteCall(Call[T], Generic[T]):
 
     def __aiter__(self) -> Items:
         items = Items(Attempts(self._selection, self.args, self.kwargs, self.options, self.receive))
-        return items if self._runs_here() else RemoteLoopItems(items, self._selection.context.loop)
+        return items if self._runs_here() else OtherLoopItems(items, self._selection.context.loop)

@@ -76,7 +76,7 @@ class Items(AsyncIterator[Any]):
         self._close()
 
 
-class RemoteLoopItems(Items):
+class OtherLoopItems(Items):
     """The items of a call whose connection lives on another event loop."""
 
     __slots__ = ("_items", "_loop")
