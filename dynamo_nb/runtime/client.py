@@ -105,17 +105,49 @@ class Client:
     __call__ = call
 
     async def generate(self, request: Any) -> Stream:
-        """Sends a request to the instance that the client's policy chooses."""
+        """Sends a request to the instance that the client's policy chooses, in the form of upstream's API.
+
+        Args:
+            request: The only argument of the call.
+
+        Returns:
+            The items of the answer.
+        """
         return await Stream(aiter(self.call([request]))).begin()
 
     async def round_robin(self, request: Any) -> Stream:
-        """Sends a request to the next instance."""
+        """Sends a request to the next instance.
+
+        Args:
+            request: The only argument of the call.
+
+        Returns:
+            The items of the answer.
+        """
         return await Stream(aiter(self.call([request], policy=self._round_robin))).begin()
 
     async def random(self, request: Any) -> Stream:
-        """Sends a request to any instance."""
+        """Sends a request to a random instance.
+
+        Args:
+            request: The only argument of the call.
+
+        Returns:
+            The items of the answer.
+        """
         return await Stream(aiter(self.call([request], policy=self._random))).begin()
 
     async def direct(self, request: Any, instance_id: int) -> Stream:
-        """Sends a request to one instance. Raises NoInstances if it does not exist."""
+        """Sends a request to a given instance.
+
+        Args:
+            request: The only argument of the call.
+            instance_id: The instance.
+
+        Returns:
+            The items of the answer.
+
+        Raises:
+            NoInstances: The instance does not exist.
+        """
         return await Stream(aiter(self.call([request], instance_id=instance_id))).begin()

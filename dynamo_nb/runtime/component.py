@@ -44,7 +44,14 @@ class Namespace:
         self.runtime, self.name = runtime, checked_name(name)
 
     def component(self, name: str) -> Component:
-        """Returns a component of this namespace. Raises DefinitionError for a name that cannot be used."""
+        """Returns a component of this namespace.
+
+        Args:
+            name: Name of the component.
+
+        Raises:
+            DefinitionError: The name is empty or contains a slash.
+        """
         return Component(self.runtime, self.name, name)
 
 
@@ -55,7 +62,14 @@ class Component:
         self.runtime, self.namespace, self.name = runtime, namespace, checked_name(name)
 
     def endpoint(self, name: str) -> Endpoint:
-        """Returns an endpoint of this component. Raises DefinitionError for a name that cannot be used."""
+        """Returns an endpoint of this component.
+
+        Args:
+            name: Name of the endpoint.
+
+        Raises:
+            DefinitionError: The name is empty or contains a slash.
+        """
         return Endpoint(self, name)
 
     async def serve(

@@ -126,7 +126,14 @@ class DistributedRuntime:
     # --- names
 
     def namespace(self, name: str) -> Namespace:
-        """Returns a namespace. Raises DefinitionError for a name that cannot be used."""
+        """Returns a namespace.
+
+        Args:
+            name: Name of the namespace.
+
+        Raises:
+            DefinitionError: The name is empty or contains a slash.
+        """
         return Namespace(self, name)
 
     def endpoint(self, address: str) -> Endpoint:
@@ -170,7 +177,15 @@ class DistributedRuntime:
         info: dict[str, Any],
         once: tuple[str, ...] = (),
     ) -> Instance:
-        """Returns the instance of a component that this process can register. See `Instance` for the arguments."""
+        """Returns the instance of a component that this process can register.
+
+        Args:
+            namespace: Namespace of the component.
+            component: Name of the component.
+            endpoints: Names of the endpoints.
+            info: Plain data for each endpoint.
+            once: Endpoints that must not receive the same request twice.
+        """
         return Instance(
             instance_id=self.instance_id,
             worker_id=self.worker_id,
@@ -199,7 +214,21 @@ class DistributedRuntime:
         info: Mapping[str, Any],
         once: Iterable[str],
     ) -> Registration:
-        """Serves endpoints of a component; see `Component.serve`."""
+        """Serves endpoints of a component; `Component.serve` calls it.
+
+        Args:
+            namespace: Namespace of the component.
+            component: Name of the component.
+            handlers: Handlers by name of the endpoint.
+            info: Plain data for each endpoint.
+            once: Endpoints that must not receive the same request twice.
+
+        Returns:
+            The registration of the instance.
+
+        Raises:
+            ConnectError: NATS does not accept the registration.
+        """
         await self.listen()
         for name, handler in handlers.items():
             path = f"{namespace}/{component}/{checked_name(name)}"
@@ -227,7 +256,11 @@ class DistributedRuntime:
         return self.access.nats_address
 
     def may_call(self, instance: Instance) -> bool:
-        """Returns True if clients of this runtime may call the instance; see `own` of `connect`."""
+        """Returns True if clients of this runtime may call an instance; see `own` of `connect`.
+
+        Args:
+            instance: The instance.
+        """
         restricted = f"{instance.namespace}/{instance.component}" in self.own
         return not restricted or instance.shared or instance.graph == self.graph
 

@@ -42,7 +42,11 @@ class Request(Protocol):
         ...
 
     def in_flight(self, instance: Instance) -> int:
-        """Returns the number of this process's requests that the instance has not answered."""
+        """Returns the number of this process's requests that an instance has not answered.
+
+        Args:
+            instance: The instance.
+        """
         ...
 
 
