@@ -4,8 +4,8 @@ Each session begins with one of a few system prompts, which sessions share. Each
 far and a new question; the next turn follows after a time to read and think. So almost every prompt was computed
 before, by the worker that served the session's last turn. A router that knows the workers' caches can use that.
 
-The conversations contain the answers of an EchoEngine, whatever the service answers, so that every service receives
-the same requests.
+The conversations contain the answers of an EchoEngine instead of the service's own, so that every service receives the
+same requests.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _chain = Struct("<Q").pack
 
 
 def root(adapter: str = "", salt: str = "") -> int:
-    """Returns the parent of a first block. Another adapter or salt gives other names to the same tokens."""
+    """Returns the parent of a first block. With another adapter or salt, the same tokens have other names."""
     if not adapter and not salt:
         return 0
     name = b"%d:%b%b" % (len(adapter.encode()), adapter.encode(), salt.encode())

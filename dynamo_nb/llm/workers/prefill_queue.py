@@ -18,7 +18,7 @@ from dynamo_nb.errors import ConnectError
 from dynamo_nb.llm.messages import TokenRequest
 from dynamo_nb.sdk import dynamo_context
 
-ACK_WAIT: Final = 2.0  # seconds without a sign of progress, after which NATS gives a prompt to another worker
+ACK_WAIT: Final = 2.0  # seconds without a sign of progress, after which NATS delivers a prompt to another worker
 MAX_AGE: Final = 60.0  # seconds after which NATS drops a prompt, with or without prefill workers
 REOPEN_WAIT: Final = 0.1  # seconds between attempts to open a queue that failed
 FETCH_TIMEOUT: Final = 5.0  # seconds of one long poll
@@ -49,8 +49,8 @@ class PrefillJob(msgspec.Struct, frozen=True):
 class PrefillTask:
     """A prompt that a prefill worker has taken from the queue.
 
-    Unless the worker calls `reply`, or `in_progress` now and then, NATS gives the prompt to another worker after
-    ACK_WAIT. While NATS is unavailable the methods have no effect and do not raise.
+    Unless the worker calls `reply`, or `in_progress` now and then, NATS delivers the prompt to another worker
+    after ACK_WAIT. While NATS is unavailable the methods have no effect and do not raise.
     """
 
     job: PrefillJob
@@ -70,7 +70,7 @@ class PrefillTask:
         return bool(answer.data == WANTED)
 
     async def in_progress(self) -> None:
-        """Tells NATS that the worker is still computing."""
+        """Reports to NATS that the worker is still computing."""
         await _ignoring_errors(self.message.in_progress())
 
     async def reply(self, transfer: dict[str, Any] | None) -> None:

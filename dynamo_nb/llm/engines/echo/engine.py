@@ -31,7 +31,7 @@ class EchoEngine:
 
     A request waits while all slots are in use, or while the cache has no space for its prompt. If a running sequence
     needs a block and none is left, the newest sequence starts again. More tokens than `tokens_per_delta` come together
-    if an answer with a speed is read too slowly; an answer without a speed that nobody reads keeps its slot.
+    if an answer with a speed is read too slowly; an answer without a speed keeps its slot while it is not read.
 
     Args:
         options: See EchoOptions.

@@ -71,7 +71,7 @@ class PagedCache:
         return True
 
     def fill(self, names: Sequence[int]) -> None:
-        """Gives names to open blocks that have become full. If a block of that name is in the cache, it is used."""
+        """Names open blocks that have become full. If a block of that name is in the cache already, it is used."""
         for name in names:
             self._idle.pop(name, None)
             self._pinned[name] = self._pinned.get(name, 0) + 1

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class TorchPrompt:
     """A sequence whose prompt is computed, one chunk at a time, before it joins a batch.
 
-    Chunks end at the same tokens whatever else is computed, so that their logits are always the same.
+    Chunks end at the same tokens regardless of other sequences, so that their logits are always the same.
     """
 
     def __init__(self, sequence: TorchSequence) -> None:

@@ -52,7 +52,7 @@ class TorchThread:
         self._options, self._listener = options, listener
         self._loop = asyncio.get_running_loop()
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        # A daemon: the process may end although nobody stopped the engine.
+        # A daemon thread, so that the process can end without a call of `stop`.
         self._thread = Thread(target=self._run, name="dynamo-torch", daemon=True)
 
     def start(self) -> None:
@@ -103,7 +103,7 @@ class TorchThread:
                 self.call_on_loop(self._listener.stepped, step)
 
     def _run_tasks(self, scheduler: TorchScheduler) -> bool:
-        """Runs the waiting tasks; waits for one if there are no sequences. Returns False if the thread should end."""
+        """Runs the waiting tasks; waits for one if the scheduler is idle. Returns False if the thread should end."""
         while True:
             try:
                 task = self._tasks.get(block=scheduler.idle)

@@ -304,7 +304,7 @@ class VllmEngine:
 
 
 def _prepare_connector(arguments: AsyncEngineArgs) -> None:
-    """Gives NIXL a free port on this machine and, without a GPU, transports that need none."""
+    """Sets a free port for NIXL and, on a machine without a GPU, transports that need none."""
     transfer = arguments.kv_transfer_config
     if transfer is None or transfer.kv_connector != "NixlConnector":
         return

@@ -29,7 +29,7 @@ class EngineProcesses:
 
 
 def kill(processes: list[psutil.Process]) -> None:
-    """Kills processes; one that has ended is no error."""
+    """Kills processes; ignores those that have ended."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
