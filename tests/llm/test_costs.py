@@ -10,14 +10,14 @@ def candidate(overlap=0, blocks=128, usage=0.0, waiting=0, active_blocks=0, acti
     return Candidate(0, overlap, blocks, usage, waiting, active_blocks, active)
 
 
-def test_the_documents_example():
-    """64 of 128 blocks held, 30 % in use, two of at most four waiting."""
+def test_the_example_of_the_dynamo_document():
+    """64 of 128 blocks, 30 % of the cache in use, two waiting requests where the other worker has four."""
     one, other = overlap_scores([candidate(64, usage=0.3, waiting=2), candidate(waiting=4)], 128 * 64, 64)
     assert one == pytest.approx(0.2)
     assert other == -1
 
 
-def test_nothing_held_and_nothing_waiting_is_no_preference():
+def test_idle_workers_without_blocks_have_equal_scores():
     assert overlap_scores([candidate(), candidate()], 100, 64) == [0, 0]
 
 
@@ -32,18 +32,18 @@ def test_nothing_held_and_nothing_waiting_is_no_preference():
         (candidate(200), candidate(128, active_blocks=1), {}),
     ],
 )
-def test_fewer_blocks_to_compute_and_to_hold_are_better(better, worse, weights):
+def test_fewer_blocks_to_prefill_and_fewer_active_blocks_score_higher(better, worse, weights):
     one, other = block_scores([better, worse], **weights)
     assert one > other
 
 
-def test_the_best_is_chosen_and_any_of_equals():
+def test_the_highest_score_is_chosen_or_any_of_equal_ones():
     random = Random(0)
     assert {choose([1.0, 3.0, 2.0], 0, random) for _ in range(50)} == {1}
     assert {choose([3.0, 1.0, 3.0], 0, random) for _ in range(50)} == {0, 2}
 
 
-def test_with_a_temperature_the_better_are_chosen_more_often():
+def test_with_a_temperature_higher_scores_are_chosen_more_often():
     random = Random(0)
     counts = Counter(choose([0.0, -1.0, -50.0], 1.0, random) for _ in range(1000))
     assert counts[0] > counts[1] > counts[2] == 0

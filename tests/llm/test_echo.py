@@ -5,7 +5,7 @@ from contextlib import aclosing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import simulated
+from simulated_time import run_simulated
 
 from dynamo_nb.errors import EngineError, InvalidArgument
 from dynamo_nb.llm.cache.blocks import block_hashes
@@ -23,7 +23,7 @@ def engine(**changes):
     return EchoEngine(options, **own)
 
 
-def asked(tokens, *, name="r", generated=0, adapter="", salt="", transfer=None, **sampling):
+def token_request(tokens, *, name="r", generated=0, adapter="", salt="", transfer=None, **sampling):
     return TokenRequest(
         request_id=name,
         tokens=list(tokens),
@@ -44,7 +44,7 @@ def tokens_of(deltas):
 
 
 def started(main, **changes):
-    """What `main` gives with an engine that has started, in simulated time."""
+    """The result of `main(engine)` with a started engine, in simulated time."""
 
     async def whole():
         own = engine(**changes)
@@ -54,7 +54,7 @@ def started(main, **changes):
         finally:
             await own.stop()
 
-    return simulated(whole())
+    return run_simulated(whole())
 
 
 def held_by(engine):
@@ -62,12 +62,12 @@ def held_by(engine):
 
 
 async def settled():
-    """Simulated time passes when nothing is left to do."""
+    """Lets all tasks run: simulated time advances only when none can."""
     await asyncio.sleep(1e-6)
 
 
 class Follower:
-    """What a router knows of an engine: what the log's events told."""
+    """The state of an engine as a router knows it from the events of the log."""
 
     def __init__(self, engine):
         self.held = set()
@@ -84,19 +84,23 @@ class Follower:
 
 
 ANSWERS = {
-    "up to max_tokens": (asked([1, 2, 3], max_tokens=5), [1, 2, 3, 1, 2], "length"),
-    "up to the context": (asked(range(60)), [0, 1, 2, 3], "length"),
-    "a max_tokens beyond the context": (asked(range(62), max_tokens=10**6), [0, 1], "length"),
-    "a stop token ends it and is not told": (asked([1, 2, 3], max_tokens=9, stop_tokens=(3,)), [1, 2], "stop"),
-    "an answer that begins with a stop token": (asked([3, 1], max_tokens=9, stop_tokens=(3,)), [], "stop"),
-    "a stop token before min_tokens counts for nothing": (
-        asked([1, 2, 3], max_tokens=9, stop_tokens=(3,), min_tokens=4),
+    "up to max_tokens": (token_request([1, 2, 3], max_tokens=5), [1, 2, 3, 1, 2], "length"),
+    "up to the context": (token_request(range(60)), [0, 1, 2, 3], "length"),
+    "max_tokens beyond the context": (token_request(range(62), max_tokens=10**6), [0, 1], "length"),
+    "up to a stop token, which is left out": (token_request([1, 2, 3], max_tokens=9, stop_tokens=(3,)), [1, 2], "stop"),
+    "empty if the first token is a stop token": (token_request([3, 1], max_tokens=9, stop_tokens=(3,)), [], "stop"),
+    "with a stop token ignored before min_tokens": (
+        token_request([1, 2, 3], max_tokens=9, stop_tokens=(3,), min_tokens=4),
         [1, 2, 3, 1, 2],
         "stop",
     ),
-    "it goes on where another one stopped": (asked([1, 2, 3, 1, 2], generated=2, max_tokens=5), [3, 1, 2], "length"),
-    "nothing is left to go on with": (asked([1, 2, 1], generated=1, max_tokens=1), [], "length"),
-    "with one token of the context left": (asked([*range(60), 0, 1, 2], generated=3), [3], "length"),
+    "the rest of an answer that another engine began": (
+        token_request([1, 2, 3, 1, 2], generated=2, max_tokens=5),
+        [3, 1, 2],
+        "length",
+    ),
+    "empty if another engine completed it": (token_request([1, 2, 1], generated=1, max_tokens=1), [], "length"),
+    "one token with one token of context left": (token_request([*range(60), 0, 1, 2], generated=3), [3], "length"),
 }
 
 
@@ -110,11 +114,11 @@ def test_the_answer_is(case, rate):
 
 
 @pytest.mark.parametrize("stop", range(1, 9))
-def test_an_answer_that_moves_after_any_token_is_the_same(stop):
+def test_an_answer_moved_to_another_engine_after_any_token_is_the_same(stop):
     async def moved(own):
-        whole = tokens_of(await answer(own, asked([1, 2, 3], max_tokens=9, stop_tokens=(9,))))
+        whole = tokens_of(await answer(own, token_request([1, 2, 3], max_tokens=9, stop_tokens=(9,))))
         begun = [1, 2, 3, *whole[:stop]]
-        rest = await answer(own, asked(begun, generated=stop, max_tokens=9, stop_tokens=(9,)))
+        rest = await answer(own, token_request(begun, generated=stop, max_tokens=9, stop_tokens=(9,)))
         return whole, whole[:stop] + tokens_of(rest)
 
     whole, pieces = started(moved)
@@ -122,16 +126,16 @@ def test_an_answer_that_moves_after_any_token_is_the_same(stop):
 
 
 REFUSED = {
-    "an empty prompt": asked([]),
-    "nothing but generated tokens": asked([1, 2], generated=2),
-    "a prompt as long as the context": asked(range(64)),
-    "an adapter that it has not": asked([1], adapter="poet"),
-    "a JSON schema": asked([1], json_schema="{}"),
+    "an empty prompt": token_request([]),
+    "nothing but generated tokens": token_request([1, 2], generated=2),
+    "a prompt as long as the context": token_request(range(64)),
+    "an unknown adapter": token_request([1], adapter="poet"),
+    "a JSON schema": token_request([1], json_schema="{}"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refuses(case):
+def test_invalid_requests_are_refused(case):
     async def refused(own):
         for call in (answer(own, REFUSED[case]), own.prefill(REFUSED[case])):
             with pytest.raises(InvalidArgument):
@@ -141,19 +145,19 @@ def test_refuses(case):
     started(refused, adapters=["painter"])
 
 
-def test_tokens_come_when_they_are_due():
+def test_tokens_arrive_at_the_configured_speed():
     async def times(own):
         now = asyncio.get_running_loop().time
-        return [(round(now(), 9), delta.tokens) async for delta in own.generate(asked(range(10), max_tokens=4))]
+        return [(round(now(), 9), delta.tokens) async for delta in own.generate(token_request(range(10), max_tokens=4))]
 
     every = started(times, tokens_per_second=10, prefill_tokens_per_second=20)
     assert every == [(0.5, [0]), (0.6, [1]), (0.7, [2]), (0.8, [3])]
 
 
-def test_tokens_that_come_together_come_as_late():
+def test_tokens_of_one_delta_arrive_together_at_the_configured_speed():
     async def times(own):
         now = asyncio.get_running_loop().time
-        return [(round(now(), 9), delta.tokens) async for delta in own.generate(asked(range(10), max_tokens=4))]
+        return [(round(now(), 9), delta.tokens) async for delta in own.generate(token_request(range(10), max_tokens=4))]
 
     pairs = started(times, tokens_per_second=10, tokens_per_delta=2)
     assert pairs == [(0.0, [0, 1]), (0.2, [2, 3])]
@@ -162,7 +166,7 @@ def test_tokens_that_come_together_come_as_late():
 def test_a_slow_reader_does_not_delay_the_engine():
     async def slow(own):
         sizes = []
-        async for delta in own.generate(asked(range(10), max_tokens=10)):
+        async for delta in own.generate(token_request(range(10), max_tokens=10)):
             sizes.append(len(delta.tokens))
             await asyncio.sleep(0.45)
         return sizes
@@ -170,15 +174,15 @@ def test_a_slow_reader_does_not_delay_the_engine():
     assert started(slow, tokens_per_second=10) == [1, 4, 5]
 
 
-def test_many_tokens_do_not_drift():
+def test_the_speed_does_not_drift_over_many_tokens():
     async def last(own):
-        await answer(own, asked([1], max_tokens=7001))
+        await answer(own, token_request([1], max_tokens=7001))
         return asyncio.get_running_loop().time()
 
     assert started(last, tokens_per_second=700, blocks=2000) == pytest.approx(10, abs=1e-6)
 
 
-def test_a_stream_without_a_rate_leaves_time_to_others():
+def test_a_stream_without_a_speed_lets_other_tasks_run():
     async def beside(own):
         ticks = 0
 
@@ -189,7 +193,7 @@ def test_a_stream_without_a_rate_leaves_time_to_others():
                 ticks += 1
 
         ticking = asyncio.create_task(tick())
-        await answer(own, asked([1], max_tokens=1000))
+        await answer(own, token_request([1], max_tokens=1000))
         ticking.cancel()
         return ticks
 
@@ -201,7 +205,7 @@ def test_prompts_are_computed_one_after_another():
         now = asyncio.get_running_loop().time
 
         async def one(number):
-            await answer(own, asked(range(number, number + 10), max_tokens=1))
+            await answer(own, token_request(range(number, number + 10), max_tokens=1))
             return round(now(), 9)
 
         return await asyncio.gather(*(one(number * 100) for number in range(3)))
@@ -209,12 +213,12 @@ def test_prompts_are_computed_one_after_another():
     assert started(ends, prefill_tokens_per_second=10) == [1, 2, 3]
 
 
-def test_only_tokens_that_are_not_cached_take_time():
+def test_only_tokens_that_are_not_cached_take_prefill_time():
     async def second(own):
         now = asyncio.get_running_loop().time
-        await answer(own, asked(range(16), max_tokens=1))
+        await answer(own, token_request(range(16), max_tokens=1))
         begin = now()
-        (delta,) = await answer(own, asked([*range(12), 99, 98], max_tokens=1))
+        (delta,) = await answer(own, token_request([*range(12), 99, 98], max_tokens=1))
         return delta.cached, now() - begin
 
     assert started(second, prefill_tokens_per_second=10) == (12, pytest.approx(0.2))
@@ -222,82 +226,82 @@ def test_only_tokens_that_are_not_cached_take_time():
 
 def test_the_last_token_of_a_prompt_is_always_computed():
     async def again(own):
-        await answer(own, asked(range(8), max_tokens=1))
-        return (await answer(own, asked(range(8), max_tokens=1)))[0].cached
+        await answer(own, token_request(range(8), max_tokens=1))
+        return (await answer(own, token_request(range(8), max_tokens=1)))[0].cached
 
     assert started(again) == 7
 
 
-def test_an_answer_is_cached_for_the_next_turn():
-    async def turn(own):
-        said = [1, 2, 3, *tokens_of(await answer(own, asked([1, 2, 3], max_tokens=6)))]
-        return (await answer(own, asked([*said, 9, 9, 9, 9], max_tokens=1)))[0].cached
+def test_the_blocks_of_an_answer_are_cached_for_the_next_turn():
+    async def next_turn(own):
+        turn = [1, 2, 3, *tokens_of(await answer(own, token_request([1, 2, 3], max_tokens=6)))]
+        return (await answer(own, token_request([*turn, 9, 9, 9, 9], max_tokens=1)))[0].cached
 
-    assert started(turn) == 8
+    assert started(next_turn) == 8
 
 
 @pytest.mark.parametrize("apart", [{"adapter": "poet"}, {"salt": "mine"}])
-def test_adapters_and_salts_have_caches_of_their_own(apart):
+def test_adapters_and_salts_do_not_share_blocks(apart):
     async def cached(own):
-        await answer(own, asked(range(8), max_tokens=1))
-        first = await answer(own, asked(range(8), max_tokens=1, **apart))
-        second = await answer(own, asked(range(8), max_tokens=1, **apart))
+        await answer(own, token_request(range(8), max_tokens=1))
+        first = await answer(own, token_request(range(8), max_tokens=1, **apart))
+        second = await answer(own, token_request(range(8), max_tokens=1, **apart))
         return first[0].cached, second[0].cached
 
     assert started(cached, adapters=["poet"]) == (0, 7)
 
 
-def test_the_longest_unused_goes_first_and_of_a_sequence_its_tail():
+def test_the_least_recently_used_blocks_are_evicted_first_and_tails_before_heads():
     async def left(own):
         for first in (0, 100):
-            await answer(own, asked(range(first, first + 8), max_tokens=1))
-        await answer(own, asked(range(200, 205), max_tokens=1))  # two blocks; one is free
+            await answer(own, token_request(range(first, first + 8), max_tokens=1))
+        await answer(own, token_request(range(200, 205), max_tokens=1))  # two blocks; one is free
         old, new = block_hashes(range(8), BLOCK), block_hashes(range(100, 108), BLOCK)
         return [name in own.cache.blocks for name in old + new]
 
     assert started(left, blocks=5) == [True, False, True, True]
 
 
-def test_names_of_blocks_are_those_that_a_router_makes():
+def test_block_names_equal_those_of_the_router():
     async def names(own):
-        await answer(own, asked(range(10), max_tokens=1, salt="s"))
+        await answer(own, token_request(range(10), max_tokens=1, salt="s"))
         return list(own.cache.blocks)
 
     assert started(names) == block_hashes(range(10), BLOCK, salt="s")
 
 
-def test_without_events_only_the_load_is_told():
-    async def told(own):
+def test_without_events_only_the_load_is_published():
+    async def published(own):
         follower = Follower(own)
-        await answer(own, asked(range(8), max_tokens=1))
+        await answer(own, token_request(range(8), max_tokens=1))
         await settled()
-        return follower.held, follower.load, (await answer(own, asked(range(8), max_tokens=1)))[0].cached
+        return follower.held, follower.load, (await answer(own, token_request(range(8), max_tokens=1)))[0].cached
 
-    assert started(told, events=False) == (set(), Load(0, 0, 0, 16), 7)
+    assert started(published, events=False) == (set(), Load(0, 0, 0, 16), 7)
 
 
-def test_a_cache_computed_elsewhere_costs_no_time():
-    async def handed_over(own):
+def test_transferred_blocks_cost_no_prefill_time():
+    async def transferred(own):
         now = asyncio.get_running_loop().time
         other = engine(prefill_tokens_per_second=10)
         await other.start()
-        transfer = await other.prefill(asked(range(10)))
+        transfer = await other.prefill(token_request(range(10)))
         assert other.load() == Load(0, 0, 0, 16)
         begin = now()
-        deltas = await answer(own, asked(range(10), max_tokens=2, transfer=transfer))
+        deltas = await answer(own, token_request(range(10), max_tokens=2, transfer=transfer))
         return round(now() - begin, 9), deltas[0].cached, tokens_of(deltas), list(own.cache.blocks), transfer
 
     names = block_hashes(range(10), BLOCK)
-    assert started(handed_over, prefill_tokens_per_second=10) == (0.2, 8, [0, 1], names, {"blocks": names})
+    assert started(transferred, prefill_tokens_per_second=10) == (0.2, 8, [0, 1], names, {"blocks": names})
 
 
-@pytest.mark.parametrize("asked_for", [0, 5])
-def test_log_probabilities_stand_beside_each_token(asked_for):
-    (delta,) = started(lambda own: answer(own, asked([7], max_tokens=1, logprobs=asked_for)))
-    assert delta.logprobs == [[(7, 0.0)] * (2 if asked_for else 1)]
+@pytest.mark.parametrize("count", [0, 5])
+def test_each_token_has_the_requested_log_probabilities(count):
+    (delta,) = started(lambda own: answer(own, token_request([7], max_tokens=1, logprobs=count)))
+    assert delta.logprobs == [[(7, 0.0)] * (2 if count else 1)]
 
 
-def test_embeddings_are_unit_vectors_that_tell_texts_apart():
+def test_embeddings_are_unit_vectors_and_differ_between_texts():
     async def embedded(own):
         return [await own.embed(tokens) for tokens in ([1, 2, 3], [1, 2, 3], [1, 2, 4], [7, 8, 9])]
 
@@ -311,7 +315,7 @@ def test_embeddings_are_unit_vectors_that_tell_texts_apart():
     assert 1 > likeness[0] > likeness[1]
 
 
-def test_without_embeddings_it_says_so():
+def test_embeddings_are_refused_unless_enabled():
     async def embedded(own):
         with pytest.raises(InvalidArgument, match="embeddings"):
             await own.embed([1])
@@ -319,7 +323,7 @@ def test_without_embeddings_it_says_so():
     started(embedded)
 
 
-def test_it_says_what_it_can_do():
+def test_info_reports_model_limits_and_features():
     own = engine(model="m", blocks=8, block_size=2, adapters=["a"], embeddings=True, events=False)
     assert isinstance(own, Engine)
     assert own.info.model == "m"
@@ -332,12 +336,12 @@ def test_a_cache_too_small_for_the_context_is_refused():
         engine(blocks=4, max_model_len=17)
 
 
-def test_others_wait_in_order_for_a_slot():
+def test_requests_wait_for_a_slot_in_order():
     async def order(own):
         ended = []
 
         async def one(name):
-            await answer(own, asked([1], name=name, max_tokens=3))
+            await answer(own, token_request([1], name=name, max_tokens=3))
             ended.append(name)
 
         tasks = [asyncio.create_task(one(name)) for name in "abc"]
@@ -349,11 +353,11 @@ def test_others_wait_in_order_for_a_slot():
     assert started(order, slots=1, tokens_per_second=10) == (Load(1, 2, 1, 16), ["a", "b", "c"])
 
 
-def test_a_request_that_does_not_fit_waits_for_room():
+def test_a_request_waits_while_the_cache_has_no_space_for_it():
     async def order(own):
-        long = asyncio.create_task(answer(own, asked(range(12), max_tokens=2)))
+        long = asyncio.create_task(answer(own, token_request(range(12), max_tokens=2)))
         await settled()
-        other = asyncio.create_task(answer(own, asked(range(100, 108), max_tokens=2)))
+        other = asyncio.create_task(answer(own, token_request(range(100, 108), max_tokens=2)))
         await settled()
         return own.load(), tokens_of(await long), tokens_of(await other)
 
@@ -361,37 +365,37 @@ def test_a_request_that_does_not_fit_waits_for_room():
 
 
 @pytest.mark.parametrize("rate", [0, 10])
-def test_where_blocks_run_out_the_newest_starts_again_and_every_answer_is_whole(rate):
+def test_answers_are_complete_although_the_newest_restarts_when_blocks_run_out(rate):
     async def three(own):
-        requests = [asked([n, n + 1], name=str(n), max_tokens=14) for n in (10, 20, 30)]
+        requests = [token_request([n, n + 1], name=str(n), max_tokens=14) for n in (10, 20, 30)]
         return [tokens_of(deltas) for deltas in await asyncio.gather(*(answer(own, each) for each in requests))]
 
     assert started(three, blocks=5, tokens_per_second=rate) == [[n, n + 1] * 7 for n in (10, 20, 30)]
 
 
-def test_a_thousand_that_wait_begin_without_nesting():
+def test_thousands_of_waiting_requests_start_without_recursion():
     async def many(own):
-        return len(await asyncio.gather(*(answer(own, asked([1], max_tokens=1)) for _ in range(3000))))
+        return len(await asyncio.gather(*(answer(own, token_request([1], max_tokens=1)) for _ in range(3000))))
 
     assert started(many, slots=1, tokens_per_second=1e6) == 3000
 
 
-# --- ends before the end -----------------------------------------------------------------------------------------
+# --- requests that end early -------------------------------------------------------------------------------------
 
-STAGES = {  # where the request "r" stands when it ends: the engine, and how many deltas were read
+STAGES = {  # the stage of the request "r" when it ends -> options of the engine, and how many deltas were read
     "waiting for a slot": ({"slots": 1, "tokens_per_second": 10}, 0),
-    "waiting for room": ({"blocks": 6, "tokens_per_second": 10}, 0),
+    "waiting for blocks": ({"blocks": 6, "tokens_per_second": 10}, 0),
     "waiting for prefill": ({"prefill_tokens_per_second": 10, "tokens_per_second": 10}, 0),
     "prefill": ({"prefill_tokens_per_second": 10, "tokens_per_second": 10, "other": False}, 0),
     "decoding": ({"tokens_per_second": 10}, 3),
-    "decoding without a rate": ({}, 3),
-    "all made and not yet read": ({"tokens_per_second": 1e6, "other": False}, 1),
+    "decoding without a speed": ({}, 3),
+    "generated but not read": ({"tokens_per_second": 1e6, "other": False}, 1),
 }
 
 
 @pytest.mark.parametrize("way", ["cancel", "close", "abort", "stop"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_leaves_nothing_behind(stage, way):
+def test_a_request_that_ends_early_frees_everything(stage, way):
     changes, reads = STAGES[stage]
     changes = dict(changes)
     crowded = changes.pop("other", True)
@@ -399,12 +403,12 @@ def test_leaves_nothing_behind(stage, way):
     async def ended(own):
         other = None
         if crowded:
-            other = asyncio.create_task(answer(own, asked(range(100, 114), name="other", max_tokens=4)))
+            other = asyncio.create_task(answer(own, token_request(range(100, 114), name="other", max_tokens=4)))
             await settled()
         reading, read = asyncio.Event(), []
 
         async def one():
-            async with aclosing(own.generate(asked(range(14), max_tokens=40))) as deltas:
+            async with aclosing(own.generate(token_request(range(14), max_tokens=40))) as deltas:
                 async for delta in deltas:
                     read.append(delta)
                     if len(read) == reads:
@@ -439,7 +443,7 @@ def test_leaves_nothing_behind(stage, way):
         if other:
             assert tokens_of(await other) == [100, 101, 102, 103]
         load = own.load()
-        again = tokens_of(await answer(own, asked(range(14), max_tokens=4)))
+        again = tokens_of(await answer(own, token_request(range(14), max_tokens=4)))
         return load, held_by(own) == set(own.cache.blocks), again
 
     load, same, again = started(ended, **changes)
@@ -448,12 +452,12 @@ def test_leaves_nothing_behind(stage, way):
     assert again == [0, 1, 2, 3]
 
 
-def test_aborting_ends_the_stream_with_what_was_made():
+def test_an_aborted_stream_ends_with_the_tokens_generated_so_far():
     async def aborted(own):
-        task = asyncio.create_task(answer(own, asked(range(5), max_tokens=10)))
+        task = asyncio.create_task(answer(own, token_request(range(5), max_tokens=10)))
         await asyncio.sleep(0.25)
         await own.abort("r")
-        await own.abort("nobody")
+        await own.abort("unknown")
         return await task
 
     deltas = started(aborted, tokens_per_second=10)
@@ -461,26 +465,26 @@ def test_aborting_ends_the_stream_with_what_was_made():
     assert [delta.finish for delta in deltas] == ["", "", "", "abort"]
 
 
-def test_an_engine_that_does_not_run_says_so():
+def test_an_engine_that_is_not_running_raises_engine_error():
     async def refused():
         own = engine()
         with pytest.raises(EngineError):
             await own.health()
         with pytest.raises(EngineError):
-            await answer(own, asked([1]))
+            await answer(own, token_request([1]))
         await own.start()
         await own.health()
         await own.stop()
         with pytest.raises(EngineError):
             await own.health()
 
-    simulated(refused())
+    run_simulated(refused())
 
 
-def test_a_stopped_engine_tells_routers_that_it_holds_nothing():
+def test_a_stopped_engine_publishes_the_removal_of_its_blocks():
     async def stopped(own):
         follower = Follower(own)
-        await answer(own, asked(range(8), max_tokens=1))
+        await answer(own, token_request(range(8), max_tokens=1))
         await settled()
         before = len(follower.held)
         await own.stop()
@@ -490,7 +494,7 @@ def test_a_stopped_engine_tells_routers_that_it_holds_nothing():
     assert started(stopped) == (2, set())
 
 
-# --- any engine, any requests ------------------------------------------------------------------------------------
+# --- random engines and requests ---------------------------------------------------------------------------------
 
 engines = st.fixed_dictionaries(
     {
@@ -502,7 +506,7 @@ engines = st.fixed_dictionaries(
     }
 )
 prompts = st.tuples(st.integers(0, 2), st.integers(1, 20), st.integers(0, 2)).map(
-    lambda made: [made[0] * 100 + n for n in range(made[1])] + [900 + made[2]]
+    lambda drawn: [drawn[0] * 100 + n for n in range(drawn[1])] + [900 + drawn[2]]
 )
 requests = st.fixed_dictionaries(
     {
@@ -517,12 +521,12 @@ requests = st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None)
 @given(engines, st.lists(requests, min_size=1, max_size=8))
-def test_the_books_balance_whatever_comes(changes, planned):
+def test_blocks_slots_and_load_stay_consistent_for_random_requests(changes, planned):
     async def run(own):
         follower = Follower(own)
 
         async def one(number, plan):
-            request = asked(plan["prompt"], name=str(number), max_tokens=plan["max_tokens"])
+            request = token_request(plan["prompt"], name=str(number), max_tokens=plan["max_tokens"])
             await asyncio.sleep(plan["at"])
             if plan["fate"] == "prefill":
                 await own.prefill(request)
@@ -538,8 +542,8 @@ def test_the_books_balance_whatever_comes(changes, planned):
                     if plan["fate"] == "slow":
                         await asyncio.sleep(0.07)
             if delta.finish == "length":
-                room = own.info.context - len(plan["prompt"])
-                assert tokens == (plan["prompt"] * 20)[: min(plan["max_tokens"], room)]
+                remaining = own.info.context - len(plan["prompt"])
+                assert tokens == (plan["prompt"] * 20)[: min(plan["max_tokens"], remaining)]
             else:
                 assert plan["fate"] == "abort"
 
@@ -569,14 +573,14 @@ def test_the_books_balance_whatever_comes(changes, planned):
 
 @settings(max_examples=100, deadline=None)
 @given(engines, st.lists(requests, min_size=1, max_size=8))
-def test_what_is_told_as_cached_is_what_a_follower_knew(changes, planned):
+def test_the_reported_cached_tokens_equal_those_that_a_follower_knows(changes, planned):
     async def run(own):
         follower = Follower(own)
         for plan in planned:
             await settled()
             names = block_hashes(plan["prompt"], BLOCK)
             there = next((n for n, name in enumerate(names) if name not in follower.held), len(names))
-            deltas = await answer(own, asked(plan["prompt"], max_tokens=plan["max_tokens"]))
+            deltas = await answer(own, token_request(plan["prompt"], max_tokens=plan["max_tokens"]))
             assert deltas[0].cached == min(there * BLOCK, len(plan["prompt"]) - 1)
             assert {delta.cached for delta in deltas[1:]} <= {-1}
 

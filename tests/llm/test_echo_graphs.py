@@ -1,4 +1,4 @@
-"""Frontend, Processor and workers that echo, served; and workers that are lost in the middle of an answer."""
+"""Frontend, Processor and echo workers in served graphs, and workers that are lost in the middle of an answer."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ class Shouting(Processor):
 
 
 @service
-class Placing(Router):
+class OwnRouter(Router):
     async def place(self, request, avoid):
         async for placement in super().place(request, avoid):
             yield placement
@@ -55,7 +55,7 @@ class Worker(EchoWorker):
             yield event
 
 
-Frontend.link(Shouting).link(Placing).link(Worker)
+Frontend.link(Shouting).link(OwnRouter).link(Worker)
 """
 PROMPT = "the quick brown fox jumps over the lazy dog"
 SLOW = "--EchoWorker.tokens_per_second=400"
@@ -75,13 +75,13 @@ def agg(module_project):
 
 
 def expected(tokens):
-    """What EchoWorker makes of the prompt."""
+    """The answer of EchoWorker to the prompt."""
     tokenizer = Tokenizer(str(tiny_model()))
     prompt = tokenizer.encode(PROMPT)
     return tokenizer.decode((prompt * tokens)[:tokens])
 
 
-def asked(tokens, name="r", **fields):
+def text_request(tokens, name="r", **fields):
     return TextRequest(
         request_id=name, model="tiny", prompt=PROMPT, sampling=Sampling(max_tokens=tokens, temperature=0.0), **fields
     )
@@ -92,14 +92,14 @@ async def text_of(deployment, request):
 
 
 def test_a_prompt_is_answered_through_the_graph(agg):
-    deltas = agg.Processor.generate(asked(20)).result(timeout=BOUND)
+    deltas = agg.Processor.generate(text_request(20)).result(timeout=BOUND)
     assert "".join(delta.text for delta in deltas) == expected(20)
     assert deltas[0].prompt_tokens == len(Tokenizer(str(tiny_model())).encode(PROMPT))
     assert deltas[-1].finish == "length"
     assert sum(delta.tokens for delta in deltas) == 20
 
 
-def test_openais_client_gets_the_same(agg):
+def test_openais_client_receives_the_same_answer(agg):
     with openai.OpenAI(base_url=f"{agg.urls['Frontend']}/v1", api_key="-") as client:
         answer = client.completions.create(model="tiny", prompt=PROMPT, max_tokens=20, temperature=0)
     assert answer.choices[0].text == expected(20)
@@ -107,12 +107,12 @@ def test_openais_client_gets_the_same(agg):
 
 
 def test_a_stop_text_ends_the_answer_across_tokens(agg):
-    deltas = agg.Processor.generate(asked(40, stop=("n fox j",))).result(timeout=BOUND)
+    deltas = agg.Processor.generate(text_request(40, stop=("n fox j",))).result(timeout=BOUND)
     assert "".join(delta.text for delta in deltas) == expected(40).partition("n fox j")[0]
     assert deltas[-1].finish == "stop"
 
 
-def test_services_whose_overrides_have_no_annotations_serve_as_their_bases_do(project):
+def test_overrides_without_annotations_serve_like_their_base_classes(project):
     project.write("bare.py", BARE)
     args = ["--Shouting.served_model_name=tiny", "--Worker.block_size=8"]
     with project.serve("bare:Frontend", args=args).result(timeout=BOUND) as deployment:
@@ -126,7 +126,7 @@ def test_services_whose_overrides_have_no_annotations_serve_as_their_bases_do(pr
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (asked(10**6), "max_tokens is too large: 1000000"),
+        (text_request(10**6), "max_tokens is too large: 1000000"),
         (TextRequest(request_id="r", model="other", prompt="a"), "'other' is not served"),
         (TextRequest(request_id="r", model="tiny", prompt=""), "prompt is empty"),
         (TextRequest(request_id="r", model="tiny", prompt=[10**6]), "not in the vocabulary of tiny"),
@@ -138,52 +138,52 @@ def test_services_whose_overrides_have_no_annotations_serve_as_their_bases_do(pr
         (TextRequest(request_id="r", model="tiny", prompt="a", tools=[{}]), "does not support tools"),
     ],
 )
-def test_what_cannot_be_served_is_refused_before_a_worker_is_asked(agg, request_, message):
+def test_invalid_requests_are_refused_before_a_worker_is_called(agg, request_, message):
     with pytest.raises(InvalidArgument, match=message):
         agg.Processor.generate(request_).result(timeout=BOUND)
 
 
-def test_an_answer_goes_on_elsewhere_when_its_worker_is_killed(agg):
-    """Four answers on two workers: two of them are on the one that is killed."""
+def test_an_answer_continues_on_another_worker_when_its_own_is_killed(agg):
+    """Of four answers on two workers, two are on the worker that is killed."""
 
     async def answers():
         begun = asyncio.Semaphore(0)
 
         async def answer(name):
             text = ""
-            async for delta in agg.Processor.generate(asked(300, name)):
+            async for delta in agg.Processor.generate(text_request(300, name)):
                 if not text and delta.text:
                     begun.release()
                 text += delta.text
             return text
 
-        going = [asyncio.create_task(answer(f"r{n}")) for n in range(4)]
-        for _ in going:
+        tasks = [asyncio.create_task(answer(f"r{n}")) for n in range(4)]
+        for _ in tasks:
             await begun.acquire()
         os.kill(agg.status.services["EchoWorker"].workers[0].pid, signal.SIGKILL)
-        return await asyncio.gather(*going)
+        return await asyncio.gather(*tasks)
 
     assert portal.run(answers(), BOUND) == [expected(300)] * 4
 
 
-async def test_prompts_are_computed_where_they_are_while_nats_is_away(project):
+async def test_prompts_are_computed_locally_while_nats_is_unavailable(project):
     project.write("disagg.py", DISAGG)
     args = ["--Processor.served_model_name=tiny", "--EchoWorker.remote_prefill=true", "--EchoWorker.block_size=8"]
     args += ["--EchoPrefillWorker.block_size=8", "--EchoWorker.prefill_timeout=2"]
     async with await project.serve("disagg:Frontend", args=args) as deployment:
-        assert await text_of(deployment, asked(20)) == expected(20)
+        assert await text_of(deployment, text_request(20)) == expected(20)
         (server,) = [p for p in psutil.Process(deployment.status.pid).children() if p.name() == "nats-server"]
         server.send_signal(signal.SIGSTOP)
         try:
-            assert await asyncio.wait_for(text_of(deployment, asked(20)), BOUND) == expected(20)
+            assert await asyncio.wait_for(text_of(deployment, text_request(20)), BOUND) == expected(20)
             server.kill()
-            assert await asyncio.wait_for(text_of(deployment, asked(20)), BOUND) == expected(20)
+            assert await asyncio.wait_for(text_of(deployment, text_request(20)), BOUND) == expected(20)
         finally:
             with suppress(psutil.NoSuchProcess):
                 server.send_signal(signal.SIGCONT)
 
         async def remote():
-            trace = await deployment.trace(deployment.Processor.generate(asked(20)))
+            trace = await deployment.trace(deployment.Processor.generate(text_request(20)))
             return [span.notes["prefill"] for span in trace.spans if "prefill" in span.notes] == ["remote"]
 
         async with asyncio.timeout(BOUND):
@@ -196,15 +196,18 @@ async def test_prompts_are_computed_by_prefill_workers(project):
     args = ["--Processor.served_model_name=tiny", "--EchoWorker.remote_prefill=true", "--EchoWorker.block_size=8"]
     args += ["--EchoPrefillWorker.block_size=8"]
     async with await project.serve("disagg:Frontend", args=args) as deployment:
-        trace = await deployment.trace(deployment.Processor.generate(asked(20)))
+        trace = await deployment.trace(deployment.Processor.generate(text_request(20)))
         notes = [span.notes for span in trace.spans if "prefill" in span.notes]
         assert [note["prefill"] for note in notes] == ["remote"]
-        assert await text_of(deployment, asked(20, "again")) == expected(20)
-        assert await asyncio.gather(*(text_of(deployment, asked(20, "same")) for _ in range(4))) == [expected(20)] * 4
+        assert await text_of(deployment, text_request(20, "again")) == expected(20)
+        assert (
+            await asyncio.gather(*(text_of(deployment, text_request(20, "same")) for _ in range(4)))
+            == [expected(20)] * 4
+        )
         assert (await deployment.EchoPrefillWorker.queue())["waiting"] == 0
         victim = deployment.status.services["EchoPrefillWorker"].workers[0].pid
         os.kill(victim, signal.SIGKILL)
-        assert await asyncio.wait_for(text_of(deployment, asked(20, "after")), BOUND) == expected(20)
+        assert await asyncio.wait_for(text_of(deployment, text_request(20, "after")), BOUND) == expected(20)
 
 
 DIFFERING = """\
@@ -233,8 +236,8 @@ Frontend.link(Processor).link(Echo)
 """
 
 
-async def cut(deployment, service, request):
-    """The text of an answer whose worker is killed when it has begun."""
+async def with_killed_workers(deployment, service, request):
+    """The text of an answer whose workers are killed after its first text."""
     text = ""
     async for delta in deployment.Processor.generate(request):
         if not text and delta.text:
@@ -252,18 +255,18 @@ COUNTING = TextRequest(
 )
 
 
-async def test_an_answer_that_counts_from_its_beginning_is_begun_again_and_told_once(project):
+async def test_an_answer_with_penalties_restarts_and_is_sent_once(project):
     project.write("agg.py", AGG)
     async with await project.serve("agg:Frontend", args=["--Processor.served_model_name=tiny", SLOW]) as deployment:
-        assert await asyncio.wait_for(cut(deployment, "EchoWorker", COUNTING), BOUND) == expected(300)
+        assert await asyncio.wait_for(with_killed_workers(deployment, "EchoWorker", COUNTING), BOUND) == expected(300)
 
 
-async def test_an_answer_that_no_other_worker_makes_ends_with_an_error(project):
+async def test_an_answer_that_another_worker_would_change_ends_with_an_error(project):
     project.write("differing.py", DIFFERING)
     args = ["--Processor.served_model_name=tiny", SLOW.replace("EchoWorker", "Echo")]
     async with await project.serve("differing:Frontend", args=args) as deployment:
         with pytest.raises(WorkerLost, match="different answer"):
-            await asyncio.wait_for(cut(deployment, "Echo", COUNTING), BOUND)
+            await asyncio.wait_for(with_killed_workers(deployment, "Echo", COUNTING), BOUND)
 
 
 DYING = """\
@@ -307,18 +310,18 @@ class Echo(EchoWorker):
 
 
 @service(dynamo={"namespace": "dynamo"})
-class Late(Router):
+class StaleRouter(Router):
     async def place(self, request, avoid):
-        async with aclosing(aiter(super().place(request, avoid))) as places:
-            async for place in places:
-                yield place if avoid else replace(place, instance_id=1)  # a worker that has gone
+        async with aclosing(aiter(super().place(request, avoid))) as placements:
+            async for placement in placements:
+                yield placement if avoid else replace(placement, instance_id=1)  # a worker that has gone
 
 
 """
 
 
 @pytest.mark.parametrize("policy", ["round-robin", "random", "least-loaded", "kv"])
-async def test_an_engine_that_has_died_in_a_worker_that_lives_costs_no_request(project, policy):
+async def test_no_request_fails_when_an_engine_dies_in_a_running_worker(project, policy):
     links = (
         "Frontend.link(Processor).link(Router).link(Echo)" if policy == "kv" else "Frontend.link(Processor).link(Echo)"
     )
@@ -326,15 +329,15 @@ async def test_an_engine_that_has_died_in_a_worker_that_lives_costs_no_request(p
     args = ["--Processor.served_model_name=tiny", f"--Processor.router={policy}", "--Echo.ServiceArgs.workers=2"]
     async with await project.serve("dying:Frontend", args=args) as deployment:
         await deployment.Echo.die()
-        answers = [text_of(deployment, asked(20, f"r{number}")) for number in range(12)]
-        embeddings = [deployment.Processor.embed(asked(1, f"e{number}")) for number in range(4)]
-        given = await asyncio.wait_for(asyncio.gather(*answers, *embeddings), BOUND)
-        assert given[:12] == [expected(20)] * 12
-        assert all(embedding.vector for embedding in given[12:])
+        answers = [text_of(deployment, text_request(20, f"r{number}")) for number in range(12)]
+        embeddings = [deployment.Processor.embed(text_request(1, f"e{number}")) for number in range(4)]
+        results = await asyncio.wait_for(asyncio.gather(*answers, *embeddings), BOUND)
+        assert results[:12] == [expected(20)] * 12
+        assert all(embedding.vector for embedding in results[12:])
 
 
-async def test_what_was_placed_on_a_worker_that_has_gone_goes_to_another(project):
-    project.write("dying.py", DYING + "Frontend.link(Processor).link(Late).link(Echo)")
+async def test_a_request_placed_on_a_worker_that_has_gone_is_sent_to_another(project):
+    project.write("dying.py", DYING + "Frontend.link(Processor).link(StaleRouter).link(Echo)")
     async with await project.serve("dying:Frontend", args=["--Processor.served_model_name=tiny"]) as deployment:
-        assert await text_of(deployment, asked(20)) == expected(20)
-        assert (await deployment.Processor.embed(asked(1))).vector
+        assert await text_of(deployment, text_request(20)) == expected(20)
+        assert (await deployment.Processor.embed(text_request(1))).vector

@@ -1,4 +1,4 @@
-"""The HTTP frontend of LLM graphs, served, as OpenAI's own client and plain sockets see it."""
+"""The HTTP frontend of LLM graphs in a served graph, tested with OpenAI's client and with plain sockets."""
 
 import json
 import re
@@ -30,21 +30,21 @@ def words_of(request):
 
 
 class Repeating(TextProcessor):
-    """Says the words of its prompt, one for each token. Some words are orders."""
+    """Answers with the words of its prompt, one for each token. Some words are commands."""
 
     name, features = "", ()
 
     def __init__(self):
-        self.held, self.changed = set(), asyncio.Condition()
+        self.running, self.changed = set(), asyncio.Condition()
 
-    async def tell(self):
+    async def notify(self):
         async with self.changed:
             self.changed.notify_all()
 
     @dynamo_endpoint()
     async def generate(self, request: TextRequest) -> TextDelta:
-        self.held.add(request.request_id)
-        await self.tell()
+        self.running.add(request.request_id)
+        await self.notify()
         try:
             words, sampling = words_of(request), request.sampling
             if request.tools:
@@ -72,8 +72,8 @@ class Repeating(TextProcessor):
                 first = {}
             yield TextDelta("", 0, "stop", **first)
         finally:
-            self.held.discard(request.request_id)
-            await self.tell()
+            self.running.discard(request.request_id)
+            await self.notify()
 
     @dynamo_endpoint()
     async def embed(self, request: TextRequest) -> Embedding:
@@ -84,10 +84,10 @@ class Repeating(TextProcessor):
         return [ServedModel(self.name, ModelInfo(model=self.name, context=CONTEXT, block_size=16, features=self.features))]
 
     @dynamo_endpoint()
-    async def holding(self, count: int) -> int:
-        """Returns when it holds so many requests."""
+    async def wait_for_running(self, count: int) -> int:
+        """Returns when so many requests are running."""
         async with self.changed:
-            await self.changed.wait_for(lambda: len(self.held) == count)
+            await self.changed.wait_for(lambda: len(self.running) == count)
         return count
 
 
@@ -107,7 +107,7 @@ class Api(Frontend):
     second = depends(Second)
 '''
 LIMIT = 8
-SLOW = 20  # seconds that anything here may take on a busy machine
+SLOW = 20  # seconds for anything here, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -129,16 +129,16 @@ def client(url):
         yield client
 
 
-def said(*words):
+def messages(*words):
     return [{"role": "user", "content": " ".join(words)}]
 
 
-def chat(client, text, **given):
-    return client.chat.completions.create(model="first", messages=said(text), **given)
+def chat(client, text, **fields):
+    return client.chat.completions.create(model="first", messages=messages(text), **fields)
 
 
 class Raw:
-    """A connection that sends one request and reads what it likes of the answer."""
+    """A connection that sends one request and may read only a part of the answer."""
 
     def __init__(self, url, path, body):
         address = urlsplit(url)
@@ -182,7 +182,7 @@ def test_a_chat_is_answered(client):
     assert answer.usage.prompt_tokens_details.cached_tokens == 1
 
 
-def test_a_chat_is_streamed_with_its_usage_last(client):
+def test_a_chat_is_streamed_with_its_usage_at_the_end(client):
     chunks = list(chat(client, "one two", stream=True, stream_options={"include_usage": True}))
 
     assert [c.choices[0].delta.role for c in chunks[:2]] == ["assistant", None]
@@ -193,7 +193,7 @@ def test_a_chat_is_streamed_with_its_usage_last(client):
     assert {c.usage for c in chunks[:-1]} == {None}
 
 
-def test_without_asking_a_stream_has_no_usage(client):
+def test_a_stream_has_no_usage_unless_requested(client):
     assert all(chunk.usage is None and chunk.choices for chunk in chat(client, "one", stream=True))
 
 
@@ -218,20 +218,20 @@ def test_each_prompt_has_a_choice(client, prompt, texts):
     assert [choice.index for choice in answer.choices] == list(range(len(texts)))
 
 
-def test_a_completion_ends_after_16_tokens_unless_told_otherwise(client):
+def test_a_completion_has_at_most_16_tokens_by_default(client):
     answer = client.completions.create(model="first", prompt="w " * 40)
 
     assert answer.usage.completion_tokens == 16
 
 
-def test_choices_have_seeds_that_count_up(client):
+def test_choices_have_increasing_seeds(client):
     answer = chat(client, "x", n=3, seed=7)
 
     assert [choice.message.content for choice in answer.choices] == ["seed7 ", "seed8 ", "seed9 "]
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (1, 3)
 
 
-def test_choices_are_streamed_side_by_side(client):
+def test_choices_are_streamed_concurrently(client):
     texts = ["", "", ""]
     for chunk in chat(client, "x", n=3, seed=7, stream=True):
         choice = chunk.choices[0]
@@ -244,20 +244,23 @@ def test_choices_are_streamed_side_by_side(client):
 def test_log_probabilities_of_a_chat(client, stream):
     answer = chat(client, "one two", logprobs=True, top_logprobs=2, stream=stream)
     chunks = list(answer) if stream else [answer]
-    told = [one for chunk in chunks if chunk.choices[0].logprobs for one in chunk.choices[0].logprobs.content]
+    logprobs = [one for chunk in chunks if chunk.choices[0].logprobs for one in chunk.choices[0].logprobs.content]
 
-    assert [(one.token, one.logprob, len(one.top_logprobs)) for one in told] == [("one ", -0.5, 2), ("two ", -0.5, 2)]
-    assert bytes(told[0].bytes) == b"one "
+    assert [(one.token, one.logprob, len(one.top_logprobs)) for one in logprobs] == [
+        ("one ", -0.5, 2),
+        ("two ", -0.5, 2),
+    ]
+    assert bytes(logprobs[0].bytes) == b"one "
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_log_probabilities_of_a_completion(client, stream):
     answer = client.completions.create(model="first", prompt="one two", logprobs=1, stream=stream)
-    told = [c.choices[0].logprobs for c in (list(answer) if stream else [answer]) if c.choices[0].logprobs]
+    logprobs = [c.choices[0].logprobs for c in (list(answer) if stream else [answer]) if c.choices[0].logprobs]
 
-    assert [token for one in told for token in one.tokens] == ["one ", "two "]
-    assert [offset for one in told for offset in one.text_offset] == [0, 4]
-    assert told[0].top_logprobs[0] == {"one ": -0.5}
+    assert [token for one in logprobs for token in one.tokens] == ["one ", "two "]
+    assert [offset for one in logprobs for offset in one.text_offset] == [0, 4]
+    assert logprobs[0].top_logprobs[0] == {"one ": -0.5}
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -284,12 +287,12 @@ def test_texts_are_embedded(client):
 def test_each_model_is_served_by_the_processor_that_has_it(client):
     assert [model.id for model in client.models.list()] == ["first", "second"]
     assert client.models.retrieve("second").model_extra["max_model_len"] == 1024
-    assert client.chat.completions.create(model="second", messages=said("hello")).model == "second"
+    assert client.chat.completions.create(model="second", messages=messages("hello")).model == "second"
 
 
-def test_an_unknown_model_is_told_which_there_are(client):
+def test_an_unknown_model_is_an_error_that_lists_the_models(client):
     for call in (
-        lambda: client.chat.completions.create(model="third", messages=said("x")),
+        lambda: client.chat.completions.create(model="third", messages=messages("x")),
         lambda: client.models.retrieve("third/one"),
     ):
         with pytest.raises(openai.NotFoundError, match="first, second") as error:
@@ -297,14 +300,14 @@ def test_an_unknown_model_is_told_which_there_are(client):
         assert error.value.code == "model_not_found"
 
 
-MODEL = {"model": "first", "messages": said("x")}
+MODEL = {"model": "first", "messages": messages("x")}
 BAD = {
-    "no JSON": (b'{"model": ', "not valid JSON", "invalid_json", None),
-    "no UTF-8": (b'{"model": "\xff"}', "not valid JSON", "invalid_json", None),
-    "no object": (b"[]", "expected `object`", "invalid_value", None),
+    "invalid JSON": (b'{"model": ', "not valid JSON", "invalid_json", None),
+    "invalid UTF-8": (b'{"model": "\xff"}', "not valid JSON", "invalid_json", None),
+    "a list": (b"[]", "expected `object`", "invalid_value", None),
     "no messages": ({"model": "first"}, "messages", "missing_required_parameter", "messages"),
     "a prompt over the context": (
-        MODEL | {"messages": said("long")},
+        MODEL | {"messages": messages("long")},
         "ask less",
         "context_length_exceeded",
         "messages",
@@ -319,15 +322,15 @@ BAD = {
         "unknown_parameter",
         "temprature",
     ),
-    "a strange role": (MODEL | {"messages": [{"role": "king"}]}, "'king'", None, "messages[0].role"),
+    "an unknown role": (MODEL | {"messages": [{"role": "king"}]}, "'king'", None, "messages[0].role"),
     "a forced tool": (MODEL | {"tool_choice": "required"}, "tool_choice", "unsupported_parameter", "tool_choice"),
-    "no logprobs there": (
+    "logprobs that the model does not support": (
         MODEL | {"model": "second", "logprobs": True},
         "does not support",
         "unsupported_parameter",
         "logprobs",
     ),
-    "no schema there": (
+    "a schema that the model does not support": (
         MODEL | {"model": "second", "response_format": {"type": "json_object"}},
         "does not support",
         "unsupported_parameter",
@@ -337,17 +340,17 @@ BAD = {
 
 
 @pytest.mark.parametrize(("body", "message", "code", "param"), BAD.values(), ids=BAD)
-def test_bad_input_is_a_400_that_says_what_is_wrong(url, deployment, body, message, code, param):
+def test_invalid_input_is_a_400_that_names_the_fault(url, deployment, body, message, code, param):
     status, _, answer = ask(url, body)
 
     error = answer["error"]
     assert (status, error["type"], error["code"], error["param"]) == (400, "invalid_request_error", code, param)
     assert message in error["message"]
     assert len(error["message"]) < 1000
-    assert deployment.First.holding(0).result(SLOW) == 0
+    assert deployment.First.wait_for_running(0).result(SLOW) == 0
 
 
-def test_a_body_beyond_the_bound_is_refused(url):
+def test_a_body_over_the_limit_is_refused(url):
     with closing(Raw(url, "/v1/completions", b"")) as raw:
         raw.close()
     address = urlsplit(url)
@@ -356,7 +359,7 @@ def test_a_body_beyond_the_bound_is_refused(url):
         assert large.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_a_failure_tells_nothing_of_the_inside(client):
+def test_a_failure_reveals_no_internal_details(client):
     with pytest.raises(openai.InternalServerError) as error:
         chat(client, "fail")
 
@@ -369,7 +372,7 @@ def test_a_failure_before_the_first_token_of_a_stream_has_its_status(client):
         chat(client, "fail", stream=True)
 
 
-def test_a_failure_in_a_stream_is_its_last_event(client):
+def test_a_failure_during_a_stream_is_its_last_event(client):
     stream = chat(client, "one crash", stream=True)
     texts = []
 
@@ -386,42 +389,42 @@ def test_a_failure_in_a_stream_is_its_last_event(client):
     [("wait", True, b""), ("one hang", True, b"one "), ("one hang", False, b"")],
     ids=["before the first token", "in the stream", "while nothing is streamed"],
 )
-def test_a_client_that_goes_away_frees_its_slot(url, deployment, client, words, stream, read):
+def test_a_closed_connection_frees_its_slot(url, deployment, client, words, stream, read):
     for _ in range(2 * LIMIT):
-        with closing(Raw(url, "/v1/chat/completions", MODEL | {"messages": said(words), "stream": stream})) as raw:
-            deployment.First.holding(1).result(SLOW)
+        with closing(Raw(url, "/v1/chat/completions", MODEL | {"messages": messages(words), "stream": stream})) as raw:
+            deployment.First.wait_for_running(1).result(SLOW)
             raw.until(read)
-        assert deployment.First.holding(0).result(SLOW) == 0
+        assert deployment.First.wait_for_running(0).result(SLOW) == 0
 
     assert chat(client, "free", n=LIMIT).choices[-1].message.content == "free "
 
 
-def test_all_choices_of_a_client_that_goes_away_end(url, deployment):
-    body = MODEL | {"messages": said("one hang"), "stream": True, "n": LIMIT}
+def test_a_closed_connection_ends_all_choices(url, deployment):
+    body = MODEL | {"messages": messages("one hang"), "stream": True, "n": LIMIT}
     with closing(Raw(url, "/v1/chat/completions", body)) as raw:
-        deployment.First.holding(LIMIT).result(SLOW)
+        deployment.First.wait_for_running(LIMIT).result(SLOW)
         raw.until(b"one ")
 
-    assert deployment.First.holding(0).result(SLOW) == 0
+    assert deployment.First.wait_for_running(0).result(SLOW) == 0
 
 
-def test_too_many_requests_are_told_to_come_again(url, deployment, client):
+def test_requests_over_the_limit_get_429_and_retry_after(url, deployment, client):
     with ExitStack() as stack:
         for _ in range(LIMIT):
-            raw = Raw(url, "/v1/chat/completions", MODEL | {"messages": said("wait")})
+            raw = Raw(url, "/v1/chat/completions", MODEL | {"messages": messages("wait")})
             stack.enter_context(closing(raw))
-        deployment.First.holding(LIMIT).result(SLOW)
+        deployment.First.wait_for_running(LIMIT).result(SLOW)
         status, headers, answer = ask(url, MODEL)
         with pytest.raises(openai.RateLimitError):
             chat(client, "x")
     assert (status, answer["error"]["code"]) == (429, "rate_limit_exceeded")
     assert int(headers["retry-after"]) > 0
 
-    deployment.First.holding(0).result(SLOW)
+    deployment.First.wait_for_running(0).result(SLOW)
     assert chat(client, "free").choices[0].message.content == "free "
 
 
-def test_more_choices_than_are_served_at_once_are_a_mistake(url):
+def test_more_choices_than_the_limit_are_a_400(url):
     status, _, answer = ask(url, MODEL | {"n": LIMIT + 1})
 
     assert (status, answer["error"]["param"]) == (400, "n")
@@ -433,7 +436,9 @@ def test_health_and_metrics(client, url):
     of = '{endpoint="chat_completions",model="first"'
     health = client.with_options(max_retries=0)._client.get(f"{url}/health")
     metrics = ""
-    while f"dynamo_frontend_inflight_requests{of}}} 0" not in metrics:  # a request ends after its client has the answer
+    while (
+        f"dynamo_frontend_inflight_requests{of}}} 0" not in metrics
+    ):  # a request ends after its client has received the answer
         metrics = client._client.get(f"{url}/metrics").text
 
     assert (health.status_code, health.json()["status"]) == (200, "healthy")

@@ -13,7 +13,7 @@ BLOCKS, WORKERS = st.integers(0, 12), st.integers(0, 4)
 EVENTS = st.tuples(st.sampled_from(["stored", "removed", "drop"]), WORKERS, st.lists(BLOCKS, max_size=6))
 
 PROGRAMS = Path(__file__).parents[1] / "benchmarks" / "programs"
-COMPARED = 20_000  # events; the benchmarks compare a million
+COMPARED = 20_000  # events; the benchmark compares a million
 
 
 def leading(held, blocks):
@@ -24,7 +24,7 @@ def leading(held, blocks):
 
 
 @given(st.lists(EVENTS, max_size=40), st.lists(BLOCKS, max_size=8))
-def test_the_index_knows_what_each_worker_holds(events, asked):
+def test_the_index_knows_what_each_worker_holds(events, prompt):
     index, held = BlockIndex(), {}
     for kind, worker, blocks in events:
         if kind == "stored":
@@ -36,12 +36,12 @@ def test_the_index_knows_what_each_worker_holds(events, asked):
         else:
             index.drop(worker)
             held.pop(worker, None)
-    counts = {worker: leading(blocks, asked) for worker, blocks in held.items()}
-    assert index.find(asked) == {worker: count for worker, count in counts.items() if count}
+    counts = {worker: leading(blocks, prompt) for worker, blocks in held.items()}
+    assert index.find(prompt) == {worker: count for worker, count in counts.items() if count}
     assert len(index) == len(set().union(*held.values()))
 
 
-def test_a_worker_that_comes_after_one_that_went_holds_nothing_of_it():
+def test_a_new_worker_does_not_inherit_the_blocks_of_a_removed_one():
     index = BlockIndex()
     index.stored("old", [1, 2])
     index.drop("old")
@@ -49,7 +49,7 @@ def test_a_worker_that_comes_after_one_that_went_holds_nothing_of_it():
     assert index.find([1, 2]) == {"new": 1}
 
 
-def test_workers_that_come_and_go_leave_nothing_behind():
+def test_removed_workers_leave_nothing_behind():
     index = BlockIndex()
     index.stored("stays", [0])
     for number in range(1, 1000):
@@ -61,7 +61,7 @@ def test_workers_that_come_and_go_leave_nothing_behind():
     assert len(index._workers) < 10
 
 
-def test_blocks_of_one_event_share_the_number_of_their_holders():
+def test_blocks_of_one_event_share_the_set_of_their_holders():
     index = BlockIndex()
     for worker in range(100):
         index.stored(worker, range(1000))
@@ -70,15 +70,15 @@ def test_blocks_of_one_event_share_the_number_of_their_holders():
     assert len({id(mask) for mask in index._holders.values()}) == 2
 
 
-def test_it_finds_what_the_peer_finds(figures):
+def test_it_agrees_with_the_index_of_dynamo(figures):
     done = subprocess.run(
         [sys.executable, "index_equal.py", str(COMPARED)], cwd=PROGRAMS, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    if "skipped" in said:
-        pytest.skip(said["skipped"])
-    figures(**said)
-    assert said["questions"] > COMPARED / 10
-    assert said["held"]
-    assert said["different"] == 0
+    result = json.loads(done.stdout.splitlines()[-1])
+    if "skipped" in result:
+        pytest.skip(result["skipped"])
+    figures(**result)
+    assert result["questions"] > COMPARED / 10
+    assert result["held"]
+    assert result["different"] == 0

@@ -1,4 +1,4 @@
-"""Workers that are lost, and that go, in the middle of answers: through whole graphs over HTTP nothing of it is seen."""
+"""Workers that are killed or replaced in the middle of answers: clients of a whole graph see nothing of it."""
 
 import asyncio
 import os
@@ -6,16 +6,16 @@ import signal
 from random import Random
 
 import pytest
-from graph_parts import BOUND, Loads, came, ready, serve, settled
-from http_parts import COMPLETION, Told, ask
+from echo_graphs import BOUND, WorkerLoads, ready_workers, received_requests, serve, wait_for_status
+from http_client import COMPLETION, ClientAnswer, send
 
 from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 
-COUNT, RATE, BLOCK = 150, 500, 8  # tokens of an answer, a second, and in a block
+COUNT, RATE, BLOCK = 150, 500, 8  # tokens of an answer, tokens per second, tokens in a block
 KILLS = 50
-WORKERS = 8  # so many that each has served for a while when it is killed: else it is started again later each time
+WORKERS = 8  # enough that each has served for a while before it is killed; restarts would be delayed otherwise
 
 
 def body(**given):
@@ -42,27 +42,29 @@ def graph(link, module_project):
         yield deployment
 
 
-def test_an_answer_whose_worker_is_killed_at_any_token_is_what_it_would_have_been(graph, figures):
+def test_an_answer_whose_worker_is_killed_at_any_token_is_unchanged(graph, figures):
     random = Random(5)
     kinds = [stream(), stream(), stream(n=3), body()]
 
     async def kill(url):
-        """Kills the worker of an answer at some token; gives after how many tokens another one went on with it."""
-        await settled(graph, lambda state: len(ready(state)) >= 2)
-        asked, at = random.choice(kinds), random.randrange(COUNT)
-        async with Loads.of(graph) as loads:
-            told = Told(url, asked)
-            if asked.get("stream"):
-                await told.has(at * told.n)
-            far = asyncio.create_task(loads.until(lambda: loads.sum[2] > at // BLOCK))
-            await asyncio.wait({far, told.task}, return_when=asyncio.FIRST_COMPLETED)
-            far.cancel()
+        """Kills the worker of an answer at a random token; returns after how many tokens another worker continued."""
+        await wait_for_status(graph, lambda state: len(ready_workers(state)) >= 2)
+        kind, at = random.choice(kinds), random.randrange(COUNT)
+        async with WorkerLoads.of(graph) as loads:
+            answer = ClientAnswer(url, kind)
+            if kind.get("stream"):
+                await answer.wait_for_events(at * answer.n)
+            progress = asyncio.create_task(loads.until(lambda: loads.sum[2] > at // BLOCK))
+            await asyncio.wait({progress, answer.task}, return_when=asyncio.FIRST_COMPLETED)
+            progress.cancel()
             victim = random.choice(loads.busy or [0])
             if victim:
-                os.kill(ready(graph.status)[victim], signal.SIGKILL)
-            name = await told.whole()
-        await settled(graph, lambda state: ready(state) and victim not in ready(state))
-        return [made for request, made in await came(graph) if request.startswith(name) and "~" in request]
+                os.kill(ready_workers(graph.status)[victim], signal.SIGKILL)
+            name = await answer.check_complete()
+        await wait_for_status(graph, lambda state: ready_workers(state) and victim not in ready_workers(state))
+        return [
+            count for request, count in await received_requests(graph) if request.startswith(name) and "~" in request
+        ]
 
     async def main():
         migrated, rounds = [], 0
@@ -76,17 +78,17 @@ def test_an_answer_whose_worker_is_killed_at_any_token_is_what_it_would_have_bee
     figures(rounds=rounds, migrated=len(migrated), after_tokens=sorted(migrated))
 
 
-async def asked_again_and_again(url, until):
-    """Short requests, one after the other; gives their statuses."""
+async def send_until(ended, url):
+    """Sends short requests, one after the other; returns their statuses."""
     statuses = []
-    while not until.is_set():
-        status, *_ = await ask(url, COMPLETION, body(max_tokens=4))
+    while not ended.is_set():
+        status, *_ = await send(url, COMPLETION, body(max_tokens=4))
         statuses.append(status)
     return statuses
 
 
-def test_workers_that_go_in_good_order_finish_their_answers(link, project, figures):
-    """By scaling, by replacing them, by another configuration; meanwhile others are answered."""
+def test_workers_that_are_replaced_finish_their_answers(link, project, figures):
+    """They are scaled, restarted and reconfigured, while other requests are answered."""
 
     def steps(graph):
         yield graph.scale(Echo=1)
@@ -97,19 +99,19 @@ def test_workers_that_go_in_good_order_finish_their_answers(link, project, figur
 
     async def main(graph):
         url, ended, names = graph.urls["Api"], asyncio.Event(), []
-        others = [asyncio.create_task(asked_again_and_again(url, ended)) for _ in range(3)]
+        others = [asyncio.create_task(send_until(ended, url)) for _ in range(3)]
         for step in steps(graph):
-            going = [Told(url, stream()) for _ in range(6)]
-            for told in going:
-                await told.has(random.randrange(1, COUNT // 2))
-            before = ready(graph.status)
+            answers = [ClientAnswer(url, stream()) for _ in range(6)]
+            for answer in answers:
+                await answer.wait_for_events(random.randrange(1, COUNT // 2))
+            before = ready_workers(graph.status)
             await step
-            assert ready(graph.status) != before
-            names += [await told.whole() for told in going]
-            moved = [request for request, made in await came(graph) if made]
+            assert ready_workers(graph.status) != before
+            names += [await answer.check_complete() for answer in answers]
+            moved = [request for request, count in await received_requests(graph) if count]
             assert not [name for name in names if any(request.startswith(name) for request in moved)]
         ended.set()
-        return len(names), [status for told in await asyncio.gather(*others) for status in told]
+        return len(names), [status for statuses in await asyncio.gather(*others) for status in statuses]
 
     random = Random(3)
     with served(project, link, "--Echo.ServiceArgs.workers=2") as graph:

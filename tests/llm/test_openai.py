@@ -1,4 +1,4 @@
-"""Requests in OpenAI's form, what a processor gets of them, and the answers, without HTTP."""
+"""Requests and answers in the form of OpenAI's API, without HTTP."""
 
 import json
 
@@ -22,13 +22,13 @@ def body_of(kind, given):
     return read(kind, json.dumps({"model": "m", **least, **given}).encode())
 
 
-def asked(kind, given, info=FULL):
+def converted(kind, given, info=FULL):
     body = body_of(kind, given)
     return (inputs_of if kind is EmbeddingBody else requests_of)(body, "id", "own", info)
 
 
 def one(kind, **given):
-    (request,) = asked(kind, given)
+    (request,) = converted(kind, given)
     return request
 
 
@@ -74,7 +74,7 @@ def test_a_parameter_reaches_the_engine(kind, given, name, value):
     ],
     ids=str,
 )
-def test_how_many_tokens_are_asked_for(kind, given, tokens):
+def test_the_limit_of_tokens(kind, given, tokens):
     assert one(kind, **given).sampling.max_tokens == tokens
 
 
@@ -90,24 +90,24 @@ def test_how_many_tokens_are_asked_for(kind, given, tokens):
     ],
     ids=str,
 )
-def test_how_many_log_probabilities_are_asked_for(kind, given, logprobs):
+def test_the_number_of_log_probabilities(kind, given, logprobs):
     assert one(kind, **given).sampling.logprobs == logprobs
 
 
-def test_stops_are_a_text_or_several():
+def test_stop_is_a_text_or_a_list():
     assert one(ChatBody, stop="a").stop == ("a",)
     assert one(ChatBody, stop=["a", "b"]).stop == ("a", "b")
     assert one(ChatBody, stop=None).stop == ()
 
 
-def test_a_processor_gets_its_own_name_of_the_model_and_ids_of_its_own():
-    made = asked(CompletionBody, {"prompt": ["a", "b"], "n": 2, "seed": 5, "cache_salt": "s"})
+def test_requests_have_the_processors_model_name_and_unique_ids():
+    requests = converted(CompletionBody, {"prompt": ["a", "b"], "n": 2, "seed": 5, "cache_salt": "s"})
 
-    assert [request.request_id for request in made] == ["id-0", "id-1", "id-2", "id-3"]
-    assert [request.prompt for request in made] == ["a", "a", "b", "b"]
-    assert [request.sampling.seed for request in made] == [5, 6, 5, 6]
-    assert {request.model for request in made} == {"own"}
-    assert {request.salt for request in made} == {"s"}
+    assert [request.request_id for request in requests] == ["id-0", "id-1", "id-2", "id-3"]
+    assert [request.prompt for request in requests] == ["a", "a", "b", "b"]
+    assert [request.sampling.seed for request in requests] == [5, 6, 5, 6]
+    assert {request.model for request in requests} == {"own"}
+    assert {request.salt for request in requests} == {"s"}
 
 
 @pytest.mark.parametrize(
@@ -115,15 +115,15 @@ def test_a_processor_gets_its_own_name_of_the_model_and_ids_of_its_own():
     [("a", ["a"]), ([1, 2], [[1, 2]]), (["a", "b"], ["a", "b"]), ([[1], [2]], [[1], [2]])],
     ids=str,
 )
-def test_prompts_are_texts_and_tokens(prompt, prompts):
-    assert [request.prompt for request in asked(CompletionBody, {"prompt": prompt})] == prompts
-    assert [request.prompt for request in asked(EmbeddingBody, {"input": prompt})] == prompts
+def test_prompts_are_texts_or_tokens(prompt, prompts):
+    assert [request.prompt for request in converted(CompletionBody, {"prompt": prompt})] == prompts
+    assert [request.prompt for request in converted(EmbeddingBody, {"input": prompt})] == prompts
 
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
 
-def test_tools_are_given_unless_none_may_be_called():
+def test_tools_are_passed_on_unless_tool_choice_is_none():
     assert one(ChatBody, tools=[TOOL]).tools == [TOOL]
     assert one(ChatBody, tools=[TOOL], tool_choice="auto").tools == [TOOL]
     assert one(ChatBody, tools=[TOOL], tool_choice="none").tools == []
@@ -133,7 +133,7 @@ def test_tools_are_given_unless_none_may_be_called():
     "name",
     ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"],
 )
-def test_what_changes_no_answer_is_ignored(name):
+def test_parameters_that_do_not_change_the_answer_are_ignored(name):
     assert one(ChatBody, **{name: {"any": "thing"}}) == one(ChatBody)
 
 
@@ -185,9 +185,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("kind", "given", "param"), WRONG, ids=[f"{p} {str(g)[:40]}" for _, g, p in WRONG])
-def test_what_cannot_be_served_is_refused_by_name(kind, given, param):
+def test_an_invalid_parameter_is_refused_by_name(kind, given, param):
     with pytest.raises(ApiError) as error:
-        asked(kind, given)
+        converted(kind, given)
 
     assert (error.value.status, error.value.param) == (400, param)
 
@@ -202,25 +202,25 @@ def test_what_cannot_be_served_is_refused_by_name(kind, given, param):
     ],
     ids=str,
 )
-def test_what_the_engine_has_not_is_refused(kind, given, param):
-    assert asked(kind, given, FULL)
+def test_features_that_the_engine_lacks_are_refused(kind, given, param):
+    assert converted(kind, given, FULL)
     with pytest.raises(ApiError, match="does not support") as error:
-        asked(kind, given, BARE)
+        converted(kind, given, BARE)
 
     assert error.value.param == param
 
 
 @pytest.mark.parametrize("given", [{"echo": False}, {"suffix": None}, {"best_of": 1}, {"n": 2, "best_of": 2}], ids=str)
-def test_what_asks_for_nothing_special_is_served(given):
-    assert asked(CompletionBody, given)
+def test_default_values_of_unsupported_parameters_are_accepted(given):
+    assert converted(CompletionBody, given)
 
 
 @pytest.mark.parametrize(
     "data",
     [b"", b"{", b"[" * 100_000, b'{"model": "\xff"}', b'{"model": "m", "messages": [{"x": ' + b"[" * 10_000],
-    ids=["nothing", "half", "lists", "no UTF-8", "depths"],
+    ids=["nothing", "half", "lists", "invalid UTF-8", "nested"],
 )
-def test_what_is_no_json_is_refused(data):
+def test_invalid_json_is_refused(data):
     with pytest.raises(ApiError) as error:
         read(ChatBody, data)
 
@@ -255,18 +255,18 @@ def test_what_is_no_json_is_refused(data):
     ],
     ids=str,
 )
-def test_what_a_client_is_told_of_an_error(error, status, code, param):
-    told = api_error(error)
+def test_errors_as_a_client_receives_them(error, status, code, param):
+    answer = api_error(error)
 
-    assert (told.status, told.code, told.param) == (status, code, param)
-    assert not any(word in told.message for word in ("secret", "dynamo://", "Processor"))
+    assert (answer.status, answer.code, answer.param) == (status, code, param)
+    assert not any(word in answer.message for word in ("secret", "dynamo://", "Processor"))
 
 
 def events(data):
     return [json.loads(line[6:]) for line in data.decode().split("\n\n") if line]
 
 
-def test_a_delta_of_text_alone_is_written_as_any_other():
+def test_a_delta_with_nothing_but_text_is_written_like_any_other():
     quick, slow = ChatAnswer("id", "m"), ChatAnswer("id", "m")
     text = 'quote " newline \n é 漢 \u2028'
     _, plain = events(quick.events(quick.choices[0], TextDelta(text, 1)))
@@ -281,14 +281,14 @@ def test_a_delta_of_text_alone_is_written_as_any_other():
     }
 
 
-def test_a_delta_without_text_is_no_event():
+def test_a_delta_without_text_has_no_event():
     answer = CompletionAnswer("id", "m")
 
     assert answer.events(answer.choices[0], TextDelta("", 1)) == b""
     assert answer.usage()["completion_tokens"] == 1
 
 
-def test_the_usage_counts_a_prompt_once_and_every_choice():
+def test_usage_counts_each_prompt_once_and_every_choice():
     answer = CompletionAnswer("id", "m", prompts=2, n=2, usage=True)
     for choice in answer.choices:
         answer.events(choice, TextDelta("a", 3, "", 10 + choice.prompt, 4))
@@ -314,27 +314,27 @@ def test_tool_calls_in_a_stream_are_numbered():
     assert another["choices"][0]["finish_reason"] == "tool_calls"
 
 
-def test_log_probabilities_of_tokens_that_show_no_text_are_told():
+def test_log_probabilities_of_tokens_without_text_are_sent():
     answer = CompletionAnswer("id", "m", logprobs=True)
     (event,) = events(answer.events(answer.choices[0], TextDelta("", 1, logprobs=[TextLogprob("", b"\xe6", -1.0)])))
 
     assert event["choices"][0]["logprobs"]["token_logprobs"] == [-1.0]
 
 
-def test_offsets_count_characters_and_parts_of_one_are_told_by_their_bytes():
+def test_text_offsets_count_characters_and_parts_of_characters_are_written_as_bytes():
     answer = CompletionAnswer("id", "m", logprobs=True)
     parts = [TextLogprob("\ufffd", bytes([byte]), -1.0, [("\ufffd", b"\xff", -2.0)]) for byte in "世".encode()]
     (event,) = events(
         answer.events(answer.choices[0], TextDelta("世b", 4, logprobs=[*parts, TextLogprob("b", b"b", -1.0)]))
     )
 
-    told = event["choices"][0]["logprobs"]
-    assert told["text_offset"] == [0, 0, 0, 1]
-    assert told["top_logprobs"][0] == {"bytes:\\xff": -2.0, "bytes:\\xe4": -1.0}
-    assert told["top_logprobs"][3] == {"b": -1.0}
+    logprobs = event["choices"][0]["logprobs"]
+    assert logprobs["text_offset"] == [0, 0, 0, 1]
+    assert logprobs["top_logprobs"][0] == {"bytes:\\xff": -2.0, "bytes:\\xe4": -1.0}
+    assert logprobs["top_logprobs"][3] == {"b": -1.0}
 
 
-def test_several_calls_of_tools_are_not_asked_for_where_one_alone_may_be():
+def test_parallel_tool_calls_false_allows_one_call():
     assert one(ChatBody, tools=[TOOL]).parallel_tool_calls
     assert not one(ChatBody, tools=[TOOL], parallel_tool_calls=False).parallel_tool_calls
     tools = ToolCalls(most=1)
@@ -343,7 +343,7 @@ def test_several_calls_of_tools_are_not_asked_for_where_one_alone_may_be():
     assert [each["function"]["name"] for each in tools.take()] == ["f"]
 
 
-def test_an_answer_that_the_engine_gave_up_is_an_error():
+def test_an_aborted_answer_is_an_error():
     answer = ChatAnswer("id", "m")
     with pytest.raises(ApiError) as error:
         answer.events(answer.choices[0], TextDelta("", 0, "abort"))

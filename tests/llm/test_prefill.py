@@ -1,9 +1,9 @@
-"""Prompts that are computed elsewhere: by whom, for whom, and what becomes of them when somebody goes."""
+"""Remote prefill: which worker computes a prompt, and what happens when a worker or a client goes."""
 
 import asyncio
 
 import pytest
-from graph_parts import BOUND, until
+from echo_graphs import BOUND, poll_until
 
 from dynamo_nb.llm.messages import Sampling, TokenRequest
 from dynamo_nb.runtime import NatsServer
@@ -23,13 +23,13 @@ from dynamo_nb.llm import EchoEngine, EchoPrefillWorker, EchoWorker
 class Pre(EchoPrefillWorker):
     def __init__(self, gate: str = "", broken: bool = False, block_size: int = 8) -> None:
         super().__init__(block_size=block_size)
-        self.gate, self.broken, self.begun = gate, broken, 0
+        self.gate, self.broken, self.started = gate, broken, 0
 
     def make_engine(self):
         engine, compute = super().make_engine(), None
 
         async def prefill(request):
-            self.begun += 1
+            self.started += 1
             if self.broken:
                 raise EngineError("the engine has died")
             while self.gate and not Path(self.gate).exists():
@@ -41,7 +41,7 @@ class Pre(EchoPrefillWorker):
 
     @dynamo_endpoint()
     async def prompts(self) -> int:
-        return self.begun
+        return self.started
 
 
 EchoWorker.link(Pre)
@@ -49,36 +49,36 @@ EchoWorker.link(Pre)
 ARGS = ["--EchoWorker.remote_prefill=true", "--EchoWorker.block_size=8", f"--EchoWorker.prefill_timeout={BOUND}"]
 
 
-def asked(number):
+def token_request(number):
     sampling = Sampling(max_tokens=4, temperature=0.0)
     return TokenRequest(request_id=f"r{number}", tokens=[number] * 40, sampling=sampling)
 
 
-async def noted(graph, number):
-    """How the prompt came to be computed."""
-    trace = await graph.trace(graph.EchoWorker.generate(asked(number)))
+async def prefill_note(graph, number):
+    """The note about the prefill on the trace of a request."""
+    trace = await graph.trace(graph.EchoWorker.generate(token_request(number)))
     assert [token for delta in trace.value for token in delta.tokens] == [number] * 4
     (note,) = [span.notes["prefill"] for span in trace.spans if "prefill" in span.notes]
     return note
 
 
-def served(project, *args, **options):
+def serve(project, *args, **options):
     project.write("prefill.py", GRAPH)
     return project.serve("prefill:EchoWorker", args=[*ARGS, *args], **options)
 
 
-async def begun(graph, prompts):
+async def wait_for_prompts(graph, prompts):
     async def enough():
         return await graph.Pre.prompts() >= prompts
 
-    await asyncio.wait_for(until(enough), BOUND)
+    await asyncio.wait_for(poll_until(enough), BOUND)
 
 
-async def waiting(graph, prompts):
+async def wait_for_queue(graph, prompts):
     async def so_many():
         return (await graph.Pre.queue())["waiting"] == prompts
 
-    await asyncio.wait_for(until(so_many), BOUND)
+    await asyncio.wait_for(poll_until(so_many), BOUND)
 
 
 @pytest.fixture
@@ -86,11 +86,11 @@ def gate(tmp_path):
     return tmp_path / "gate"
 
 
-async def test_a_worker_that_drains_gets_what_is_computed_for_it(project, gate):
-    async with await served(project, f"--Pre.gate={gate}") as graph:
+async def test_a_draining_worker_receives_the_result_of_its_prefill(project, gate):
+    async with await serve(project, f"--Pre.gate={gate}") as graph:
         draining = asyncio.Event()
-        answer = asyncio.create_task(noted(graph, 1))
-        await begun(graph, 1)
+        answer = asyncio.create_task(prefill_note(graph, 1))
+        await wait_for_prompts(graph, 1)
         loop, states = asyncio.get_running_loop(), graph.listeners
         states.append(
             lambda it: (
@@ -105,38 +105,38 @@ async def test_a_worker_that_drains_gets_what_is_computed_for_it(project, gate):
         await restarting
 
 
-async def test_what_an_engine_cannot_compute_is_computed_at_once_by_the_worker_that_asked(project):
-    async with await served(project, "--Pre.broken=true") as graph:
+async def test_a_prompt_that_a_prefill_worker_cannot_compute_is_computed_locally_at_once(project):
+    async with await serve(project, "--Pre.broken=true") as graph:
         for number in (1, 2):
-            assert await noted(graph, number) == "local: the prefill worker failed"
+            assert await prefill_note(graph, number) == "local: the prefill worker failed"
         assert await graph.Pre.prompts() == 2
         assert (await graph.Pre.queue())["waiting"] == 0
 
 
-async def test_prompts_that_nobody_waits_for_any_more_are_not_computed(project, gate):
-    async with await served(project, f"--Pre.gate={gate}") as graph:
-        in_hand = [asyncio.create_task(noted(graph, number)) for number in (1, 2)]
-        await begun(graph, 2)
-        left = [asyncio.create_task(noted(graph, number)) for number in (3, 4, 5)]
-        await waiting(graph, 5)
-        for task in left:
+async def test_prompts_of_cancelled_requests_are_not_computed(project, gate):
+    async with await serve(project, f"--Pre.gate={gate}") as graph:
+        computing = [asyncio.create_task(prefill_note(graph, number)) for number in (1, 2)]
+        await wait_for_prompts(graph, 2)
+        queued = [asyncio.create_task(prefill_note(graph, number)) for number in (3, 4, 5)]
+        await wait_for_queue(graph, 5)
+        for task in queued:
             task.cancel()
-        await asyncio.wait(left)
+        await asyncio.wait(queued)
         gate.touch()
-        assert await asyncio.gather(*in_hand, noted(graph, 6)) == ["remote"] * 3
-        await waiting(graph, 0)
+        assert await asyncio.gather(*computing, prefill_note(graph, 6)) == ["remote"] * 3
+        await wait_for_queue(graph, 0)
         assert await graph.Pre.prompts() == 3
 
 
-async def test_services_that_are_served_one_by_one_have_one_queue(project, tmp_path):
+async def test_services_that_are_served_one_by_one_share_a_queue(project, tmp_path):
     server = NatsServer()
     await server.start(tmp_path / "nats")
     try:
         async with (
-            await served(project, only="Pre", nats=server.url) as pre,
-            await served(project, only="EchoWorker", nats=server.url) as worker,
+            await serve(project, only="Pre", nats=server.url) as pre,
+            await serve(project, only="EchoWorker", nats=server.url) as worker,
         ):
-            assert await noted(worker, 1) == "remote"
+            assert await prefill_note(worker, 1) == "remote"
             assert await pre.Pre.prompts() == 1
     finally:
         await server.stop()

@@ -1,4 +1,4 @@
-"""The router, served with workers that echo; and what it does by itself."""
+"""The router, served with echo workers, and its parts alone."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from graph_parts import until
+from echo_graphs import poll_until
 
 from dynamo_nb.llm.cache.index import BlockIndex
 from dynamo_nb.llm.messages import Sampling, TextRequest, TokenRequest
@@ -20,7 +20,7 @@ from dynamo_nb.llm import EchoWorker, Frontend, Processor, Router
 
 Frontend.link(Processor).link(Router).link(EchoWorker)
 """
-# The same, with a router and workers that can be looked into. Of the first stream of its events a worker may spoil one.
+# The same with a router and workers whose state tests can read. A worker can spoil one event of its first stream.
 WATCHED = """\
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -77,7 +77,7 @@ BLOCK = 8
 FULL = 8  # blocks of each prompt
 PROMPTS = [[n + 10] * (FULL * BLOCK) for n in range(6)]
 
-served = pytest.mark.slow
+slow = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=["events", "approx"])
@@ -102,47 +102,47 @@ def watched(project):
     return serve
 
 
-def asked(tokens, name, **fields):
+def token_request(tokens, name, **fields):
     return TokenRequest(request_id=name, tokens=tokens, sampling=Sampling(max_tokens=BLOCK), **fields)
 
 
-def answered(graph, prompt, name, model="tiny", **fields):
-    """The text request's deltas through the whole graph."""
+def answer(graph, prompt, name, model="tiny", **fields):
+    """The deltas of a text request through the whole graph."""
     request = TextRequest(request_id=name, model=model, prompt=prompt, sampling=Sampling(max_tokens=BLOCK), **fields)
     return graph.Processor.generate(request).result(timeout=BOUND)
 
 
 async def placed(router, prompt, name="", avoid=(), instance_id=None, **fields):
-    call = router.place(asked(prompt, name, **fields), list(avoid))
-    async with aclosing(aiter(call.using(instance_id=instance_id))) as places:
-        return await anext(places)
+    call = router.place(token_request(prompt, name, **fields), list(avoid))
+    async with aclosing(aiter(call.using(instance_id=instance_id))) as placements:
+        return await anext(placements)
 
 
 def workers_of(graph, service):
-    """Instance to process of each worker."""
+    """Instance -> process of each worker."""
     return {int(worker.instance_id): worker.pid for worker in graph.status.services[service].workers}
 
 
-@served
-def test_a_prompt_goes_where_its_blocks_are(graph):
+@slow
+def test_a_prompt_goes_to_the_worker_with_its_blocks(graph):
     for n, prompt in enumerate(PROMPTS):
-        answered(graph, prompt, f"first {n}")
+        answer(graph, prompt, f"first {n}")
     for n, prompt in enumerate(PROMPTS):
-        (first, *_) = answered(graph, prompt, f"again {n}")
+        (first, *_) = answer(graph, prompt, f"again {n}")
         assert first.cached > 0
-        place = portal.run(placed(graph.Router, prompt, f"once more {n}"), BOUND)
-        assert place.overlap == FULL
+        placement = portal.run(placed(graph.Router, prompt, f"once more {n}"), BOUND)
+        assert placement.overlap == FULL
     assert graph.Router.stats().result(timeout=BOUND)["hit_rate"] > 0.5
 
 
-@served
-def test_a_worker_to_avoid_is_avoided_where_there_is_another(graph):
-    place = portal.run(placed(graph.Router, PROMPTS[0], "avoid"), BOUND)
-    other = portal.run(placed(graph.Router, PROMPTS[0], "avoid", [place.instance_id]), BOUND)
-    assert other.instance_id != place.instance_id
+@slow
+def test_a_worker_to_avoid_is_avoided_if_there_is_another(graph):
+    first = portal.run(placed(graph.Router, PROMPTS[0], "avoid"), BOUND)
+    other = portal.run(placed(graph.Router, PROMPTS[0], "avoid", [first.instance_id]), BOUND)
+    assert other.instance_id != first.instance_id
 
 
-@served
+@slow
 def test_the_scores_are_on_the_trace(graph):
     request = TextRequest(request_id="t", model="tiny", prompt=PROMPTS[1], sampling=Sampling(max_tokens=4))
     trace = graph.trace(graph.Processor.generate(request)).result(timeout=BOUND)
@@ -151,33 +151,33 @@ def test_the_scores_are_on_the_trace(graph):
     assert notes["scores"][0]["worker"] == notes["chosen"]
 
 
-@served
-def test_the_blocks_of_a_killed_worker_vanish_with_it(graph):
+@slow
+def test_the_blocks_of_a_killed_worker_are_removed(graph):
     async def known():
         return (await placed(graph.Router, PROMPTS[2])).overlap == FULL
 
-    answered(graph, PROMPTS[2], "held")
-    portal.run(until(known), BOUND)
+    answer(graph, PROMPTS[2], "held")
+    portal.run(poll_until(known), BOUND)
     before = portal.run(placed(graph.Router, PROMPTS[2], "before"), BOUND)
     killed = workers_of(graph, "EchoWorker")
     for pid in killed.values():
         os.kill(pid, signal.SIGKILL)
 
     async def elsewhere():
-        """Without events the router hears of a lost worker when its lease ends."""
+        """Without events the router notices a lost worker when its lease ends."""
         while (after := await placed(graph.Router, PROMPTS[2], "after")).instance_id in killed:
             pass
         return after
 
     assert portal.run(elsewhere(), BOUND).overlap == 0
     assert before.overlap == FULL
-    assert answered(graph, PROMPTS[2], "after")[0].cached == 0
+    assert answer(graph, PROMPTS[2], "after")[0].cached == 0
 
 
-async def given(graph, instance_id, prompts):
-    """One worker answers these."""
+async def generate_on(graph, instance_id, prompts):
+    """Lets one worker answer these prompts."""
     for n, prompt in enumerate(prompts):
-        call = graph.WatchedWorker.generate(asked(prompt, f"{instance_id} {n}"))
+        call = graph.WatchedWorker.generate(token_request(prompt, f"{instance_id} {n}"))
         async for _ in call.using(instance_id=instance_id):
             pass
 
@@ -189,47 +189,49 @@ async def held(graph, prompt):
 
 
 async def indexed(graph, prompt):
-    """The same as the router knows it."""
+    """The same according to the router."""
     ids = workers_of(graph, "WatchedWorker").keys()
     return {one: (await placed(graph.WatchedRouter, prompt, avoid=ids - {one})).overlap for one in ids}
 
 
-@served
+@slow
 @pytest.mark.parametrize(
     ("fault", "of"), [("lost", "stored"), ("lost", "removed"), ("doubled", "stored"), ("late", "stored")]
 )
-def test_events_lost_doubled_or_late_are_healed_by_beginning_anew(watched, fault, of):
-    """Each worker's cache has room for two of its three prompts."""
+def test_lost_duplicate_or_late_events_make_the_router_open_the_stream_again(watched, fault, of):
+    """The cache of each worker has space for two of its three prompts."""
     args = [f"--WatchedWorker.fault={fault}", f"--WatchedWorker.of={of}", f"--WatchedWorker.blocks={2 * FULL + 2}"]
 
     async def right():
         return all([await indexed(graph, prompt) == await held(graph, prompt) for prompt in PROMPTS])
 
-    async def heal():
+    async def recover():
         one, other = workers_of(graph, "WatchedWorker")
-        await given(graph, one, PROMPTS[:3])
-        await given(graph, other, PROMPTS[3:])
-        await until(right)
+        await generate_on(graph, one, PROMPTS[:3])
+        await generate_on(graph, other, PROMPTS[3:])
+        await poll_until(right)
         streams = [await graph.WatchedWorker.followed().using(instance_id=each) for each in (one, other)]
         before = await graph.WatchedRouter.stats()
-        places = [(await placed(graph.WatchedRouter, prompt), await held(graph, prompt)) for prompt in PROMPTS]
+        placements = [(await placed(graph.WatchedRouter, prompt), await held(graph, prompt)) for prompt in PROMPTS]
         after = await graph.WatchedRouter.stats()
-        return streams, places, {name: after[name] - before[name] for name in ("requests", "blocks", "overlap")}
+        return streams, placements, {name: after[name] - before[name] for name in ("requests", "blocks", "overlap")}
 
     with watched(*args) as graph:
-        streams, places, counted = portal.run(heal(), BOUND)
+        streams, placements, counted = portal.run(recover(), BOUND)
     assert streams == [2, 2]
-    assert [place.overlap for place, counts in places] == [counts[place.instance_id] for place, counts in places]
-    full = [(place.overlap, counts) for place, counts in places if FULL in counts.values()]
+    assert [placement.overlap for placement, counts in placements] == [
+        counts[placement.instance_id] for placement, counts in placements
+    ]
+    full = [(placement.overlap, counts) for placement, counts in placements if FULL in counts.values()]
     assert 0 < len(full) < len(PROMPTS)
     assert {overlap for overlap, _ in full} == {FULL}
-    overlap = sum(place.overlap for place, _ in places)
+    overlap = sum(placement.overlap for placement, _ in placements)
     assert counted == {"requests": len(PROMPTS), "blocks": FULL * len(PROMPTS), "overlap": overlap}
 
 
-@served
-def test_a_worker_whose_events_are_none_has_its_share_of_requests(watched):
-    """Its endpoint says that it gives lists, so that lists arrive."""
+@slow
+def test_a_worker_with_invalid_events_still_gets_requests(watched):
+    """The endpoint is annotated with lists, so that events arrive as lists."""
 
     async def logged():
         return "the router assumes an empty cache" in await asyncio.to_thread(log.read_text)
@@ -237,66 +239,66 @@ def test_a_worker_whose_events_are_none_has_its_share_of_requests(watched):
     with watched(code=WATCHED.replace("AsyncIterator[WorkerEvent]", "AsyncIterator[list]")) as graph:
         (router,) = graph.status.services["WatchedRouter"].workers
         log = Path(router.log)
-        answered(graph, PROMPTS[0], "first")
-        portal.run(until(logged), BOUND)
+        answer(graph, PROMPTS[0], "first")
+        portal.run(poll_until(logged), BOUND)
         assert portal.run(placed(graph.WatchedRouter, PROMPTS[0]), BOUND).overlap == 0
 
 
-@served
-def test_of_a_killed_worker_nothing_stays_in_the_index(watched):
+@slow
+def test_the_index_keeps_no_block_of_a_killed_worker(watched):
     async def knows(blocks):
         return await graph.WatchedRouter.indexed() == blocks
 
     with watched() as graph:
         (one, pid), (other, _) = workers_of(graph, "WatchedWorker").items()
-        portal.run(given(graph, one, PROMPTS[:2]), BOUND)
-        portal.run(given(graph, other, PROMPTS[2:3]), BOUND)
-        portal.run(until(lambda: knows(3 * FULL)), BOUND)
+        portal.run(generate_on(graph, one, PROMPTS[:2]), BOUND)
+        portal.run(generate_on(graph, other, PROMPTS[2:3]), BOUND)
+        portal.run(poll_until(lambda: knows(3 * FULL)), BOUND)
         os.kill(pid, signal.SIGKILL)
-        portal.run(until(lambda: knows(FULL)), BOUND)
+        portal.run(poll_until(lambda: knows(FULL)), BOUND)
         assert portal.run(placed(graph.WatchedRouter, PROMPTS[0]), BOUND).overlap == 0
         left = portal.run(placed(graph.WatchedRouter, PROMPTS[2]), BOUND)
         assert (left.overlap, left.instance_id) == (FULL, other)
 
 
-@served
-def test_another_salt_or_adapter_has_blocks_of_its_own(watched):
+@slow
+def test_salts_and_adapters_do_not_share_blocks(watched):
     prompt = PROMPTS[0]
     kinds = [{}, {"salt": "mine"}, {"adapter": "style"}, {"adapter": "style", "salt": "mine"}]
 
     async def overlaps():
         return [(await placed(graph.WatchedRouter, prompt, **kind)).overlap for kind in kinds]
 
-    async def told(count):
+    async def published(count):
         return (await overlaps()).count(FULL) == count
 
     with watched() as graph:
         for n, kind in enumerate(kinds):
-            (first, *_) = answered(graph, prompt, f"{n}", model=kind.get("adapter", "tiny"), salt=kind.get("salt", ""))
+            (first, *_) = answer(graph, prompt, f"{n}", model=kind.get("adapter", "tiny"), salt=kind.get("salt", ""))
             assert first.cached == 0
-            portal.run(until(lambda n=n: told(n + 1)), BOUND)
+            portal.run(poll_until(lambda n=n: published(n + 1)), BOUND)
             assert portal.run(overlaps(), BOUND) == [FULL] * (n + 1) + [0] * (len(kinds) - n - 1)
 
 
-@served
+@slow
 def test_each_of_two_routers_follows_all_workers(watched):
     async def all_known():
         routers = list(workers_of(graph, "WatchedRouter"))
         for prompt, worker in zip(PROMPTS, 3 * list(workers_of(graph, "WatchedWorker")), strict=True):
-            await given(graph, worker, [prompt])
+            await generate_on(graph, worker, [prompt])
 
             async def known(prompt=prompt, worker=worker):
-                places = [await placed(graph.WatchedRouter, prompt, instance_id=router) for router in routers]
-                return all((place.overlap, place.instance_id) == (FULL, worker) for place in places)
+                placements = [await placed(graph.WatchedRouter, prompt, instance_id=router) for router in routers]
+                return all((placement.overlap, placement.instance_id) == (FULL, worker) for placement in placements)
 
-            await until(known)
+            await poll_until(known)
         return routers
 
     with watched("--WatchedRouter.ServiceArgs.workers=2") as graph:
         assert len(portal.run(all_known(), BOUND)) == 2
 
 
-def test_what_is_supposed_to_be_held_lasts_from_the_last_placement_on():
+def test_assumed_blocks_expire_after_the_last_placement():
     index = BlockIndex()
     assumed = AssumedBlocks(index, 10.0)
     assumed.place(0.0, 1, [1, 2, 3, 4])
@@ -313,7 +315,7 @@ def test_what_is_supposed_to_be_held_lasts_from_the_last_placement_on():
     assert len(index) == 0
 
 
-def test_what_was_supposed_of_a_worker_goes_with_it():
+def test_assumed_blocks_of_a_removed_worker_are_removed():
     index = BlockIndex()
     assumed = AssumedBlocks(index, 10.0)
     assumed.place(0.0, 1, [1, 2])
@@ -324,8 +326,8 @@ def test_what_was_supposed_of_a_worker_goes_with_it():
     assert index.find([1, 2]) == {1: 2}
 
 
-@served
-def test_a_worker_that_comes_while_another_says_what_it_serves_is_followed(watched, tmp_path):
+@slow
+def test_a_worker_that_starts_while_another_reports_its_model_is_followed(watched, tmp_path):
     gate = tmp_path / "gate"
     slow = f"""
     @dynamo_endpoint()
@@ -347,4 +349,4 @@ def test_a_worker_that_comes_while_another_says_what_it_serves_is_followed(watch
         graph.scale(WatchedWorker=4).result()
         gate.unlink()
         workers = workers_of(graph, "WatchedWorker")
-        portal.run(asyncio.wait_for(until(all_followed), BOUND))
+        portal.run(asyncio.wait_for(poll_until(all_followed), BOUND))

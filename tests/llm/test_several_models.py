@@ -1,4 +1,4 @@
-"""One frontend over two processors, one of which is down: the other's model is served as before."""
+"""One frontend with two processors, one of which is down: the model of the other one is still served."""
 
 import asyncio
 import os
@@ -6,8 +6,8 @@ import signal
 
 import openai
 import pytest
-from graph_parts import BOUND, Loads, until
-from http_parts import COMPLETION, ask, asking, echoed
+from echo_graphs import BOUND, WorkerLoads, poll_until
+from http_client import COMPLETION, echoed, open_request, send
 
 from dynamo_nb.sdk.portal import portal
 
@@ -60,16 +60,16 @@ def graph(project):
         yield deployment
 
 
-def body(model, **given):
-    return {"model": model, "prompt": PROMPT, "max_tokens": COUNT, **given}
+def body(model, **fields):
+    return {"model": model, "prompt": PROMPT, "max_tokens": COUNT, **fields}
 
 
 async def status_of(graph, model):
-    return (await ask(graph.urls["Api"], COMPLETION, body(model, max_tokens=1)))[0]
+    return (await send(graph.urls["Api"], COMPLETION, body(model, max_tokens=1)))[0]
 
 
 async def names(graph):
-    _, _, answer = await ask(graph.urls["Api"], MODELS, b"", method="GET")
+    _, _, answer = await send(graph.urls["Api"], MODELS, b"", method="GET")
     return {model["id"] for model in answer["data"]}
 
 
@@ -78,28 +78,28 @@ async def is_served(graph, model):
 
 
 async def begun(request):
-    """The events of a stream, the first of which is there."""
+    """The first event of a stream, and the others."""
     assert (await request.head())[0] == 200
     events = request.events()
     return await anext(events), events
 
 
-def test_a_processor_that_is_killed_ends_its_own_streams_alone(graph):
+def test_a_killed_processor_ends_only_its_own_streams(graph):
     async def main():
         url = graph.urls["Api"]
         async with (
-            asking(url, COMPLETION, body("small", stream=True)) as small,
-            asking(url, COMPLETION, body("large", stream=True)) as large,
-            Loads.of(graph) as loads,
+            open_request(url, COMPLETION, body("small", stream=True)) as small,
+            open_request(url, COMPLETION, body("large", stream=True)) as large,
+            WorkerLoads.of(graph) as loads,
         ):
             first, events = await begun(small)
             _, lost = await begun(large)
             (worker,) = graph.status.services["Large"].workers
             os.kill(worker.pid, signal.SIGKILL)
-            told = [first, *[event async for event in events]], [event async for event in lost]
-            await loads.free()
-        await until(lambda: is_served(graph, "large"))
-        return told
+            received = [first, *[event async for event in events]], [event async for event in lost]
+            await loads.idle()
+        await poll_until(lambda: is_served(graph, "large"))
+        return received
 
     (*events, end), lost = portal.run(main(), BOUND)
     assert end == "[DONE]"
@@ -107,7 +107,7 @@ def test_a_processor_that_is_killed_ends_its_own_streams_alone(graph):
     assert lost[-1]["error"]["type"] == "server_error"
 
 
-def test_the_other_is_served_while_one_is_down_also_by_a_frontend_that_has_never_seen_it(graph):
+def test_one_model_is_served_while_the_other_is_down_also_by_a_new_frontend(graph):
     async def main():
         assert await names(graph) == {"small", "large"}
         await graph.scale(Large=0)
@@ -117,26 +117,26 @@ def test_the_other_is_served_while_one_is_down_also_by_a_frontend_that_has_never
         await graph.restart("Api")
         assert [await status_of(graph, model) for model in ("small", "large")] == [200, 503]
         assert await names(graph) == {"small"}
-        assert (await ask(graph.urls["Api"], HEALTH, b"", method="GET"))[0] == 200
+        assert (await send(graph.urls["Api"], HEALTH, b"", method="GET"))[0] == 200
 
         await graph.scale(Large=1)
-        await until(lambda: is_served(graph, "large"))
+        await poll_until(lambda: is_served(graph, "large"))
         assert await names(graph) == {"small", "large"}
 
     portal.run(main(), BOUND)
 
 
-def test_where_all_are_down_the_frontend_says_so(graph):
-    async def unwell():
-        return (await ask(graph.urls["Api"], HEALTH, b"", method="GET"))[0] == 503
+def test_the_frontend_is_unhealthy_while_all_processors_are_down(graph):
+    async def is_unhealthy():
+        return (await send(graph.urls["Api"], HEALTH, b"", method="GET"))[0] == 503
 
     async def main():
         await graph.scale(Small=0, Large=0)
         with openai.OpenAI(base_url=f"{graph.urls['Api']}/v1", api_key="-", max_retries=0) as client:
             error = await asyncio.to_thread(refused, client)
-        await until(unwell)
+        await poll_until(is_unhealthy)
         await graph.scale(Small=1)
-        await until(lambda: is_served(graph, "small"))
+        await poll_until(lambda: is_served(graph, "small"))
         return error
 
     assert portal.run(main(), BOUND).status_code == 503

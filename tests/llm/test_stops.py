@@ -5,14 +5,14 @@ from dynamo_nb.llm.text.tools import ToolCalls
 
 
 def shown(stops, pieces):
-    """What is shown of the pieces, and the stop that was found."""
+    """The text that is shown of the pieces, and the stop text that was found."""
     found = Stops(stops)
     text = "".join(map(found.feed, pieces))
     return text + ("" if found.found else found.end()), found.found
 
 
 def splits(text):
-    """Every way to cut a text in two, and the letters one by one."""
+    """The text cut in two at every position, and letter by letter."""
     return [[text[:n], text[n:]] for n in range(len(text) + 1)] + [list(text)]
 
 
@@ -32,12 +32,12 @@ def splits(text):
         (["é"], "café au lait", ("caf", "é")),
     ],
 )
-def test_the_text_up_to_the_first_stop_is_shown_wherever_it_is_cut(stops, text, expected):
+def test_the_text_before_the_first_stop_is_shown_for_every_cut(stops, text, expected):
     for pieces in splits(text):
         assert shown(stops, pieces) == expected
 
 
-def test_what_cannot_become_a_stop_is_shown_at_once():
+def test_text_that_cannot_become_a_stop_is_shown_at_once():
     stops = Stops(["<end>"])
     assert stops.feed("a < b") == "a < b"
     assert stops.feed("<e") == ""
@@ -59,7 +59,7 @@ CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Ulm"}}\n</tool_c
         ("a <tool", "a <tool", []),
     ],
 )
-def test_calls_of_tools_are_taken_out_of_the_text_wherever_it_is_cut(text, rest, names):
+def test_tool_calls_are_removed_from_the_text_for_every_cut(text, rest, names):
     for pieces in splits(text):
         tools = ToolCalls()
         left = "".join(map(tools.feed, pieces)) + tools.end()

@@ -23,7 +23,7 @@ def pieces(tokens, sizes, kind=ByteDetokenizer):
 
 @pytest.mark.parametrize("text", TEXTS)
 @KINDS
-def test_text_comes_back_whole_token_by_token(text, kind):
+def test_a_text_is_restored_token_by_token(text, kind):
     tokens = TOKENIZER.encode(text)
     shown = pieces(tokens, [1] * len(tokens), kind)
     assert "".join(shown) == TOKENIZER.decode(tokens)
@@ -33,12 +33,12 @@ def test_text_comes_back_whole_token_by_token(text, kind):
 @KINDS
 @settings(deadline=None, max_examples=200)
 @given(tokens=st.lists(st.integers(0, TOKENIZER.size - 1), max_size=40), sizes=st.lists(st.integers(0, 4), max_size=20))
-def test_whatever_tokens_come_the_pieces_make_what_all_of_them_make(kind, tokens, sizes):
+def test_the_pieces_of_any_tokens_equal_the_text_of_all(kind, tokens, sizes):
     assert "".join(pieces(tokens, sizes, kind)) == TOKENIZER.decode(tokens)
 
 
 @KINDS
-def test_half_a_character_is_never_shown(kind):
+def test_a_character_is_never_split(kind):
     tokens = TOKENIZER.encode("a世b")
     whole = TOKENIZER.decode(tokens)
     shown = ""
@@ -47,19 +47,19 @@ def test_half_a_character_is_never_shown(kind):
         assert whole.startswith(shown)
 
 
-def test_a_chat_becomes_the_tokens_of_the_models_own_template():
+def test_a_chat_is_encoded_with_the_chat_template_of_the_model():
     tokens = TOKENIZER.chat([{"role": "user", "content": "hello"}])
     assert "hello" in TOKENIZER.decode(tokens)
     assert len(tokens) > len(TOKENIZER.encode("hello"))
 
 
-def test_messages_that_the_template_refuses_are_an_invalid_argument():
+def test_messages_that_the_template_rejects_are_an_invalid_argument():
     with pytest.raises(InvalidArgument, match="template"):
         TOKENIZER.chat(["no message"])
 
 
 @pytest.mark.parametrize("depth", [1, 70, 500, 900, 990, 5000, 10**5])
-def test_arguments_of_a_call_that_are_too_deep_to_write_are_written_as_they_came_or_refused(depth):
+def test_deeply_nested_arguments_of_a_call_are_written_unchanged_or_refused(depth):
     arguments = "[" * depth + "]" * depth
     call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
     message = plain({"role": "assistant", "content": None, "tool_calls": [call]}, 0)
@@ -70,7 +70,7 @@ def test_arguments_of_a_call_that_are_too_deep_to_write_are_written_as_they_came
     assert arguments in text or (depth > 300 and "the chat template rejected" in text)
 
 
-def test_a_text_of_far_too_many_tokens_is_not_read_to_its_end():
+def test_a_text_far_over_the_limit_is_not_tokenised_to_its_end():
     for text, most in (("word " * 10**6, 100), (" " * 10**6, 1000)):
         with pytest.raises(InvalidArgument, match=f"more than {most} tokens, which is the context length"):
             TOKENIZER.encode(text, most)
@@ -79,23 +79,23 @@ def test_a_text_of_far_too_many_tokens_is_not_read_to_its_end():
 
 
 @pytest.mark.parametrize("text", [*TEXTS, "", "word " * 3000, " " * 3000, "the language " * 3000])
-def test_a_text_that_fits_is_read_whatever_room_there_is_beside_it(text):
+def test_a_text_within_the_limit_is_encoded_for_every_limit(text):
     tokens = TOKENIZER.encode(text)
     assert all(TOKENIZER.encode(text, most) == tokens for most in (len(tokens), 2 * len(tokens), 10**6))
 
 
-def test_a_model_without_a_tokenizer_says_what_to_give(tmp_path):
+def test_a_folder_without_a_tokenizer_is_an_error(tmp_path):
     with pytest.raises(DynamoError, match="cannot be loaded"):
         Tokenizer(str(tmp_path))
 
 
-def test_a_byte_level_tokenizer_is_known_as_one():
+def test_a_byte_level_tokenizer_is_recognised():
     assert isinstance(TOKENIZER.detokenizer(), ByteDetokenizer)
 
 
 @pytest.fixture(scope="module")
 def fallback(tmp_path_factory):
-    """A tokenizer as Llama 2 and Mistral have it: words with their space before them, and bytes for all else."""
+    """A tokenizer like that of Llama 2 and Mistral: words include the space before them, other characters are bytes."""
     tokenizers = pytest.importorskip("tokenizers")
     folder = tmp_path_factory.mktemp("fallback")
     names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "▁hello", "▁world", *"helowrd\n"]
@@ -118,7 +118,7 @@ def fallback(tmp_path_factory):
 
 @settings(deadline=None, max_examples=200)
 @given(text=st.text(alphabet="aé世🚢 ho", max_size=14))
-def test_characters_of_several_bytes_come_one_after_the_other_where_bytes_fall_back(fallback, text):
+def test_with_byte_fallback_characters_of_several_bytes_are_never_split(fallback, text):
     tokenizer, _ = fallback
     tokens, detokenizer = tokenizer.encode(text), tokenizer.detokenizer()
     shown = [detokenizer.feed([token]) for token in tokens]
@@ -126,7 +126,7 @@ def test_characters_of_several_bytes_come_one_after_the_other_where_bytes_fall_b
     assert "".join([*shown, detokenizer.end()]) == tokenizer.decode(tokens)
 
 
-def test_an_answer_goes_on_with_the_space_behind_its_prompt(fallback):
+def test_an_answer_begins_with_the_space_after_its_prompt(fallback):
     tokenizer, vocabulary = fallback
     detokenizer = tokenizer.detokenizer(tokenizer.encode("hello"))
     tokens = [vocabulary[name] for name in ("▁world", "</s>", "▁hello")]
@@ -139,14 +139,14 @@ def test_an_answer_goes_on_with_the_space_behind_its_prompt(fallback):
     assert tokenizer.piece(vocabulary["▁world"]) == (" world", b" world")
 
 
-def test_the_marks_of_a_call_are_text_where_they_are_special_tokens(fallback):
+def test_the_marks_of_a_tool_call_are_text_although_they_are_special_tokens(fallback):
     tokenizer, vocabulary = fallback
     tokens = [vocabulary[name] for name in ("<tool_call>", "h", "</tool_call>", "</s>")]
     detokenizer = tokenizer.detokenizer()
     assert "".join([detokenizer.feed([token]) for token in tokens]) == "<tool_call>h</tool_call>"
 
 
-def test_bytes_that_never_become_characters_are_told_in_the_end(fallback):
+def test_bytes_that_never_form_a_character_are_written_at_the_end(fallback):
     tokenizer, vocabulary = fallback
     detokenizer = tokenizer.detokenizer()
     assert "".join([detokenizer.feed([vocabulary["<0xE4>"]]) for _ in range(200)]).count("\ufffd") >= 100

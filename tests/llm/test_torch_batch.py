@@ -1,4 +1,4 @@
-"""How a TorchEngine's thread chooses tokens, and which sequences it goes on with."""
+"""Sampling and scheduling in the thread of a TorchEngine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ pytest.importorskip("torch")
 
 import torch
 import transformers
-from torch_parts import CHANCE, CONTEXT, PENAL, SLOTS
-from vllm_parts import prompt, request
+from torch_engines import CONTEXT, PENALTIES, RANDOM, SLOTS
+from vllm_engines import prompt, request
 
 from dynamo_nb.llm.engines.torch.cache import SPARE
 from dynamo_nb.llm.engines.torch.model import TorchModel
@@ -21,22 +21,22 @@ from dynamo_nb.llm.messages import Sampling, TokenRequest
 from dynamo_nb.llm.tiny_model import VOCABULARY, tiny_model
 
 
-def sequence(seed=0, made=(), **sampling):
-    asked = TokenRequest(
-        request_id="r", tokens=[1, *made], generated=len(made), sampling=Sampling(seed=seed, **sampling)
+def sequence(seed=0, generated=(), **sampling):
+    token_request = TokenRequest(
+        request_id="r", tokens=[1, *generated], generated=len(generated), sampling=Sampling(seed=seed, **sampling)
     )
-    return TorchSequence(asked, 10, (), VOCABULARY)
+    return TorchSequence(token_request, 10, (), VOCABULARY)
 
 
 def warped(logits, sampling):
-    """The probabilities that transformers' own processors leave, in vLLM's order."""
-    of = {
+    """The probabilities after transformers' own logits processors, in vLLM's order."""
+    processors = {
         "temperature": transformers.TemperatureLogitsWarper,
         "min_p": transformers.MinPLogitsWarper,
         "top_k": transformers.TopKLogitsWarper,
         "top_p": transformers.TopPLogitsWarper,
     }
-    for name, kind in of.items():
+    for name, kind in processors.items():
         if name in sampling:
             logits = kind(sampling[name])(None, logits)
     return torch.softmax(logits, -1)[0]
@@ -55,7 +55,7 @@ def warped(logits, sampling):
     ],
     ids=str,
 )
-def test_tokens_are_as_frequent_as_they_are_likely(sampling):
+def test_tokens_are_sampled_with_their_probabilities(sampling):
     logits = torch.linspace(0, 3, 24)[torch.randperm(24, generator=torch.Generator().manual_seed(1))][None]
     draws = 6000
     tokens, _ = sample(logits.expand(draws, -1), [sequence(seed, **sampling) for seed in range(draws)])
@@ -66,8 +66,16 @@ def test_tokens_are_as_frequent_as_they_are_likely(sampling):
     assert ((found - expected).abs() <= 4.5 * deviation + 1e-9).all()
 
 
-def test_a_row_is_chosen_alike_whatever_rows_are_beside_it():
-    kinds = [{}, {"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.1}, {"temperature": 0.0}, PENAL, CHANCE | {"logprobs": 2}]
+def test_the_token_of_a_row_does_not_depend_on_other_rows():
+    kinds = [
+        {},
+        {"top_k": 3},
+        {"top_p": 0.5},
+        {"min_p": 0.1},
+        {"temperature": 0.0},
+        PENALTIES,
+        RANDOM | {"logprobs": 2},
+    ]
     logits = torch.randn(len(kinds), VOCABULARY, generator=torch.Generator().manual_seed(2)) * 3
 
     def rows():
@@ -78,7 +86,7 @@ def test_a_row_is_chosen_alike_whatever_rows_are_beside_it():
         assert sample(logits[place : place + 1], [row]) == ([tokens[place]], [logprobs[place]])
 
 
-def test_the_likeliest_token_is_never_left_out():
+def test_the_most_likely_token_is_never_excluded():
     logits = torch.zeros(1, VOCABULARY)
     logits[0, 7] = 1e-3
     for sampling in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}, {"temperature": 1e-4}, {"temperature": 1e-30}):
@@ -87,46 +95,46 @@ def test_the_likeliest_token_is_never_left_out():
 
 @pytest.fixture(scope="module")
 def model():
-    """What an engine's thread has."""
+    """The model of an engine's thread."""
     return TorchModel(TorchOptions(model=str(tiny_model()), max_model_len=CONTEXT, device="cpu"))
 
 
-def begun(scheduler, length, most):
+def started(scheduler, length, most):
     sequence = TorchSequence(request(prompt(length, length)), most, (), VOCABULARY)
     scheduler.add(sequence)
     return sequence
 
 
-def test_who_runs_goes_on_while_a_long_prompt_is_computed(model):
+def test_running_sequences_continue_while_a_long_prompt_is_computed(model):
     scheduler = TorchScheduler(model, SLOTS)
-    short = begun(scheduler, 20, 30)
+    short = started(scheduler, 20, 30)
     scheduler.step()
-    long = begun(scheduler, 3 * CHUNK + 1, 30)
-    made = [[sequence for sequence, *_ in scheduler.step().results] for _ in range(5)]
-    assert made == [[short], [short], [short], [short, long], [short, long]]
+    long = started(scheduler, 3 * CHUNK + 1, 30)
+    results = [[sequence for sequence, *_ in scheduler.step().results] for _ in range(5)]
+    assert results == [[short], [short], [short], [short, long], [short, long]]
 
 
 def test_short_prompts_are_computed_in_one_step(model):
     scheduler = TorchScheduler(model, SLOTS)
-    sequences = [begun(scheduler, length, 3) for length in (9, 20, 31, 40, 50)]
+    sequences = [started(scheduler, length, 3) for length in (9, 20, 31, 40, 50)]
     step = scheduler.step()
     assert step.started == [sequence for sequence, *_ in step.results] == sequences[:SLOTS]
 
 
-def test_a_long_prompt_that_nobody_waits_for_any_more_is_given_up(model):
+def test_the_prompt_of_a_dropped_sequence_is_not_computed_further(model):
     scheduler = TorchScheduler(model, 1)
-    long = begun(scheduler, 3 * CHUNK + 1, 30)
+    long = started(scheduler, 3 * CHUNK + 1, 30)
     assert scheduler.step().started == [long]
     scheduler.drop(long)
-    short = begun(scheduler, 20, 1)
+    short = started(scheduler, 20, 1)
     step = scheduler.step()
     assert step.started == [sequence for sequence, *_ in step.results] == [short]
     assert scheduler.idle
 
 
-def test_a_batch_holds_no_more_than_its_longest_sequence_needs(model):
+def test_a_batch_holds_only_the_columns_of_its_longest_sequence(model):
     scheduler = TorchScheduler(model, SLOTS)
-    sequences = [begun(scheduler, length, 100) for length in (20, 300, 70)]
+    sequences = [started(scheduler, length, 100) for length in (20, 300, 70)]
     scheduler.step()
     scheduler.drop(sequences[1])
     scheduler.step()

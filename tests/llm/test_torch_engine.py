@@ -1,4 +1,4 @@
-"""TorchEngine: answers beside transformers' own, and who waits and who leaves."""
+"""TorchEngine: answers compared with those of transformers, waiting requests and cancelled ones."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ pytest.importorskip("torch")
 import pytest_asyncio
 import torch
 import transformers
-from torch_parts import BLOCK, CHANCE, CONTEXT, PENAL, SLOTS, generated, reference, started
-from vllm_parts import answer, prompt, request, until
+from torch_engines import BLOCK, CONTEXT, PENALTIES, RANDOM, SLOTS, generated, reference, started
+from vllm_engines import answer, prompt, request, wait_for_cache
 
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.engines.engine import Engine
@@ -41,26 +41,26 @@ async def together(engine, requests):
 
 @asynccontextmanager
 async def busy(engine, count=2):
-    """Other sequences run meanwhile."""
+    """Runs other sequences at the same time."""
     others = [
         asyncio.create_task(answer(engine, request(prompt(60 + n, 90 + n), f"o{n}", max_tokens=1500)))
         for n in range(count)
     ]
     try:
-        await until(engine.cache, lambda: engine.load().running == count)
+        await wait_for_cache(engine.cache, lambda: engine.load().running == count)
         yield
-        assert engine.load().running == count, "the others had ended before"
+        assert engine.load().running == count, "the other sequences ended too early"
     finally:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await until(engine.cache, lambda: engine.load().running == 0)
+        await wait_for_cache(engine.cache, lambda: engine.load().running == 0)
 
 
-# --- answers ------------------------------------------------------------------------------------------------------
+# --- answers -----------------------------------------------------------------------------------------------------
 
 
-async def test_it_is_an_engine_and_tells_what_it_serves(engine):
+async def test_it_implements_engine_and_reports_model_and_limits(engine):
     assert isinstance(engine, Engine)
     assert (engine.info.model, engine.info.context, engine.info.block_size) == (str(tiny_model()), CONTEXT, BLOCK)
     assert engine.info.total_blocks == SLOTS * CONTEXT // BLOCK
@@ -68,23 +68,23 @@ async def test_it_is_an_engine_and_tells_what_it_serves(engine):
     await engine.health()
 
 
-async def test_greedy_answers_are_those_of_transformers_alone_and_beside_others(engine):
-    asked = [request(prompt(length, length), f"r{length}", max_tokens=40) for length in LENGTHS]
-    alone = [(await answer(engine, each))[0] for each in asked]
-    assert alone == [generated(reference(), each.tokens, 40) for each in asked]
-    assert await together(engine, asked) == alone
+async def test_greedy_answers_equal_those_of_transformers_alone_and_in_a_batch(engine):
+    requests = [request(prompt(length, length), f"r{length}", max_tokens=40) for length in LENGTHS]
+    alone = [(await answer(engine, each))[0] for each in requests]
+    assert alone == [generated(reference(), each.tokens, 40) for each in requests]
+    assert await together(engine, requests) == alone
     assert len({tuple(tokens) for tokens in alone}) == len(LENGTHS)
 
 
-async def test_answers_of_different_lengths_come_and_go_beside_each_other(engine):
-    """Rows join and leave at nearly every step, the longest among them."""
-    asked = [request(prompt(5 + 37 * n % 300, n), f"r{n}", max_tokens=1 + 11 * n % 45) for n in range(24)]
-    expected = [generated(reference(), each.tokens, each.sampling.max_tokens) for each in asked]
-    assert await together(engine, asked) == expected
+async def test_answers_of_different_lengths_share_a_batch(engine):
+    """Rows join and leave in nearly every step, the longest one among them."""
+    requests = [request(prompt(5 + 37 * n % 300, n), f"r{n}", max_tokens=1 + 11 * n % 45) for n in range(24)]
+    expected = [generated(reference(), each.tokens, each.sampling.max_tokens) for each in requests]
+    assert await together(engine, requests) == expected
 
 
 def models():
-    """Configurations of other families: windows of attention, shared keys and values, learned positions."""
+    """Configurations of other model families: sliding windows, shared keys and values, learned positions."""
     small = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     wide = {"intermediate_size": 64, "max_position_embeddings": 512, "initializer_range": 0.4, "eos_token_id": 2}
     return {
@@ -100,19 +100,19 @@ def models():
 
 
 @pytest.mark.parametrize("family", ["mistral", "qwen", "gemma", "gpt"])
-async def test_other_families_answer_as_transformers_does(family, tmp_path):
+async def test_models_of_other_families_answer_as_in_transformers(family, tmp_path):
     torch.manual_seed(5)
     model = transformers.AutoModelForCausalLM.from_config(models()[family]).eval()
     model.save_pretrained(tmp_path)
-    asked = [request([n + 3 for n in range(9 * k + 2)], f"r{k}", max_tokens=30) for k in range(6)]
+    requests = [request([n + 3 for n in range(9 * k + 2)], f"r{k}", max_tokens=30) for k in range(6)]
     async with started(tmp_path, max_model_len=0) as engine:
         assert engine.info.context == 512
-        found = await together(engine, asked)
-    assert found == [generated(model, each.tokens, 30) for each in asked]
+        found = await together(engine, requests)
+    assert found == [generated(model, each.tokens, 30) for each in requests]
     assert len({tuple(tokens) for tokens in found}) > 1
 
 
-async def test_tokens_come_as_they_are_made_and_the_last_delta_has_the_finish(engine):
+async def test_tokens_are_streamed_and_the_last_delta_has_the_finish(engine):
     tokens, deltas = await answer(engine, request(prompt(40, 20), max_tokens=200))
     assert len(tokens) == 200
     assert len(deltas) > 8
@@ -120,9 +120,9 @@ async def test_tokens_come_as_they_are_made_and_the_last_delta_has_the_finish(en
     assert [delta.cached for delta in deltas] == [0] + [-1] * (len(deltas) - 1)
 
 
-@pytest.mark.parametrize("sampling", [{}, CHANCE | {"seed": 3}, PENAL, CHANCE | PENAL | {"seed": 4}])
+@pytest.mark.parametrize("sampling", [{}, RANDOM | {"seed": 3}, PENALTIES, RANDOM | PENALTIES | {"seed": 4}])
 @pytest.mark.parametrize("cut", [1, 11, 29])
-async def test_an_answer_goes_on_where_another_worker_stopped(engine, sampling, cut):
+async def test_an_answer_continues_where_another_worker_stopped(engine, sampling, cut):
     start = prompt(45, 24)
     whole, _ = await answer(engine, request(start, max_tokens=30, **sampling))
     rest, deltas = await answer(engine, request(start + whole[:cut], max_tokens=30, generated=cut, **sampling))
@@ -130,46 +130,48 @@ async def test_an_answer_goes_on_where_another_worker_stopped(engine, sampling, 
     assert deltas[-1].finish == "length"
 
 
-async def test_nothing_is_left_to_make_of_an_answer_that_is_complete(engine):
-    for asked in (
+async def test_a_complete_answer_gets_no_more_tokens(engine):
+    for complete in (
         request(prompt(40), max_tokens=8, generated=8),
         request(prompt(CONTEXT), max_tokens=0, generated=8),
     ):
-        tokens, deltas = await answer(engine, asked)
+        tokens, deltas = await answer(engine, complete)
         assert (tokens, [delta.finish for delta in deltas]) == ([], ["length"])
 
 
 @pytest.mark.parametrize("most", [0, 10**6])
-async def test_an_answer_has_as_many_tokens_as_the_context_has_room_for(engine, most):
+async def test_an_answer_ends_at_the_context_limit(engine, most):
     tokens, deltas = await answer(engine, request(prompt(CONTEXT - 20), max_tokens=most))
     assert (len(tokens), deltas[-1].finish) == (20, "length")
 
 
-# --- ends ---------------------------------------------------------------------------------------------------------
+# --- ends --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_stop_token_ends_the_answer_and_is_not_part_of_it(engine):
     whole, _ = await answer(engine, request(prompt(30, 22), max_tokens=20))
     stop = whole[9]
-    asked = request(prompt(30, 22), max_tokens=20, stop_tokens=(stop, 10**6), logprobs=0)
-    tokens, deltas = await answer(engine, asked)
+    token_request = request(prompt(30, 22), max_tokens=20, stop_tokens=(stop, 10**6), logprobs=0)
+    tokens, deltas = await answer(engine, token_request)
     assert tokens == whole[: whole.index(stop)]
     assert deltas[-1].finish == "stop"
     assert sum(len(delta.logprobs) for delta in deltas) == len(tokens)
 
 
-async def test_before_min_tokens_the_next_best_token_stands_for_an_end(engine):
+async def test_before_min_tokens_the_second_best_token_replaces_an_end_token(engine):
     whole, _ = await answer(engine, request(prompt(30, 22), max_tokens=20))
-    asked = request(prompt(30, 22), max_tokens=20, stop_tokens=(whole[2],), min_tokens=10)
-    tokens, _ = await answer(engine, asked)
-    expected = generated(reference(), asked.tokens, 10, suppress_tokens=[whole[2]])
+    token_request = request(prompt(30, 22), max_tokens=20, stop_tokens=(whole[2],), min_tokens=10)
+    tokens, _ = await answer(engine, token_request)
+    expected = generated(reference(), token_request.tokens, 10, suppress_tokens=[whole[2]])
     assert tokens[:10] == expected
-    begun = request(asked.tokens + tokens[:4], generated=4, max_tokens=20, stop_tokens=(whole[2],), min_tokens=10)
+    begun = request(
+        token_request.tokens + tokens[:4], generated=4, max_tokens=20, stop_tokens=(whole[2],), min_tokens=10
+    )
     assert tokens[:4] + (await answer(engine, begun))[0] == tokens
 
 
 @pytest.mark.parametrize("shape", ["one", "several"])
-async def test_the_models_own_ends_count_unless_they_are_to_be_ignored(engine, tmp_path, shape):
+async def test_the_models_own_end_tokens_count_unless_ignore_eos_is_set(engine, tmp_path, shape):
     whole, _ = await answer(engine, request(prompt(30, 22), max_tokens=20))
     end = whole[7]
     folder = shutil.copytree(tiny_model(), tmp_path / "model")
@@ -181,30 +183,30 @@ async def test_the_models_own_ends_count_unless_they_are_to_be_ignored(engine, t
         assert (await answer(other, request(prompt(30, 22), max_tokens=20)))[0] == whole
 
 
-# --- choices ------------------------------------------------------------------------------------------------------
+# --- sampling ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_seed_repeats_a_random_answer_whatever_else_runs(engine):
-    asked = [request(prompt(20, 21), seed=seed, max_tokens=30, **CHANCE) for seed in (1, 1, 2)]
-    one, again, other = [(await answer(engine, each))[0] for each in asked]
+async def test_a_seed_repeats_a_random_answer_in_any_batch(engine):
+    requests = [request(prompt(20, 21), seed=seed, max_tokens=30, **RANDOM) for seed in (1, 1, 2)]
+    one, again, other = [(await answer(engine, each))[0] for each in requests]
     assert one == again != other
     async with busy(engine):
-        assert await together(engine, asked[1:]) == [one, other]
+        assert await together(engine, requests[1:]) == [one, other]
 
 
 async def test_without_a_seed_answers_differ(engine):
-    asked = [request(prompt(20, 21), f"r{n}", temperature=1.0, max_tokens=30) for n in range(3)]
-    assert len({tuple(tokens) for tokens in await together(engine, asked)}) == 3
+    requests = [request(prompt(20, 21), f"r{n}", temperature=1.0, max_tokens=30) for n in range(3)]
+    assert len({tuple(tokens) for tokens in await together(engine, requests)}) == 3
 
 
-async def test_log_probabilities_are_those_of_the_model_itself(engine):
-    asked = request(prompt(30, 23), logprobs=3, max_tokens=12, seed=1, **CHANCE)
+async def test_log_probabilities_are_those_of_the_model_before_sampling(engine):
+    token_request = request(prompt(30, 23), logprobs=3, max_tokens=12, seed=1, **RANDOM)
     async with busy(engine):
-        tokens, deltas = await answer(engine, asked)
+        tokens, deltas = await answer(engine, token_request)
     entries = [entry for delta in deltas for entry in delta.logprobs]
     with torch.inference_mode():
-        logits = reference()(torch.tensor([asked.tokens + tokens])).logits[0]
-    expected = torch.log_softmax(logits[len(asked.tokens) - 1 : -1], -1)
+        logits = reference()(torch.tensor([token_request.tokens + tokens])).logits[0]
+    expected = torch.log_softmax(logits[len(token_request.tokens) - 1 : -1], -1)
     assert [entry[0][0] for entry in entries] == tokens
     for (own, *likeliest), row in zip(entries, expected, strict=True):
         best = row.topk(3)
@@ -213,38 +215,38 @@ async def test_log_probabilities_are_those_of_the_model_itself(engine):
         assert own[1] == pytest.approx(row[own[0]].item(), abs=1e-3)
 
 
-async def test_each_has_as_many_log_probabilities_as_it_asked_for(engine):
-    asked = [request(prompt(20), f"r{n}", logprobs=n) for n in (None, 0, 2, 10**4)]
-    answers = await asyncio.gather(*(answer(engine, each) for each in asked))
+async def test_each_request_gets_the_requested_number_of_log_probabilities(engine):
+    requests = [request(prompt(20), f"r{n}", logprobs=n) for n in (None, 0, 2, 10**4)]
+    answers = await asyncio.gather(*(answer(engine, each) for each in requests))
     sizes = [{len(entry) for delta in deltas for entry in delta.logprobs} for _, deltas in answers]
     assert sizes == [set(), {1}, {3}, {VOCABULARY + 1}]
 
 
-async def test_repetition_counts_as_in_transformers(engine):
-    asked = request(prompt(30, 25), max_tokens=40, repetition_penalty=1.5)
-    tokens, _ = await answer(engine, asked)
-    assert tokens == generated(reference(), asked.tokens, 40, repetition_penalty=1.5)
-    assert tokens != generated(reference(), asked.tokens, 40)
+async def test_the_repetition_penalty_equals_that_of_transformers(engine):
+    token_request = request(prompt(30, 25), max_tokens=40, repetition_penalty=1.5)
+    tokens, _ = await answer(engine, token_request)
+    assert tokens == generated(reference(), token_request.tokens, 40, repetition_penalty=1.5)
+    assert tokens != generated(reference(), token_request.tokens, 40)
 
 
-async def test_presence_and_frequency_count_what_was_generated(engine):
-    asked = request(prompt(30, 26), max_tokens=25, presence_penalty=1.5, frequency_penalty=0.7)
+async def test_presence_and_frequency_penalties_count_generated_tokens(engine):
+    token_request = request(prompt(30, 26), max_tokens=25, presence_penalty=1.5, frequency_penalty=0.7)
     expected = []
     with torch.inference_mode():
         for _ in range(25):
-            logits = reference()(torch.tensor([asked.tokens + expected])).logits[0, -1]
+            logits = reference()(torch.tensor([token_request.tokens + expected])).logits[0, -1]
             for token, times in Counter(expected).items():
                 logits[token] -= 1.5 + 0.7 * times
             expected.append(int(logits.argmax()))
-    tokens, _ = await answer(engine, asked)
+    tokens, _ = await answer(engine, token_request)
     assert tokens == expected
-    assert tokens != (await answer(engine, request(asked.tokens, max_tokens=25)))[0]
+    assert tokens != (await answer(engine, request(token_request.tokens, max_tokens=25)))[0]
 
 
-# --- who waits, who leaves ----------------------------------------------------------------------------------------
+# --- waiting and cancelled requests ------------------------------------------------------------------------------
 
 
-async def test_those_beyond_the_slots_wait_in_order():
+async def test_requests_wait_for_a_slot_in_order():
     async with started(slots=1) as engine:
         order = []
 
@@ -256,18 +258,18 @@ async def test_those_beyond_the_slots_wait_in_order():
             return found[-1].finish
 
         tasks = [asyncio.create_task(read(str(n))) for n in range(5)]
-        await until(engine.cache, lambda: engine.load().running == 1)
+        await wait_for_cache(engine.cache, lambda: engine.load().running == 1)
         assert engine.load().waiting >= 1
         assert await asyncio.gather(*tasks) == ["length"] * 5
         assert order == ["0", "1", "2", "3", "4"]
         assert engine.load().running == engine.load().waiting == engine.load().used_blocks == 0
 
 
-async def test_load_counts_who_runs_who_waits_and_their_blocks(engine):
+async def test_load_counts_running_and_waiting_requests_and_blocks(engine):
     seen = []
     async with busy(engine, SLOTS):
         extra = asyncio.create_task(answer(engine, request(prompt(20), max_tokens=1)))
-        await until(engine.cache, lambda: engine.load().waiting == 1)
+        await wait_for_cache(engine.cache, lambda: engine.load().waiting == 1)
         seen.append(engine.load())
         extra.cancel()
         await asyncio.gather(extra, return_exceptions=True)
@@ -279,13 +281,13 @@ async def test_load_counts_who_runs_who_waits_and_their_blocks(engine):
 
 
 @pytest.mark.parametrize("how", ["closed", "cancelled", "aborted"])
-async def test_who_leaves_frees_the_slot_for_the_next(how):
+async def test_a_cancelled_request_frees_its_slot(how):
     async with started(slots=1) as engine:
         stream = engine.generate(request(prompt(600, 28), "first", max_tokens=1400))
         assert (await anext(stream)).tokens
         (first,) = engine._streams
         second = asyncio.create_task(answer(engine, request(prompt(30, 29), max_tokens=3)))
-        await until(engine.cache, lambda: engine.load().waiting == 1)
+        await wait_for_cache(engine.cache, lambda: engine.load().waiting == 1)
         if how == "closed":
             await stream.aclose()
         elif how == "cancelled":
@@ -308,14 +310,14 @@ async def drained(stream):
     return [delta async for delta in stream]
 
 
-async def test_who_leaves_before_its_turn_is_never_begun():
+async def test_a_request_cancelled_while_it_waits_is_never_started():
     async with started(slots=1) as engine:
         first = engine.generate(request(prompt(20, 28), "first", max_tokens=1400))
         await anext(first)
         gone = asyncio.create_task(answer(engine, request(prompt(20, 29), "gone", max_tokens=1400)))
         aborted = asyncio.create_task(answer(engine, request(prompt(20, 30), "aborted", max_tokens=1400)))
         last = asyncio.create_task(answer(engine, request(prompt(20, 31), "last", max_tokens=3)))
-        await until(engine.cache, lambda: engine.load().waiting == 3)
+        await wait_for_cache(engine.cache, lambda: engine.load().waiting == 3)
         _, *sequences = engine._streams
         gone.cancel()
         await engine.abort("aborted")
@@ -326,8 +328,8 @@ async def test_who_leaves_before_its_turn_is_never_begun():
         assert [len(sequence.tokens) for sequence in sequences] == [20, 20, 23]
 
 
-async def test_to_abort_what_is_not_there_is_no_error(engine):
-    await engine.abort("nobody")
+async def test_aborting_an_unknown_request_is_not_an_error(engine):
+    await engine.abort("unknown")
     await engine.health()
 
 
@@ -335,41 +337,41 @@ REFUSED = {
     "an empty prompt": (request([]), "prompt is empty"),
     "a prompt as long as the context": (request(prompt(CONTEXT)), "2048 tokens; the context length"),
     "a prompt over the context": (request(prompt(CONTEXT + 900)), "2948 tokens; the context length"),
-    "a token that the model has not": (request([7, VOCABULARY]), "token id 512 is not in"),
+    "an unknown token": (request([7, VOCABULARY]), "token id 512 is not in"),
     "a negative token": (request([-1, 7]), "token id -1 is not in"),
     "an adapter": (request(prompt(9), adapter="poet"), "unknown adapter 'poet'"),
-    "a cache from elsewhere": (
+    "a transferred KV cache": (
         request(prompt(9), transfer={"blocks": []}),
         "cannot use a KV cache from another worker",
     ),
     "a schema": (request(prompt(9), json_schema="{}"), "does not support JSON schemas"),
-    "a temperature below 0": (request(prompt(9), temperature=-1.0), "temperature is -1"),
-    "a temperature that is no number": (request(prompt(9), temperature=float("nan")), "temperature is nan"),
+    "a negative temperature": (request(prompt(9), temperature=-1.0), "temperature is -1"),
+    "a temperature of NaN": (request(prompt(9), temperature=float("nan")), "temperature is nan"),
     "a top_p over 1": (request(prompt(9), top_p=7.0), "top_p is 7"),
     "a top_p of 0": (request(prompt(9), top_p=0.0), "top_p is 0"),
-    "a top_k below 0": (request(prompt(9), top_k=-2), "top_k is -2"),
+    "a negative top_k": (request(prompt(9), top_k=-2), "top_k is -2"),
     "a min_p over 1": (request(prompt(9), min_p=1.5), "min_p is 1.5"),
     "a presence_penalty over 2": (request(prompt(9), presence_penalty=2.5), "presence_penalty is 2.5"),
     "a frequency_penalty below -2": (request(prompt(9), frequency_penalty=-3.0), "frequency_penalty is -3"),
     "a repetition_penalty of 0": (request(prompt(9), repetition_penalty=0.0), "repetition_penalty is 0"),
-    "logprobs below 0": (request(prompt(9), logprobs=-1), "logprobs is -1"),
+    "negative logprobs": (request(prompt(9), logprobs=-1), "logprobs is -1"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_refuses(engine, case):
-    asked, said = REFUSED[case]
-    with pytest.raises(InvalidArgument, match=said):
-        await answer(engine, asked)
+async def test_invalid_requests_are_refused(engine, case):
+    invalid, message = REFUSED[case]
+    with pytest.raises(InvalidArgument, match=message):
+        await answer(engine, invalid)
     assert engine.load().running == engine.load().waiting == 0
 
 
-async def test_it_hands_no_cache_over(engine):
+async def test_prefill_is_refused(engine):
     with pytest.raises(InvalidArgument, match="no connector"):
         await engine.prefill(request(prompt(40)))
 
 
-# --- embeddings ---------------------------------------------------------------------------------------------------
+# --- embeddings --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [30, CONTEXT])
@@ -384,8 +386,9 @@ async def test_an_embedding_is_the_mean_of_the_last_hidden_states(engine, length
 
 
 @pytest.mark.parametrize(
-    ("tokens", "said"), [([], "prompt is empty"), (prompt(CONTEXT + 1), "the context length"), ([999], "token id 999")]
+    ("tokens", "message"),
+    [([], "prompt is empty"), (prompt(CONTEXT + 1), "the context length"), ([999], "token id 999")],
 )
-async def test_no_embedding_of(engine, tokens, said):
-    with pytest.raises(InvalidArgument, match=said):
+async def test_invalid_texts_to_embed_are_refused(engine, tokens, message):
+    with pytest.raises(InvalidArgument, match=message):
         await engine.embed(tokens)

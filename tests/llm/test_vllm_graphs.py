@@ -1,4 +1,4 @@
-"""The four graphs, served with vLLM and the tiny model: answers, where they are computed, and workers that are lost."""
+"""The four graphs, served with vLLM and the tiny model: answers, remote prefill, and lost workers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 BOUND = 240
 MODEL = "tiny"
-SHARE = 0.5 if inventory() else 0  # of one GPU, so that two engines find room on it
-LENGTHS = (70, 97, 161, 200, 333, 500)  # tokens of prompts, all of them long enough for a prefill worker
+SHARE = 0.5 if inventory() else 0  # of a GPU for each engine, so that two fit on it
+LENGTHS = (70, 97, 161, 200, 333, 500)  # tokens of prompts; all are long enough for remote prefill
 BLOCK = 32
 ANSWER = 40
 CHAT = [{"role": "user", "content": "What is the largest planet?"}]
@@ -37,16 +37,16 @@ SCHEMA = {
     "required": ["name", "large"],
     "additionalProperties": False,
 }
-KILLS = int(os.environ.get("DYNAMO_TEST_KILLS", "3"))  # workers killed in mid-answer; each takes seconds to come again
-ANSWERS = 17  # answers under way at each kill
+KILLS = int(os.environ.get("DYNAMO_TEST_KILLS", "3"))  # workers killed during answers; each takes seconds to restart
+ANSWERS = 17  # answers in progress at each kill
 
 
 def prompt(length, first=0):
-    """Tokens, others for each `first`."""
+    """A list of tokens, different for each `first`."""
     return [6 + (length * 31 + first * 57 + place * 7) % 500 for place in range(length)]
 
 
-def asked(tokens, name="r", answer=ANSWER):
+def text_request(tokens, name="r", answer=ANSWER):
     sampling = Sampling(max_tokens=answer, temperature=0.0, ignore_eos=True)
     return TextRequest(request_id=name, model=MODEL, prompt=tokens, sampling=sampling)
 
@@ -56,7 +56,7 @@ def text(deployment, request):
 
 
 def served(project, name, *args):
-    """The graph `name` with the configuration that lies beside it."""
+    """Serves the graph `name` with its configuration."""
     engines = ["VllmWorker", "PrefillWorker"][: 2 if name.startswith("disagg") else 1]
     args = [f"--{engine}.ServiceArgs.resources.gpu={SHARE}" for engine in engines] + list(args)
     files = [folder / f"{name}.yaml", folder / ("tiny_disagg.yaml" if len(engines) == 2 else "tiny.yaml")]
@@ -65,7 +65,7 @@ def served(project, name, *args):
 
 
 def sockets():
-    """Those that vLLM names, where it puts them by itself."""
+    """The sockets that vLLM creates in the temporary folder."""
     return {file for file in Path(tempfile.gettempdir()).glob("*-*-*-*-*") if file.is_socket()}
 
 
@@ -79,8 +79,8 @@ def agg(module_project):
 
 @pytest.fixture(scope="module")
 def whole(agg):
-    """The answers of a worker that computes everything by itself, by the length of the prompt."""
-    return {length: text(agg, asked(prompt(length))) for length in LENGTHS}
+    """The answers of a worker without remote prefill, by the length of the prompt."""
+    return {length: text(agg, text_request(prompt(length))) for length in LENGTHS}
 
 
 @pytest.fixture
@@ -89,29 +89,29 @@ def client(agg):
         yield client
 
 
-# --- agg -----------------------------------------------------------------------------------------------------------
+# --- agg ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_chat_is_answered_at_once_and_as_a_stream_alike(client):
-    asking = {"model": MODEL, "messages": CHAT, "max_tokens": 24, "temperature": 0}
-    answer = client.chat.completions.create(**asking)
-    *pieces, last = client.chat.completions.create(**asking, stream=True, stream_options={"include_usage": True})
+def test_a_chat_has_the_same_answer_as_a_whole_and_as_a_stream(client):
+    chat = {"model": MODEL, "messages": CHAT, "max_tokens": 24, "temperature": 0}
+    answer = client.chat.completions.create(**chat)
+    *pieces, last = client.chat.completions.create(**chat, stream=True, stream_options={"include_usage": True})
     assert "".join(p.choices[0].delta.content or "" for p in pieces) == answer.choices[0].message.content
     assert last.usage.completion_tokens == answer.usage.completion_tokens <= 24
     assert answer.usage.prompt_tokens > 8
 
 
 def test_choices_seeds_stops_and_log_probabilities(client):
-    asking = {"model": MODEL, "messages": CHAT, "max_tokens": 16}
-    one = client.chat.completions.create(**asking, seed=7, n=2, logprobs=True, top_logprobs=3)
-    again = client.chat.completions.create(**asking, seed=7, n=2)
+    chat = {"model": MODEL, "messages": CHAT, "max_tokens": 16}
+    one = client.chat.completions.create(**chat, seed=7, n=2, logprobs=True, top_logprobs=3)
+    again = client.chat.completions.create(**chat, seed=7, n=2)
     texts = [choice.message.content for choice in one.choices]
     assert texts == [choice.message.content for choice in again.choices]
     assert texts[0] != texts[1]
     assert all(len(token.top_logprobs) == 3 for token in one.choices[0].logprobs.content)
-    greedy = client.chat.completions.create(**asking, temperature=0).choices[0].message.content
+    greedy = client.chat.completions.create(**chat, temperature=0).choices[0].message.content
     cut = greedy[5:8]
-    stopped = client.chat.completions.create(**asking, temperature=0, stop=[cut])
+    stopped = client.chat.completions.create(**chat, temperature=0, stop=[cut])
     assert stopped.choices[0].message.content == greedy.partition(cut)[0]
     assert stopped.choices[0].finish_reason == "stop"
 
@@ -123,7 +123,7 @@ def test_an_answer_follows_a_json_schema(client):
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"prompt": [10] * 2048}, "the prompt has 2048 tokens"),
         ({"max_tokens": 10**6}, "max_tokens is too large"),
@@ -135,15 +135,15 @@ def test_an_answer_follows_a_json_schema(client):
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}}, "rejected"),
     ],
 )
-def test_what_cannot_be_served_is_told_and_holds_nothing(agg, client, fields, said):
-    with pytest.raises(openai.APIStatusError, match=said) as raised:
+def test_invalid_requests_get_an_error_and_hold_no_blocks(agg, client, fields, message):
+    with pytest.raises(openai.APIStatusError, match=message) as raised:
         client.completions.create(model=MODEL, prompt="a", extra_body=fields)
     assert raised.value.status_code in {400, 404}
     assert portal.run(idle(agg), BOUND).used_blocks == 0
 
 
 async def idle(deployment):
-    """The Load of the worker once nothing runs."""
+    """The load of the worker when it is idle."""
     async with aclosing(aiter(deployment.VllmWorker.events())) as events:
         async for event in events:
             if event.load is not None and not event.load.running and not event.load.waiting:
@@ -151,7 +151,7 @@ async def idle(deployment):
     return None
 
 
-def test_a_client_that_goes_away_frees_its_slot(agg):
+def test_a_closed_connection_frees_its_slot(agg):
     async def gone():
         url = f"{agg.urls['Frontend']}/v1"
         async with (
@@ -171,7 +171,7 @@ def test_a_client_that_goes_away_frees_its_slot(agg):
     assert portal.run(gone(), BOUND).used_blocks == 0
 
 
-# --- agg_router ----------------------------------------------------------------------------------------------------
+# --- agg_router --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -180,13 +180,13 @@ def agg_router(module_project):
         yield deployment
 
 
-def test_a_router_finds_the_worker_by_the_events_of_its_engine(agg_router, whole):
+def test_a_router_finds_the_worker_with_the_blocks_by_its_events(agg_router, whole):
     for length in LENGTHS:
-        assert text(agg_router, asked(prompt(length))) == whole[length]
+        assert text(agg_router, text_request(prompt(length))) == whole[length]
     for length in LENGTHS:
-        first, *_ = agg_router.Processor.generate(asked(prompt(length), "again")).result(timeout=BOUND)
+        first, *_ = agg_router.Processor.generate(text_request(prompt(length), "again")).result(timeout=BOUND)
         assert first.cached == (length - 1) // BLOCK * BLOCK
-    trace = agg_router.trace(agg_router.Processor.generate(asked(prompt(500), "t"))).result(timeout=BOUND)
+    trace = agg_router.trace(agg_router.Processor.generate(text_request(prompt(500), "t"))).result(timeout=BOUND)
     (notes,) = [span.notes for span in trace.spans if "scores" in span.notes]
     best, other = notes["scores"]
     assert best["worker"] == notes["chosen"] != other["worker"]
@@ -194,11 +194,11 @@ def test_a_router_finds_the_worker_by_the_events_of_its_engine(agg_router, whole
 
 
 @pytest.mark.timeout(BOUND + 60 * KILLS)
-def test_answers_go_on_word_for_word_when_their_worker_is_killed(agg_router, figures):
-    """Each answer is at another token when the worker goes, and all end as they would have."""
+def test_answers_are_unchanged_when_their_worker_is_killed(agg_router, figures):
+    """The answers are at different tokens when the worker is killed, and all are the same as without the kill."""
     choose = random.Random(1)
     prompts = [prompt(40 + 3 * number, number) for number in range(ANSWERS)]
-    expected = [text(agg_router, asked(tokens, answer=400)) for tokens in prompts]
+    expected = [text(agg_router, text_request(tokens, answer=400)) for tokens in prompts]
 
     async def answers(kill):
         begun = asyncio.Semaphore(0)
@@ -206,17 +206,17 @@ def test_answers_go_on_word_for_word_when_their_worker_is_killed(agg_router, fig
 
         async def answer(number):
             found, tokens = "", 0
-            async for delta in agg_router.Processor.generate(asked(prompts[number], f"k{kill}-{number}", 400)):
+            async for delta in agg_router.Processor.generate(text_request(prompts[number], f"k{kill}-{number}", 400)):
                 found, tokens = found + delta.text, tokens + delta.tokens
                 if tokens - delta.tokens < after[number] <= tokens:
                     begun.release()
             return found
 
-        going = [asyncio.create_task(answer(number)) for number in range(len(prompts))]
+        tasks = [asyncio.create_task(answer(number)) for number in range(len(prompts))]
         for _ in range(choose.randrange(1, len(prompts))):
             await begun.acquire()
         os.kill(choose.choice(sorted(ready(agg_router, "VllmWorker"))), signal.SIGKILL)
-        return await asyncio.gather(*going)
+        return await asyncio.gather(*tasks)
 
     for kill in range(KILLS):
         before = ready(agg_router, "VllmWorker")
@@ -230,17 +230,17 @@ def test_answers_go_on_word_for_word_when_their_worker_is_killed(agg_router, fig
 
 
 def ready(deployment, service):
-    """The processes of the workers that serve."""
+    """The processes of the ready workers."""
     return {w.pid for w in deployment.status.services[service].workers if w.state == "ready"}
 
 
 async def replaced(deployment, service, before):
-    """Returns when as many workers serve as before, and not the same."""
-    while len(now := ready(deployment, service)) < len(before) or now == before:  # noqa: ASYNC110 (state has no event)
+    """Returns when as many workers are ready as before, and not the same ones."""
+    while len(now := ready(deployment, service)) < len(before) or now == before:  # noqa: ASYNC110 (there is no event)
         await asyncio.sleep(0.05)
 
 
-# --- disagg --------------------------------------------------------------------------------------------------------
+# --- disagg ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=["disagg", "disagg_router"])
@@ -249,30 +249,30 @@ def disagg(request, module_project):
         yield deployment
 
 
-def test_what_was_prefilled_elsewhere_is_answered_token_for_token_as_by_one_worker(disagg, whole):
+def test_answers_after_remote_prefill_equal_those_of_one_worker(disagg, whole):
     for length in LENGTHS:
-        trace = disagg.trace(disagg.Processor.generate(asked(prompt(length, 1)))).result(timeout=BOUND)
+        trace = disagg.trace(disagg.Processor.generate(text_request(prompt(length, 1)))).result(timeout=BOUND)
         assert [span.notes["prefill"] for span in trace.spans if "prefill" in span.notes] == ["remote"]
-        deltas = disagg.Processor.generate(asked(prompt(length))).result(timeout=BOUND)
+        deltas = disagg.Processor.generate(text_request(prompt(length))).result(timeout=BOUND)
         assert "".join(delta.text for delta in deltas) == whole[length]
-        # What was handed over counts as cached; vLLM's connector by files misses it where one token is left over.
+        # Transferred blocks count as cached. vLLM's connector misses them if one token follows the last full block.
         assert deltas[0].cached == (0 if length % BLOCK == 1 else (length - 1) // BLOCK * BLOCK)
 
 
-def test_a_short_prompt_is_computed_where_it_is_answered(disagg):
-    trace = disagg.trace(disagg.Processor.generate(asked(prompt(50, 2)))).result(timeout=BOUND)
+def test_a_short_prompt_is_computed_locally(disagg):
+    trace = disagg.trace(disagg.Processor.generate(text_request(prompt(50, 2)))).result(timeout=BOUND)
     assert [span.notes["prefill"] for span in trace.spans if "prefill" in span.notes] == ["local"]
 
 
-def test_answers_are_the_same_when_their_prefill_worker_is_killed(disagg, whole):
-    """Some are in its hands, some in its queue; its successor, or the worker itself, computes them."""
+def test_answers_are_unchanged_when_their_prefill_worker_is_killed(disagg, whole):
+    """Some prompts are being computed, some are queued; the new prefill worker, or the worker itself, computes them."""
     prompts = [prompt(length, 3) for length in LENGTHS]
-    expected = [text(disagg, asked(tokens)) for tokens in prompts[:2]]
+    expected = [text(disagg, text_request(tokens)) for tokens in prompts[:2]]
 
     async def answers():
-        going = [asyncio.create_task(answer(disagg, tokens)) for tokens in [*prompts, *map(prompt, LENGTHS)]]
+        tasks = [asyncio.create_task(answer(disagg, tokens)) for tokens in [*prompts, *map(prompt, LENGTHS)]]
         os.kill(*before, signal.SIGKILL)
-        return await asyncio.gather(*going)
+        return await asyncio.gather(*tasks)
 
     before = ready(disagg, "PrefillWorker")
     found = portal.run(answers(), BOUND)
@@ -282,4 +282,6 @@ def test_answers_are_the_same_when_their_prefill_worker_is_killed(disagg, whole)
 
 
 async def answer(deployment, tokens):
-    return "".join([delta.text async for delta in deployment.Processor.generate(asked(tokens, str(len(tokens))))])
+    return "".join(
+        [delta.text async for delta in deployment.Processor.generate(text_request(tokens, str(len(tokens))))]
+    )

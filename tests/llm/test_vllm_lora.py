@@ -1,4 +1,4 @@
-"""LoRA adapters in vLLM: answers of their own, and blocks of their own."""
+"""LoRA adapters in vLLM: their answers and their blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytest.importorskip("vllm")
 import pytest_asyncio
 import torch
 from safetensors.torch import save_file
-from vllm_parts import BLOCK, answer, leading, prompt, request, started, until
+from vllm_engines import BLOCK, answer, prompt, request, started, wait_for_cache
 
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.cache.blocks import block_hashes
@@ -20,14 +20,14 @@ from dynamo_nb.llm.tiny_model import tiny_model
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore"),  # those of vLLM and torch, which warn much
+    pytest.mark.filterwarnings("ignore"),  # vLLM and torch emit many warnings
 ]
 
 RANK = 8
 
 
-def made(folder, seed):
-    """An adapter of the tiny model, in the form of peft, that changes every answer."""
+def adapter(folder, seed):
+    """An adapter of the tiny model, in the format of peft, that changes every answer."""
     config = json.loads((tiny_model() / "config.json").read_text())
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     random = torch.Generator().manual_seed(seed)
@@ -47,12 +47,12 @@ def made(folder, seed):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapters")
-    modules = [f"{name}={made(folder / name, seed)}" for seed, name in enumerate(("one", "two"))]
+    modules = [f"{name}={adapter(folder / name, seed)}" for seed, name in enumerate(("one", "two"))]
     async with started(lora_modules=modules, max_lora_rank=RANK, max_loras=2) as engine:
         yield engine
 
 
-async def test_each_adapter_has_answers_and_blocks_of_its_own(engine):
+async def test_each_adapter_has_its_own_answers_and_blocks(engine):
     assert engine.info.adapters == ("one", "two")
     assert "lora" in engine.info.features
     tokens = prompt(3 * BLOCK + 1, 40)
@@ -63,18 +63,18 @@ async def test_each_adapter_has_answers_and_blocks_of_its_own(engine):
         assert first == again
         assert (deltas[0].cached, cached[0].cached) == (0, 3 * BLOCK)
         mine = block_hashes(tokens, BLOCK, adapter=name)
-        await until(engine.cache, lambda mine=mine: leading(engine.cache, mine) == 3)
+        await wait_for_cache(engine.cache, lambda mine=mine: engine.cache.leading(mine) == 3)
         answers.add(tuple(first))
     assert len(answers) == 3
 
 
-async def test_an_adapter_and_a_salt_make_blocks_together(engine):
+async def test_adapter_and_salt_together_determine_the_blocks(engine):
     tokens = prompt(2 * BLOCK + 1, 41)
     await answer(engine, request(tokens, adapter="one", salt="mine"))
     both = block_hashes(tokens, BLOCK, adapter="one", salt="mine")
-    await until(engine.cache, lambda: leading(engine.cache, both) == 2)
+    await wait_for_cache(engine.cache, lambda: engine.cache.leading(both) == 2)
     for others in ({"adapter": "one"}, {"salt": "mine"}, {}):
-        assert leading(engine.cache, block_hashes(tokens, BLOCK, **others)) == 0
+        assert engine.cache.leading(block_hashes(tokens, BLOCK, **others)) == 0
 
 
 async def test_an_unknown_adapter_is_refused(engine):

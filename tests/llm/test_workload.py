@@ -3,7 +3,7 @@ import itertools
 from statistics import mean
 
 import pytest
-from simulated import simulated
+from simulated_time import run_simulated
 
 from dynamo_nb.llm.cache.blocks import block_hashes
 from dynamo_nb.llm.engines.echo.engine import EchoEngine
@@ -15,7 +15,7 @@ BLOCK = 16
 
 
 def replayed(workload, choose, workers=4):
-    """A replay against so many EchoEngines, in simulated time; `choose` gives what chooses among them."""
+    """A replay against several EchoEngines, in simulated time. choose: engines -> a function from request to engine."""
 
     async def run():
         engines = [
@@ -31,7 +31,7 @@ def replayed(workload, choose, workers=4):
         chosen = choose(engines)
         return await replay(workload, lambda request: chosen(request).generate(request))
 
-    return simulated(run())
+    return run_simulated(run())
 
 
 def round_robin(engines):
@@ -40,7 +40,7 @@ def round_robin(engines):
 
 
 def by_cache(engines):
-    """What a router does that reads the engines' own books."""
+    """A router with exact knowledge of the engines' caches."""
 
     def chosen(request):
         names = block_hashes(request.tokens, BLOCK)
@@ -52,20 +52,20 @@ def by_cache(engines):
     return chosen
 
 
-def test_the_same_seed_makes_the_same_workload_and_another_another():
+def test_a_seed_determines_the_workload():
     assert conversations(3) == conversations(3)
     assert conversations(3) != conversations(4)
 
 
-def test_a_workload_describes_itself():
+def test_str_of_a_workload_summarises_it():
     workload = Workload((ChatSession(0.0, (Turn((1, 2), 3, 0.0),)), ChatSession(1.5, (Turn((1,), 4, 0.0),))))
     assert str(workload) == "2 sessions that start within 1.5 s, with 2 turns: 3 tokens of prompts, 7 of answers"
 
 
-def test_each_turn_repeats_the_conversation_so_far_with_the_answer_that_an_echo_engine_gives():
+def test_each_turn_repeats_the_conversation_with_the_answers_of_an_echo_engine():
     workload = conversations(sessions=3, turns=4)
 
-    async def said(turn):
+    async def answer(turn):
         engine = EchoEngine()
         await engine.start()
         request = replay_request(turn)
@@ -73,7 +73,7 @@ def test_each_turn_repeats_the_conversation_so_far_with_the_answer_that_an_echo_
 
     for session in workload.sessions:
         for turn, following in itertools.pairwise(session.turns):
-            whole = [*turn.prompt, *simulated(said(turn))]
+            whole = [*turn.prompt, *run_simulated(answer(turn))]
             assert list(following.prompt[: len(whole)]) == whole
             assert len(following.prompt) > len(whole)
 
@@ -84,14 +84,14 @@ def replay_request(turn):
     return TokenRequest(request_id="r", tokens=list(turn.prompt), sampling=Sampling(max_tokens=turn.answer))
 
 
-def test_sessions_share_no_more_than_a_few_beginnings():
+def test_sessions_share_only_the_system_prompts():
     workload = conversations(sessions=40, systems=3, system_tokens=32)
     firsts = {session.turns[0].prompt[:32] for session in workload.sessions}
     assert len(firsts) == 3
     assert len({session.turns[0].prompt[:48] for session in workload.sessions}) == 40
 
 
-def test_sizes_are_about_what_was_asked_for():
+def test_sizes_and_times_match_the_arguments_on_average():
     workload = conversations(sessions=300, turns=6, think=0.5, arrivals_per_second=20)
     assert mean(len(session.turns) for session in workload.sessions) == pytest.approx(6, rel=0.1)
     thinks = [turn.think for session in workload.sessions for turn in session.turns[1:]]
@@ -100,7 +100,7 @@ def test_sizes_are_about_what_was_asked_for():
     assert all(256 <= token <= 500 for session in workload.sessions for token in session.turns[-1].prompt)
 
 
-def test_a_replay_asks_everything_in_time_and_tells_what_became_of_it():
+def test_a_replay_sends_every_request_on_time_and_records_its_result():
     workload = Workload((ChatSession(1.0, (Turn(tuple(range(20)), 3, 0.0), Turn((*range(20), 0, 1, 2, 9), 2, 0.5))),))
 
     async def run():
@@ -108,7 +108,7 @@ def test_a_replay_asks_everything_in_time_and_tells_what_became_of_it():
         await engine.start()
         return await replay(workload, engine.generate)
 
-    result = simulated(run())
+    result = run_simulated(run())
     first, second = result.results
     assert (first.session, first.turn, first.prompt, first.cached, first.tokens) == (0, 0, 20, 0, 3)
     assert (first.sent, first.first, first.took) == pytest.approx((1.0, 1.0, 1.2))
@@ -121,40 +121,40 @@ def test_a_replay_asks_everything_in_time_and_tells_what_became_of_it():
     assert result.first_token(0.0) == pytest.approx(0.2)
 
 
-def test_a_service_may_answer_with_text():
+def test_a_replay_accepts_text_deltas():
     async def send(request):
         await asyncio.sleep(1)
         yield TextDelta("", 0, cached=4)
         await asyncio.sleep(1)
         yield TextDelta("ab", 2, "length")
 
-    result = simulated(replay(Workload((ChatSession(0.0, (Turn((1, 2, 3, 4, 5), 2, 0.0),)),)), send))
+    result = run_simulated(replay(Workload((ChatSession(0.0, (Turn((1, 2, 3, 4, 5), 2, 0.0),)),)), send))
     (reply,) = result.results
     assert (reply.first, reply.took, reply.cached, reply.tokens) == (2.0, 2.0, 4, 2)
 
 
-def test_what_the_service_raises_ends_the_replay():
+def test_an_error_of_the_service_ends_the_replay():
     async def send(request):
         raise ConnectionError(request.request_id)
         yield
 
     with pytest.raises(ExceptionGroup) as raised:
-        simulated(replay(conversations(sessions=2), send))
+        run_simulated(replay(conversations(sessions=2), send))
     assert raised.group_contains(ConnectionError)
 
 
-def test_the_oracle_counts_what_was_ever_computed():
+def test_the_oracle_counts_all_tokens_computed_before():
     shared = tuple(range(8))
     one = ChatSession(0.0, (Turn((*shared, 50, 51), 3, 0.0), Turn((*shared, 50, 51, 0, 1, 2, 60), 1, 0.0)))
     other = ChatSession(9.0, (Turn((*shared, 70), 1, 0.0),))
     workload = Workload((one, other))
-    # The second turn finds all three blocks of the first one and its answer; the other session the two that are shared.
+    # The second turn finds all three blocks of the first turn and its answer; the other session finds the two shared ones.
     assert oracle(workload, 4) == pytest.approx((12 + 8) / (10 + 14 + 9))
     assert oracle(workload, 4, shared=False) == pytest.approx(12 / (10 + 14 + 9))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_one_engine_with_room_for_all_reaches_the_oracle(seed):
+def test_one_engine_with_a_large_cache_reaches_the_oracle(seed):
     workload = conversations(seed, sessions=12)
 
     async def run():
@@ -162,11 +162,11 @@ def test_one_engine_with_room_for_all_reaches_the_oracle(seed):
         await engine.start()
         return await replay(workload, engine.generate)
 
-    assert simulated(run()).hit_rate == pytest.approx(oracle(workload, BLOCK), abs=1e-12)
+    assert run_simulated(run()).hit_rate == pytest.approx(oracle(workload, BLOCK), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_who_knows_the_caches_halves_the_time_to_the_first_token(seed):
+def test_routing_by_cache_content_halves_the_time_to_the_first_token(seed):
     workload = conversations(seed)
     blind, knowing = replayed(workload, round_robin), replayed(workload, by_cache)
     best = oracle(workload, BLOCK)

@@ -10,7 +10,7 @@ TOKENS = TOKENIZER.encode("The worker keeps what it has read, so that the next q
 
 
 def written(size, **parameters):
-    """The deltas up to the finish, where so many tokens come at once."""
+    """The deltas up to the finish, with `size` tokens in each."""
     request = TextRequest(request_id="r", model="tiny", prompt="", sampling=Sampling(), **parameters)
     writer = Writer(TOKENIZER, request, [], "")
     deltas = []
@@ -24,17 +24,17 @@ def written(size, **parameters):
 
 
 @pytest.mark.parametrize("stop", ["next", "t it has r", ".", "keeps"])
-def test_a_stop_text_ends_the_answer_at_the_same_token_however_many_come_at_once(stop):
+def test_a_stop_text_ends_the_answer_at_the_same_token_for_every_size_of_deltas(stop):
     one_by_one = written(1, stop=(stop,))
     text = TOKENIZER.decode(TOKENS)
     assert "".join(delta.text for delta in one_by_one) == text[: text.index(stop)]
-    made = sum(delta.tokens for delta in one_by_one)
-    assert stop in TOKENIZER.decode(TOKENS[:made])
-    assert stop not in TOKENIZER.decode(TOKENS[: made - 1])
+    count = sum(delta.tokens for delta in one_by_one)
+    assert stop in TOKENIZER.decode(TOKENS[:count])
+    assert stop not in TOKENIZER.decode(TOKENS[: count - 1])
     for size in (2, 3, 7, len(TOKENS)):
         deltas = written(size, stop=(stop,))
         assert "".join(delta.text for delta in deltas) == text[: text.index(stop)]
-        assert sum(delta.tokens for delta in deltas) == made
+        assert sum(delta.tokens for delta in deltas) == count
         assert [entry for delta in deltas for entry in delta.logprobs] == [
             entry for delta in one_by_one for entry in delta.logprobs
         ]
@@ -42,7 +42,7 @@ def test_a_stop_text_ends_the_answer_at_the_same_token_however_many_come_at_once
 
 
 @pytest.mark.parametrize("stop", [(), ("never",), ("sooner.x",)])
-def test_without_a_stop_text_every_token_is_told(stop):
+def test_without_a_stop_text_every_token_is_written(stop):
     for size in (1, 4, len(TOKENS)):
         deltas = written(size, stop=stop)
         assert "".join(delta.text for delta in deltas) == TOKENIZER.decode(TOKENS)

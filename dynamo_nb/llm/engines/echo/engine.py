@@ -167,7 +167,7 @@ class EchoEngine:
                 sequence.finish = "abort"
                 self._end(sequence)
 
-    # --- arrival and end of requests -----------------------------------------------------------------------------
+    # --- arrival and end of requests ------------------------------------------------------------------------------
 
     def _time(self) -> float:
         if self._loop is None:
@@ -224,7 +224,7 @@ class EchoEngine:
     def _publish_load(self) -> None:
         self.cache.loaded(self.load())
 
-    # --- prefill -------------------------------------------------------------------------------------------------
+    # --- prefill --------------------------------------------------------------------------------------------------
 
     def _is_prefilling(self, sequence: EchoSequence) -> bool:
         return self._prefill is not None and self._prefill[0] is sequence
@@ -278,7 +278,7 @@ class EchoEngine:
             self._schedule.add(sequence, now)
         sequence.changed.set()
 
-    # --- decoding ------------------------------------------------------------------------------------------------
+    # --- decoding -------------------------------------------------------------------------------------------------
 
     def _decode_due(self, sequence: EchoSequence, now: float) -> None:
         """Generates all tokens that are due, and schedules the next ones."""

@@ -1,4 +1,4 @@
-"""An event loop whose time passes only when nothing is left to do: seconds take no time, and nothing depends on the machine."""
+"""An event loop with simulated time: it advances only when there is nothing else to do, so that tests need no waiting."""
 
 import asyncio
 
@@ -7,12 +7,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self):
         super().__init__()
         self._now = 0.0
-        ready = self._selector.select
+        real_select = self._selector.select
 
         def select(timeout=None):
-            events = ready(0)
+            events = real_select(0)
             if not events and timeout is None:
-                raise RuntimeError("everyone waits, and nothing will ever happen")
+                raise RuntimeError("all tasks wait, and there is no timer")
             if not events:
                 self._now += timeout
             return events
@@ -23,6 +23,6 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         return self._now
 
 
-def simulated(main):
+def run_simulated(main):
     with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
         return runner.run(main)

@@ -1,4 +1,4 @@
-"""A real TorchEngine with the tiny model, and what transformers itself makes of a prompt."""
+"""A real TorchEngine with the tiny model, and answers that transformers itself generates."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dynamo_nb.llm.tiny_model import tiny_model
 CONTEXT = 2048
 SLOTS = 4
 BLOCK = 16
-CHANCE = {"temperature": 1.0, "top_p": 0.9, "top_k": 40, "min_p": 0.01}
-PENAL = {"repetition_penalty": 1.3, "presence_penalty": 0.4, "frequency_penalty": 0.3}
+RANDOM = {"temperature": 1.0, "top_p": 0.9, "top_k": 40, "min_p": 0.01}
+PENALTIES = {"repetition_penalty": 1.3, "presence_penalty": 0.4, "frequency_penalty": 0.3}
 
 
 @asynccontextmanager
@@ -32,15 +32,15 @@ async def started(model=None, **options):
 
 @cache
 def reference():
-    """The same model in transformers' hands."""
+    """The same model, loaded by transformers."""
     return transformers.AutoModelForCausalLM.from_pretrained(tiny_model()).eval()
 
 
 def generated(model, tokens, count, **options):
-    """What transformers' own `generate` makes, whatever the model takes for an end."""
+    """The tokens of transformers' own `generate`, without end tokens."""
     ids = torch.tensor([tokens])
     with torch.inference_mode():
-        made = model.generate(
+        output = model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=count,
@@ -49,4 +49,4 @@ def generated(model, tokens, count, **options):
             pad_token_id=0,
             **options,
         )
-    return made[0, len(tokens) :].tolist()
+    return output[0, len(tokens) :].tolist()

@@ -1,4 +1,4 @@
-"""Plain sockets that ask a frontend over HTTP, and what a worker that echoes has to answer."""
+"""A client of a frontend on plain sockets, and the answers that an echo worker must give."""
 
 import asyncio
 import json
@@ -16,21 +16,21 @@ CHAT, COMPLETION, EMBEDDING = "/v1/chat/completions", "/v1/completions", "/v1/em
 
 @cache
 def echoed(prompt, count):
-    """The text of the first tokens of the answer to a prompt, and how many tokens the prompt has."""
+    """The text of the first `count` tokens of the answer to a prompt, and the number of tokens of the prompt."""
     tokenizer = Tokenizer(str(tiny_model()))
     tokens = tokenizer.encode(prompt)
     return tokenizer.decode([tokens[n % len(tokens)] for n in range(count)]), len(tokens)
 
 
-class Asking:
-    """One request on a connection of its own."""
+class HttpRequest:
+    """One request on its own connection."""
 
     def __init__(self, reader, writer):
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def begin(cls, url, path, body, share=1.0, method="POST"):
-        """share: of the body that is sent at all."""
+    async def open(cls, url, path, body, share=1.0, method="POST"):
+        """share: how much of the body is sent, 0 to 1."""
         address = urlsplit(url)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -55,7 +55,7 @@ class Asking:
         return status, headers, json.loads(await self._reader.read())
 
     async def events(self):
-        """The events of a stream, "[DONE]" too, to its very end."""
+        """The events of a stream including "[DONE]"; checks that the stream ends after an event."""
         rest = b""
         while size := int(await self._reader.readline(), 16):
             rest += await self._reader.readexactly(size)
@@ -70,38 +70,38 @@ class Asking:
         self._writer.close()
 
     def reset(self):
-        """Goes away without a farewell: what is on its way to here is refused."""
+        """Closes the connection with a TCP reset: data on its way to this client is refused."""
         linger = struct.pack("ii", 1, 0)
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._writer.transport.abort()
 
 
 @asynccontextmanager
-async def asking(url, path, body, share=1.0, method="POST"):
-    request = await Asking.begin(url, path, body, share, method)
+async def open_request(url, path, body, share=1.0, method="POST"):
+    request = await HttpRequest.open(url, path, body, share, method)
     try:
         yield request
     finally:
         request.close()
 
 
-async def ask(url, path, body, method="POST"):
-    async with asking(url, path, body, method=method) as request:
+async def send(url, path, body, method="POST"):
+    async with open_request(url, path, body, method=method) as request:
         return await request.answer()
 
 
-class Told:
-    """What a client is told of an answer to POST /v1/completions, as it comes. count: of events."""
+class ClientAnswer:
+    """The answer to POST /v1/completions as a client receives it. count: events so far."""
 
     def __init__(self, url, body):
         self.body, self.n, self.count = body, body.get("n", 1), 0
-        self._streamed, self._news = body.get("stream", False), asyncio.Event()
+        self._is_stream, self._changed = body.get("stream", False), asyncio.Event()
         self.task = asyncio.create_task(self._read(url, body))
-        self.task.add_done_callback(lambda _: self._news.set())
+        self.task.add_done_callback(lambda _: self._changed.set())
 
     async def _read(self, url, body):
-        async with asking(url, COMPLETION, body) as request:
-            if not self._streamed:
+        async with open_request(url, COMPLETION, body) as request:
+            if not self._is_stream:
                 return await request.answer()
             status, _ = await request.head()
             assert status == 200, await request.text()
@@ -109,25 +109,25 @@ class Told:
             async for event in request.events():
                 events.append(event)
                 self.count += 1
-                self._news.set()
+                self._changed.set()
             return events
 
-    async def has(self, events):
-        """Returns when it has been told so many, or all there are."""
-        while self.count < events and not self.task.done():
-            self._news.clear()
-            await self._news.wait()
+    async def wait_for_events(self, count):
+        """Returns when so many events have arrived, or the answer has ended."""
+        while self.count < count and not self.task.done():
+            self._changed.clear()
+            await self._changed.wait()
 
-    async def whole(self):
-        """The id of an answer which is what an undisturbed one is."""
+    async def check_complete(self):
+        """Checks that the answer equals an undisturbed one; returns its id."""
         count = self.body["max_tokens"]
         text, prompt = echoed(self.body["prompt"], count)
-        if not self._streamed:
+        if not self._is_stream:
             status, _, answer = await self.task
             assert status == 200
             texts = [choice["text"] for choice in answer["choices"]]
             finishes = [choice["finish_reason"] for choice in answer["choices"]]
-            name, usage = answer["id"], answer["usage"]
+            answer_id, usage = answer["id"], answer["usage"]
         else:
             *events, last, end = await self.task
             assert (end, last["choices"]) == ("[DONE]", [])
@@ -135,15 +135,15 @@ class Told:
             for event in events:
                 assert event["usage"] is None
                 (choice,) = event["choices"]
-                at = choice["index"]
-                assert finishes[at] is None  # of this choice nothing comes after its end
-                texts[at] += choice["text"]
-                finishes[at] = choice["finish_reason"]
-            ((name, _),) = {(event["id"], event["created"]) for event in [*events, last]}
+                index = choice["index"]
+                assert finishes[index] is None  # nothing comes after the end of a choice
+                texts[index] += choice["text"]
+                finishes[index] = choice["finish_reason"]
+            ((answer_id, _),) = {(event["id"], event["created"]) for event in [*events, last]}
             usage = last["usage"]
         assert texts == [text] * self.n
         assert finishes == ["length"] * self.n
         assert usage["prompt_tokens"] == prompt
         assert usage["completion_tokens"] == count * self.n
         assert usage["total_tokens"] == prompt + count * self.n
-        return name
+        return answer_id

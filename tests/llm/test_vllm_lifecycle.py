@@ -1,4 +1,4 @@
-"""How vLLM engines start, fail and end, and what they leave behind."""
+"""How VllmEngines start, fail and stop, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("vllm")
 
-from vllm_parts import BLOCK, answer, configured, descendants, leading, prompt, request, settings, started, until
+from vllm_engines import BLOCK, answer, configured, descendants, prompt, request, settings, started, wait_for_cache
 
 from dynamo_nb.errors import ConfigError, EngineError, InvalidArgument
 from dynamo_nb.llm.cache.blocks import block_hashes
@@ -30,7 +30,7 @@ def configuration(monkeypatch):
     return configure
 
 
-def test_the_configuration_of_a_service_gives_the_arguments_of_the_engine(configuration):
+def test_the_configuration_of_a_service_becomes_the_arguments_of_the_engine(configuration):
     configuration(
         max_model_len=256, enable_prefix_caching=False, kv_transfer_config={"kv_connector": "X", "kv_role": "kv_both"}
     )
@@ -40,7 +40,7 @@ def test_the_configuration_of_a_service_gives_the_arguments_of_the_engine(config
     assert arguments.kv_transfer_config.kv_connector == "X"
 
 
-def test_what_is_for_our_services_is_taken_out_by_the_same_parser(configuration):
+def test_options_of_our_services_are_parsed_too(configuration):
     configuration(router="kv", remote_prefill=True, max_local_prefill_length=77, lora_modules=["a=/x", "b=/y"])
     arguments = parse_vllm_args("W")
     assert (arguments.router, arguments.remote_prefill, arguments.conditional_disagg) == ("kv", True, False)
@@ -48,14 +48,14 @@ def test_what_is_for_our_services_is_taken_out_by_the_same_parser(configuration)
     assert (arguments.lora_modules, arguments.enable_lora) == (["a=/x", "b=/y"], True)
 
 
-def test_a_folder_at_home_is_found(configuration, monkeypatch):
+def test_a_folder_in_the_home_directory_is_found(configuration, monkeypatch):
     folder = tiny_model()
     monkeypatch.setenv("HOME", str(folder.parent))
     configuration(model=f"~/{folder.name}")
     assert parse_vllm_args("W").model == str(folder)
 
 
-def test_with_a_prefix_only_the_keys_that_begin_with_it_count(monkeypatch):
+def test_with_a_prefix_only_keys_that_begin_with_it_are_used(monkeypatch):
     monkeypatch.setenv(
         "DYNAMO_SERVICE_CONFIG", json.dumps({"W": {"vllm-max-model-len": 128, "vllm-model": "", "port": 8000}})
     )
@@ -63,24 +63,24 @@ def test_with_a_prefix_only_the_keys_that_begin_with_it_count(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "message"),
     [
         ({"max_modle_len": 4}, r"did you mean 'max-model-len'\? @ W.max-modle-len"),
         ({"dtype": "float17"}, r"@ W.dtype"),
         ({"max_num_seqs": "many"}, r"many.*@ W.max-num-seqs"),
         ({"router": "best"}, r"@ W.router"),
         ({"model": "/nowhere/at/all"}, r"no folder '/nowhere/at/all' @ W.model"),
-        ({"model": "nobody/has-it"}, r"no model 'nobody/has-it' on this machine.* @ W.model"),
+        ({"model": "no/such-model"}, r"no model 'no/such-model' on this machine.* @ W.model"),
         ({"lora_modules": ["nameless"]}, r"not of the form name=path @ W.lora-modules"),
     ],
 )
-def test_a_key_that_nobody_knows_and_a_value_that_does_not_fit_are_named(configuration, keys, said):
+def test_unknown_keys_and_invalid_values_are_named(configuration, keys, message):
     configuration(**keys)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         parse_vllm_args("W")
 
 
-async def test_an_engine_that_was_stopped_leaves_no_process():
+async def test_a_stopped_engine_leaves_no_process():
     before = descendants()
     async with started() as engine:
         assert engine._processes.running()
@@ -108,7 +108,7 @@ async def test_a_start_that_is_cancelled_leaves_no_process():
     async with configured() as engine:
         start = asyncio.create_task(engine.start())
         async with asyncio.timeout(60):
-            while engine._processes is None or not engine._processes.running():  # noqa: ASYNC110 (vLLM tells nobody)
+            while engine._processes is None or not engine._processes.running():  # noqa: ASYNC110 (there is no event)
                 await asyncio.sleep(0.05)
         start.cancel()
         await asyncio.gather(start, return_exceptions=True)
@@ -116,11 +116,11 @@ async def test_a_start_that_is_cancelled_leaves_no_process():
     assert descendants() - before <= trackers()
 
 
-async def test_an_engine_whose_process_was_killed_says_so_and_stops():
+async def test_an_engine_with_a_killed_process_fails_its_health_check_and_stops():
     before = descendants()
     async with started() as engine:
         running = asyncio.create_task(answer(engine, request(prompt(20), max_tokens=480)))
-        await until(engine.cache, lambda: engine.load().running == 1)
+        await wait_for_cache(engine.cache, lambda: engine.load().running == 1)
         for process in engine._processes.running():
             os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(EngineError):
@@ -130,20 +130,20 @@ async def test_an_engine_whose_process_was_killed_says_so_and_stops():
     assert descendants() - before <= trackers()
 
 
-async def test_blocks_that_had_to_go_are_removed_from_the_cache_log():
+async def test_evicted_blocks_are_removed_from_the_cache_log():
     async with started(num_gpu_blocks_override=20) as engine:
         tokens = prompt(6 * BLOCK + 1)
         names = block_hashes(tokens, BLOCK)
         await answer(engine, request(tokens))
-        await until(engine.cache, lambda: leading(engine.cache, names) == 6)
+        await wait_for_cache(engine.cache, lambda: engine.cache.leading(names) == 6)
         for first in range(40, 46):
             await answer(engine, request(prompt(6 * BLOCK + 1, first)))
-        await until(engine.cache, lambda: leading(engine.cache, names) == 0)
+        await wait_for_cache(engine.cache, lambda: engine.cache.leading(names) == 0)
         assert len(engine.cache.blocks) <= engine.info.total_blocks
         assert (await answer(engine, request(tokens)))[1][0].cached == 0
 
 
-async def test_a_model_that_makes_embeddings_makes_no_text():
+async def test_an_embedding_model_refuses_text_generation():
     async with started(runner="pooling") as engine:
         vector = await engine.embed(prompt(30))
         assert len(vector) == 64
@@ -154,5 +154,5 @@ async def test_a_model_that_makes_embeddings_makes_no_text():
 
 
 def trackers():
-    """The process of Python's own that looks after shared memory, and stays."""
+    """The processes of Python's resource tracker, which stay."""
     return {child.pid for child in psutil.Process().children() if "resource_tracker" in " ".join(child.cmdline())}

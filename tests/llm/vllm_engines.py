@@ -1,4 +1,4 @@
-"""A real vLLM engine with the tiny model, and what tests ask of it."""
+"""A real vLLM engine with the tiny model, and requests to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dynamo_nb.llm.tiny_model import tiny_model
 
 BLOCK = 32
 CONTEXT = 512
-PATIENCE = 20.0  # seconds that an event of the engine may take
+EVENT_TIMEOUT = 20.0  # seconds for an event of the engine
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -46,7 +46,7 @@ async def configured(**keys):
         yield engine
     finally:
         await engine.stop()
-        os.environ.pop("DYNAMO_SERVICE_CONFIG", None)  # one of two that are open at once has done it
+        os.environ.pop("DYNAMO_SERVICE_CONFIG", None)  # with two engines, the first one to end has removed it
 
 
 @asynccontextmanager
@@ -57,33 +57,28 @@ async def started(**keys):
 
 
 def prompt(length, first=10):
-    """Tokens, others for each `first`."""
-    return [6 + (first * 31 + place * 7) % 500 for place in range(length)]
+    """A list of tokens, different for each `first`."""
+    return [6 + (first * 31 + index * 7) % 500 for index in range(length)]
 
 
 def request(tokens, name="r", **sampling):
     given = {"temperature": 0.0, "max_tokens": 16, "ignore_eos": True} | sampling
-    known = {key: given.pop(key) for key in ("generated", "adapter", "salt", "transfer") if key in given}
-    return TokenRequest(request_id=name, tokens=tokens, sampling=Sampling(**given), **known)
+    fields = {key: given.pop(key) for key in ("generated", "adapter", "salt", "transfer") if key in given}
+    return TokenRequest(request_id=name, tokens=tokens, sampling=Sampling(**given), **fields)
 
 
-async def answer(engine, asked):
+async def answer(engine, token_request):
     """All tokens of an answer, and its deltas."""
-    async with aclosing(engine.generate(asked)) as deltas:
+    async with aclosing(engine.generate(token_request)) as deltas:
         found = [delta async for delta in deltas]
     return [token for delta in found for token in delta.tokens], found
 
 
-def leading(log, names):
-    """How many of these blocks, from the first on, a CacheLog has."""
-    return next((count for count, name in enumerate(names) if name not in log.blocks), len(names))
-
-
-async def until(log, true):
-    """Follows a CacheLog until something is true of it."""
-    async with asyncio.timeout(PATIENCE), aclosing(log.follow()) as events:
+async def wait_for_cache(log, condition):
+    """Follows a CacheLog until the condition is true."""
+    async with asyncio.timeout(EVENT_TIMEOUT), aclosing(log.follow()) as events:
         async for _ in events:
-            if true():
+            if condition():
                 return
 
 

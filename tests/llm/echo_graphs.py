@@ -1,4 +1,4 @@
-"""Graphs of workers that echo, which can be looked into while they are served."""
+"""Graphs of echo workers whose state tests can read while they are served."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from dynamo_nb.errors import NoInstances, WorkerLost
 
-BOUND = 60  # seconds that anything here may take on a busy machine
+BOUND = 60  # seconds for anything here, on a busy machine
 DEADLY = 500  # a token that ends the process of the worker that reads it
 SERVICES = '''
 import asyncio
@@ -23,7 +23,7 @@ from dynamo_nb.llm.messages import Placement, TokenRequest
 
 
 def tasks_of(runtime):
-    """What runs on the loop, but for what serves requests: those that ask this are some of them."""
+    """The tasks on the loop, without those that serve requests, of which the caller is one."""
     serving = {*runtime.server.tasks, asyncio.current_task()}
     return sorted(task.get_coro().__qualname__ for task in asyncio.all_tasks() - serving)
 
@@ -41,7 +41,7 @@ class Api(Frontend):
 
 @service(dynamo={"namespace": "dynamo"})
 class Text(Processor):
-    prompts = 0  # that it has begun to tokenise
+    prompts = 0  # prompts that it has begun to tokenise
 
     @async_on_start
     async def prepare(self):
@@ -55,7 +55,7 @@ class Text(Processor):
 
     @dynamo_endpoint()
     async def begun(self, prompts: int) -> int:
-        """Returns how many prompts it has begun to tokenise, when it is so many."""
+        """Waits until it has begun to tokenise so many prompts; returns their number."""
         async with self.changed:
             await self.changed.wait_for(lambda: self.prompts >= prompts)
         return self.prompts
@@ -65,15 +65,15 @@ class Text(Processor):
         return tasks_of(dynamo_context["runtime"])
 
 
-class Noting(EchoEngine):
-    """Keeps the names of the requests that came, and how much of their answers others had made."""
+class RecordingEngine(EchoEngine):
+    """Records the id of each request, and how many tokens of its answer another worker generated."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.came = []
+        self.received = []
 
     async def generate(self, request):
-        self.came.append((request.request_id, request.generated))
+        self.received.append((request.request_id, request.generated))
         if 500 in request.tokens:
             os._exit(1)
         async with aclosing(super().generate(request)) as deltas:
@@ -84,11 +84,11 @@ class Noting(EchoEngine):
 @service(dynamo={"namespace": "dynamo"})
 class Echo(EchoWorker):
     def make_engine(self):
-        return Noting(self.engine_options())
+        return RecordingEngine(self.engine_options())
 
     @dynamo_endpoint()
-    async def came(self) -> list[tuple[str, int]]:
-        return self.engine.came
+    async def received(self) -> list[tuple[str, int]]:
+        return self.engine.received
 
     @dynamo_endpoint()
     async def tasks(self) -> list[str]:
@@ -96,14 +96,14 @@ class Echo(EchoWorker):
 
 
 @service(dynamo={"namespace": "dynamo"})
-class Late(Router):
+class StaleRouter(Router):
     """Sends each request first to a worker that has gone."""
 
     @dynamo_endpoint()
     async def place(self, request: TokenRequest, avoid: list[int]) -> AsyncIterator[Placement]:
-        async with aclosing(aiter(super().place(request, avoid))) as places:
-            async for place in places:
-                yield place if avoid else replace(place, instance_id=1)
+        async with aclosing(aiter(super().place(request, avoid))) as placements:
+            async for placement in placements:
+                yield placement if avoid else replace(placement, instance_id=1)
 
 
 @service(dynamo={"namespace": "dynamo"})
@@ -114,7 +114,7 @@ class Embedder(EchoWorker):
 LINKS = {
     "direct": "Api.link(Text).link(Echo)\n",
     "routed": "Api.link(Text).link(Router).link(Echo)\n",
-    "late": "Api.link(Text).link(Late).link(Echo)\n",
+    "stale": "Api.link(Text).link(StaleRouter).link(Echo)\n",
     "embedding": "Api.link(Text).link(Embedder)\n",
 }
 
@@ -126,10 +126,10 @@ def serve(project, link, *args):
     return project.serve(f"{link}:Api", args=args).result(timeout=BOUND)
 
 
-class Loads:
-    """What the workers of Echo are busy with, all together, as their events tell it.
+class WorkerLoads:
+    """The load of all workers of Echo, from their events.
 
-    at: when it became so, by the monotonic clock.
+    at: the time of the last change, by the monotonic clock.
     """
 
     def __init__(self):
@@ -139,7 +139,7 @@ class Loads:
     @classmethod
     @asynccontextmanager
     async def of(cls, deployment):
-        loads, ids = cls(), list(ready(deployment.status))
+        loads, ids = cls(), list(ready_workers(deployment.status))
         tasks = [asyncio.create_task(loads._follow(deployment, one)) for one in ids]
         try:
             await loads.until(lambda: loads._loads.keys() | loads._gone == set(ids))
@@ -150,10 +150,10 @@ class Loads:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, deployment, instance_id):
-        while instance_id in ready(deployment.status):
+        while instance_id in ready_workers(deployment.status):
             try:
-                await self._take(instance_id, aiter(deployment.Echo.events().using(instance_id=instance_id)))
-            except NoInstances:  # this process has not heard of it yet, or has heard of its end before the supervisor
+                await self._read(instance_id, aiter(deployment.Echo.events().using(instance_id=instance_id)))
+            except NoInstances:  # this process does not know it yet, or learned of its end before the supervisor
                 await asyncio.sleep(0.005)
             except WorkerLost:
                 break
@@ -162,7 +162,7 @@ class Loads:
             self._gone.add(instance_id)
             self._changed.notify_all()
 
-    async def _take(self, instance_id, events):
+    async def _read(self, instance_id, events):
         async with aclosing(events):
             async for event in events:
                 if event.load is not None:
@@ -172,7 +172,7 @@ class Loads:
 
     @property
     def sum(self):
-        """Of all workers: requests that run, that wait, and blocks in use."""
+        """Running requests, waiting requests and used blocks of all workers."""
         loads = self._loads.values()
         return sum(x.running for x in loads), sum(x.waiting for x in loads), sum(x.used_blocks for x in loads)
 
@@ -189,71 +189,71 @@ class Loads:
         async with self._changed:
             await self._changed.wait()
 
-    async def free(self):
-        """Returns when no worker has anything to do, with the moment at which that was told."""
+    async def idle(self):
+        """Waits until no worker has a request; returns the time of the event that reports it."""
         await self.until(lambda: self.sum == (0, 0, 0))
         return self.at
 
 
-async def settled(deployment, condition):
-    """Returns when the deployment's state is such."""
+async def wait_for_status(deployment, condition):
+    """Returns when the condition is true of the deployment's status."""
     changed = asyncio.Event()
 
-    def heard(_):
+    def update(_):
         changed.set()
 
-    deployment.listeners.append(heard)
+    deployment.listeners.append(update)
     try:
         while not condition(deployment.status):
             changed.clear()
             await changed.wait()
     finally:
-        deployment.listeners.remove(heard)
+        deployment.listeners.remove(update)
 
 
-def ready(status, service="Echo"):
-    """Instance to process of the workers that serve."""
+def ready_workers(status, service="Echo"):
+    """Instance -> process of the ready workers."""
     workers = status.services[service].workers
     return {int(worker.instance_id): worker.pid for worker in workers if worker.ready}
 
 
-async def came(graph):
-    """The requests that the workers that live have been given, with how much of them others had made."""
+async def received_requests(graph):
+    """The requests of all ready workers, and how many tokens of each answer another worker generated."""
     found = []
-    for one in ready(graph.status):
-        found += await graph.Echo.came().using(instance_id=one)
+    for one in ready_workers(graph.status):
+        found += await graph.Echo.received().using(instance_id=one)
     return found
 
 
-async def is_free(graph):
-    """Neither engine, frontend nor anyone between them has anything in hand."""
-    async with Loads.of(graph) as loads:
-        await loads.free()
-    return await graph.Api.admitted() == 0 and await calls_of(graph) == {}
+async def is_idle(graph):
+    """Whether no service has a request."""
+    async with WorkerLoads.of(graph) as loads:
+        await loads.idle()
+    return await graph.Api.admitted() == 0 and await open_calls(graph) == {}
 
 
-async def until(condition):
-    """Asks again and again: of what other processes are at, nobody says when it is so."""
+async def poll_until(condition):
+    """Calls the condition until it is true, for state of other processes that has no event."""
     while not await condition():
         pass
 
 
 async def tasks_of(deployment):
-    """What runs in each service, by name and how often."""
+    """(service, task) -> number of tasks in the processes of the deployment."""
     names = {name: await deployment[name].tasks() for name in ("Api", "Text", "Echo")}
     return Counter((name, task) for name, tasks in names.items() for task in tasks)
 
 
 async def steady_tasks(deployment):
-    """What runs there all the time: what is just ending, or asks now and then, is not there whenever it is looked."""
+    """The tasks that are present all the time, without those that are ending or run only now and then."""
     steady = await tasks_of(deployment)
     for _ in range(5):
         steady &= await tasks_of(deployment)
     return steady
 
 
-async def calls_of(deployment):
-    """The requests that no one has answered, by service and endpoint, but for streams of events that never end."""
+async def open_calls(deployment):
+    """The calls in progress by service and endpoint, without streams of events, which never end."""
     metrics = await deployment.metrics()
     found = {}
     for name, service in metrics["services"].items():

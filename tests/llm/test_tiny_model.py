@@ -1,4 +1,4 @@
-"""The model that is made on the spot."""
+"""The tiny model."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_another_process_makes_the_same_bytes(tmp_path):
+def test_another_process_generates_the_same_bytes(tmp_path):
     code = f"from dynamo_nb.llm.tiny_model import tiny_model; tiny_model({str(tmp_path / 'other')!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert contents(tiny_model(tmp_path / "own")) == contents(tmp_path / "other")
 
 
-def test_a_folder_that_is_complete_is_left_as_it_is(tmp_path):
+def test_a_complete_folder_is_not_changed(tmp_path):
     folder = tiny_model(tmp_path / "model")
     (folder / "tokenizer.json").write_text("mine")
     assert tiny_model(folder) == folder
     assert (folder / "tokenizer.json").read_text() == "mine"
 
 
-def test_a_folder_whose_making_was_cut_short_is_completed(tmp_path):
+def test_an_incomplete_folder_is_completed(tmp_path):
     folder = tiny_model(tmp_path / "model")
     whole = contents(folder)
     (folder / "config.json").unlink()
@@ -38,17 +38,17 @@ def test_a_folder_whose_making_was_cut_short_is_completed(tmp_path):
     assert contents(tiny_model(folder)) == whole
 
 
-def test_nothing_else_is_left_beside_it(tmp_path):
+def test_no_temporary_files_are_left(tmp_path):
     tiny_model(tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_by_default_it_is_in_the_cache_of_the_user(tmp_path, monkeypatch):
+def test_by_default_it_is_in_the_cache_folder_of_the_user(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert tmp_path in tiny_model().parents
 
 
-def test_its_tokenizer_gives_every_text_back(tmp_path):
+def test_its_tokenizer_restores_every_text(tmp_path):
     transformers = pytest.importorskip("transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_model(tmp_path / "model"))
     assert len(tokenizer) == VOCABULARY
@@ -56,7 +56,7 @@ def test_its_tokenizer_gives_every_text_back(tmp_path):
         assert tokenizer.decode(tokenizer.encode(line)) == line
 
 
-def test_its_chat_template_asks_for_an_answer_and_refuses_an_unknown_role(tmp_path):
+def test_its_chat_template_ends_with_the_assistant_role_and_rejects_unknown_roles(tmp_path):
     transformers = pytest.importorskip("transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_model(tmp_path / "model"))
     chat = [{"role": "user", "content": "Hi"}]
@@ -66,7 +66,7 @@ def test_its_chat_template_asks_for_an_answer_and_refuses_an_unknown_role(tmp_pa
         tokenizer.apply_chat_template([{"role": "king", "content": "Hi"}], tokenize=False)
 
 
-def test_its_weights_are_in_the_format_of_safetensors(tmp_path):
+def test_its_weights_are_a_valid_safetensors_file(tmp_path):
     folder = tiny_model(tmp_path / "model")
     safetensors = pytest.importorskip("safetensors.numpy")
     weights = safetensors.load_file(folder / "model.safetensors")
