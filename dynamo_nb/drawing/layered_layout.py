@@ -1,301 +1,236 @@
-"""Where things stand in a drawing, without Graphviz: boxes in columns, every edge from left to right.
+"""The layout of a graph: boxes in columns, every edge from left to right, groups in frames.
 
-The wheel of pygraphviz brings Graphviz, but not the libraries of X11, GLib and Expat that it is linked with, and slim
-images have none of them: there a drawing is laid out here. No library does this: grandalf, the one in pure Python, is
-dormant since 2023, of GPL or EPL, and knows neither labels nor groups.
+This is the method of Sugiyama, Tagawa and Toda (1981): edges that close a cycle are turned, boxes get columns by their
+longest path (`ranks`), an edge takes a slot in each column on its way, and slots are sorted so that few edges cross
+(`ordering`). Between two columns of boxes is a column of labels. Edges change their height only between columns, so
+none runs through a box or a label.
 
-The method is that of Sugiyama, Tagawa and Toda (1981). Edges that close a cycle are turned, boxes are put in columns by
-their longest path, and an edge takes a place of its own in each column on its way; between two columns of boxes is one
-of labels. Edges climb only between columns, so none runs through a box or a label.
+Graphviz is not used: the wheels of pygraphviz need libraries of X11, GLib and Expat, which slim images do not have, and
+measured on 3 to 200 services its drawings are not better. Of the layouts in pure Python, grandalf supports neither
+labels nor groups.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 from math import inf
 from statistics import fmean
 
 from dynamo_nb.drawing.layout import DENSE, Group, Layout, Point, Route, Size
+from dynamo_nb.drawing.ordering import SWEEPS, order
+from dynamo_nb.drawing.ranks import ranks
+from dynamo_nb.drawing.slots import BOX_GAP, LINE_GAP, Block, Columns, Slot, distance, settle, sweep
 
-_BOX_ROOM, _LINE_ROOM = 13.0, 5.0
-"""Kept free above and below a box, and a line with its label."""
 _LIFT = 9.0
 """From a line up to the middle of its label."""
 _LOOP = 22.0
-"""How high an edge from a box to itself rises over it."""
+"""Height of an edge from a box to itself."""
 _ASIDE = 8.0
 """Between edges that leave a box and edges that arrive at the same side of it."""
 _TIP = 7.0
 _MARGIN, _APART = 14.0, 12.0
-"""From a frame to what is in it, and to the next frame."""
+"""From a frame to its content, and to the next frame."""
 _BEND, _CLIMB = 24.0, 72.0
-"""The room between columns: the least, and the most, for lines that climb far."""
-_SWEEPS = 8
-"""To and fro; drawings of a dozen boxes stand still after four."""
+"""Least space between columns, and most, for lines that climb far."""
+
+_STEP = 32.0
+"""A smaller change of height between two columns is not drawn, so that an edge has few bends."""
+
+Edge = tuple[int, int, Size]
 
 
-@dataclass(eq=False, slots=True)
-class _Place:
-    """What takes room in a column, from y - above to y + below: a box, or an edge on its way.
+def lay_out(boxes: Sequence[Size], edges: Sequence[Edge], groups: Sequence[Group] = ()) -> Layout:
+    """Returns the positions of boxes, edges and groups, the same for the same arguments.
 
-    A block is a group, a box of no group, or an edge between two of these; those of a lower level stand above.
+    Args:
+        boxes: width and height of each box, in pixels.
+        edges: source and target as indices of boxes, and the size of the label.
+        groups: boxes to keep together in a frame; a box is in at most one.
     """
+    dense = len(edges) > DENSE
+    units = _units(len(boxes), groups)
+    blocks = [Block(float(i), groups[i].label[1] if i < len(groups) else None) for i in range(len(units))]
+    slots = _slots(boxes, edges, units, blocks)
+    turned = {i for i, (source, target, _) in enumerate(edges) if slots[source].column > slots[target].column}
+    paths = [_path(slots, edge, turned=i in turned, labelled=not dense) for i, edge in enumerate(edges)]
+    everything = slots + [slot for path in paths for slot in path[1:-1]]
+    columns: Columns = [[] for _ in range(max((slot.column + 1 for slot in everything), default=0))]
+    for slot in everything:
+        columns[slot.column].append(slot)
+    order(columns, blocks, list({slot.block: None for slot in everything if slot.block.ends}))
+    _stack(columns)
 
-    column: int
-    block: int
-    level: float
-    width: float
-    above: float
-    below: float
-    room: float
-    turned: bool = False
-    y: float = 0.0
-    before: list[_Place] = field(default_factory=list)
-    after: list[_Place] = field(default_factory=list)
-
-    @property
-    def line(self) -> bool:
-        return self.room == _LINE_ROOM
-
-
-def lay_out(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], groups: Sequence[Group] = ()) -> Layout:
-    """As `layout.lay_out`."""
-    places = _boxes(boxes, edges, groups)
-    turned = {i for i, (source, target, _) in enumerate(edges) if places[source].column > places[target].column}
-    ways = [_way(places, edge, i in turned, len(places) + len(groups) + i, len(edges)) for i, edge in enumerate(edges)]
-    everything = places + [place for way in ways for place in way[1:-1]]
-    columns: list[list[_Place]] = [[] for _ in range(max((p.column + 1 for p in everything), default=0))]
-    for place in everything:
-        columns[place.column].append(place)
-    _order(columns)
-    insides = [[p for p in everything if p.block == i] for i in range(len(groups))]
-    _stand(columns, [group.label[1] for group in groups])
-
-    widths = [max(p.width for p in column) for column in columns]
+    widths = [max(slot.width for slot in column) for column in columns]
     for source, target, label in edges:
-        if source == target and len(edges) <= DENSE:
-            widths[places[source].column] = max(widths[places[source].column], label[0])
-    for group, inside in zip(groups, insides, strict=True):
-        first = min(p.column for p in inside)
-        widths[first] = max(widths[first], group.label[0])
-    spans, x = [], _MARGIN if groups else 0.0
-    for column, width in zip(columns, widths, strict=True):
-        spans.append((x, x + width))
-        climb = max((abs(p.y - q.y) for p in column for q in p.after), default=0.0)
-        x += width + min(max(_BEND, climb / 3), _CLIMB)
+        if source == target and not dense:
+            widths[slots[source].column] = max(widths[slots[source].column], label[0])
+    insides = [[slot for slot in everything if slot.block is block] for block in blocks[: len(groups)]]
+    for group, block in zip(groups, blocks, strict=False):
+        widths[block.first] = max(widths[block.first], group.label[0])
+    spans = _spans(columns, widths, blocks[: len(groups)])
     frames = [
         (
-            min(spans[p.column][0] for p in inside) - _MARGIN,
-            min(p.y - p.above for p in inside) - _MARGIN - group.label[1],
-            max(spans[p.column][1] for p in inside) + _MARGIN,
-            max(p.y + p.below for p in inside) + _MARGIN,
+            spans[block.first][0] - _MARGIN,
+            min(slot.y - slot.above for slot in inside) - _MARGIN - group.label[1],
+            spans[block.last][1] + _MARGIN,
+            max(slot.y + slot.below for slot in inside) + _MARGIN,
         )
-        for group, inside in zip(groups, insides, strict=True)
+        for group, block, inside in zip(groups, blocks, insides, strict=False)
     ]
     right = max([right for _, right in spans] + [right for _, _, right, _ in frames], default=0.0)
-    bottom = max([p.y + p.below for p in everything] + [bottom for *_, bottom in frames], default=0.0)
+    bottom = max([slot.y + slot.below for slot in everything] + [bottom for *_, bottom in frames], default=0.0)
     return Layout(
         (right, bottom),
-        tuple((sum(spans[p.column]) / 2, p.y) for p in places),
+        tuple((sum(spans[slot.column]) / 2, slot.y) for slot in slots),
         tuple(
-            _route(way, spans, turned=i in turned) if way else _loop(places[source], spans, boxes[source][1], label)
-            for i, (way, (source, _, label)) in enumerate(zip(ways, edges, strict=True))
+            _route(path, spans, turned=i in turned) if path else _loop(slots[source], spans, boxes[source][1], label)
+            for i, (path, (source, _, label)) in enumerate(zip(paths, edges, strict=True))
         ),
         tuple(frames),
     )
 
 
-def _boxes(boxes: Sequence[Size], edges: Sequence[tuple[int, int, Size]], groups: Sequence[Group]) -> list[_Place]:
-    group = {member: i for i, group in enumerate(groups) for member in group.members}
+def _units(count: int, groups: Sequence[Group]) -> list[Sequence[int]]:
+    """The boxes of each group, then each box of no group; without groups all boxes are one unit."""
+    if not groups:
+        return [range(count)]
+    grouped = {member for group in groups for member in group.members}
+    return [*(group.members for group in groups), *([i] for i in range(count) if i not in grouped)]
+
+
+def _slots(
+    boxes: Sequence[Size], edges: Sequence[Edge], units: Sequence[Sequence[int]], blocks: Sequence[Block]
+) -> list[Slot]:
+    """A slot for each box, in its column."""
     step = 1 if len(edges) > DENSE else 2
-    places = []
-    for i, (rank, (width, height)) in enumerate(zip(_ranks(len(boxes), edges), boxes, strict=True)):
-        loop = max((_LOOP + label[1] for source, target, label in edges if source == target == i), default=0.0)
-        callers = [group[source] for source, target, _ in edges if target == i and source in group]
-        level = group.get(i, fmean(callers or [0]) + 0.5 if groups else 0)
-        block = group.get(i, len(groups) + i if groups else 0)
-        places.append(_Place(rank * step, block, level, width, height / 2 + loop, height / 2, _BOX_ROOM))
-    return places
+    found = ranks(len(boxes), [(source, target) for source, target, _ in edges], units)
+    block_of = {box: block for unit, block in zip(units, blocks, strict=True) for box in unit}
+    loops = {source: _LOOP + label[1] for source, target, label in edges if source == target}
+    for unit, block in zip(units, blocks, strict=True):
+        block.first = min((found[box] * step for box in unit), default=0)
+        block.last = max((found[box] * step for box in unit), default=0)
+    return [
+        Slot(rank * step, block_of[i], width, height / 2 + loops.get(i, 0.0), height / 2, BOX_GAP)
+        for i, (rank, (width, height)) in enumerate(zip(found, boxes, strict=True))
+    ]
 
 
-def _ranks(count: int, edges: Sequence[tuple[int, int, Size]]) -> list[int]:
-    """A rank for every box: an edge leads to a higher one, unless a walk from the first boxes finds it to turn back."""
-    out: list[list[int]] = [[] for _ in range(count)]
-    for source, target, _ in edges:
-        out[source].append(target)
-    forward: list[list[int]] = [[] for _ in range(count)]
-    incoming = [0] * count
-    entered: set[int] = set()
-    finished: dict[int, None] = {}
-    for root in range(count):
-        walk = [] if root in entered else [(root, iter(out[root]))]
-        entered.add(root)
-        while walk:
-            box, targets = walk[-1]
-            target = next(targets, -1)
-            if target < 0:
-                walk.pop()
-                finished[box] = None
-                continue
-            if target not in entered:
-                entered.add(target)
-                walk.append((target, iter(out[target])))
-            elif target not in finished:
-                continue
-            forward[box].append(target)
-            incoming[target] += 1
-    ranks = [0] * count
-    for box in reversed(finished):
-        for target in forward[box]:
-            ranks[target] = max(ranks[target], ranks[box] + 1)
-    for box in finished:  # shorter edges: who calls more than call it stands close to what it calls
-        if len(forward[box]) > incoming[box]:
-            ranks[box] = min(ranks[target] for target in forward[box]) - 1
-    return ranks
-
-
-def _way(places: list[_Place], edge: tuple[int, int, Size], turned: bool, block: int, edges: int) -> list[_Place]:
-    """The places of an edge from left to right with those of its ends; none for an edge from a box to itself."""
+def _path(slots: Sequence[Slot], edge: Edge, *, turned: bool, labelled: bool) -> list[Slot]:
+    """The slots of an edge from left to right with those of its ends; none for an edge from a box to itself."""
     source, target, label = edge
     if source == target:
         return []
-    start, end = (places[target], places[source]) if turned else (places[source], places[target])
-    block = start.block if start.block == end.block else block
-    middle = -1 if edges > DENSE else (start.column + end.column) // 4 * 2 + 1
-    way = [start]
+    start, end = (slots[target], slots[source]) if turned else (slots[source], slots[target])
+    between = Block(ends=(start.block, end.block))
+    middle = (start.column + end.column) // 4 * 2 + 1 if labelled else -1
+    path = [start]
     for column in range(start.column + 1, end.column):
         width, above = (label[0], _LIFT + label[1] / 2) if column == middle else (0.0, 0.0)
-        way.append(_Place(column, block, (start.level + end.level) / 2, width, above, 0.0, _LINE_ROOM, turned))
-    way.append(end)
-    for one, other in pairwise(way):
+        block = start.block if column <= start.block.last else end.block if column >= end.block.first else between
+        path.append(Slot(column, block, width, above, 0.0, LINE_GAP, turned))
+    path.append(end)
+    for one, other in pairwise(path):
         one.after.append(other)
         other.before.append(one)
-    return way
+    return path
 
 
-def _order(columns: list[list[_Place]]) -> None:
-    """Sort the columns so that few edges cross: each by where the neighbours in the one before it stand, or after."""
-    for column in columns:
-        column.sort(key=lambda place: place.level)
-        _settle(column, [0.0] * len(column))
-    best, fewest = list(map(tuple, columns)), _crossings(columns)
-    for i in range(_SWEEPS):
-        _sweep(columns, back=i % 2 == 1, alone=False)
-        if (crossings := _crossings(columns)) < fewest:
-            best, fewest = list(map(tuple, columns)), crossings
-    columns[:] = map(list, best)
+def _spans(columns: Columns, widths: Sequence[float], blocks: Sequence[Block]) -> list[Point]:
+    """Left and right of each column."""
+    ends, starts = {block.last for block in blocks}, {block.first for block in blocks}
+    spans, x = [], _MARGIN if blocks else 0.0
+    for i, (column, width) in enumerate(zip(columns, widths, strict=True)):
+        spans.append((x, x + width))
+        climb = max((abs(one.y - other.y) for one in column for other in one.after), default=0.0)
+        framed = 2 * _MARGIN + _APART if i in ends and i + 1 in starts else _BEND
+        x += width + min(max(framed, climb / 3), _CLIMB)
+    return spans
 
 
-def _crossings(columns: list[list[_Place]]) -> int:
-    total = 0
-    for column, following in pairwise(columns):
-        at = {id(place): i for i, place in enumerate(following)}
-        seen: list[int] = []
-        for place in column:
-            ends = sorted(at[id(end)] for end in place.after)
-            total += sum(len(seen) - bisect_right(seen, end) for end in ends)
-            for end in ends:
-                insort(seen, end)
-    return total
-
-
-def _stand(columns: list[list[_Place]], labels: Sequence[float]) -> None:
-    """Give every place its y: first within its block, then the blocks are put one below the other where they meet."""
-    blocks: dict[int, list[_Place]] = {}
-    for place in (place for column in columns for place in column):
-        blocks.setdefault(place.block, []).append(place)
-    order = sorted(blocks, key=lambda block: (blocks[block][0].level, fmean(place.y for place in blocks[block])))
+def _stack(columns: Columns) -> None:
+    """Gives every slot its y: each block is put below those that are above it in the same columns."""
+    blocks: dict[Block, list[Slot]] = {}
+    for slot in (slot for column in columns for slot in column):
+        blocks.setdefault(slot.block, []).append(slot)
     floors = [-inf] * len(columns)
-    stand: set[int] = set()
+    stacked: set[Block] = set()
     top = inf
-    for block in order:
-        inside = blocks[block]
-        parts = [list(part) for _, part in groupby(inside, key=lambda place: place.column)]
-        _straighten(parts)
-        head, foot = (labels[block] + _MARGIN, _MARGIN) if block < len(labels) else (0.0, 0.0)
-        room = _APART / 2 if block < len(labels) else inside[0].room
-        upper = min(place.y - place.above for place in inside) - head
-        lower = max(place.y + place.below for place in inside) + foot
-        reach = slice(inside[0].column, inside[-1].column + 1)
-        pulls = [end.y - place.y for place in inside for end in place.before + place.after if end.block in stand]
-        shift = max([fmean(pulls or [0.0])] + [floor - (upper - room) for floor in floors[reach]])
-        for place in inside:
-            place.y += shift
-        floors[reach] = [lower + shift + room] * len(floors[reach])
-        top = min(top, upper + shift)
-        stand.add(block)
-    for place in (place for column in columns for place in column):
-        place.y -= top
+    for block in sorted(blocks, key=lambda block: (block.level, fmean(slot.y for slot in blocks[block]))):
+        put = _put_group if block.ends is None else _put_line
+        top = min(top, put(blocks[block], floors, stacked))
+        stacked.add(block)
+    for slot in (slot for column in columns for slot in column):
+        slot.y -= top
 
 
-def _straighten(columns: list[list[_Place]]) -> None:
-    """Give the places of one block heights of their own."""
+def _put_group(inside: list[Slot], floors: list[float], stacked: set[Block]) -> float:
+    """Moves the slots of a group together, near to the other ends of its edges. Returns its top."""
+    _straighten([list(part) for _, part in groupby(inside, key=lambda slot: slot.column)])
+    block = inside[0].block
+    head, foot, gap = (block.label + _MARGIN, _MARGIN, _APART / 2) if block.label is not None else (0.0, 0.0, BOX_GAP)
+    upper = min(slot.y - slot.above for slot in inside) - head
+    lower = max(slot.y + slot.below for slot in inside) + foot
+    reach = slice(inside[0].column, inside[-1].column + 1)
+    pulls = [end.y - slot.y for slot in inside for end in slot.before + slot.after if end.block in stacked]
+    shift = max([fmean(pulls or [0.0])] + [floor - (upper - gap) for floor in floors[reach]])
+    for slot in inside:
+        slot.y += shift
+    floors[reach] = [lower + shift + gap] * len(floors[reach])
+    return upper + shift
+
+
+def _put_line(line: list[Slot], floors: list[float], stacked: set[Block]) -> float:
+    """Leads an edge from group to group: level where there is space, else below what is there. Returns its top."""
+    y = fmean([end.y for slot in (line[0], line[-1]) for end in slot.before + slot.after if end.block in stacked])
+    for slot in line:
+        slot.y = max(y, floors[slot.column] + slot.gap + slot.above)
+    for one, other in (*pairwise(line), *pairwise(reversed(line))):
+        if 0 < one.y - other.y < _STEP:
+            other.y = one.y
+    for slot in line:
+        floors[slot.column] = slot.y + slot.below + slot.gap
+    return min(slot.y - slot.above for slot in line)
+
+
+def _straighten(columns: Columns) -> None:
+    """Gives the slots of one block their y within it."""
     for column in columns:
-        _settle(column, [0.0] * len(column))
-    for i in range(_SWEEPS):
-        _sweep(columns, back=i % 2 == 1, alone=True)
+        settle(column, [0.0] * len(column))
+    for i in range(SWEEPS):
+        sweep(columns, back=i % 2 == 1, own_block=True)
     above = {id(lower): upper for column in columns for upper, lower in pairwise(column)}
     below = {id(upper): lower for column in columns for upper, lower in pairwise(column)}
-    lines = [place for column in columns for place in column if place.line and not place.before[0].line]
-    for start in lines * 2:  # the second time in the room that the others left
-        line = [start]
-        while line[-1].after[0].line:
-            line.append(line[-1].after[0])
-        least = max((above[id(p)].y + _apart(above[id(p)], p) for p in line if id(p) in above), default=-inf)
-        most = min((below[id(p)].y - _apart(p, below[id(p)]) for p in line if id(p) in below), default=inf)
+    starts = [slot for column in columns for slot in column if slot.line and not _continues(slot.before[0], slot)]
+    for start in starts * 2:  # the second time in the space that the others left
+        line = list(_line(start))
+        least = max((above[id(s)].y + distance(above[id(s)], s) for s in line if id(s) in above), default=-inf)
+        most = min((below[id(s)].y - distance(s, below[id(s)]) for s in line if id(s) in below), default=inf)
         if least <= most:
-            y = min(max(fmean(place.y for place in line), least), most)
-            for place in line:
-                place.y = y
+            y = min(max(fmean(slot.y for slot in line), least), most)
+            for slot in line:
+                slot.y = y
 
 
-def _apart(upper: _Place, lower: _Place) -> float:
-    return upper.below + upper.room + lower.room + lower.above
+def _continues(one: Slot, other: Slot) -> bool:
+    return one.line and other.line and one.block is other.block
 
 
-def _sweep(columns: list[list[_Place]], *, back: bool, alone: bool) -> None:
-    """Move each place towards its neighbours in the column before it (back: after it), and sort the columns by that.
-
-    alone: towards those of its block only, and in the order that they have.
-    """
-    for column in reversed(columns) if back else columns:
-        wanted: dict[int, float] = {}
-        for place in column:
-            near = [p.y for p in (place.after if back else place.before) if not alone or p.block == place.block]
-            wanted[id(place)] = fmean(near) if near else place.y
-        if not alone:
-            column.sort(key=lambda place: (place.level, wanted[id(place)]))
-        _settle(column, [wanted[id(place)] for place in column])
+def _line(start: Slot) -> Iterable[Slot]:
+    """The slots of an edge from here to the end of its block."""
+    yield start
+    while _continues(start, start.after[0]):
+        start = start.after[0]
+        yield start
 
 
-def _settle(column: list[_Place], wanted: list[float]) -> None:
-    """Put each place as near to where it is wanted as the others let it, by least squares: pool adjacent violators."""
-    offset, offsets = 0.0, [0.0]
-    for upper, lower in pairwise(column):
-        offset += _apart(upper, lower)
-        offsets.append(offset)
-    pools: list[tuple[float, int]] = []
-    for want, offset in zip(wanted, offsets, strict=True):
-        total, count = want - offset, 1
-        while pools and pools[-1][0] / pools[-1][1] >= total / count:
-            total, count = total + pools[-1][0], count + pools[-1][1]
-            pools.pop()
-        pools.append((total, count))
-    starts = [total / count for total, count in pools for _ in range(count)]
-    for place, start, offset in zip(column, starts, offsets, strict=True):
-        place.y = start + offset
-
-
-def _route(way: list[_Place], spans: list[Point], *, turned: bool) -> Route:
+def _route(path: list[Slot], spans: list[Point], *, turned: bool) -> Route:
     """Level through the columns, climbing between them."""
-    start, end = way[0], way[-1]
+    start, end = path[0], path[-1]
     left, right = sum(spans[start.column]) / 2 + start.width / 2, sum(spans[end.column]) / 2 - end.width / 2
-    up, down = _port(start, way[1], start.after), _port(end, way[-2], end.before)
+    up, down = _port(start, path[1], start.after), _port(end, path[-2], end.before)
     knots = [(left, up), (max(left + _TIP, spans[start.column][1]), up)]
-    knots += [(x, place.y) for place in way[1:-1] for x in spans[place.column]]
+    knots += [(x, slot.y) for slot in path[1:-1] for x in spans[slot.column]]
     knots += [(min(right - _TIP, spans[end.column][0]), down), (right, down)]
     if turned:
         knots.reverse()
@@ -304,19 +239,19 @@ def _route(way: list[_Place], spans: list[Point], *, turned: bool) -> Route:
     points = knots[:1]
     for (x0, y0), (x1, y1) in pairwise(dict.fromkeys(knots)):
         points += [((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1), (x1, y1)]
-    labels = [(sum(spans[place.column]) / 2, place.y - _LIFT) for place in way[1:-1] if place.width]
+    labels = [(sum(spans[slot.column]) / 2, slot.y - _LIFT) for slot in path[1:-1] if slot.width]
     return Route(tuple(points), tip, labels[0] if labels else None)
 
 
-def _port(box: _Place, place: _Place, side: list[_Place]) -> float:
+def _port(box: Slot, slot: Slot, side: list[Slot]) -> float:
     """Where an edge meets a box: in the middle, or beside each other where some edges leave and others arrive."""
     if not any(other.turned for other in side):
         return box.y
-    at = sorted(side, key=lambda other: other.y).index(place)
+    at = sorted(side, key=lambda other: other.y).index(slot)
     return box.y + (at - (len(side) - 1) / 2) * min(_ASIDE, (2 * box.below - _MARGIN) / len(side))
 
 
-def _loop(place: _Place, spans: list[Point], height: float, label: Size) -> Route:
-    x, top = sum(spans[place.column]) / 2, place.y - height / 2
+def _loop(slot: Slot, spans: list[Point], height: float, label: Size) -> Route:
+    x, top = sum(spans[slot.column]) / 2, slot.y - height / 2
     points = (x + 10, top), (x + 26, top - 1.3 * _LOOP), (x - 10, top - 1.3 * _LOOP), (x - 10, top - _TIP)
     return Route(points, (x - 10, top), (x, top - _LOOP - label[1] / 2))

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
 
-from dynamo_nb.drawing.layout import DENSE, Group, Layout, Point, Route, lay_out
+from dynamo_nb.drawing.layered_layout import lay_out
+from dynamo_nb.drawing.layout import DENSE, Group, Layout, Point, Route
 from dynamo_nb.drawing.outline import (
     ENTRY,
     INK,
