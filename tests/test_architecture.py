@@ -19,10 +19,7 @@ REASON = "Length:"
 PENDING = {
     ("up", "control"),
     ("up", "worker"),
-    ("circle", "drawing"),
-    ("circle", "observe"),
     ("circle", "deployment"),
-    ("private", "observe"),
     ("private", "cli"),
     ("length", "supervisor"),
     ("length", "deployment"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynamo_nb.bundle.container import object_name
-from dynamo_nb.drawing.mimebundle import text
+from dynamo_nb.drawing.text import text
 from dynamo_nb.graph.spec import GraphSpec
 
 _TEXT = """\

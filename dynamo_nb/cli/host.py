@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dynamo_nb.deployment.plan import Recipe
     from dynamo_nb.graph.graph import Graph
     from dynamo_nb.observe.display import Display
-    from dynamo_nb.observe.load_generator import LoadShape
+    from dynamo_nb.observe.load_shape import LoadShape
 
 
 class VerbHost(ABC):

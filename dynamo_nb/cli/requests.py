@@ -60,7 +60,7 @@ def change(record: Record, name: str, display: Callable[[], Display], **args: An
         DeploymentError: The change failed; the deployment is as before.
     """
     from dynamo_nb.control.client import ControlClient
-    from dynamo_nb.observe.progress import ProgressShown
+    from dynamo_nb.observe.progress import ProgressReport
     from dynamo_nb.sdk.portal import portal
 
     async def answer() -> Status:
@@ -68,7 +68,7 @@ def change(record: Record, name: str, display: Callable[[], Display], **args: An
         client = await ControlClient.connect(record.control, latest.append)
         try:
             latest.append(await client.watch())
-            async with ProgressShown(lambda: latest[-1], record.folder / "logs", display):
+            async with ProgressReport(lambda: latest[-1], record.folder / "logs", display):
                 return await client.change(name, **args)
         finally:
             await client.close()

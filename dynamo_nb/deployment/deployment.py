@@ -35,7 +35,7 @@ from dynamo_nb.errors import (
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.observe.display import Display, Nowhere
-from dynamo_nb.observe.progress import ProgressShown
+from dynamo_nb.observe.progress import ProgressReport
 from dynamo_nb.runtime.client import Client
 from dynamo_nb.runtime.connection_settings import Access
 from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
@@ -164,7 +164,7 @@ class Deployment:
 
     async def _change(self, verb: str, **args: Any) -> None:
         """A request that may take as long as models take to load; how far it has come is shown meanwhile."""
-        async with ProgressShown(lambda: self.status, self.folder / "logs", self.display):
+        async with ProgressReport(lambda: self.status, self.folder / "logs", self.display):
             self._heard(await self._connected().change(verb, **args))
 
     async def _apply(self, plan: Plan) -> None:
@@ -379,9 +379,9 @@ class Deployment:
             return await on_portal(lambda: self._request("trace", trace=trace))
 
         async def run() -> Trace:
-            from dynamo_nb.observe.trace import traced
+            from dynamo_nb.observe.trace import trace_call
 
-            return await traced(call, gather)
+            return await trace_call(call, gather)
 
         return Pending(run)
 
@@ -406,7 +406,8 @@ class Deployment:
         meanwhile. Raises InvalidArgument for what is no call of this deployment.
         """
         from dynamo_nb.observe.bench_run import BenchRun
-        from dynamo_nb.observe.load_generator import Load, LoadShape
+        from dynamo_nb.observe.load_generator import LoadGenerator
+        from dynamo_nb.observe.load_shape import LoadShape
 
         shape = LoadShape(concurrency, rate, duration, requests, warmup, timeout)
         opening = [call for call in calls if isinstance(call, _Opening)]
@@ -422,7 +423,7 @@ class Deployment:
             finally:
                 await self._release()
 
-        load = Load(opening[0].name, opened, shape, stream=opening[0].stream)
+        load = LoadGenerator(opening[0].name, opened, shape, stream=opening[0].stream)
         return BenchRun(load, self.display)
 
     async def _release(self) -> None:

@@ -1,1 +1,1 @@
-"""Drawings: a graph as SVG, DOT and text, and the SVG elements that plots share."""
+"""Pictures of graphs as SVG, DOT and text, and the elements of SVG that plots share."""

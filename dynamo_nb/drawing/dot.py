@@ -1,12 +1,13 @@
-"""A graph as DOT, for Graphviz and the tools that read it."""
+"""A graph as DOT, for Graphviz and other tools that read it."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING
 
-from dynamo_nb.drawing.outline import ENTRY, INK, LINE, QUIET, STATES, Outline, description, details, printable, status
+from dynamo_nb.drawing.outline import STATE_COLOURS, Outline, description, details, status
 from dynamo_nb.drawing.picture import Node, Picture
+from dynamo_nb.drawing.svg_elements import BLUE, INK, LINE, QUIET, printable
 
 if TYPE_CHECKING:
     import graphviz
@@ -15,7 +16,10 @@ _FONT = "Helvetica,Arial,sans-serif"
 
 
 def dot(picture: Picture) -> graphviz.Digraph:
-    """The drawing as DOT; nodes and edges have the ids `service:A` and `edge:A->B`."""
+    """Returns the drawing as a `graphviz.Digraph`; nodes and edges have the ids `service:A` and `edge:A->B`.
+
+    It needs no `dot` executable. `Digraph.render` and the object's own repr do.
+    """
     import graphviz
 
     outline = Outline.of(picture)
@@ -26,7 +30,7 @@ def dot(picture: Picture) -> graphviz.Digraph:
                    "fontsize": "13", "fontcolor": INK, "margin": "0.2,0.09"},
         edge_attr={"color": LINE, "fontname": _FONT, "fontsize": "10", "fontcolor": QUIET, "arrowsize": "0.7"},
     )  # fmt: skip
-    # A colon in the end of an edge means a port, so such a service goes by its number.
+    # DOT reads a colon in the end of an edge as a port, so such a service gets a number.
     keys = {n.name: printable(n.name) if ":" not in n.name else f"service {i}" for i, n in enumerate(outline.nodes)}
 
     def add(target: graphviz.Digraph, node: Node) -> None:
@@ -59,15 +63,15 @@ def dot(picture: Picture) -> graphviz.Digraph:
     return graph
 
 
-def _literal(words: str) -> str:
-    """A value in which a backslash is one, and no escape sequence of DOT."""
+def _literal(text: str) -> str:
+    """A value in which a backslash stands for itself; DOT has escape sequences."""
     import graphviz
 
-    return str(graphviz.escape(printable(words)))
+    return str(graphviz.escape(printable(text)))
 
 
-def _html(words: str) -> str:
-    return escape(printable(words))
+def _html(text: str) -> str:
+    return escape(printable(text))
 
 
 def _label(node: Node) -> str:
@@ -75,16 +79,16 @@ def _label(node: Node) -> str:
     if quiet := details(node):
         rows.append(f'<font point-size="10" color="{QUIET}">{_html(quiet)}</font>')
     if state := status(node):
-        rows.append(f'<font point-size="10" color="{STATES.get(node.state, QUIET)}">{_html(state)}</font>')
+        rows.append(f'<font point-size="10" color="{STATE_COLOURS.get(node.state, QUIET)}">{_html(state)}</font>')
     return f"<{'<br/>'.join(rows)}>"
 
 
 def _look(node: Node) -> dict[str, str]:
     look: dict[str, str] = {}
     if node.entry:
-        look |= {"color": ENTRY, "penwidth": "2"}
-    if node.state in STATES:
-        look["color"] = STATES[node.state]
+        look |= {"color": BLUE, "penwidth": "2"}
+    if node.state in STATE_COLOURS:
+        look["color"] = STATE_COLOURS[node.state]
     if not node.running:
         look |= {"style": "rounded,filled,dashed", "fontcolor": QUIET}
     elif node.local:

@@ -33,7 +33,6 @@ _MARGIN, _APART = 14.0, 12.0
 """From a frame to its content, and to the next frame."""
 _BEND, _CLIMB = 24.0, 72.0
 """Least space between columns, and most, for lines that climb far."""
-
 _STEP = 32.0
 """A smaller change of height between two columns is not drawn, so that an edge has few bends."""
 

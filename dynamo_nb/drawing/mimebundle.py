@@ -1,23 +1,24 @@
-"""Drawings of a graph: DOT, SVG and text."""
+"""What a notebook shows of a graph."""
 
 from __future__ import annotations
 
-from dynamo_nb.drawing.dot import dot
 from dynamo_nb.drawing.picture import Picture
 from dynamo_nb.drawing.svg import svg
 from dynamo_nb.drawing.text import text
 
-__all__ = ["dot", "mimebundle", "svg", "text"]
-
 
 def mimebundle(picture: Picture, *, live: bool = False) -> dict[str, str]:
-    """What a notebook shows: SVG, and text where no SVG is shown. live: as in `svg`.
+    """Returns the picture by MIME type: SVG, and text for front ends without SVG.
 
-    Never raises, starts no process, and asks no network: a drawing must not be what stops a notebook.
+    It never raises, starts no process and does not use the network: a drawing must not stop a notebook.
+
+    Args:
+        picture: what to draw.
+        live: see `svg`.
     """
     bundle = {"text/plain": text(picture)}
     try:
         bundle["image/svg+xml"] = svg(picture, live=live)
-    except Exception:  # a picture on which Graphviz fails, say
+    except Exception:
         return bundle
     return bundle

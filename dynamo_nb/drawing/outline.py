@@ -1,30 +1,20 @@
-"""What every drawing of a graph says, whether in DOT, SVG or text."""
+"""What every drawing of a graph shows, whether DOT, SVG or text."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dynamo_nb.drawing.picture import Node, Picture
+from dynamo_nb.drawing.svg_elements import AMBER, GREEN, GREY, PURPLE, RED
 
 DEFAULT_NAMESPACE = "default"
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-INK, QUIET, LINE, ENTRY = "#1f2328", "#59636e", "#768390", "#0969da"
-"""Colours of words, of words that matter less, of lines and of the entry. The third reads on white and on black."""
-STATES = {
-    "starting": "#9a6700",
-    "ready": "#1a7f37",
-    "draining": "#8250df",
-    "failed": "#cf222e",
-    "stopped": "#6e7781",
-}
-"""Each state's colour, to be read on white."""
+STATE_COLOURS = {"starting": AMBER, "ready": GREEN, "draining": PURPLE, "failed": RED, "stopped": GREY}
 
 
 @dataclass(frozen=True)
 class Line:
-    """The edge between two services; `label` names the attributes that declare it."""
+    """The edge between two services. label: the attributes that declare it."""
 
     source: str
     target: str
@@ -34,7 +24,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Outline:
-    """Nodes, one line for each pair of connected services, and the namespaces worth showing with their nodes."""
+    """Nodes, one line for each pair of connected services, and the nodes of each namespace.
+
+    groups: empty where all services are in the default namespace.
+    """
 
     nodes: tuple[Node, ...]
     lines: tuple[Line, ...]
@@ -42,7 +35,7 @@ class Outline:
 
     @classmethod
     def of(cls, picture: Picture) -> Outline:
-        """An arrow may lead to an interface that nothing fills, which is no node yet: it becomes one."""
+        """Returns the outline of a picture. An interface that no link fills becomes a node."""
         nodes = {n.name: n for n in picture.nodes}
         merged: dict[tuple[str, str], Line] = {}
         for arrow in picture.arrows:
@@ -57,17 +50,12 @@ class Outline:
         for node in nodes.values():
             if not node.interface:
                 groups[node.namespace] = (*groups.get(node.namespace, ()), node)
-        plain = not set(groups) - {DEFAULT_NAMESPACE}
-        return cls(tuple(nodes.values()), tuple(merged.values()), {} if plain else groups)
-
-
-def printable(words: str) -> str:
-    """The words without the characters that neither XML nor DOT can hold."""
-    return _UNPRINTABLE.sub("\ufffd", words)
+        only_default = not set(groups) - {DEFAULT_NAMESPACE}
+        return cls(tuple(nodes.values()), tuple(merged.values()), {} if only_default else groups)
 
 
 def details(node: Node) -> str:
-    """The quiet line of a node: number of workers, GPUs, cores and memory of each; empty for one plain worker."""
+    """Returns the second line of a node: number of workers, GPUs, cores and memory; empty for one worker without."""
     if node.interface:
         return "interface, nothing linked"
     parts = [] if node.workers == 1 or node.local else [f"\N{MULTIPLICATION SIGN}{node.workers}"]
@@ -80,12 +68,12 @@ def details(node: Node) -> str:
 
 
 def status(node: Node) -> str:
-    """`ready`, or `failed: exit code 1`; empty for a graph that is not served."""
+    """Returns `ready`, or `failed: exit code 1`; empty for a graph that is not served."""
     return ": ".join(part for part in (node.state, " ".join(node.note.split())) if part)
 
 
 def description(node: Node) -> str:
-    """All there is to say of a node, a line for each thing."""
+    """Returns everything about a node, one fact on each line."""
     lines = [
         node.name + (" (entry)" if node.entry else ""),
         f"namespace {node.namespace}" if node.namespace else "",

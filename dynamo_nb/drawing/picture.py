@@ -1,4 +1,4 @@
-"""What a drawing of a graph shows: plain data, apart from how it is drawn."""
+"""What a drawing of a graph shows, as plain data."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from dataclasses import dataclass, field, replace
 class Node:
     """A service in a drawing.
 
-    running: whether the graph starts it; one that no active path reaches is shown dashed.
-    local: built inside its dependant's worker (`enabled: false`).
-    state: "" for a graph that is not served; else starting, ready, draining, failed, stopped.
+    Attributes:
+        name: of the service.
+        namespace: of the service; empty for an interface.
+        workers: number of workers.
+        resources: of each worker: `gpu`, `cpu`, `memory`.
+        endpoints: their names.
+        running: True if the graph starts the service. A service that no active path reaches is drawn dashed.
+        local: True if the service is built inside the worker of its dependant (`enabled: false`).
+        entry: True for the entry of the graph.
+        interface: True for an interface that no link fills.
+        state: starting, ready, draining, failed or stopped; empty for a graph that is not served.
+        note: more about the state, such as the reason of a failure.
     """
 
     name: str
@@ -30,7 +39,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Arrow:
-    """An edge in a drawing; an inactive one is dashed."""
+    """An edge in a drawing; an inactive edge is dashed."""
 
     source: str
     target: str
@@ -47,7 +56,11 @@ class Picture:
     name: str = ""
 
     def with_states(self, states: Mapping[str, tuple[str, str]]) -> Picture:
-        """The same picture with (state, note) for each service named."""
+        """Returns the picture with other states.
+
+        Args:
+            states: name of a service to its state and note. Services that it does not name stay unchanged.
+        """
         nodes = (
             replace(n, state=states[n.name][0], note=states[n.name][1]) if n.name in states else n for n in self.nodes
         )

@@ -66,9 +66,7 @@ def distance(upper: Slot, lower: Slot) -> float:
 def sweep(columns: Columns, *, back: bool, own_block: bool) -> None:
     """Moves each slot towards its neighbours in the column before it, and sorts the column by that.
 
-    Args:
-        back: towards the neighbours in the column after it.
-        own_block: only towards neighbours of its own block, and without sorting.
+    back: towards the neighbours in the column after it. own_block: only towards those of its own block, unsorted.
     """
     for column in reversed(columns) if back else columns:
         targets: dict[int, float] = {}

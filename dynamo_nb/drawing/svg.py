@@ -1,48 +1,41 @@
-"""A graph as SVG: `layout` says where things stand, the shapes are drawn here.
-
-It stands in a page by itself (JupyterLab makes it an image, GitHub too) or inline (nbconvert, the graph widget), light
-or dark. So colours are attributes first, for renderers without CSS; a style sheet turns them dark; lines and words that
-stand on the page itself are of a grey that reads on white and on black.
-"""
+"""A graph as SVG: `layered_layout` computes the positions, the shapes are drawn here."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from html import escape
 
 from dynamo_nb.drawing.layered_layout import lay_out
 from dynamo_nb.drawing.layout import DENSE, Group, Layout, Point, Route
-from dynamo_nb.drawing.outline import (
-    ENTRY,
+from dynamo_nb.drawing.outline import STATE_COLOURS, Line, Outline, description, details, status
+from dynamo_nb.drawing.picture import Node, Picture
+from dynamo_nb.drawing.svg_elements import (
+    BLUE,
     INK,
     LINE,
     QUIET,
-    STATES,
-    Line,
-    Outline,
-    description,
-    details,
-    printable,
-    status,
+    document,
+    element,
+    escaped,
+    number,
+    point,
+    text_width,
 )
-from dynamo_nb.drawing.picture import Node, Picture
 
 _NAME, _SMALL = 13.5, 11.0
 """Font sizes, in pixels."""
 _PAD = 14.0
 _TOP, _LEADING = 21.0, 16.0
-"""Baseline of the first line below a card's top, and the distance to the next."""
+"""From the top of a card to the baseline of its first line, and from line to line."""
 _MARGIN = 8.0
 _LOAD = 160.0
-"""Room for `1,234/s · 12 ms · p99 150 ms`, in pixels."""
+"""Width of `1,234/s · 12 ms · p99 150 ms`, in pixels."""
 _STUB = 18.0
-"""The line that leads into the entry."""
+"""Length of the line that leads into the entry."""
 _STACK = 4.0
-"""How far a second card looks out behind a service of several workers."""
+"""Offset of the second card behind a service with several workers."""
 _LONGEST = 36
-"""Characters of a name or note that are shown; the whole of it is in the title."""
+"""Characters of a name or note that are shown; the title has all of them."""
 
 _DASHED, _DOTTED = "4 4", "1.5 3"
 
@@ -66,57 +59,52 @@ _STYLE = """\
 
 
 def svg(picture: Picture, *, live: bool = False) -> str:
-    """The drawing as one `<svg>` element, the same bytes for the same picture on every machine that has Graphviz.
+    """Returns the drawing as one `<svg>` element, the same bytes for the same picture on every machine.
 
-    Nodes and edges are groups with the ids `service:A` and `edge:A->B`. Nodes have `data-service` and `data-state`,
-    edges `data-source`, `data-target` and `data-active`, a path `line` and a path `head`.
-    live: each node that is served has room for a line of numbers, an empty text `load`.
+    Nodes and edges are groups with the ids `service:A` and `edge:A->B`. Nodes have `data-service` and `data-state`;
+    edges have `data-source`, `data-target` and `data-active`, a path `line` and a path `head`.
+
+    Args:
+        picture: what to draw.
+        live: leave space in each served node for a line of numbers, an empty text `load`.
     """
     outline = Outline.of(picture)
     index = {n.name: i for i, n in enumerate(outline.nodes)}
-    layout = _laid_out(
+    layout = _lay_out(
         tuple(_size(node, live=live) for node in outline.nodes),
-        tuple((index[e.source], index[e.target], (_width(e.label, _SMALL) + 6, 14.0)) for e in outline.lines),
+        tuple((index[e.source], index[e.target], (text_width(e.label, _SMALL) + 6, 14.0)) for e in outline.lines),
         tuple(
-            Group(tuple(index[n.name] for n in nodes), (_width(namespace, _SMALL) + 8, 14.0))
+            Group(tuple(index[n.name] for n in nodes), (text_width(namespace, _SMALL) + 8, 14.0))
             for namespace, nodes in outline.groups.items()
         ),
     )
-    return "\n".join(_drawn(picture.name, outline, layout, live=live))
-
-
-# A graph that runs is drawn again and again, with other states in the same places.
-_laid_out = lru_cache(maxsize=16)(lay_out)
-
-
-def _drawn(name: str, outline: Outline, layout: Layout, *, live: bool) -> Iterator[str]:
     left, width, height = _MARGIN + _STUB, layout.size[0] + 2 * _MARGIN + _STUB, layout.size[1] + 2 * _MARGIN
-    root = _tag(
-        "svg",
-        xmlns="http://www.w3.org/2000/svg",
-        class_="dynamo-graph",
-        role="img",
-        aria_label=_summary(name, outline),
-        width=width,
-        height=height,
-        viewBox=f"{_n(-left)} {_n(-_MARGIN)} {_n(width)} {_n(height)}",
-        font_family="Helvetica, Arial, sans-serif",
-        style="max-width:100%;height:auto",
+    return document(
+        _elements(outline, layout, live=live),
+        css_class="dynamo-graph",
+        title=f"Graph {picture.name}".strip(),
+        description=_summary(picture.name, outline),
+        style=_STYLE,
+        view_box=(-left, -_MARGIN, width, height),
     )
-    yield root.removesuffix("/>") + ">"
-    yield _tag("title", _xml(f"Graph {name}".strip()))
-    yield _tag("style", _STYLE)
+
+
+# A running graph is drawn again and again, with other states at the same positions.
+_lay_out = lru_cache(maxsize=16)(lay_out)
+
+
+def _elements(outline: Outline, layout: Layout, *, live: bool) -> Iterator[str]:
     for (x0, y0, x1, y1), namespace in zip(layout.frames, outline.groups, strict=True):
         look = {"fill": "#8b949e", "fill_opacity": ".09", "stroke": "#8b949e", "stroke_opacity": ".45"}
-        frame = _tag("rect", x=x0, y=y0, width=x1 - x0, height=y1 - y0, rx=10, **look)
-        label = _tag("text", _xml(namespace), x=x0 + 12, y=y0 + 17, font_size=_SMALL, fill=LINE)
-        yield _tag("g", frame + label, class_="namespace")
+        frame = element("rect", x=x0, y=y0, width=x1 - x0, height=y1 - y0, rx=10, **look)
+        label = element("text", escaped(namespace), x=x0 + 12, y=y0 + 17, font_size=_SMALL, fill=LINE)
+        yield element("g", frame + label, class_="namespace")
     for line, route in zip(outline.lines, layout.routes, strict=True):
         yield _edge(line, route, labelled=len(outline.lines) <= DENSE)
     for node, centre in zip(outline.nodes, layout.centres, strict=True):
-        title = _tag("title", _xml(description(node)))
+        title = element("title", escaped(description(node)))
         kind = "node" + " entry" * node.entry + " off" * (not node.running)
-        yield _tag(
+        yield element(
             "g",
             title + "".join(_node(node, centre, live=live)),
             id=f"service:{node.name}",
@@ -124,28 +112,29 @@ def _drawn(name: str, outline: Outline, layout: Layout, *, live: bool) -> Iterat
             data_service=node.name,
             data_state=node.state,
         )
-    yield "</svg>"
 
 
 def _edge(line: Line, route: Route, *, labelled: bool) -> str:
     tip, (x, y) = route.tip, route.points[-1]
     dx, dy = (tip[0] - x) * 0.42, (tip[1] - y) * 0.42
-    start, *curve = map(_p, route.points)
-    said = f"{line.source}.{line.label} → {line.target}" + ("" if line.active else " (not linked)")
+    start, *curve = map(point, route.points)
+    title = f"{line.source}.{line.label} → {line.target}" + ("" if line.active else " (not linked)")
     dashes: dict[str, str | float] = {"stroke_width": 1.3}
     if not line.active:
         dashes["stroke_dasharray"] = _DASHED
     parts = [
-        _tag("title", _xml(said)),
-        _tag("path", class_="line", d=f"M{start}C{' '.join(curve)}", fill="none", stroke=LINE, **dashes),
-        _tag("path", class_="head", d=f"M{_p(tip)}L{_p((x - dy, y + dx))}L{_p((x + dy, y - dx))}Z", fill=LINE),
+        element("title", escaped(title)),
+        element("path", class_="line", d=f"M{start}C{' '.join(curve)}", fill="none", stroke=LINE, **dashes),
+        element(
+            "path", class_="head", d=f"M{point(tip)}L{point((x - dy, y + dx))}L{point((x + dy, y - dx))}Z", fill=LINE
+        ),
     ]
     if labelled and route.label is not None:
         x, y = route.label
         anchor = {"text_anchor": "middle"}
-        parts.append(_tag("text", _xml(line.label), x=x, y=y + 3, font_size=_SMALL, fill=LINE, **anchor))
+        parts.append(element("text", escaped(line.label), x=x, y=y + 3, font_size=_SMALL, fill=LINE, **anchor))
     kind = "edge" + " off" * (not line.active)
-    return _tag(
+    return element(
         "g",
         "".join(parts),
         id=f"edge:{line.source}->{line.target}",
@@ -163,42 +152,42 @@ def _node(node: Node, centre: Point, *, live: bool) -> Iterator[str]:
         width, height, y = width - _STACK, height - _STACK, y + _STACK
     if node.entry:
         start, middle = x - _STUB + 4, y + height / 2
-        yield _tag("path", class_="stub", d=f"M{_p((start, middle))}H{_n(x)}", stroke=ENTRY, stroke_width=1.6)
-        yield _tag("circle", class_="stub", cx=start, cy=middle, r=3.5, fill=ENTRY)
+        yield element("path", class_="stub", d=f"M{point((start, middle))}H{number(x)}", stroke=BLUE, stroke_width=1.6)
+        yield element("circle", class_="stub", cx=start, cy=middle, r=3.5, fill=BLUE)
 
-    colour = STATES.get(node.state) or (ENTRY if node.entry else "#8b949e")
+    colour = STATE_COLOURS.get(node.state) or (BLUE if node.entry else "#8b949e")
     card: dict[str, str | float] = {"class_": "card", "width": width, "height": height, "rx": 8}
     card |= {"fill": "#ffffff", "stroke": colour}
     if not node.running or node.local:
         card["stroke_dasharray"] = _DOTTED if node.running else _DASHED
     if stacked:
-        yield _tag("rect", **card, x=x + _STACK, y=y - _STACK)
+        yield element("rect", **card, x=x + _STACK, y=y - _STACK)
     if node.entry or node.state:
         card["stroke_width"] = 1.8
-    yield _tag("rect", **card, x=x, y=y)
+    yield element("rect", **card, x=x, y=y)
 
     left, baseline = x + _PAD, y + _TOP
     style = {"font_weight": "600", "fill": INK if node.running else QUIET}
     if node.interface:
         style["font_style"] = "italic"
-    yield _tag("text", _short(node.name), class_="name", x=left, y=baseline, font_size=_NAME, **style)
+    yield element("text", _short(node.name), class_="name", x=left, y=baseline, font_size=_NAME, **style)
     if quiet := details(node):
         baseline += _LEADING
-        yield _tag("text", _short(quiet), class_="quiet", x=left, y=baseline, font_size=_SMALL, fill=QUIET)
+        yield element("text", _short(quiet), class_="quiet", x=left, y=baseline, font_size=_SMALL, fill=QUIET)
     if state := status(node):
         baseline += _LEADING
-        yield _tag("circle", class_="state", cx=left + 3.5, cy=baseline - 4, r=3.5, fill=colour)
-        yield _tag("text", _short(state), class_="state", x=left + 12, y=baseline, font_size=_SMALL, fill=colour)
+        yield element("circle", class_="state", cx=left + 3.5, cy=baseline - 4, r=3.5, fill=colour)
+        yield element("text", _short(state), class_="state", x=left + 12, y=baseline, font_size=_SMALL, fill=colour)
         if live:
             baseline += _LEADING
-            yield _tag("text", class_="load", x=left, y=baseline, font_size=_SMALL, fill=QUIET)
+            yield element("text", class_="load", x=left, y=baseline, font_size=_SMALL, fill=QUIET)
 
 
 def _size(node: Node, *, live: bool) -> tuple[float, float]:
     quiet, state = details(node), status(node)
-    widths = [_width(_cut(node.name), _NAME) * 1.08, _width(_cut(quiet), _SMALL)]
+    widths = [text_width(_cut(node.name), _NAME) * 1.08, text_width(_cut(quiet), _SMALL)]
     if state:
-        widths.append(max(_width(_cut(state), _SMALL), 80.0) + 12)  # "starting" may become "draining: …" in place
+        widths.append(max(text_width(_cut(state), _SMALL), 80.0) + 12)  # "starting" may become "draining: …" in place
         if live:
             widths.append(_LOAD)
     height = _TOP + 11 + _LEADING * (bool(quiet) + bool(state) * (2 if live else 1))
@@ -210,58 +199,21 @@ def _stacked(node: Node) -> bool:
     return node.workers > 1 and not node.local
 
 
-@lru_cache(maxsize=4096)
-def _width(words: str, size: float) -> float:
-    """About the widest that a sans-serif font sets the words, in pixels; measuring would need the reader's fonts."""
-    return sum(_advance(c) for c in words) * size
-
-
-def _advance(c: str) -> float:
-    if c in "iljtfrI.,:;|!'()[] -·":
-        return 0.38
-    if c in "mwMW@%_\N{MULTIPLICATION SIGN}":
-        return 0.9
-    if unicodedata.east_asian_width(c) in "WF":
-        return 1.0
-    return 0.72 if c.isupper() else 0.6
-
-
 def _summary(name: str, outline: Outline) -> str:
     calls: dict[str, list[str]] = {}
     for line in outline.lines:
         if line.active:
             calls.setdefault(line.source, []).append(line.target)
-    said = [f"{source} calls {', '.join(targets)}" for source, targets in calls.items()]
+    facts = [f"{source} calls {', '.join(targets)}" for source, targets in calls.items()]
     if idle := [n.name for n in outline.nodes if not n.running]:
-        said.append("not started: " + ", ".join(idle))
-    said += [f"{n.name} is {n.state}" for n in outline.nodes if n.state]
-    return "; ".join([f"Graph {name} of {len(outline.nodes)} services", *said])
+        facts.append("not started: " + ", ".join(idle))
+    facts += [f"{n.name} is {n.state}" for n in outline.nodes if n.state]
+    return "; ".join([f"Graph {name} of {len(outline.nodes)} services", *facts])
 
 
-def _tag(tag: str, content: str = "", /, **attributes: str | float) -> str:
-    """An element. content: XML already. `_` in an attribute's name stands for `-`, and `class_` for `class`."""
-    said = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{_xml(value) if isinstance(value, str) else _n(value)}"'
-        for name, value in attributes.items()
-    )
-    return f"<{tag}{said}>{content}</{tag}>" if content else f"<{tag}{said}/>"
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _cut(words: str) -> str:
-    return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
-
-
-def _short(words: str) -> str:
-    return _xml(_cut(words))
-
-
-def _xml(words: str) -> str:
-    return words if words.isalnum() else escape(printable(words))
-
-
-def _n(number: float) -> str:
-    return f"{number:.1f}".removesuffix(".0")
-
-
-def _p(point: Point) -> str:
-    return f"{_n(point[0])},{_n(point[1])}"
+def _short(text: str) -> str:
+    return escaped(_cut(text))

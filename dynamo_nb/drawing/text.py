@@ -10,7 +10,7 @@ from dynamo_nb.drawing.picture import Node, Picture
 
 MARKS = {"starting": "◐", "ready": "●", "draining": "◌", "failed": "✗", "stopped": "○"}
 _COLUMN = 48
-"""Names up to this wide are padded, so that what is said about them stands in one column."""
+"""Names up to this width are padded, so that their details are in one column."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,10 @@ class _Row:
 
 
 def text(picture: Picture) -> str:
-    """The drawing as text. `┄` is an edge that is not active, ↑ a service drawn above, ↺ one on its own path."""
+    """Returns the drawing as text.
+
+    `┄` is an inactive edge, `↑` a service drawn further up, `↺` a service that closes a cycle.
+    """
     rows = list(_rows(Outline.of(picture)))
     column = max((len(row.left) for row in rows if len(row.left) <= _COLUMN), default=0)
     return "\n".join(f"{row.left:<{column}}  {row.right}".rstrip() for row in rows)
@@ -37,14 +40,14 @@ def _rows(outline: Outline) -> Iterator[_Row]:
     for root in order:
         if root.name in drawn:
             continue
-        # (line that leads here, indent, whether it is its parent's last, the path so far); a stack, for long chains
+        # (edge to the node, indent, True for the last child, path from the root); a stack: chains may be long
         todo: list[tuple[Line | None, str, bool, tuple[str, ...]]] = [(None, "", True, ())]
         while todo:
             line, indent, last, path = todo.pop()
             node = root if line is None else nodes[line.target]
             parent = nodes[path[-1]] if path else None
             expand = node.name not in drawn and (line is None or line.active or not node.running)
-            yield _Row(*_said(node, line, parent, indent, last=last, expand=expand, cycle=node.name in path))
+            yield _Row(*_columns(node, line, parent, indent, last=last, expand=expand, cycle=node.name in path))
             if not expand:
                 continue
             drawn.add(node.name)
@@ -53,7 +56,7 @@ def _rows(outline: Outline) -> Iterator[_Row]:
             todo.extend((child, below, child is children[-1], (*path, node.name)) for child in reversed(children))
 
 
-def _said(
+def _columns(
     node: Node, line: Line | None, parent: Node | None, indent: str, *, last: bool, expand: bool, cycle: bool
 ) -> tuple[str, str]:
     name = f"{MARKS[node.state]} {node.name}" if node.state in MARKS else node.name
@@ -65,9 +68,9 @@ def _said(
         why = "not linked" if line is not None and not line.active else ""
         where = "↺ cycle" if cycle else "↑ above" if line is not None and line.active else ""
         return left, why or where
-    said = [details(node), status(node)]
+    facts = [details(node), status(node)]
     if not node.running and not node.interface:
-        said.append("not started")
+        facts.append("not started")
     if not node.interface and node.namespace != (parent.namespace if parent else DEFAULT_NAMESPACE):
-        said.append(f"in {node.namespace}")
-    return left, "  ".join(part for part in said if part)
+        facts.append(f"in {node.namespace}")
+    return left, "  ".join(part for part in facts if part)

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from dynamo_nb.drawing.dot import dot
+from dynamo_nb.drawing.mimebundle import mimebundle
 from dynamo_nb.drawing.picture import Arrow, Node, Picture
+from dynamo_nb.drawing.svg import svg
+from dynamo_nb.drawing.text import text
 from dynamo_nb.errors import DefinitionError, LinkError, suggestion
 from dynamo_nb.sdk.definition import ServiceDefinition, definition_of, is_service
 from dynamo_nb.sdk.dependency import Dependency
@@ -113,24 +117,16 @@ class Graph:
 
     @property
     def dot(self) -> graphviz.Digraph:
-        from dynamo_nb.drawing.mimebundle import dot
-
         return dot(self.picture())
 
     @property
     def svg(self) -> str:
-        from dynamo_nb.drawing.mimebundle import svg
-
         return svg(self.picture())
 
     def __str__(self) -> str:
-        from dynamo_nb.drawing.mimebundle import text
-
         return text(self.picture())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        from dynamo_nb.drawing.mimebundle import mimebundle
-
         return mimebundle(self.picture())
 
 

@@ -13,9 +13,10 @@ from typing import Any, Final
 import anywidget
 import traitlets
 
-from dynamo_nb.drawing.mimebundle import mimebundle, text
+from dynamo_nb.drawing.mimebundle import mimebundle
 from dynamo_nb.drawing.outline import Outline
 from dynamo_nb.drawing.picture import Picture
+from dynamo_nb.drawing.text import text
 from dynamo_nb.observe.traffic import Load, Traffic
 
 Card = Mapping[str, Any]

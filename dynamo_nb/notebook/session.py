@@ -203,7 +203,6 @@ def _preload(widgets: bool) -> None:
     """Imports what drawing and serving need, while the user writes the next cell."""
     with suppress(ImportError):  # reported where it is needed
         for module in (
-            "pygraphviz",
             "dynamo_nb.notebook.verb_host",
             *(["dynamo_nb.notebook.drawings"] if widgets else []),
         ):

@@ -1,1 +1,1 @@
-"""Seeing the work of a deployment: values, and their drawings."""
+"""Measurements of a deployment: traffic, `top`, `bench`, `trace`, and their drawings."""

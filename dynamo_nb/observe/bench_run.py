@@ -1,4 +1,4 @@
-"""A load in the hands of a person: awaited it gives its result, begun it goes on beside everything else."""
+"""A load that a user starts: await its result, or let it run in the background."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from dynamo_nb.observe.bench import BenchResult
 from dynamo_nb.observe.display import TICK, Display, Nowhere
-from dynamo_nb.observe.load_generator import Load
+from dynamo_nb.observe.load_generator import LoadGenerator
 from dynamo_nb.sdk.portal import UNDO_BOUND, Pending, on_portal, portal
 
 INTERRUPTED: Final = "interrupted"
@@ -18,36 +18,40 @@ _BAR: Final = 24
 
 
 class BenchRun(Pending[BenchResult]):
-    """A load that was asked for: `await` it, call `.result()`, or `.start()` it and go on.
+    """A load that has not started: `await` it, call `.result()`, or `.start()` it and go on.
 
-    display: gives the place where it is shown, when it begins. line: whether one line of the result stays there when
-    it is awaited, rather than nothing. Awaited, an interrupt ends it; once it was started, an
-    interrupt ends the waiting, and `.stop()` the load.
+    An interrupt of an awaited load ends the load. After `.start()`, an interrupt only ends the wait, and `.stop()` ends
+    the load.
     """
 
-    def __init__(self, load: Load, display: Callable[[], Display] = Nowhere, *, line: bool = True) -> None:
+    def __init__(self, load: LoadGenerator, display: Callable[[], Display] = Nowhere, *, line: bool = True) -> None:
         super().__init__(lambda: on_portal(self._run))
         self._load, self._display, self._line = load, display, line
         self._started: Future[BenchResult] | None = None
 
     def on(self, display: Callable[[], Display], *, line: bool = True) -> BenchRun:
-        """The same load, shown elsewhere."""
+        """Returns the load with another display.
+
+        Args:
+            display: opens the display when the load starts.
+            line: leave one line of the result there after an `await`, rather than nothing.
+        """
         return BenchRun(self._load, display, line=line)
 
     def start(self) -> Self:
-        """Begins at once, in the background; gives itself."""
+        """Starts the load in the background and returns it."""
         if self._started is None:
             self._started = asyncio.run_coroutine_threadsafe(self._follow(background=True), portal.loop)
         return self
 
     def stop(self) -> BenchResult:
-        """Ends a load that was started, and gives what it has measured."""
+        """Ends a started load and returns what it has measured."""
         self._load.stop("stopped")
         return self.result(UNDO_BOUND)
 
     @property
     def measured(self) -> BenchResult:
-        """What it has measured until now."""
+        """What the load has measured until now."""
         return self._load.measured()
 
     async def _run(self) -> BenchResult:
@@ -71,33 +75,33 @@ class BenchRun(Pending[BenchResult]):
             display.close({"text/plain": ""})
         elif background:
             display.close(ended.result()._repr_mimebundle_())
-        else:  # whoever awaits it has the result, and shows it
+        else:  # the caller has the result and can show it
             display.close(_line(ended.result()))
         return ended.result()
 
     def __repr__(self) -> str:
-        what = f"bench of {self._load.target}, {self._load.shape}"
+        load = f"bench of {self._load.target}, {self._load.shape}"
         if self._load.ended.done():
-            return f"<{what}: ended; `.result()` gives what it measured>"
+            return f"<{load}: ended; `.result()` returns the figures>"
         if self._started is None:
-            return f"<{what}: not begun: `await` it, or take its `.result()`; `.start()` runs it in the background>"
-        return f"<{what}: running; `.result()` waits for it, `.measured` has what there is, `.stop()` ends it>"
+            return f"<{load}: not started; `await` it or call `.result()`; `.start()` runs it in the background>"
+        return f"<{load}: running; `.result()` waits for it, `.measured` has the figures so far, `.stop()` ends it>"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/plain": repr(self)}
 
 
 def progress(result: BenchResult) -> dict[str, str]:
-    """A load under way, as a bar and a line."""
+    """Returns a running load as a bar and a line."""
     done, share = round(result.progress * _BAR), f"{result.progress:.0%}"
-    said = f"{result.line} · {result.target}, {result.load}"
+    line = f"{result.line} · {result.target}, {result.load}"
     bar = f'<progress value="{result.progress:.3f}" max="1" style="vertical-align:middle"></progress>'
     return {
-        "text/plain": f"[{'#' * done}{'.' * (_BAR - done)}] {share:>4} {said}",
-        "text/html": f"<div>{bar} {share} {escape(said)}</div>",
+        "text/plain": f"[{'#' * done}{'.' * (_BAR - done)}] {share:>4} {line}",
+        "text/html": f"<div>{bar} {share} {escape(line)}</div>",
     }
 
 
 def _line(result: BenchResult) -> dict[str, str]:
-    said = f"{result.heading}: {result.line}"
-    return {"text/plain": said, "text/html": f"<div>{escape(said)}</div>"}
+    line = f"{result.heading}: {result.line}"
+    return {"text/plain": line, "text/html": f"<div>{escape(line)}</div>"}

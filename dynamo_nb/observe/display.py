@@ -1,4 +1,4 @@
-"""Where something is shown that changes while it is shown: an output of a notebook, or a terminal."""
+"""Where changing output is shown: an output of a notebook, or a terminal."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 TICK = 0.5
-"""Seconds between two states that are shown: a person reads no faster, and a saved notebook keeps one of them."""
+"""Seconds between two states of a display: people read no faster, and a saved notebook keeps the last."""
 
 
 class Display(Protocol):
-    """One place. A bundle maps MIME types to what is shown; `text/plain` is always among them."""
+    """One output that can be replaced."""
 
     def show(self, bundle: Mapping[str, str], steps: Sequence[str] = ()) -> None:
-        """Shows this instead of what it showed, until the next time.
+        """Replaces the output. Called on the portal's loop while something is in progress.
 
-        steps: lines without what changes all the time, for what can only be added to, such as a log.
+        Args:
+            bundle: MIME type to text; always with `text/plain`.
+            steps: the same without numbers that change all the time, for displays that only append, such as a log.
         """
 
     def close(self, bundle: Mapping[str, str]) -> None:
-        """Leaves this to be seen in the end; nothing where `text/plain` is empty."""
+        """Replaces the output for the last time. An empty `text/plain` removes it."""
 
 
 class Nowhere:
-    """Shows nothing: a script, which has the value."""
+    """A display that shows nothing, for scripts."""
 
     def show(self, bundle: Mapping[str, str], steps: Sequence[str] = ()) -> None:
         """Shows nothing."""

@@ -1,4 +1,4 @@
-"""A plausible value for a JSON schema: what a form begins with, and what is shown where a payload is missing."""
+"""An example value for a JSON schema, for the forms of the graph widget and for the errors of missing payloads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FORMATS: Final = {
     "date-time": "2025-01-31T12:00:00Z",
     "time": "12:00:00",
     "duration": "PT1S",
-    "email": "somebody@example.com",
+    "email": "user@example.com",
     "uri": "https://example.com/",
     "uuid": "00000000-0000-4000-8000-000000000000",
     "ipv4": "127.0.0.1",
@@ -25,30 +25,34 @@ _TEXTS: Final = {
     "name": "name",
     "url": "https://example.com/",
 }
-"""What parameters of these names are mostly given."""
+"""Examples by name of the parameter."""
 
 
 def example(schema: Mapping[str, Any], name: str = "") -> Any:
-    """A value that the schema allows, the same for the same schema; None where it says nothing.
+    """Returns a value that the schema allows, the same for the same schema; None for a schema without a type.
 
-    An object has its required properties, and those with a default or an example of their own. name: of the parameter.
+    An object has its required properties, and those with an example of their own.
+
+    Args:
+        schema: a JSON schema.
+        name: of the parameter.
     """
     return _value(schema, {}, name, ())
 
 
 def _value(schema: Any, defs: Mapping[str, Any], name: str, within: tuple[str, ...]) -> Any:
-    """within: the definitions that are being filled in, since a model may contain itself."""
-    if not isinstance(schema, Mapping):  # `true` is a schema as well
+    """within: the definitions around this value, since a model may contain itself."""
+    if not isinstance(schema, Mapping):  # `true` is a schema too
         return None
-    defs = schema.get("$defs", defs)  # those of a parameter stand in its own schema
+    defs = schema.get("$defs", defs)  # the schema of a parameter has its own definitions
     if "$ref" in schema:
         inner = _definition(schema)
         return _value(defs.get(inner, {}), defs, name, (*within, inner)) if inner not in within else {}
     if schema.get("examples"):
         return schema["examples"][0]
-    for said in ("const", "default"):
-        if said in schema:
-            return schema[said]
+    for keyword in ("const", "default"):
+        if keyword in schema:
+            return schema[keyword]
     if schema.get("enum"):
         return schema["enum"][0]
     for choice in ("anyOf", "oneOf"):
@@ -76,31 +80,31 @@ def _definition(schema: Any) -> str:
 
 
 def _best(choices: Any, within: tuple[str, ...]) -> Any:
-    """The first alternative that is more than null and does not contain itself, else null, else the first."""
+    """The first alternative that is not null and does not contain itself, else null, else the first."""
     finite = [c for c in choices if _definition(c) not in within]
-    more = [c for c in finite if not (isinstance(c, Mapping) and c.get("type") == "null")]
-    return (more or finite or choices)[0]
+    not_null = [c for c in finite if not (isinstance(c, Mapping) and c.get("type") == "null")]
+    return (not_null or finite or choices)[0]
 
 
 def _object(schema: Mapping[str, Any], defs: Mapping[str, Any], within: tuple[str, ...]) -> dict[str, Any]:
     properties, required = schema.get("properties", {}), schema.get("required", ())
-    made = {
+    value = {
         key: _value(inner, defs, key, within)
         for key, inner in properties.items()
         if key in required or (isinstance(inner, Mapping) and inner.get("examples"))
     }
     others = schema.get("additionalProperties")
     if not properties and isinstance(others, Mapping) and schema.get("minProperties"):
-        made["key"] = _value(others, defs, "key", within)
-    return made
+        value["key"] = _value(others, defs, "key", within)
+    return value
 
 
 def _array(schema: Mapping[str, Any], defs: Mapping[str, Any], name: str, within: tuple[str, ...]) -> list[Any]:
     first = [_value(inner, defs, name, within) for inner in schema.get("prefixItems", ())]
     if "items" not in schema or schema["items"] is False:
         return first
-    wished = 0 if _definition(schema["items"]) in within else 1
-    least = max(schema.get("minItems", 0), min(wished, schema.get("maxItems", wished)))
+    count = 0 if _definition(schema["items"]) in within else 1
+    least = max(schema.get("minItems", 0), min(count, schema.get("maxItems", count)))
     singular = name.removesuffix("s")
     return first + [_value(schema["items"], defs, singular, within) for _ in range(least - len(first))]
 
@@ -113,7 +117,7 @@ def _text(schema: Mapping[str, Any], name: str) -> str:
 
 
 def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
-    """1 if that is allowed, else the allowed number that is nearest to a bound."""
+    """1 if the schema allows it, else an allowed number next to a bound."""
     step = schema.get("multipleOf") or 1
     low, high = schema.get("minimum"), schema.get("maximum")
     over, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")

@@ -1,24 +1,23 @@
-"""Durations that were measured, counted in buckets: percentiles of any number of them, in constant room.
+"""A histogram of durations: percentiles of any number of them in constant memory.
 
-Buckets grow by a hundredth, so that a percentile is off by half of that at most, whatever its size (as with an HDR
-histogram). Raw values would be exact, and 8 bytes each: a load of an hour that nobody watches would fill the memory.
-Counts of two runs can be added, and percentiles of percentiles never arise.
+Each bucket is 1 % wider than the one before, so a percentile is off by at most 0.5 % (as with an HDR histogram). Raw
+values would be exact, but 8 bytes each: an hour of load would fill the memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, exp, log
 from typing import Final
 
 LEAST: Final = 1e-6
-"""Seconds; what is shorter counts as this."""
+"""Seconds; shorter durations count as this."""
 GROWTH: Final = 1.01
 _PER_LOG: Final = 1 / log(GROWTH)
 
 
 class Latencies:
-    """Counts durations in seconds. Written by one thread, and read by any."""
+    """Counts durations, in seconds. One thread writes, any thread may read."""
 
     __slots__ = ("_counts", "count", "greatest", "least", "total")
 
@@ -29,6 +28,7 @@ class Latencies:
         self.least = float("inf")
 
     def add(self, seconds: float) -> None:
+        """Counts a duration."""
         bucket = int(log(seconds / LEAST) * _PER_LOG) if seconds > LEAST else 0
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self.count += 1
@@ -37,16 +37,22 @@ class Latencies:
         self.least = min(self.least, seconds)
 
     def copy(self) -> Latencies:
+        """Returns a copy that does not change."""
         other = Latencies(self._counts.copy())
         other.total, other.greatest, other.least = self.total, self.greatest, self.least
         return other
 
     @property
     def mean(self) -> float:
+        """Mean in seconds; 0 without durations."""
         return self.total / self.count if self.count else 0.0
 
     def percentiles(self, shares: Sequence[float]) -> list[float]:
-        """Seconds within which these shares of the durations are: 0.99 gives p99. shares: rising, from 0 to 1."""
+        """Returns the seconds that these shares of the durations do not exceed; 0.99 is p99.
+
+        Args:
+            shares: from 0 to 1, rising.
+        """
         if not self.count:
             return [0.0 for _ in shares]
         found, seen = [], 0
@@ -58,13 +64,6 @@ class Latencies:
             found.append(self.greatest if seen >= self.count and share >= 1 else self._middle(bucket))
         return found
 
-    def percentile(self, share: float) -> float:
-        return self.percentiles([share])[0]
-
     def _middle(self, bucket: int) -> float:
         middle = LEAST * exp((bucket + 0.5) / _PER_LOG)
         return min(max(middle, self.least), self.greatest)
-
-    def __iter__(self) -> Iterator[tuple[float, int]]:
-        """(seconds, count) of each bucket that holds something, rising."""
-        return ((self._middle(bucket), count) for bucket, count in sorted(self._counts.items()))

@@ -1,9 +1,4 @@
-"""What a load has measured as SVG: figures in words, answers and latency second by second, and latency by percentile.
-
-As the drawing of a graph it is read by itself or inline, light or dark: colours are attributes, a style sheet turns
-them, and what stands on the page itself is of a grey that reads on both. No font is measured, so that the same result
-gives the same bytes everywhere.
-"""
+"""A measurement as SVG: the main figures, rate and latency over time, and latency by percentile."""
 
 from __future__ import annotations
 
@@ -12,19 +7,34 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dynamo_nb.drawing.outline import INK, LINE, QUIET
-from dynamo_nb.drawing.svg import _n, _tag, _xml
-from dynamo_nb.observe.bench import NAMES, BenchResult, Percentiles, Second
+from dynamo_nb.drawing.svg_elements import (
+    AMBER,
+    BLUE,
+    GREEN,
+    INK,
+    LINE,
+    QUIET,
+    RED,
+    document,
+    element,
+    escaped,
+    point,
+)
+from dynamo_nb.observe.measurement import NAMES, Measurement, Percentiles, Second
 from dynamo_nb.observe.units import digits, duration
 
 WIDTH: Final = 760.0
 POINTS: Final = 240
-"""Of a curve over time; a longer load is drawn in spans of several seconds."""
+"""Points of a curve over time; a longer load is drawn with several seconds for each point."""
 _HEAD, _FOOT, _PANEL, _GAP = 96.0, 34.0, 104.0, 46.0
 _LEFT, _RIGHT = 58.0, 16.0
 _FASTEST: Final = 0.05
+"""Share of the fastest calls that the curve by percentile leaves out."""
+_ERRORS: Final = 3
+"""Kinds of errors that are listed."""
+_LONGEST: Final = 110
+"""Characters of an error."""
 _SMALL = 11.0
-_RATE, _P50, _P99, _BAD = "#0969da", "#1a7f37", "#9a6700", "#cf222e"
 _STYLE: Final = """\
 .dynamo-bench{font-family:system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;max-width:100%;height:auto}
 @media (prefers-color-scheme:dark){
@@ -42,7 +52,7 @@ _STYLE: Final = """\
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where a diagram stands. across, up: from a value to its place between 0 and 1."""
+    """A diagram. across, up: functions from a value to its position between 0 and 1."""
 
     x: float
     y: float
@@ -55,41 +65,30 @@ class _Frame:
         return self.x + self.width * self.across(right), self.y + self.height * (1 - self.up(high))
 
 
-def svg(result: BenchResult) -> str:
-    """The drawing as one `<svg>` element, the same bytes for the same result."""
-    drawn = bool(result.series) and result.latency is not None
-    panels = 2 * _PANEL + _GAP + _FOOT if drawn else 0.0
-    height = (_HEAD if drawn else _HEAD - 20) + panels + 14.0 * min(len(result.errors), 3)
-    root = _tag(
-        "svg",
-        xmlns="http://www.w3.org/2000/svg",
-        class_="dynamo-bench",
-        role="img",
-        aria_label=f"{result.heading}: {result.line}",
-        width=WIDTH,
-        height=height,
-        viewBox=f"0 0 {_n(WIDTH)} {_n(height)}",
-        font_family="Helvetica, Arial, sans-serif",
-        style="max-width:100%;height:auto",
-    )
-    parts = [root.removesuffix("/>") + ">", _tag("title", _xml(result.heading)), _tag("style", _STYLE), *_head(result)]
-    if drawn and result.latency is not None:
+def svg(result: Measurement) -> str:
+    """Returns the drawing as one `<svg>` element, the same bytes for the same value."""
+    diagrams = bool(result.series) and result.latency is not None
+    errors = list(result.errors.items())[:_ERRORS]
+    height = (_HEAD + 2 * _PANEL + _GAP + _FOOT if diagrams else _HEAD - 20) + 14.0 * len(errors)
+    parts = [*_head(result)]
+    if diagrams and result.latency is not None:
         parts += [*_over_time(result), *_by_percentile(result, result.latency)]
-    for number, (kind, failure) in enumerate(list(result.errors.items())[:3]):
-        said = f"{failure.count:,} of {kind}: {failure.example}"
-        parts.append(
-            _words(
-                said if len(said) <= 110 else said[:109] + "…",
-                8,
-                height - 6 - 14 * (min(len(result.errors), 3) - 1 - number),
-                "bad",
-            )
-        )
-    return "\n".join([*parts, "</svg>"])
+    for number, (kind, failure) in enumerate(errors):
+        text = f"{failure.count:,} {kind}: {failure.example}"
+        shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        parts.append(_text(shown, 8, height - 6 - 14 * (len(errors) - 1 - number), "bad"))
+    return document(
+        parts,
+        css_class="dynamo-bench",
+        title=result.heading,
+        description=f"{result.heading}: {result.line}",
+        style=_STYLE,
+        view_box=(0.0, 0.0, WIDTH, height),
+    )
 
 
-def _head(result: BenchResult) -> Iterator[str]:
-    yield _words(result.heading, 8, 17, "quiet")
+def _head(result: Measurement) -> Iterator[str]:
+    yield _text(result.heading, 8, 17, "quiet")
     figures = [(f"{digits(result.rate)}/s", "calls")]
     if result.items:
         figures.append((f"{digits(result.item_rate)}/s", "items"))
@@ -102,12 +101,12 @@ def _head(result: BenchResult) -> Iterator[str]:
     step = (WIDTH - 16) / max(len(figures), 8)
     for number, (value, name) in enumerate(figures):
         kind = "bad" if name.startswith("error") and result.failed else "ink"
-        yield _words(value, 8 + number * step, 43, kind, size=15.5, weight="600")
-        yield _words(name, 8 + number * step, 59, "quiet")
+        yield _text(value, 8 + number * step, 43, kind, size=15.5, weight="600")
+        yield _text(name, 8 + number * step, 59, "quiet")
 
 
-def _over_time(result: BenchResult) -> Iterator[str]:
-    """Answers and errors a second, and below them the latency of the answers."""
+def _over_time(result: Measurement) -> Iterator[str]:
+    """Answers and errors per second, and below them the latency of the answers."""
     series, span = _thinned(result.series)
     seconds = max(result.seconds, 1.0)
     width = (WIDTH - _GAP) * 0.58 - _LEFT
@@ -115,35 +114,35 @@ def _over_time(result: BenchResult) -> Iterator[str]:
     def across(moment: float) -> float:
         return min(moment / seconds, 1.0)
 
-    # The last second may be a short one, whose few answers would look like a fall.
+    # The last second may be incomplete; its few answers would look like a drop.
     whole = series[:-1] if len(series) > 1 and len(series) * span > result.seconds else series
     top = max(*((s.answered + s.failed) / span for s in whole), 1e-9) * 1.12
     rates = _Frame(_LEFT, _HEAD, width, _PANEL, across, lambda rate: min(rate / top, 1.0))
     marks = [(rate, digits(rate)) for rate in _steps(top)]
-    yield from _axes(rates, "calls a second", marks, _seconds(seconds), named=False)
+    yield from _axes(rates, "calls per second", marks, _seconds(seconds), named=False)
     for number, second in enumerate(whole):
         if second.failed:
             x, y = rates.at(number * span, second.failed / span)
             x1, _ = rates.at((number + 1) * span, 0)
             y = min(y, rates.y + rates.height - 2)
-            yield _tag(
-                "rect", class_="bad", x=x, y=y, width=max(x1 - x, 1.5), height=rates.y + rates.height - y, fill=_BAD
+            yield element(
+                "rect", class_="bad", x=x, y=y, width=max(x1 - x, 1.5), height=rates.y + rates.height - y, fill=RED
             )
     middle = [((number + 0.5) * span, second.answered / span) for number, second in enumerate(whole)]
-    yield _curve(rates, middle, "rate", _RATE)
+    yield _curve(rates, middle, "rate", BLUE)
 
     shown = [s for s in whole if s.p50 is not None and s.p99 is not None]
     low, high = _decades([x for s in shown for x in (s.p50 or 0, s.p99 or 0)])
     latency = _Frame(_LEFT, _HEAD + _PANEL + _GAP, width, _PANEL, across, _log(low, high))
     yield from _axes(latency, "latency", _durations(low, high), _seconds(seconds))
-    for name, colour, x in (("p50", _P50, 46.0), ("p99", _P99, 74.0)):
+    for name, colour, x in (("p50", GREEN, 46.0), ("p99", AMBER, 74.0)):
         points = [((n + 0.5) * span, getattr(s, name)) for n, s in enumerate(whole) if s.p50 is not None]
         yield _curve(latency, points, name, colour)
-        yield _words(name, latency.x + x, latency.y - 8, name, fill=colour)
+        yield _text(name, latency.x + x, latency.y - 8, name, fill=colour)
 
 
-def _by_percentile(result: BenchResult, found: Percentiles) -> Iterator[str]:
-    """The latency that a share of the calls keeps; to the right each mark leaves a tenth of the calls beyond it."""
+def _by_percentile(result: Measurement, found: Percentiles) -> Iterator[str]:
+    """Latency by share of the calls. To the right, each mark leaves a tenth of the calls beyond it."""
     rest = 1 / max(found.count, 10)
     nines = math.log10(1 / rest)
 
@@ -151,12 +150,12 @@ def _by_percentile(result: BenchResult, found: Percentiles) -> Iterator[str]:
         return min(-math.log10(max(1 - share, rest)) / nines, 1.0)
 
     x = (WIDTH - _GAP) * 0.58 + _GAP + _LEFT * 0.5
-    kinds = [("rate", _RATE, "to the answer", found)]
+    kinds = [("rate", BLUE, "latency", found)]
     if result.first_item is not None:
-        kinds.append(("p99", _P99, "to the first item", result.first_item))
+        kinds.append(("p99", AMBER, "first item", result.first_item))
     if result.between_items is not None:
-        kinds.append(("p50", _P50, "between items", result.between_items))
-    # The few fastest would stretch the axis by decades, and nobody waits for them.
+        kinds.append(("p50", GREEN, "between items", result.between_items))
+    # The few fastest calls would stretch the axis by decades.
     curves = [[(s, t) for s, t in one.curve if s >= _FASTEST and (s == 1 or 1 - s >= rest)] for *_, one in kinds]
     low, high = _decades([seconds for curve in curves for _, seconds in curve])
     frame = _Frame(x, _HEAD, WIDTH - _RIGHT - x, 2 * _PANEL + _GAP, across, _log(low, high))
@@ -168,7 +167,7 @@ def _by_percentile(result: BenchResult, found: Percentiles) -> Iterator[str]:
     for number, ((kind, colour, name, _), curve) in enumerate(zip(kinds, curves, strict=True)):
         yield _curve(frame, curve, kind, colour)
         if len(kinds) > 1:
-            yield _words(name, frame.x + frame.width - 6, bottom - 14 * number, kind, fill=colour, anchor="end")
+            yield _text(name, frame.x + frame.width - 6, bottom - 14 * number, kind, fill=colour, anchor="end")
 
 
 def _axes(
@@ -180,31 +179,32 @@ def _axes(
     named: bool = True,
 ) -> Iterator[str]:
     look = {"stroke": LINE, "stroke_opacity": ".3"}
-    yield _words(title, frame.x, frame.y - 8, "quiet")
+    yield _text(title, frame.x, frame.y - 8, "quiet")
     for value, name in rows:
         y = frame.at(0, value)[1]
-        yield _tag("line", x1=frame.x, y1=y, x2=frame.x + frame.width, y2=y, **look)
-        yield _words(name, frame.x - 6, y + 3.5, "quiet", anchor="end")
+        yield element("line", x1=frame.x, y1=y, x2=frame.x + frame.width, y2=y, **look)
+        yield _text(name, frame.x - 6, y + 3.5, "quiet", anchor="end")
     bottom = frame.y + frame.height
-    yield _tag("line", x1=frame.x, y1=bottom, x2=frame.x + frame.width, y2=bottom, stroke=LINE)
+    yield element("line", x1=frame.x, y1=bottom, x2=frame.x + frame.width, y2=bottom, stroke=LINE)
     for value, name in columns:
         x = frame.x + frame.width * frame.across(value)
-        yield _tag("line", x1=x, y1=bottom, x2=x, y2=bottom + 4, stroke=LINE)
+        yield element("line", x1=x, y1=bottom, x2=x, y2=bottom + 4, stroke=LINE)
         if named:
-            yield _words(name, x, bottom + 17, "quiet", anchor="middle")
+            yield _text(name, x, bottom + 17, "quiet", anchor="middle")
 
 
 def _curve(frame: _Frame, points: Sequence[tuple[float, float]], kind: str, colour: str) -> str:
-    places = [frame.at(*point) for point in points]
-    if len(places) == 1:  # a line of one point cannot be seen
-        (x, y) = places[0]
-        places = [(x - 2, y), (x + 2, y)]
-    said = " ".join(f"{_n(x)},{_n(y)}" for x, y in places)
-    return _tag("polyline", class_=kind, points=said, fill="none", stroke=colour, stroke_width=1.6)
+    line = [frame.at(*values) for values in points]
+    if len(line) == 1:  # a line of one point is invisible
+        (x, y) = line[0]
+        line = [(x - 2, y), (x + 2, y)]
+    return element(
+        "polyline", class_=kind, points=" ".join(map(point, line)), fill="none", stroke=colour, stroke_width=1.6
+    )
 
 
-def _words(
-    words: str,
+def _text(
+    text: str,
     x: float,
     y: float,
     kind: str,
@@ -214,20 +214,20 @@ def _words(
     fill: str = "",
     weight: str = "normal",
 ) -> str:
-    colour = fill or {"ink": INK, "quiet": QUIET, "bad": _BAD}[kind]
+    colour = fill or {"ink": INK, "quiet": QUIET, "bad": RED}[kind]
     more = {"font_weight": weight} if weight != "normal" else {}
     more |= {"text_anchor": anchor} if anchor != "start" else {}
-    return _tag("text", _xml(words), class_=kind, x=x, y=y, font_size=size, fill=colour, **more)
+    return element("text", escaped(text), class_=kind, x=x, y=y, font_size=size, fill=colour, **more)
 
 
 def _thinned(series: Sequence[Second]) -> tuple[list[Second], int]:
-    """The series in spans of so many seconds that they can be drawn."""
+    """The series in at most POINTS spans, and the seconds of each span."""
     span = max(1, math.ceil(len(series) / POINTS))
     return [_together(series[n : n + span]) for n in range(0, len(series), span)], span
 
 
 def _together(seconds: Sequence[Second]) -> Second:
-    """One span. Its latencies are the worst of its seconds: what was slow must not vanish where it is drawn small."""
+    """One span. Its latencies are the worst of its seconds, so that a slow second stays visible."""
     p50, p99 = ([x for s in seconds if (x := getattr(s, name)) is not None] for name in ("p50", "p99"))
     return Second(
         sum(s.answered for s in seconds),
@@ -239,12 +239,12 @@ def _together(seconds: Sequence[Second]) -> Second:
 
 
 def _log(low: float, high: float) -> Callable[[float], float]:
-    whole = math.log(high / low)
-    return lambda seconds: min(max(math.log(max(seconds, low) / low) / whole, 0.0), 1.0)
+    decades = math.log(high / low)
+    return lambda seconds: min(max(math.log(max(seconds, low) / low) / decades, 0.0), 1.0)
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """From 1, 2 or 5 of a power of ten to another, around the values."""
+    """The ends of an axis around the values: 1, 2 or 5 times a power of ten."""
     low, high = min(values, default=1e-3), max(values, default=1e-3)
     steps = [m * 10.0**e for e in range(-7, 6) for m in (1, 2, 5)]
     below = max(s for s in steps if s <= max(low, 1e-6) * 1.0001)
@@ -253,7 +253,7 @@ def _decades(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _durations(low: float, high: float) -> list[tuple[float, str]]:
-    """Marks for an axis of latencies, few enough to be read."""
+    """At most about six marks for an axis of latencies."""
     marks = [m * 10.0**e for e in range(-7, 6) for m in (1, 2, 5) if low * 0.999 <= m * 10.0**e <= high * 1.001]
     if len(marks) > 6:
         marks = [10.0**e for e in range(-7, 6) if low * 0.999 <= 10.0**e <= high * 1.001]

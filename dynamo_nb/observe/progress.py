@@ -1,4 +1,4 @@
-"""How far a change of a deployment has come: the services whose workers start, and what they printed last."""
+"""The progress of a change of a deployment: services whose workers are starting, and their last line of output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dynamo_nb.observe.display import TICK, Display
 from dynamo_nb.observe.units import duration
 
 PATIENCE: Final = 1.5
-"""Seconds of a change before anything is shown: most are over by then, and would only flash."""
+"""Seconds before a change is shown: most changes end earlier."""
 _LONGEST: Final = 100
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _ORDER: Final = ("failed", "starting", "prepared", "draining", "ready")
@@ -25,7 +25,16 @@ _ORDER: Final = ("failed", "starting", "prepared", "draining", "ready")
 
 @dataclass(frozen=True)
 class Progress:
-    """One service in a change. seconds: since its workers began. line: what one of them printed last."""
+    """One service in a change.
+
+    Attributes:
+        service: its name.
+        state: the earliest state of its new workers.
+        ready: number of ready workers.
+        desired: number of desired workers.
+        seconds: since its workers were started.
+        line: the last line of output of a worker that is not ready.
+    """
 
     service: str
     state: str
@@ -36,24 +45,23 @@ class Progress:
 
     @property
     def step(self) -> str:
-        """What does not change all the time."""
+        """The line without numbers that change all the time."""
         return f"{self.service}: {self.state} {self.ready}/{self.desired}"
 
 
 def progress(status: Status, lines: Mapping[str, str], now: float) -> list[Progress]:
-    """The services in the change that is under way.
+    """Returns the services in the current change.
 
     Args:
         status: of the deployment.
         lines: the last line that each worker printed, by `Backend.0`.
         now: seconds since the epoch.
-
     """
     found = [_starting(name, rollout, lines, now) for name, rollout in status.rollout.items()]
-    if not found:  # all new workers are ready, and the old ones finish what they hold
+    if not found:  # all new workers are ready; the old ones finish their requests
         for name, service in status.services.items():
             if leaving := sum(worker.state == "draining" for worker in service.workers):
-                line = f"{leaving} old finish{'es' if leaving == 1 else ''} what they hold"
+                line = f"{leaving} old worker{'s' * (leaving != 1)} finishing requests"
                 found.append(Progress(name, "draining", service.ready, service.desired, 0.0, line))
     return found
 
@@ -75,10 +83,10 @@ def _shown(line: str) -> str:
 
 
 def bundle(found: Sequence[Progress]) -> dict[str, str]:
-    """One line for each service, as text and as a table."""
-    wide = max((len(p.service) for p in found), default=0)
+    """Returns one line for each service, as text and as an HTML table."""
+    width = max((len(p.service) for p in found), default=0)
     plain = "\n".join(
-        f"{p.service:<{wide}}  {p.state:<8}  {f'{p.ready}/{p.desired}':>5}  {p.seconds:>5.0f} s  {p.line}".rstrip()
+        f"{p.service:<{width}}  {p.state:<8}  {f'{p.ready}/{p.desired}':>5}  {p.seconds:>5.0f} s  {p.line}".rstrip()
         for p in found
     )
     cells = [(p.service, p.state, f"{p.ready}/{p.desired}", f"{p.seconds:.0f} s", p.line) for p in found]
@@ -87,47 +95,49 @@ def bundle(found: Sequence[Progress]) -> dict[str, str]:
 
 
 def ready(services: Mapping[str, int], seconds: float) -> dict[str, str]:
-    """What stays of a change: services and their workers."""
-    said = ", ".join(f"{name} {count}" for name, count in services.items())
-    line = f"ready in {duration(seconds)}: {said}"
+    """Returns what is left on display after a change: services and their numbers of workers."""
+    workers = ", ".join(f"{name} {count}" for name, count in services.items())
+    line = f"ready in {duration(seconds)}: {workers}"
     return {"text/plain": line, "text/html": f"<small>{escape(line)}</small>"}
 
 
-class ProgressShown:
-    """Shows how far a change has come, if it takes long: `async with ProgressShown(…): …make it…`.
+class ProgressReport:
+    """Shows the progress of a change that takes long.
 
-    status: of the deployment, as last reported. logs: its folder of them. display: gives the place.
+    Example:
+        >>> async with ProgressReport(status, logs, display):
+        ...     await change()
     """
 
     def __init__(self, status: Callable[[], Status], logs: Path, display: Callable[[], Display]) -> None:
         self._status, self._logs, self._display = status, logs, display
-        self._place: Display | None = None
+        self._shown: Display | None = None
         self._began = 0.0
         self._seen: dict[str, int] = {}
         self._last: list[Progress] = []
 
     async def __aenter__(self) -> None:
         self._tail = LogTail(self._logs, lines=0)
-        list(self._tail.read())  # what was printed before is no news
+        list(self._tail.read())  # skip earlier output
         self._began = time.monotonic()
         self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
         await asyncio.sleep(PATIENCE)
-        self._place = self._display()
+        self._shown = self._display()
         while True:
             list(self._tail.read())
             self._last = progress(self._status(), self._tail.latest, time.time()) or self._last
             self._seen |= {p.service: p.desired for p in self._last}
             if self._last:
-                self._place.show(bundle(self._last), [p.step for p in self._last])
+                self._shown.show(bundle(self._last), [p.step for p in self._last])
             await asyncio.sleep(TICK)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._watching.cancel()
         await asyncio.wait([self._watching])
         self._tail.close()
-        if self._place is not None:
-            # After an error the services are left as they were last: it says which of them was the cause.
-            took = time.monotonic() - self._began
-            self._place.close(ready(self._seen, took) if kind is None and self._seen else bundle(self._last))
+        if self._shown is not None:
+            # After an error the last state stays: it shows which service is the cause.
+            seconds = time.monotonic() - self._began
+            self._shown.close(ready(self._seen, seconds) if kind is None and self._seen else bundle(self._last))

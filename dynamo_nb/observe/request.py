@@ -1,4 +1,4 @@
-"""One request as a person writes it: `frontend.generate`, and a payload in JSON."""
+"""A request as a person writes it: `frontend.generate`, and a payload in JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dynamo_nb.sdk.call import Call
 
 
 class Served(Protocol):
-    """A deployment, in this process or another."""
+    """A deployment, as far as a request needs it."""
 
     @property
     def spec(self) -> GraphSpec: ...
@@ -23,7 +23,15 @@ class Served(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """A request of one endpoint with its arguments. It can be made any number of times."""
+    """A request of one endpoint. It can be made any number of times.
+
+    Attributes:
+        service: name of the service.
+        endpoint: the endpoint.
+        served: the deployment.
+        args: positional arguments.
+        kwargs: keyword arguments.
+    """
 
     service: str
     endpoint: EndpointSpec
@@ -33,35 +41,43 @@ class Request:
 
     @classmethod
     def parse(cls, served: Served, target: str, payload: str | None = None) -> Request:
-        """The request that these words mean: `frontend.generate` and JSON, or `@file.json` that holds it.
+        """Returns the request that a target and a payload describe.
 
-        A service may be written in other letters (`frontend`) where one only can be meant. A JSON object whose keys are
-        parameters gives keyword arguments, any other value is the one positional argument.
+        Args:
+            served: the deployment.
+            target: `Frontend.generate`. The service's name is found without regard to case if only one fits.
+            payload: JSON, or `@file.json`. An object whose keys are parameters is read as keyword arguments, any other
+                value as one positional argument.
 
-        Raises NoSuchService, NoSuchEndpoint, or InvalidArgument with an example of a payload.
+        Raises:
+            NoSuchService: the deployment has no such service.
+            NoSuchEndpoint: the service has no such endpoint.
+            InvalidArgument: the payload is missing or is not JSON. The error shows an example.
         """
         text = _file(payload[1:]) if payload is not None and payload.startswith("@") else payload
         return _with_payload(*_find(served, target), served, text, where=payload or "")
 
     @classmethod
     def parse_all(cls, served: Served, target: str, payload: str | None = None) -> list[Request]:
-        """The same; `@lines.jsonl` gives a request for each of its lines."""
+        """Returns the requests of a payload: one for each line of `@lines.jsonl`, else the one of `parse`."""
         if payload is None or not (payload.startswith("@") and payload.endswith((".jsonl", ".ndjson"))):
             return [cls.parse(served, target, payload)]
         service, endpoint = _find(served, target)
         lines = [(n, line) for n, line in enumerate(_file(payload[1:]).splitlines(), 1) if line.strip()]
         if not lines:
-            raise InvalidArgument(f"{payload[1:]} holds no payload", remedy="write one JSON value on each line")
+            raise InvalidArgument(f"{payload[1:]} has no payload", remedy="write one JSON value on each line")
         return [_with_payload(service, endpoint, served, line, where=f"{payload[1:]}:{n}") for n, line in lines]
 
     @property
     def name(self) -> str:
+        """The endpoint, such as `Frontend.generate`."""
         return f"{self.service}.{self.endpoint.name}"
 
     def call(self) -> Call[Any]:
-        """The request as a call of a Deployment, begun when it is awaited or iterated.
+        """Returns the request as a call, which starts when it is awaited or iterated.
 
-        Raises InvalidArgument for what does not fit the endpoint.
+        Raises:
+            InvalidArgument: the arguments do not fit the endpoint.
         """
         call: Call[Any] = getattr(self.served[self.service], self.endpoint.name)(*self.args, **self.kwargs)
         return call
@@ -72,10 +88,12 @@ def _find(served: Served, target: str) -> tuple[str, EndpointSpec]:
     service, _, name = target.rpartition(".")
     if not service or not name:
         known = ", ".join(_names(started))
-        raise NoSuchEndpoint(f"{target!r} names no endpoint", remedy=f"write Service.endpoint: known are {known}")
+        raise NoSuchEndpoint(f"{target!r} does not name an endpoint", remedy=f"write Service.endpoint, one of {known}")
     alike = [n for n in started if n == service] or [n for n in started if n.lower() == service.lower()]
     if len(alike) != 1:
-        raise NoSuchService(f"the deployment serves no {service!r}", where=target, remedy=suggestion(service, started))
+        raise NoSuchService(
+            f"the deployment has no service {service!r}", where=target, remedy=suggestion(service, started)
+        )
     endpoints = {e.name: e for e in started[alike[0]].endpoints}
     endpoint = endpoints.get(name)
     if endpoint is None:
@@ -109,7 +127,7 @@ def _arguments(
     try:
         value = json.loads(text)
     except ValueError as error:
-        what = f"the payload of {service}.{endpoint.name} is no JSON: {error}"
+        what = f"the payload of {service}.{endpoint.name} is not JSON: {error}"
         raise InvalidArgument(what, where=where, remedy=f"for example {payload_like(endpoint)}") from None
     if isinstance(value, dict) and set(required) <= set(value) <= set(properties):
         return (), value
@@ -117,9 +135,9 @@ def _arguments(
 
 
 def payload_like(endpoint: EndpointSpec) -> str:
-    """`--payload '…'` with a plausible argument for each parameter that is required."""
-    made = json.dumps(example(endpoint.input), ensure_ascii=False).replace("'", "'\\''")
-    return f"--payload '{made}'"
+    """Returns `--payload '…'` with an example of each required argument."""
+    example_payload = json.dumps(example(endpoint.input), ensure_ascii=False).replace("'", "'\\''")
+    return f"--payload '{example_payload}'"
 
 
 def _file(path: str) -> str:

@@ -1,4 +1,4 @@
-"""What a deployment does now, as a table: a line for each service and each of its workers."""
+"""The current load of a deployment as a table: a row for each service and each of its workers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from dynamo_nb.control.client import ControlClient
 from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.errors import ConnectError
 from dynamo_nb.observe.traffic import Load, Traffic, TrafficWindow
+from dynamo_nb.observe.units import digits, duration, memory
 
 PAUSE: Final = 1.0
-FIRST: Final = 0.5
+FIRST_PAUSE: Final = 0.5
 """Seconds between two tables, and before the first one: a rate needs two readings."""
 
 HEAD: Final = (
     *("", "state", "calls/s", "median", "p99", "in flight", "errors/s", "failed"),
-    *("memory", "GPU", "up"),
+    *("memory", "GPU", "uptime"),
 )
 _RIGHT: Final = range(2, len(HEAD))
 """Columns of numbers."""
@@ -31,13 +32,23 @@ _CELL: Final = "padding:1px 14px 1px 0;text-align:{};font-variant-numeric:tabula
 
 @dataclass(frozen=True)
 class Top:
-    """Rows in the order of HEAD; a service's row is followed by those of its workers where it has several."""
+    """A table with the columns of HEAD: each service, followed by its workers.
+
+    Attributes:
+        rows: the cells of each row, as text.
+    """
 
     rows: tuple[tuple[str, ...], ...]
 
     @classmethod
     def of(cls, services: Mapping[str, ServiceStatus], traffic: Traffic, now: float | None = None) -> Top:
-        """services: what a supervisor's status says of each. now: seconds since the epoch."""
+        """Returns the table.
+
+        Args:
+            services: status of each service.
+            traffic: their load.
+            now: seconds since the epoch; None for the current time.
+        """
         return cls(tuple(_rows(services, traffic, time.time() if now is None else now)))
 
     def __str__(self) -> str:
@@ -57,12 +68,14 @@ class Top:
 
     @property
     def html(self) -> str:
+        """The table as HTML."""
+
         def line(cells: tuple[str, ...], tag: str) -> str:
-            own = (
+            formatted = (
                 f'<{tag} style="{_CELL.format("right" if i in _RIGHT else "left")}">{escape(cell)}</{tag}>'
                 for i, cell in enumerate(cells)
             )
-            return f"<tr>{''.join(own)}</tr>"
+            return f"<tr>{''.join(formatted)}</tr>"
 
         return f"<table>{line(HEAD, 'th')}{''.join(line(row, 'td') for row in self.rows)}</table>"
 
@@ -75,7 +88,7 @@ def _rows(services: Mapping[str, ServiceStatus], traffic: Traffic, now: float) -
             name,
             f"{service.state} {service.readiness}",
             *_numbers(traffic.services.get(name, Load())),
-            size(sum(traffic.memory.get(worker.id, 0) for worker in service.workers)),
+            _memory(sum(traffic.memory.get(worker.id, 0) for worker in service.workers)),
             ",".join(service.gpus),
             "",
         )
@@ -86,42 +99,31 @@ def _rows(services: Mapping[str, ServiceStatus], traffic: Traffic, now: float) -
                 f"  {name}[{worker.index}]",
                 worker.state,
                 *_numbers(traffic.workers.get((name, worker.id), Load())),
-                size(traffic.memory.get(worker.id, 0)),
-                f"{gpu} ({size(used)})" if gpu and used else gpu,
+                _memory(traffic.memory.get(worker.id, 0)),
+                f"{gpu} ({memory(used)})" if gpu and used else gpu,
                 _age(now - worker.started),
             )
 
 
 def _numbers(load: Load) -> Iterator[str]:
-    yield rate(load.rate)
-    yield duration(load.p50)
-    yield duration(load.p99)
+    yield _rate(load.rate)
+    yield _duration(load.p50)
+    yield _duration(load.p99)
     yield str(load.in_flight or "")
-    yield rate(load.errors)
+    yield _rate(load.errors)
     yield str(load.failed or "")
 
 
-def rate(number: float) -> str:
-    """Of things a second: `1,234`, `12.3`, nothing for none."""
-    return "" if not number else f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+def _rate(per_second: float) -> str:
+    return digits(per_second) if per_second else ""
 
 
-def duration(seconds: float | None) -> str:
-    """`850 µs`, `12.3 ms`, `4.56 s`; nothing for None."""
-    if seconds is None:
-        return ""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
+def _duration(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)
 
 
-def size(number: float) -> str:
-    """Of memory: `96 MB`, `70.4 GB`, nothing for none."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if number >= scale:
-            return f"{number / scale:.3g} {unit}"
-    return "" if not number else f"{number / 1e3:.3g} kB"
+def _memory(size: float) -> str:
+    return memory(size) if size else ""
 
 
 def _age(seconds: float) -> str:
@@ -131,15 +133,20 @@ def _age(seconds: float) -> str:
 
 
 async def follow(control: Path, pause: float = PAUSE) -> AsyncGenerator[Top, None]:
-    """Tables of the deployment whose control socket this is, as long as it runs. pause: seconds between two.
+    """Yields tables of a deployment until it stops.
 
-    Raises ConnectError when no supervisor listens there.
+    Args:
+        control: path of its control socket.
+        pause: seconds between two tables.
+
+    Raises:
+        ConnectError: no supervisor listens at `control`.
     """
     client = await ControlClient.connect(control)
     window = TrafficWindow()
     try:
         window.add(await client.request("metrics"))
-        await asyncio.sleep(FIRST)
+        await asyncio.sleep(FIRST_PAUSE)
         with suppress(ConnectError):  # it has stopped
             while True:
                 traffic = window.add(await client.request("metrics"))

@@ -1,6 +1,6 @@
-"""How much goes through a deployment: rates and latencies of its services, endpoints and edges.
+"""The load of a deployment: rates and latencies of its services, endpoints, workers and edges.
 
-What a deployment counts only grows (`Deployment.metrics`), so a rate is a difference between two readings.
+The counters of a deployment only grow (`Deployment.metrics`), so a rate is the difference between two readings.
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ from typing import Any, Final
 from dynamo_nb.runtime.meters import BOUNDS, Reading, total
 
 SPAN: Final = 3.0
-"""Seconds that rates and latencies are taken over: enough calls for a median, and soon enough to see a change."""
+"""Seconds over which rates and latencies are computed: enough calls for a median, short enough to show a change."""
 _BOUNDS: Final = (*BOUNDS, inf)
 
 
 @dataclass(frozen=True)
 class Load:
-    """The requests of something over the last seconds.
+    """The requests of a service, endpoint, worker or edge in the last seconds.
 
-    rate, errors: a second. p50, p99: seconds to the whole answer, None where nothing ended. in_flight: at this moment.
-    failed: all errors since the deployment began. items: of streams, a second.
+    Attributes:
+        rate: requests per second.
+        p50: median seconds to the complete answer, None if no request ended.
+        p99: 99th percentile of the same.
+        in_flight: current requests.
+        errors: errors per second.
+        failed: errors since the deployment started.
+        items: items of streams per second.
     """
 
     rate: float = 0.0
@@ -39,9 +45,15 @@ class Load:
 
 @dataclass(frozen=True)
 class Traffic:
-    """The load of services, of (service, endpoint), of (service, worker id), and of edges, (source, target).
+    """The load of a deployment.
 
-    memory, gpu_memory: bytes, by worker id, of those that are known.
+    Attributes:
+        services: by name.
+        endpoints: by (service, endpoint).
+        workers: by (service, worker id).
+        edges: by (source, target).
+        memory: bytes by worker id, where known.
+        gpu_memory: bytes by worker id, where known.
     """
 
     services: Mapping[str, Load] = field(default_factory=dict)
@@ -56,14 +68,22 @@ _Counts = dict[str, dict[Any, Reading]]
 
 
 class TrafficWindow:
-    """Makes Traffic of readings that come one after the other. span: seconds to look back."""
+    """Computes Traffic from successive readings.
+
+    Args:
+        span: seconds to look back.
+    """
 
     def __init__(self, span: float = SPAN) -> None:
         self._span = span
         self._readings: deque[tuple[float, _Counts]] = deque()
 
     def add(self, numbers: Mapping[str, Any]) -> Traffic:
-        """numbers: what `Deployment.metrics` gives. The first of them has no rates yet."""
+        """Adds a reading and returns the traffic. After the first reading all rates are 0.
+
+        Args:
+            numbers: what `Deployment.metrics` returns.
+        """
         at, counts = numbers["at"], _counts(numbers)
         self._readings.append((at, counts))
         while len(self._readings) > 2 and self._readings[1][0] <= at - self._span:
@@ -126,14 +146,21 @@ def _load(now: Reading, before: Reading | None, seconds: float) -> Load:
 
 
 def quantile(bounds: Sequence[float], counts: Sequence[int], q: float) -> float | None:
-    """The value below which a share `q` lies, given cumulative counts up to each bound, the last one infinite.
+    """Returns the value below which a share of the values lies, computed as `histogram_quantile` of Prometheus does.
 
-    As Prometheus has it: spread evenly within a bucket, and the last finite bound for what lies above it. None for no
-    counts.
+    Values are spread evenly within a bucket. For values above it, the last finite bound is returned.
+
+    Args:
+        bounds: upper bound of each bucket; the last one is infinite.
+        counts: number of values up to each bound.
+        q: the share, from 0 to 1.
+
+    Returns:
+        The value, or None if all counts are 0.
     """
-    wanted = q * counts[-1]
-    if not wanted:
+    rank = q * counts[-1]
+    if not rank:
         return None
-    at = bisect_left(counts, wanted)
+    at = bisect_left(counts, rank)
     low, below = (bounds[at - 1], counts[at - 1]) if at else (0.0, 0)
-    return low if bounds[at] == inf else low + (bounds[at] - low) * (wanted - below) / (counts[at] - below)
+    return low if bounds[at] == inf else low + (bounds[at] - low) * (rank - below) / (counts[at] - below)

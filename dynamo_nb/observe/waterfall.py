@@ -1,53 +1,59 @@
-"""What every drawing of a trace says: a row for each call, in order, and a scale of time."""
+"""What every drawing of a trace shows: a title, a scale of time, and a row for each call."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dynamo_nb.observe.trace import Span, Trace
+from dynamo_nb.observe.span import TraceSpan
+from dynamo_nb.observe.units import duration
 
 
 @dataclass(frozen=True)
 class Row:
     """One call.
 
-    caller: as its caller saw it, None if that was lost. served: as its workers did. branch: its place in the tree, as
-    lines. below: the messages of errors in the calls below.
+    Attributes:
+        depth: number of calls above it.
+        branch: its position in the tree, as line characters.
+        caller: the call as its caller sees it, or None if that span was lost.
+        served: the request as its workers see it.
+        errors_below: messages of the errors in the calls below.
     """
 
     depth: int
     branch: str
-    caller: Span | None
-    served: tuple[Span, ...]
-    below: frozenset[str]
+    caller: TraceSpan | None
+    served: tuple[TraceSpan, ...]
+    errors_below: frozenset[str]
 
     @property
-    def seen(self) -> Span:
-        """The span that shows the whole of it."""
+    def whole(self) -> TraceSpan:
+        """The span that covers the whole call."""
         return self.caller or self.served[0]
 
     @property
     def service(self) -> str:
-        return self.seen.name.rpartition(".")[0]
+        """The service that was called."""
+        return self.whole.name.rpartition(".")[0]
 
     @property
     def worker(self) -> str:
-        """Which worker answered, or was the last to be asked."""
+        """The worker that answered, or the last one that was called."""
         if self.served:
             return self.served[-1].worker
-        return self.seen.tries[-1].worker if self.seen.tries else ""
+        return self.whole.tries[-1].worker if self.whole.tries else ""
 
     @property
     def failed(self) -> bool:
-        return any(span.error for span in (self.seen, *self.served))
+        """True if the call or its request ended with an error."""
+        return any(span.error for span in (self.whole, *self.served))
 
     @property
-    def said(self) -> str:
-        """Beside the bar: how long it took, what came of it, who answered."""
-        span, items = self.seen, max(span.items for span in (self.seen, *self.served))
+    def summary(self) -> str:
+        """The text beside the bar: duration, error, number of items, worker."""
+        span, items = self.whole, max(span.items for span in (self.whole, *self.served))
         parts = [duration(span.duration) if span.duration is not None else "has not ended"]
         if code := span.error or next((one.error for one in self.served if one.error), ""):
             parts.append(f"✗ {code}")
@@ -59,76 +65,64 @@ class Row:
 
     @property
     def remarks(self) -> list[str]:
-        """Below the bar: attempts that failed, the error where it arose, the notes."""
-        lost = [t for t in self.seen.tries if t.error]
-        lines = [f"{t.worker} did not answer: {t.error} after {duration((t.end or t.begin) - t.begin)}" for t in lost]
-        what = next((span.what for span in (*self.served, self.seen) if span.what), "")
-        if what and what not in self.below:
-            lines.append(f"✗ {' '.join(what.split())}")
+        """The lines below the bar: failed attempts, the error at the call where it arose, notes."""
+        failed = [t for t in self.whole.tries if t.error]
+        lines = [f"{t.worker} did not answer: {t.error} after {duration((t.end or t.begin) - t.begin)}" for t in failed]
+        message = next((span.what for span in (*self.served, self.whole) if span.what), "")
+        if message and message not in self.errors_below:
+            lines.append(f"✗ {' '.join(message.split())}")
         notes = {name: value for span in self.served for name, value in span.notes.items()}
         if notes:
-            lines.append(", ".join(f"{name}={_shown(value)}" for name, value in notes.items()))
+            lines.append(", ".join(f"{name}={_note(value)}" for name, value in notes.items()))
         return lines
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+@dataclass(frozen=True)
+class Waterfall:
+    """A trace, ready to be drawn.
+
+    Attributes:
+        title: the request, its duration, the number of services and spans.
+        seconds: length of the scale of time.
+        rows: the calls, depth first. A call and its request in the worker share a row.
+    """
+
+    title: str
+    seconds: float
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, roots: Sequence[TraceSpan], *, failed: bool) -> Waterfall:
+        """Returns the waterfall of these spans.
+
+        Args:
+            roots: the spans without a parent; the first is the traced call.
+            failed: True if the traced call failed.
+        """
+        spans = [span for root in roots for span in root.walk()]
+        services = len({span.service for span in spans if span.service})
+        title = (
+            f"{roots[0].name} {'failed after' if failed else 'took'} {duration(roots[0].duration or 0.0)}, "
+            f"{services} service{'s' * (services != 1)}, {len(spans)} spans"
+        )
+        times = [at for s in spans for at in (s.begin, s.first, s.end, *(t.end for t in s.tries)) if at is not None]
+        return cls(title, max(*times, 1e-6), tuple(row for root in roots for row in _rows(root, 0, "", "")))
 
 
-def rows(trace: Trace) -> list[Row]:
-    """Depth first. A call and what its worker served are one row: the difference is the way between them."""
-    return [row for root in trace.roots for row in _rows(root, 0, "", "")]
-
-
-def _rows(span: Span, depth: int, branch: str, indent: str) -> Iterator[Row]:
+def _rows(span: TraceSpan, depth: int, branch: str, indent: str) -> Iterator[Row]:
     client = span if span.kind == "client" else None
     served = tuple(one for one in span.children if one.kind == "server") if client else (span,)
     children = [child for one in served for child in one.children]
     if client:
         children += [one for one in span.children if one.kind == "client"]
-    below = frozenset(one.what for child in children for one in child.walk())
-    yield Row(depth, branch, client, served, below)
+    errors_below = frozenset(one.what for child in children for one in child.walk())
+    yield Row(depth, branch, client, served, errors_below)
     for number, child in enumerate(children):
         last = number == len(children) - 1
         yield from _rows(child, depth + 1, indent + ("└─ " if last else "├─ "), indent + ("   " if last else "│  "))
 
 
-def extent(trace: Trace) -> float:
-    """Seconds from the beginning to the last thing that is known."""
-    times = [at for s in trace.spans for at in (s.begin, s.first, s.end, *(t.end for t in s.tries)) if at is not None]
-    return max(*times, 1e-6)
-
-
-def title(trace: Trace) -> str:
-    services = len({span.service for span in trace.spans if span.service})
-    ended = "failed after" if trace.error is not None else "took"
-    return (
-        f"{trace.root.name} {ended} {duration(trace.duration)}, {services} service{'s' * (services != 1)}, "
-        f"{len(trace.spans)} spans"
-    )
-
-
-def duration(seconds: float) -> str:
-    """Three digits and a unit: `8.21 ms`."""
-    for unit, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= 0.9995 * unit or name == "µs":
-            value = seconds / unit
-            digits = 2 - max(math.floor(math.log10(value)), 0) if value >= 0.005 else 0
-            return f"{value:.{max(digits, 0)}f} {name}"
-    raise AssertionError
-
-
-def ticks(seconds: float, most: int = 6) -> list[float]:
-    """Round moments of a scale that ends at `seconds`, from 0."""
-    power = 10.0 ** math.floor(math.log10(seconds / most))
-    step = next(power * digit for digit in (1, 2, 5, 10, 20) if seconds / (power * digit) <= most)
-    return [step * number for number in range(math.floor(seconds / step + 1e-9) + 1)]
-
-
-def tick(seconds: float, step: float) -> str:
-    """A moment of the scale, with as many digits as its step needs."""
-    unit, name = next((u, n) for u, n in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")) if step >= 0.1 * u or n == "µs")
-    digits = max(0, -math.floor(math.log10(step / unit) + 1e-9))
-    return f"{seconds / unit:.{digits}f} {name}" if seconds else "0"
+def _note(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

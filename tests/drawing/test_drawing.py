@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 (a multiplication sign is no x)
-"""How a picture is drawn: as DOT, as SVG, as text."""
+"""A picture as DOT, SVG and text."""
 
 import subprocess
 import sys
@@ -9,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pygraphviz
 import pytest
 
-from dynamo_nb.drawing.mimebundle import dot, mimebundle, svg, text
+from dynamo_nb.drawing.dot import dot
+from dynamo_nb.drawing.mimebundle import mimebundle
 from dynamo_nb.drawing.picture import Arrow, Node, Picture
+from dynamo_nb.drawing.svg import svg
+from dynamo_nb.drawing.text import text
 
 SVG = "{http://www.w3.org/2000/svg}"
 

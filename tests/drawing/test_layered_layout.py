@@ -1,156 +1,143 @@
-"""Where things stand in a drawing without Graphviz."""
+"""The positions of boxes, edges and frames in a drawing."""
 
-import json
-import subprocess
 import sys
-import xml.etree.ElementTree as ET
 from itertools import combinations, pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dynamo_nb.drawing import layered_layout
-from dynamo_nb.drawing.layout import Group
-from dynamo_nb.drawing.mimebundle import mimebundle
-from dynamo_nb.drawing.picture import Arrow, Node, Picture
-
-REFUSED = """
-import json, sys
-from importlib.abc import MetaPathFinder
-class Refuse(MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name.partition(".")[0] == "pygraphviz":
-            raise ImportError("libX11.so.6: cannot open shared object file: No such file or directory")
-sys.meta_path.insert(0, Refuse())
-from dynamo_nb.drawing.mimebundle import mimebundle
-from dynamo_nb.drawing.picture import Arrow, Node, Picture
-nodes, arrows = json.load(sys.stdin)
-picture = Picture(tuple(Node(**n) for n in nodes), tuple(Arrow(**a) for a in arrows), "picture")
-json.dump([mimebundle(picture), "pygraphviz" in sys.modules], sys.stdout)
-"""
-"""A process in which the extension of pygraphviz cannot be loaded, as in an image without the libraries of X11."""
+from dynamo_nb.drawing.layered_layout import lay_out
+from dynamo_nb.drawing.layout import DENSE, Group
 
 LABEL = (40.0, 14.0)
-
-
-def picture(edges, namespaces=None):
-    names = list(dict.fromkeys(name for edge in edges for name in edge))
-    nodes = (Node(n, (namespaces or {}).get(n, "default"), entry=not i, workers=1 + i % 2) for i, n in enumerate(names))
-    return Picture(tuple(nodes), tuple(Arrow(a, b, b.lower(), active=b != "Backend2") for a, b in edges), "picture")
-
-
-HELLO = [("Frontend", "Middle"), ("Middle", "Backend"), ("Middle", "Backend2")]
+ROUNDING = 1e-6
 DOZEN = [
     *[("Gateway", to) for to in ("Auth", "Tokenizer", "Router", "Embedder", "Reranker", "Logger")],
     *[("Router", to) for to in ("Prefill", "Decode", "Cache")],
     *[("Tokenizer", "Router"), ("Prefill", "Decode"), ("Decode", "Cache"), ("Cache", "Router"), ("Decode", "Logger")],
     *[("Embedder", "VectorStore"), ("VectorStore", "Reranker"), ("Auth", "Billing"), ("Billing", "Logger")],
 ]
-SPACES = dict.fromkeys(("Gateway", "Auth", "Tokenizer"), "edge") | dict.fromkeys(("Logger", "Billing"), "ops")
-PICTURES = pytest.mark.parametrize(
-    "drawn",
-    [
-        picture(HELLO),
-        picture(DOZEN),
-        picture(DOZEN, SPACES),
-        picture([("A", "B"), ("B", "A"), ("A", "A"), ("B", "C"), ("C", "A")]),
-        picture([("A", "Store"), ("A", "B")], {"A": "edge", "B": "edge"}),
-        Picture((), ()),
-        Picture((Node("Alone", "default", entry=True),), ()),
-    ],
-    ids=["hello", "dozen", "namespaces", "cycles", "one-namespace", "empty", "alone"],
-)
-
-
-def without_graphviz(drawn):
-    sent = json.dumps([[vars(node) for node in drawn.nodes], [vars(arrow) for arrow in drawn.arrows]])
-    done = subprocess.run([sys.executable, "-c", REFUSED], input=sent, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    bundle, loaded = json.loads(done.stdout)
-    assert not loaded
-    return bundle
-
-
-def parts(svg):
-    """Everything in a drawing but where it stands."""
-    return sorted(
-        (element.get("id") or element.get("class"), *(word.text for word in element.iter() if word.text))
-        for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}g")
-    )
+NAMES = list(dict.fromkeys(name for edge in DOZEN for name in edge))
+DOZEN_PAIRS = [(NAMES.index(a), NAMES.index(b)) for a, b in DOZEN]
 
 
 def sized(count):
     return [(84.0 + i * 7 % 40, 32.0 + i % 3 * 16) for i in range(count)]
 
 
-def laid(count, edges, groups=()):
+def laid_out(count, edges, groups=()):
     boxes = sized(count)
-    layout = layered_layout.lay_out(boxes, [(a, b, LABEL) for a, b in edges], groups)
+    layout = lay_out(boxes, [(a, b, LABEL) for a, b in edges], groups)
     rects = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for (x, y), (w, h) in zip(layout.centres, boxes, strict=True)]
     return layout, rects
 
 
 def apart(one, other):
-    return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    gaps = other[0] - one[2], one[0] - other[2], other[1] - one[3], one[1] - other[3]
+    return max(gaps) >= -ROUNDING
 
 
 def inside(one, other):
-    return other[0] <= one[0] and other[1] <= one[1] and one[2] <= other[2] and one[3] <= other[3]
+    gaps = one[0] - other[0], one[1] - other[1], other[2] - one[2], other[3] - one[3]
+    return min(gaps) >= -ROUNDING
 
 
-def sampled(route):
+def label_rects(layout, edges):
+    shown = [route.label for route in layout.routes if route.label] if len(edges) <= DENSE else []
+    return [(x - LABEL[0] / 2, y - LABEL[1] / 2, x + LABEL[0] / 2, y + LABEL[1] / 2) for x, y in shown]
+
+
+def sampled(route, steps=16):
     """Points along the curves of a route."""
     for i in range(0, len(route.points) - 1, 3):
         p, q, r, s = route.points[i : i + 4]
-        for t in (k / 16 for k in range(17)):
+        for t in (k / steps for k in range(steps + 1)):
             weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3)
             yield tuple(sum(w * point[axis] for w, point in zip(weights, (p, q, r, s), strict=True)) for axis in (0, 1))
 
 
+def crossings(layout):
+    """Pairs of edges whose drawn lines cross."""
+
+    def side(p, q, r):
+        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+
+    def cross(p, q, r, s):
+        if max(p[0], q[0]) < min(r[0], s[0]) or max(r[0], s[0]) < min(p[0], q[0]):
+            return False
+        return side(p, q, r) * side(p, q, s) < 0 and side(r, s, p) * side(r, s, q) < 0
+
+    lines = [list(pairwise([*sampled(route, steps=5), route.tip])) for route in layout.routes]
+    return sum(any(cross(*a, *b) for a in one for b in other) for one, other in combinations(lines, 2))
+
+
+def check(count, edges, groups=()):
+    """What holds for every drawing; returns it."""
+    layout, rects = laid_out(count, edges, groups)
+    labels = label_rects(layout, edges)
+    assert all(apart(one, other) for one, other in combinations(rects + labels, 2))
+    assert all(inside(rect, (0, 0, *layout.size)) for rect in (*rects, *labels, *layout.frames))
+    assert all(apart(one, other) for one, other in combinations(layout.frames, 2))
+    for group, frame in zip(groups, layout.frames, strict=True):
+        assert frame[2] - frame[0] >= group.label[0]
+        for i, rect in enumerate(rects):
+            assert (inside if i in group.members else apart)(rect, frame)
+    for (source, target), route in zip(edges, layout.routes, strict=True):
+        points = list(sampled(route))
+        assert any(points[0][0] == pytest.approx(x) for x in rects[source][0::2]) or source == target
+        assert any(route.tip[0] == pytest.approx(x) for x in rects[target][0::2]) or source == target
+        for i, rect in enumerate(rects):
+            assert i in (source, target) or all(apart((x, y, x, y), rect) for x, y in points)
+    return layout
+
+
 TREE = [(i // 3, i) for i in range(1, 30)]
 WEB = [(i, j) for i in range(14) for j in range(i + 1, 14) if i * j % 5 == 1 or j == i + 1]
-DENSE = [(i % 60, i * 7 % 60) for i in range(200)]
-GRAPHS = pytest.mark.parametrize(
+MANY_EDGES = [(i % 60, i * 7 % 60) for i in range(200)]
+
+
+@pytest.mark.parametrize(
     ("count", "edges"),
-    [(30, TREE), (14, WEB), (60, DENSE), (5, [(4, 3), (3, 2), (2, 1), (1, 0), (0, 4)]), (3, [(0, 0), (1, 2), (2, 1)])],
-    ids=["tree", "web", "dense", "ring", "pair"],
+    [
+        (30, TREE),
+        (14, WEB),
+        (60, MANY_EDGES),
+        (5, [(4, 3), (3, 2), (2, 1), (1, 0), (0, 4)]),
+        (3, [(0, 0), (1, 2), (2, 1)]),
+        (0, []),
+        (1, []),
+    ],
+    ids=["tree", "web", "many-edges", "ring", "pair", "empty", "alone"],
 )
+def test_nothing_overlaps_and_edges_go_through_no_other_box(count, edges):
+    check(count, edges)
 
 
-@PICTURES
-def test_a_process_that_cannot_load_pygraphviz_draws_the_same_things_at_other_places(drawn):
-    bundle, usual = without_graphviz(drawn), mimebundle(drawn)
-    assert bundle["text/plain"] == usual["text/plain"]
-    assert parts(bundle["image/svg+xml"]) == parts(usual["image/svg+xml"])
+@st.composite
+def graphs(draw):
+    """Boxes, edges between them (also cycles and loops), and some of the boxes in groups."""
+    count = draw(st.integers(1, 16))
+    box = st.integers(0, count - 1)
+    edges = draw(st.lists(st.tuples(box, box), max_size=2 * count, unique=True))
+    group_of = draw(st.lists(st.integers(0, 4), min_size=count, max_size=count))
+    members = [tuple(i for i in range(count) if group_of[i] == group) for group in range(1, 5)]
+    return count, edges, [Group(boxes, (60.0, 14.0)) for boxes in members if boxes]
 
 
-def test_a_drawing_is_the_same_bytes_in_every_process():
-    assert without_graphviz(picture(DOZEN, SPACES)) == without_graphviz(picture(DOZEN, SPACES))
+@given(graphs())
+@settings(max_examples=100, deadline=None)
+def test_nothing_overlaps_in_any_graph_with_groups(graph):
+    check(*graph)
 
 
-@GRAPHS
-def test_boxes_and_labels_do_not_overlap_and_are_in_the_drawing(count, edges):
-    layout, rects = laid(count, edges)
-    labels = [route.label for route in layout.routes if route.label]
-    rects += [(x - 20, y - 7, x + 20, y + 7) for x, y in labels if len(edges) <= 60]
-    assert all(apart(one, other) for one, other in combinations(rects, 2))
-    assert all(inside(rect, (0, 0, *layout.size)) for rect in rects)
-
-
-@GRAPHS
-def test_an_edge_leads_from_box_to_box_and_through_no_other(count, edges):
-    layout, rects = laid(count, edges)
-    for (source, target), route in zip(edges, layout.routes, strict=True):
-        ways = list(sampled(route))
-        assert any(x == pytest.approx(ways[0][0]) for x in rects[source][0::2]) or source == target
-        assert any(x == pytest.approx(route.tip[0]) for x in rects[target][0::2]) or source == target
-        for i, rect in enumerate(rects):
-            if i not in (source, target):
-                assert all(apart((x, y, x, y), rect) for x, y in ways)
+def test_the_same_graph_is_laid_out_the_same_way():
+    assert laid_out(12, DOZEN_PAIRS, NAMESPACES) == laid_out(12, DOZEN_PAIRS, NAMESPACES)
 
 
 @pytest.mark.parametrize(("count", "edges"), [(30, TREE), (14, WEB)], ids=["tree", "web"])
 def test_edges_of_a_graph_without_cycles_lead_from_left_to_right(count, edges):
-    layout, _ = laid(count, edges)
+    layout, _ = laid_out(count, edges)
     for (source, target), route in zip(edges, layout.routes, strict=True):
         xs = [x for x, _ in route.points] + [route.tip[0]]
         assert layout.centres[source][0] < layout.centres[target][0]
@@ -158,7 +145,7 @@ def test_edges_of_a_graph_without_cycles_lead_from_left_to_right(count, edges):
 
 
 def test_an_edge_that_closes_a_cycle_leads_back_beside_the_others():
-    layout, _ = laid(3, [(0, 1), (1, 2), (2, 0), (1, 0)])
+    layout, _ = laid_out(3, [(0, 1), (1, 2), (2, 0), (1, 0)])
     xs = [x for x, _ in layout.centres]
     assert xs == sorted(xs)
     there, _, _, back = layout.routes
@@ -166,21 +153,20 @@ def test_an_edge_that_closes_a_cycle_leads_back_beside_the_others():
     assert back.tip[1] != there.points[0][1]
 
 
-def test_a_source_stands_close_to_what_it_calls():
-    layout, _ = laid(5, [(0, 1), (1, 2), (2, 3), (4, 3)])
+def test_a_source_is_close_to_its_target():
+    layout, _ = laid_out(5, [(0, 1), (1, 2), (2, 3), (4, 3)])
     assert layout.centres[4][0] == pytest.approx(layout.centres[2][0])
 
 
-def test_what_calls_two_stands_between_them():
-    layout, _ = laid(4, [(0, 1), (1, 2), (1, 3)])
+def test_a_box_with_two_targets_is_between_them():
+    layout, _ = laid_out(4, [(0, 1), (1, 2), (1, 3)])
     ys = [y for _, y in layout.centres]
     assert ys[0] == pytest.approx(ys[1])
     assert ys[2] < ys[1] < ys[3]
 
 
 def test_long_edges_are_level_on_their_way():
-    names = list(dict.fromkeys(name for edge in DOZEN for name in edge))
-    layout, _ = laid(len(names), [(names.index(a), names.index(b)) for a, b in DOZEN])
+    layout, _ = laid_out(len(NAMES), DOZEN_PAIRS)
     for ends in [("Billing", "Logger"), ("Gateway", "Reranker"), ("Cache", "Router")]:
         heights = {round(y, 3) for _, y in layout.routes[DOZEN.index(ends)].points}
         assert len(heights) <= 3
@@ -190,23 +176,47 @@ def test_long_edges_are_level_on_their_way():
 def test_frames_hold_their_members_and_nothing_else(count):
     groups = [Group(tuple(range(i, 14, count)), (60.0, 14.0)) for i in range(count)]
     groups[-1] = Group(groups[-1].members[:-1], (600.0, 14.0))
-    layout, rects = laid(14, WEB, groups)
-    assert all(apart(one, other) for one, other in combinations(layout.frames, 2))
-    assert all(inside(frame, (0, 0, *layout.size)) for frame in layout.frames)
-    assert all(right - left >= group.label[0] for group, (left, _, right, _) in zip(groups, layout.frames, strict=True))
-    for group, frame in zip(groups, layout.frames, strict=True):
-        for i, rect in enumerate(rects):
-            assert (inside if i in group.members else apart)(rect, frame)
+    check(14, WEB, groups)
 
 
-def test_two_hundred_services():
+NAMESPACES = [
+    Group(tuple(map(NAMES.index, names)), (60.0, 14.0))
+    for names in (
+        ("Gateway", "Auth", "Tokenizer"),
+        ("Router", "Embedder", "Reranker", "Prefill", "Decode", "Cache", "VectorStore"),
+        ("Logger", "Billing"),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("count", "edges", "groups"),
+    [(30, TREE, ()), (12, DOZEN_PAIRS, ()), (12, DOZEN_PAIRS, NAMESPACES)],
+    ids=["tree", "dozen", "dozen-in-namespaces"],
+)
+def test_no_edges_cross_where_none_need_to(count, edges, groups):
+    assert crossings(check(count, edges, groups)) == 0
+
+
+def test_a_group_is_to_the_right_of_the_group_that_calls_it():
+    layout, _ = laid_out(12, DOZEN_PAIRS, NAMESPACES)
+    edge, default, ops = layout.frames
+    assert edge[2] <= default[0]
+    assert default[0] < ops[0]
+    assert max(edge[1], default[1]) < min(edge[3], default[3])  # side by side
+
+
+@pytest.mark.parametrize("namespaces", [0, 8])
+def test_two_hundred_services(namespaces):
     edges = [(i // 3, i) for i in range(1, 200)] + [(i % 200, i * 7 % 200) for i in range(550)]
-    layout, rects = laid(200, edges)
+    groups = [Group(tuple(range(i, 200, namespaces)), (60.0, 14.0)) for i in range(namespaces)]
+    layout, rects = laid_out(200, edges, groups)
     assert len(layout.routes) == len(edges)
+    assert len(layout.frames) == namespaces
     assert all(apart(one, other) for one, other in combinations(rects, 2))
 
 
 def test_a_chain_longer_than_the_recursion_limit():
     count = sys.getrecursionlimit() + 10
-    layout, _ = laid(count, list(pairwise(range(count))))
+    layout, _ = laid_out(count, list(pairwise(range(count))))
     assert len(layout.centres) == count

@@ -10,8 +10,9 @@ from html import unescape
 
 import pytest
 
-from dynamo_nb.drawing.mimebundle import svg, text
 from dynamo_nb.drawing.picture import Arrow, Node, Picture
+from dynamo_nb.drawing.svg import svg
+from dynamo_nb.drawing.text import text
 from dynamo_nb.notebook.graph_widget import GraphWidget
 from dynamo_nb.observe.traffic import Load, Traffic
 

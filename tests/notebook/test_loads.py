@@ -61,7 +61,7 @@ def test_a_load_shows_one_place_that_is_updated_and_its_result_as_the_value(serv
     assert "<progress" in progress["text/html"]
     assert 1 < len(ran.updates) < 10
     assert "<progress" not in ran.updates[-1]["text/html"]
-    assert "Backend.say: 4 at once for 1.2 s" in ran.updates[-1]["text/plain"]
+    assert "Backend.say: 4 concurrent calls for 1.2 s" in ran.updates[-1]["text/plain"]
     assert "<svg" in result["image/svg+xml"]
     assert "p99.9" in result["text/plain"]
 

@@ -1,4 +1,4 @@
-"""Loads on real workers, and what is said of them."""
+"""Loads on real workers, and the values that measure them."""
 
 import asyncio
 import json
@@ -10,8 +10,9 @@ import pytest
 from benched_program import PROGRAM
 
 from dynamo_nb.errors import DeploymentError, InvalidArgument
-from dynamo_nb.observe.bench import BenchResult, Failure, Percentiles, Second
+from dynamo_nb.observe.bench import BenchResult
 from dynamo_nb.observe.latencies import Latencies
+from dynamo_nb.observe.measurement import Failure, Percentiles, Second
 from dynamo_nb.sdk.portal import portal
 
 BOUND = 30.0
@@ -19,11 +20,11 @@ BOUND = 30.0
 
 async def until(condition):
     async with asyncio.timeout(BOUND):
-        while not condition():  # noqa: ASYNC110 (nobody tells)
+        while not condition():  # noqa: ASYNC110 (nothing signals it)
             await asyncio.sleep(0.01)
 
 
-async def test_so_many_requests_are_made_and_counted(deployment):
+async def test_the_given_number_of_requests_is_made_and_counted(deployment):
     result = await deployment.bench(deployment.Backend.say("a"), concurrency=8, requests=500)
 
     assert (result.calls, result.failed, result.ended) == (500, 0, "")
@@ -44,7 +45,7 @@ async def test_a_duration_ends_a_load(deployment):
     assert result.progress == 1.0
 
 
-async def test_calls_are_made_at_once_and_no_more_than_asked(deployment, tmp_path):
+async def test_no_more_calls_run_than_the_concurrency(deployment, tmp_path):
     gates = [str(tmp_path / f"gate{n}") for n in range(4)]
     run = deployment.bench(*(deployment.Backend.hold(gate) for gate in gates), concurrency=3, requests=4).start()
 
@@ -64,7 +65,7 @@ async def test_calls_take_turns(deployment):
     assert (result.calls, result.failed) == (5, 5)
 
 
-async def test_errors_are_told_by_kind_with_an_example(deployment):
+async def test_errors_are_counted_by_kind_with_an_example(deployment):
     calls = [deployment.Backend.say("bad"), deployment.Backend.hold("/nowhere").using(timeout=0.05)]
 
     result = await deployment.bench(*calls, requests=6)
@@ -74,26 +75,26 @@ async def test_errors_are_told_by_kind_with_an_example(deployment):
         "DeadlineExceeded": Failure(3, result.errors["DeadlineExceeded"].example),
     }
     assert "did not answer before the deadline" in result.errors["DeadlineExceeded"].example
-    assert "3 of ValueError: no such word" in str(result)
+    assert "3 ValueError: no such word" in str(result)
 
 
-async def test_a_timeout_holds_for_each_call(deployment):
+async def test_the_timeout_applies_to_each_call(deployment):
     result = await deployment.bench(deployment.Backend.hold("/nowhere"), requests=2, timeout=0.05)
 
     assert list(result.errors) == ["DeadlineExceeded"]
 
 
-async def test_streams_are_read_and_their_items_counted(deployment):
+async def test_streams_are_read_and_their_items_are_counted(deployment):
     result = await deployment.bench(deployment.Backend.count(20), concurrency=4, requests=30)
 
     assert (result.calls, result.items) == (30, 600)
     assert result.first_item.count == 30
     assert result.between_items.count == 30 * 19
     assert result.item_rate > 0
-    assert "to the first item" in str(result)
+    assert "first item" in str(result)
 
 
-async def test_what_is_made_while_it_warms_up_is_not_counted(deployment):
+async def test_calls_during_the_warm_up_are_not_counted(deployment):
     before = (await deployment.metrics())["services"]["Backend"]["workers"]
 
     result = await deployment.bench(deployment.Backend.say("a"), requests=5, warmup=0.2)
@@ -106,7 +107,7 @@ async def test_what_is_made_while_it_warms_up_is_not_counted(deployment):
     assert made > 5
 
 
-async def test_with_a_rate_latency_counts_from_the_moment_that_a_call_was_meant_for(deployment, tmp_path):
+async def test_at_a_given_rate_latency_counts_from_the_scheduled_start(deployment, tmp_path):
     gate = tmp_path / "gate"
     run = deployment.bench(deployment.Backend.hold(str(gate)), rate=100, requests=50, concurrency=5).start()
     await until(lambda: run.measured.seconds >= 0.5)
@@ -114,14 +115,14 @@ async def test_with_a_rate_latency_counts_from_the_moment_that_a_call_was_meant_
 
     result = await run
 
-    # Half of them were meant for the first quarter of a second, and nothing but five was answered before the gate.
+    # Half of the calls were scheduled for the first quarter of a second. Only five could start before the gate opened.
     assert result.calls == 50
     assert result.latency.p50 > 0.1
     assert result.late.count == 50
     assert result.late.max > 0.1
 
 
-async def test_calls_that_find_no_room_to_wait_are_told(deployment, tmp_path):
+async def test_calls_beyond_the_waiting_limit_are_reported(deployment, tmp_path):
     gate = tmp_path / "gate"
     run = deployment.bench(deployment.Backend.hold(str(gate)), rate=100, concurrency=5, duration=0.5).start()
     await until(lambda: run._load._waiting == 5)
@@ -132,10 +133,10 @@ async def test_calls_that_find_no_room_to_wait_are_told(deployment, tmp_path):
 
     assert result.calls == 5
     assert result.unsent == 45
-    assert "45 calls never began" in str(result)
+    assert "45 calls could not start" in str(result)
 
 
-async def test_a_load_that_was_started_goes_on_beside_everything_and_ends_when_told(deployment):
+async def test_a_load_in_the_background_runs_until_it_is_stopped(deployment):
     run = deployment.bench(deployment.Backend.say("a"), concurrency=2, duration=1000).start()
     await until(lambda: run.measured.calls > 0)
     assert await asyncio.to_thread(deployment.Backend.say("b").result) == "b"
@@ -149,7 +150,7 @@ async def test_a_load_that_was_started_goes_on_beside_everything_and_ends_when_t
     assert "ended" in repr(run)
 
 
-async def test_a_load_that_is_cancelled_leaves_no_thread_and_no_connection(deployment):
+async def test_a_cancelled_load_leaves_no_thread_and_no_connection(deployment):
     run = asyncio.ensure_future(_awaited(deployment.bench(deployment.Backend.say("a"), concurrency=2, duration=1000)))
     await until(lambda: any(thread.name == "dynamo-bench" for thread in threading.enumerate()))
     run.cancel()
@@ -179,11 +180,11 @@ async def test_services_are_replaced_under_load_without_an_error(deployment):
     assert result.errors == {}
 
 
-def test_a_load_needs_no_loop(deployment):
+def test_a_load_runs_without_an_event_loop(deployment):
     assert deployment.bench(deployment.Backend.say("a"), requests=3).result().calls == 3
 
 
-async def test_what_is_no_call_of_this_deployment_is_refused(deployment):
+async def test_arguments_that_are_not_calls_of_this_deployment_are_refused(deployment):
     for wrong in ([], [deployment.Backend.say], ["Backend.say"]):
         with pytest.raises(InvalidArgument, match="bench takes calls"):
             deployment.bench(*wrong)
@@ -201,7 +202,7 @@ async def test_what_is_no_call_of_this_deployment_is_refused(deployment):
         {"warmup": -1},
     ],
 )
-async def test_a_load_that_cannot_be_is_refused(deployment, option):
+async def test_a_load_with_an_impossible_option_is_refused(deployment, option):
     with pytest.raises(InvalidArgument, match=next(iter(option))):
         deployment.bench(deployment.Backend.say("a"), **option)
 
@@ -226,45 +227,44 @@ def program_of_its_own(project):
     return project.serve("own:Frontend").result()
 
 
-# --- the value ---------------------------------------------------------------------------------------------------
+# --- values ------------------------------------------------------------------------------------------------------
 
 
-def made(scale=1.0):
-    measured = Latencies()
+def measured_result(scale=1.0):
+    latencies = Latencies()
     for number in range(1, 1001):
-        measured.add(scale * 0.001 * (1 + number / 100))
+        latencies.add(scale * 0.001 * (1 + number / 100))
     series = tuple(Second(100 + n, n % 3, 0, 0.005, 0.02 + n / 1000) for n in range(9))
-    return BenchResult("A.b", "64 at once", 9.0, 1000, 1000 / 9 / scale, Percentiles.of(measured), {}, series)
+    return BenchResult("A.b", "64 concurrent calls", 9.0, 1000, 1000 / 9 / scale, Percentiles.of(latencies), {}, series)
 
 
 def test_a_result_is_plain_data():
-    said = replace(made(), errors={"ValueError": Failure(2, "no")}).as_dict()
+    data = replace(measured_result(), errors={"ValueError": Failure(2, "no")}).as_dict()
 
-    assert json.loads(json.dumps(said))["errors"] == {"ValueError": {"count": 2, "example": "no"}}
-    assert said["latency"]["p99"] > said["latency"]["p50"]
+    assert json.loads(json.dumps(data))["errors"] == {"ValueError": {"count": 2, "example": "no"}}
+    assert data["latency"]["p99"] > data["latency"]["p50"]
 
 
 def test_two_results_are_compared_by_their_ratios():
-    before, after = made(), made(scale=2.0)
+    before, after = measured_result(), measured_result(scale=2.0)
 
     ratios = (after / before).ratios
 
     assert ratios["rate"] == pytest.approx(0.5)
     assert ratios["p50"] == pytest.approx(2.0, rel=0.02)
-    assert ratios == after.compared_to(before).ratios
     assert "2.0" in str(after / before)
 
 
-def test_a_result_is_drawn_the_same_each_time_with_its_figures_and_its_errors():
-    result = replace(made(), errors={"<Bad>": Failure(7, "a < b")})
+def test_a_drawing_of_a_result_is_reproducible_and_has_figures_and_errors():
+    result = replace(measured_result(), errors={"<Bad>": Failure(7, "a < b")})
 
     drawn = result._repr_mimebundle_()["image/svg+xml"]
 
     root = ET.fromstring(drawn)
     words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert drawn == result._repr_mimebundle_()["image/svg+xml"]
-    assert "7 of <Bad>: a < b" in words
-    assert {"p50", "p99.9", "calls a second", "latency by percentile"} <= set(words)
+    assert "7 <Bad>: a < b" in words
+    assert {"p50", "p99.9", "calls per second", "latency by percentile"} <= set(words)
     assert "prefers-color-scheme:dark" in drawn
 
 
@@ -272,14 +272,14 @@ def test_a_result_is_drawn_the_same_each_time_with_its_figures_and_its_errors():
 def test_a_load_of_any_length_is_drawn(length):
     series = tuple(Second(n % 7, n % 2, 0, *((0.001, 0.002) if n % 7 else (None, None))) for n in range(length))
 
-    drawn = replace(made(), series=series, seconds=float(length))._repr_mimebundle_()["image/svg+xml"]
+    drawn = replace(measured_result(), series=series, seconds=float(length))._repr_mimebundle_()["image/svg+xml"]
 
     ET.fromstring(drawn)
     assert len(drawn) < 40_000
 
 
-def test_a_load_that_was_never_answered_is_drawn():
-    result = BenchResult("A.b", "one call after the other", 1.0, 0, 0.0, None, {"E": Failure(3, "x")}, (Second(0, 3),))
+def test_a_load_without_any_answer_is_drawn():
+    result = BenchResult("A.b", "one call at a time", 1.0, 0, 0.0, None, {"E": Failure(3, "x")}, (Second(0, 3),))
 
-    assert "3 of E: x" in result._repr_mimebundle_()["image/svg+xml"]
+    assert "3 E: x" in result._repr_mimebundle_()["image/svg+xml"]
     assert "3 errors" in result.line

@@ -1,4 +1,4 @@
-"""Plausible values made from JSON schemas."""
+"""Example values for JSON schemas."""
 
 import dataclasses
 from datetime import datetime
@@ -62,35 +62,35 @@ class Options(TypedDict):
     ],
     ids=str,
 )
-def test_an_example_is_what_its_schema_allows(annotation):
+def test_an_example_is_valid(annotation):
     adapter = TypeAdapter(annotation)
     schema = adapter.json_schema()
 
-    made = example(schema)
+    value = example(schema)
 
-    jsonschema.validate(made, schema)
-    adapter.validate_python(made, strict=False)
-    assert made == example(schema)
-
-
-def test_an_example_has_what_is_required_and_leaves_the_rest_to_its_defaults():
-    made = example(Chat.model_json_schema())
-
-    assert list(made) == ["model", "messages", "temperature"]
-    assert made["messages"] == [{"role": "user", "content": "Hello"}]
+    jsonschema.validate(value, schema)
+    adapter.validate_python(value, strict=False)
+    assert value == example(schema)
 
 
-def test_an_example_that_the_schema_brings_along_is_taken():
+def test_an_example_has_the_required_properties_only():
+    value = example(Chat.model_json_schema())
+
+    assert list(value) == ["model", "messages", "temperature"]
+    assert value["messages"] == [{"role": "user", "content": "Hello"}]
+
+
+def test_an_example_in_the_schema_is_used():
     schema = {"type": "object", "properties": {"prompt": {"type": "string", "examples": ["Why is the sky blue?"]}}}
 
     assert example(schema) == {"prompt": "Why is the sky blue?"}
 
 
-def test_a_schema_that_says_nothing_gives_null():
+def test_an_empty_schema_has_the_example_null():
     assert example({}) is None
 
 
-def test_an_endpoint_can_be_called_with_the_example_of_its_input():
+def test_an_endpoint_accepts_the_example_of_its_input():
     @service
     class Asked:
         @dynamo_endpoint()

@@ -1,4 +1,4 @@
-"""Requests as they are written: an endpoint, and a payload in JSON."""
+"""Requests as a person writes them: an endpoint, and a payload in JSON."""
 
 import json
 
@@ -15,18 +15,18 @@ from dynamo_nb.observe.request import Request
         ("Backend.say", '{"text": "a"}', "a"),
         ("Backend.say", '"a b"', "a b"),
         ("Frontend.say", '"through"', "through"),
-        ("frontend.say", '"in other letters"', "in other letters"),
+        ("frontend.say", '"in lower case"', "in lower case"),
         ("Backend.echo", '{"any": {"keys": [1]}}', {"any": {"keys": [1]}}),
         ("Backend.echo", '{"message": {"a": 1}}', {"a": 1}),
         ("Backend.count", "3", [0, 1, 2]),
         ("Backend.nothing", None, None),
     ],
 )
-def test_a_request_is_made_as_it_is_written(deployment, target, payload, answer):
+def test_a_request_is_called_with_its_payload(deployment, target, payload, answer):
     assert Request.parse(deployment, target, payload).call().result() == answer
 
 
-def test_a_payload_may_stand_in_a_file(deployment, tmp_path):
+def test_a_payload_is_read_from_a_file(deployment, tmp_path):
     (tmp_path / "one.json").write_text(json.dumps({"text": "from a file"}))
 
     assert Request.parse(deployment, "Backend.say", f"@{tmp_path}/one.json").call().result() == "from a file"
@@ -40,7 +40,7 @@ def test_each_line_of_a_file_is_a_payload(deployment, tmp_path):
     assert [request.call().result() for request in requests] == ["a", "bb"]
 
 
-def test_a_payload_that_is_missing_is_shown_by_an_example_that_works(deployment):
+def test_the_error_of_a_missing_payload_shows_a_working_example(deployment):
     with pytest.raises(InvalidArgument, match=r"Backend\.say needs a payload: text") as caught:
         Request.parse(deployment, "backend.say")
 
@@ -49,23 +49,23 @@ def test_a_payload_that_is_missing_is_shown_by_an_example_that_works(deployment)
 
 
 @pytest.mark.parametrize(
-    ("target", "payload", "error", "said"),
+    ("target", "payload", "error", "message"),
     [
         ("frontnd.say", '"a"', NoSuchService, "did you mean 'Frontend'?"),
         ("frontend.sya", '"a"', NoSuchEndpoint, "did you mean 'say'?"),
         ("say", '"a"', NoSuchEndpoint, "Backend.count"),
-        ("backend.say", '{"text', InvalidArgument, "is no JSON"),
+        ("backend.say", '{"text', InvalidArgument, "is not JSON"),
         ("backend.say", "@nowhere.json", InvalidArgument, "nowhere.json"),
     ],
 )
-def test_what_cannot_be_meant_is_said(deployment, target, payload, error, said):
+def test_a_faulty_request_has_a_clear_error(deployment, target, payload, error, message):
     with pytest.raises(error) as caught:
         Request.parse(deployment, target, payload)
 
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_the_line_of_a_file_that_is_no_json_is_named(deployment, tmp_path):
+def test_the_error_names_the_line_that_is_not_json(deployment, tmp_path):
     (tmp_path / "lines.jsonl").write_text('"a"\nb\n')
 
     with pytest.raises(InvalidArgument, match=r"lines\.jsonl:2"):

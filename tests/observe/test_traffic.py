@@ -1,4 +1,4 @@
-"""Rates and latencies from what meters have counted."""
+"""Rates and latencies from the counters of meters."""
 
 import math
 from itertools import accumulate
@@ -11,8 +11,8 @@ from dynamo_nb.runtime.meters import BOUNDS, Meter
 BUCKETS = (*map(str, BOUNDS), "+Inf")
 
 
-def shown(meter):
-    """A meter's reading as a deployment tells it."""
+def reading_of(meter):
+    """A meter's reading as a deployment reports it."""
     reading = meter.read()
     for name in ("seconds", "first_item_seconds"):
         counts = reading[name].pop("counts")
@@ -24,9 +24,9 @@ def numbers(at, workers, edges=(), usage=None):
     services = {}
     for (service, worker), meter in workers.items():
         known = services.setdefault(service, {"workers": {}, "usage": usage or {}})
-        known["workers"][worker] = {"say": shown(meter)}
-    told = [{"source": a, "target": b, "endpoint": "say", **shown(m)} for (a, b), m in dict(edges).items()]
-    return {"at": at, "services": services, "edges": told}
+        known["workers"][worker] = {"say": reading_of(meter)}
+    between = [{"source": a, "target": b, "endpoint": "say", **reading_of(m)} for (a, b), m in dict(edges).items()]
+    return {"at": at, "services": services, "edges": between}
 
 
 def calls(meter, count, error=""):
@@ -34,7 +34,7 @@ def calls(meter, count, error=""):
         meter.end(meter.begin(), error)
 
 
-def test_a_rate_is_of_the_seconds_between_two_readings():
+def test_a_rate_is_computed_from_two_readings():
     one, two, window = Meter(), Meter(), TrafficWindow()
     workers = {("Backend", "a"): one, ("Backend", "b"): two}
     calls(one, 100)
@@ -47,7 +47,7 @@ def test_a_rate_is_of_the_seconds_between_two_readings():
     assert traffic.endpoints["Backend", "say"].rate == 20
 
 
-def test_what_is_older_than_the_window_counts_no_more():
+def test_readings_older_than_the_window_are_dropped():
     meter, window = Meter(), TrafficWindow(span=3)
     workers = {("Backend", "a"): meter}
     window.add(numbers(0.0, workers))
@@ -57,7 +57,7 @@ def test_what_is_older_than_the_window_counts_no_more():
     assert window.add(numbers(4.0, workers)).services["Backend"].rate == 0
 
 
-def test_errors_and_requests_in_hand_are_told():
+def test_errors_and_current_requests_are_counted():
     meter, window = Meter(), TrafficWindow()
     workers = {("Backend", "a"): meter}
     calls(meter, 5, "endpoint")
@@ -75,7 +75,7 @@ def test_edges_are_summed_over_endpoints_and_callers():
     assert window.add(numbers(1.0, {}, {("Frontend", "Backend"): meter})).edges["Frontend", "Backend"].rate == 8
 
 
-def test_memory_is_by_worker_where_it_is_known():
+def test_memory_is_listed_by_worker_where_it_is_known():
     usage = {"a": {"memory": 5, "gpu_memory": None}, "b": {"memory": 7, "gpu_memory": 3}}
     traffic = TrafficWindow().add(numbers(0.0, {("Backend", "a"): Meter()}, usage=usage))
     assert traffic.memory == {"a": 5, "b": 7}

@@ -1,4 +1,4 @@
-"""Drawings of traces: the same for the same trace, and saying what is in it."""
+"""Drawings of traces."""
 
 import re
 from xml.etree import ElementTree as ET
@@ -6,16 +6,16 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from dynamo_nb.errors import WorkerLost
-from dynamo_nb.observe.trace import Span, Trace, Try
-from dynamo_nb.observe.waterfall import duration, tick, ticks
-from dynamo_nb.observe.waterfall_svg import svg
+from dynamo_nb.observe.span import TraceSpan, Try
+from dynamo_nb.observe.trace import Trace
+from dynamo_nb.observe.waterfall_svg import svg as draw
 
 
 def span(name, kind, begin, end, *children, service="", worker="", **more):
     given = {"first": None, "items": 0, "bytes_in": 0, "bytes_out": 0, "error": "", "what": "", "stopped": ""}
     given |= {"notes": {}, "tries": ()} | more
     number = f"{name}-{kind}-{begin}"
-    return Span(
+    return TraceSpan(
         id=number,
         name=name,
         kind=kind,
@@ -46,6 +46,10 @@ def call(name, begin, end, *children, worker=None, **more):
 
 def trace(*roots, error=None, answer=None):
     return Trace("t", 0.0, roots, error, answer)
+
+
+def svg(drawn):
+    return draw(drawn.waterfall)
 
 
 ROUTED = trace(
@@ -85,7 +89,7 @@ ORPHAN = trace(
 MANY = trace(call("Frontend.fan", 0, 1, *(call(f"Backend.number{n}", 0.01 * n, 0.01 * n + 0.02) for n in range(49))))
 
 
-def test_the_text_of_a_routed_stream():
+def test_text_of_a_routed_stream():
     assert str(ROUTED).splitlines() == [
         "Frontend.generate took 40.0 ms, 3 services, 6 spans",
         "                    0                                40.0 ms",
@@ -96,7 +100,7 @@ def test_the_text_of_a_routed_stream():
     ]
 
 
-def test_the_text_of_a_call_that_failed_on_every_worker():
+def test_text_of_a_call_that_failed_on_every_worker():
     assert str(FAILED).splitlines() == [
         "Frontend.say failed after 40.0 ms, 1 service, 3 spans",
         "               0                                40.0 ms",
@@ -107,12 +111,12 @@ def test_the_text_of_a_call_that_failed_on_every_worker():
     ]
 
 
-def test_what_has_not_ended_is_open():
+def test_a_span_without_an_end_is_drawn_open():
     assert str(OPEN).splitlines()[-1].split(maxsplit=2)[-1].endswith("→ has not ended")
     assert "stroke-dasharray" in svg(OPEN)
 
 
-def test_what_lost_its_caller_stands_by_itself():
+def test_a_span_that_lost_its_parent_is_drawn_by_itself():
     assert [line.split()[0] for line in str(ORPHAN).splitlines()[2:]] == ["Frontend.say", "Backend.say"]
 
 
@@ -130,7 +134,7 @@ def test_the_svg_is_xml_with_a_row_for_each_call_within_its_card(drawn):
         assert float(rect.get("y")) + float(rect.get("height")) <= height
 
 
-def test_what_failed_is_red_and_its_attempts_are_marked():
+def test_failed_calls_are_red_and_failed_attempts_are_marked():
     rows = [g for g in ET.fromstring(svg(FAILED)).iter() if g.get("data-span")]
     assert [row.get("class").split()[-1] for row in rows] == ["failed", "failed"]
     assert [e.get("class") for e in rows[1]].count("lost") == 1
@@ -142,15 +146,15 @@ def test_the_first_item_of_a_stream_is_marked():
     assert svg(MANY).count('class="first"') == 0
 
 
-def test_names_and_notes_of_any_length_and_kind_stay_within_the_drawing():
+def test_long_and_odd_names_and_notes_stay_within_the_drawing():
     odd = trace(call("Frontend." + "long" * 50, 0, 1, notes={"<&>": "]]>\x00" + "x" * 900}))
     root = ET.fromstring(svg(odd))
     shown = [e.text for e in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert all(len(words) < 200 for words in shown[1:])
+    assert all(len(text) < 200 for text in shown[1:])
     assert max(map(len, str(odd).splitlines())) < 420
 
 
-def test_a_notebook_gets_svg_and_text():
+def test_a_notebook_shows_svg_and_text():
     bundle = ROUTED._repr_mimebundle_()
     assert bundle == {"text/plain": str(ROUTED), "image/svg+xml": svg(ROUTED)}
 
@@ -158,28 +162,3 @@ def test_a_notebook_gets_svg_and_text():
 def test_the_value_of_a_failed_trace_is_its_error():
     with pytest.raises(WorkerLost):
         _ = FAILED.value
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (0, "0 µs"),
-        (4e-7, "0.40 µs"),
-        (8.5e-4, "850 µs"),
-        (0.9996e-3, "1.00 ms"),
-        (0.01234, "12.3 ms"),
-        (75.25, "75.2 s"),
-        (1234, "1234 s"),
-    ],
-)
-def test_durations_have_three_digits(seconds, said):
-    assert duration(seconds) == said
-
-
-@pytest.mark.parametrize("whole", [1e-6, 3e-4, 0.019, 0.04, 1.0, 7.3, 400])
-def test_a_scale_has_a_few_round_moments(whole):
-    moments = ticks(whole)
-    assert 2 <= len(moments) <= 7
-    assert moments[-1] <= whole * 1.0001
-    words = [tick(moment, moments[1]) for moment in moments]
-    assert len(set(words)) == len(words)

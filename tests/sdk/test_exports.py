@@ -109,7 +109,6 @@ HEAVY = {
     "pandas",
     "papermill",
     "pydantic",
-    "pygraphviz",
     "torch",
     "uvicorn",
 }

@@ -48,7 +48,7 @@ def bench(
     deployment: DeploymentOption = None,
 ) -> Any:
     """Send load to an endpoint and measure it, as in `dynamo bench frontend.generate -c 64 --payload '"hello"'`."""
-    from dynamo_nb.observe.load_generator import LoadShape
+    from dynamo_nb.observe.load_shape import LoadShape
 
     shape = LoadShape(concurrency, rate, duration, requests, warmup, timeout)
     host = host_of(context)
