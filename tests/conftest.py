@@ -10,10 +10,12 @@ import psutil
 import pytest
 import trustme
 
-from dynamo_nb.deployment.plan import Recipe, layers_of
-from dynamo_nb.deployment.serve import serving_options, start
+from dynamo_nb.deployment.config_layers import layers_of
+from dynamo_nb.deployment.plan_source import FixedProgram
+from dynamo_nb.deployment.serve_options import ServeOptions
+from dynamo_nb.deployment.start import start
 from dynamo_nb.program import find
-from dynamo_nb.runtime.connection_settings import CA, CERTIFICATE, KEY, Access
+from dynamo_nb.runtime.connection_settings import CA, CERTIFICATE, KEY
 from dynamo_nb.sdk.portal import Pending, on_portal
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports what reads it: no test fetches a model
@@ -86,19 +88,18 @@ class Project:
     def write(self, name: str, *parts: str) -> None:
         (self.folder / name).write_text("\n\n".join(parts))
 
-    def recipe(self, target, *files, args=(), namespace=None):
+    def plan_source(self, target, *files, args=(), namespace=None):
         layers = layers_of([self.folder / file for file in files], args)
-        return Recipe(lambda: find(target, self.folder), lambda: layers, namespace)
+        return FixedProgram(found=find(target, self.folder), configs=layers, namespace=namespace)
 
     def config(self, target, *files, args=()):
-        return self.recipe(target, *files, args=args).plan().config
+        return self.plan_source(target, *files, args=args).plan().config
 
     def serve(self, target, *files, args=(), namespace=None, only="", nats=None, http_port=0, kernels=False, **options):
         """only: the one service to be served, as a pod does."""
-        recipe = replace(self.recipe(target, *files, args=args, namespace=namespace), only=only)
-        access = Access.of(nats_url=nats, **{n: options.pop(n) for n in ("secret", "plane", "tls") if n in options})
-        options = serving_options(access, http_port=http_port, kernels=kernels, **options)
-        return Pending(lambda: on_portal(lambda: start(recipe, options)))
+        source = replace(self.plan_source(target, *files, args=args, namespace=namespace), only=only)
+        options = ServeOptions(nats=nats, http_port=http_port, kernels=kernels, **options)
+        return Pending(lambda: on_portal(lambda: start(source, options)))
 
 
 @contextmanager

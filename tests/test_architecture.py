@@ -19,10 +19,7 @@ REASON = "Length:"
 PENDING = {
     ("up", "control"),
     ("up", "worker"),
-    ("circle", "deployment"),
-    ("private", "cli"),
     ("length", "supervisor"),
-    ("length", "deployment"),
 }
 """(check, room): rooms that do not pass yet. Entries are removed as the rooms are put in order."""
 

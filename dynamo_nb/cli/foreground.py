@@ -18,16 +18,16 @@ from dynamo_nb.errors import DeploymentError
 if TYPE_CHECKING:
     from dynamo_nb.control.state_dir import Record
     from dynamo_nb.deployment.deployment import Deployment
-    from dynamo_nb.deployment.plan import Recipe
+    from dynamo_nb.deployment.plan_source import PlanSource
+    from dynamo_nb.deployment.serve_options import ServeOptions
 
 
-async def serve_in_foreground(recipe: Recipe, options: dict[str, Any], *, detach: bool) -> bool:
+async def serve_in_foreground(source: PlanSource, options: ServeOptions) -> bool:
     """Serves a graph until SIGINT or SIGTERM. The first signal drains the deployment, a second one stops it at once.
 
     Args:
-        recipe: How to plan the graph.
-        options: The options of the supervisor, from `serving_options`.
-        detach: Return when the deployment is ready, and keep it running.
+        source: Where the plans of the graph come from.
+        options: How to run it. With `detach`: return when the deployment is ready, and keep it running.
 
     Returns:
         False if it was stopped before it was ready, or before it was drained.
@@ -35,7 +35,7 @@ async def serve_in_foreground(recipe: Recipe, options: dict[str, Any], *, detach
     Raises:
         DynamoError: It did not start, or another process stopped it.
     """
-    from dynamo_nb.deployment.serve import start
+    from dynamo_nb.deployment.start import start
     from dynamo_nb.sdk.portal import on_portal
 
     loop = asyncio.get_running_loop()
@@ -47,9 +47,7 @@ async def serve_in_foreground(recipe: Recipe, options: dict[str, Any], *, detach
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, on_signal)
     display = partial(TerminalDisplay, sys.stdout)
-    starting = asyncio.ensure_future(
-        on_portal(lambda: start(recipe, options, detach=detach, title="terminal", display=display))
-    )
+    starting = asyncio.ensure_future(on_portal(lambda: start(source, options, title="terminal", display=display)))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
@@ -59,19 +57,18 @@ async def serve_in_foreground(recipe: Recipe, options: dict[str, Any], *, detach
         return False
     deployment = starting.result()
     print("\n".join([repr(deployment), f"metrics at {deployment.metrics_url}", *deployment.warnings]), flush=True)
-    if not detach:
+    if not options.detach:
         return await _show_logs(deployment, stopping, stop_at_once)
     id_ = deployment.id
     print(f"running in the background: `dynamo attach {id_}` shows its logs, `dynamo stop {id_}` stops it")
     stopping.cancel()
-    await on_portal(deployment._leave)
+    await deployment.disconnect()
     return True
 
 
 async def _show_logs(deployment: Deployment, stopping: asyncio.Future[Any], stop_at_once: asyncio.Event) -> bool:
     """Prints the logs until `stopping` is done and the deployment is drained. Returns False if it was not drained."""
     from dynamo_nb.control.logs import LogTail
-    from dynamo_nb.sdk.portal import on_portal
 
     with closing(LogTail(deployment.folder / "logs")) as tail:
 
@@ -94,7 +91,7 @@ async def _show_logs(deployment: Deployment, stopping: asyncio.Future[Any], stop
         if not drained.done():  # the supervisor stops the workers, since its owner ends here
             drained.cancel()
             await asyncio.wait([drained])
-            await on_portal(deployment._leave)
+            await deployment.disconnect()
             return False
         drained.result()
         print("stopped", flush=True)

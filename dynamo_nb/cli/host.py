@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from dynamo_nb.control.state_dir import Record
     from dynamo_nb.deployment.deployment import Deployment
-    from dynamo_nb.deployment.plan import Recipe
+    from dynamo_nb.deployment.plan_source import PlanSource
+    from dynamo_nb.deployment.serve_options import ServeOptions
     from dynamo_nb.graph.graph import Graph
     from dynamo_nb.observe.display import Display
     from dynamo_nb.observe.load_shape import LoadShape
@@ -32,7 +33,7 @@ class VerbHost(ABC):
 
     # --- targets ---------------------------------------------------------------------------------------------------
 
-    def recipe(
+    def plan_source(
         self,
         target: str,
         *,
@@ -40,8 +41,8 @@ class VerbHost(ABC):
         config_words: Sequence[str] = (),
         working_dir: Path | None = None,
         namespace: str | None = None,
-    ) -> Recipe:
-        """Returns how to plan a target with its configuration.
+    ) -> PlanSource:
+        """Returns the source of plans for a target with its configuration.
 
         Args:
             target: What the user named, such as `hello.py:Frontend`.
@@ -54,12 +55,12 @@ class VerbHost(ABC):
             TargetError: There is no such target.
             ConfigError: A configuration file cannot be read.
         """
-        from dynamo_nb.deployment.plan import Recipe, layers_of
+        from dynamo_nb.deployment.config_layers import layers_of
+        from dynamo_nb.deployment.plan_source import FixedProgram
         from dynamo_nb.program import find
 
         layers = layers_of(files, config_words)
-        program = find(target, working_dir)
-        return Recipe(lambda: program, lambda: layers, namespace)
+        return FixedProgram(found=find(target, working_dir), configs=layers, namespace=namespace)
 
     @abstractmethod
     def export_served(self, folder: Path) -> Path:
@@ -80,16 +81,16 @@ class VerbHost(ABC):
         Raises:
             DeploymentError: None matches, or several do.
         """
-        from dynamo_nb.deployment.attach import chosen
+        from dynamo_nb.deployment.attach import running_record
 
-        return chosen(which)
+        return running_record(which)
 
     def deployment(self, which: str | None) -> Deployment:
         """Returns a connected `Deployment`. Raises what `record` does, and ConnectError."""
-        from dynamo_nb.deployment.attach import take_up
+        from dynamo_nb.deployment.start import connect
         from dynamo_nb.sdk.portal import portal
 
-        return portal.run(take_up(self.record(which)))
+        return portal.run(connect(self.record(which)))
 
     # --- output ----------------------------------------------------------------------------------------------------
 
@@ -116,13 +117,12 @@ class VerbHost(ABC):
     # --- work that takes long --------------------------------------------------------------------------------------
 
     @abstractmethod
-    def serve(self, recipe: Recipe, options: dict[str, Any], *, detach: bool) -> Any:
+    def serve(self, source: PlanSource, options: ServeOptions) -> Any:
         """Serves a graph.
 
         Args:
-            recipe: How to plan it.
-            options: The options of the supervisor, from `serving_options`.
-            detach: True if the deployment outlives this program.
+            source: Where its plans come from.
+            options: How to run it.
         """
 
     @abstractmethod

@@ -14,7 +14,8 @@ from dynamo_nb.errors import TargetError
 
 if TYPE_CHECKING:
     from dynamo_nb.control.state_dir import Record
-    from dynamo_nb.deployment.plan import Recipe
+    from dynamo_nb.deployment.plan_source import PlanSource
+    from dynamo_nb.deployment.serve_options import ServeOptions
     from dynamo_nb.graph.graph import Graph
     from dynamo_nb.observe.display import Display
 
@@ -43,10 +44,10 @@ class TerminalHost(VerbHost):
     def interruptible(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def serve(self, recipe: Recipe, options: dict[str, Any], *, detach: bool) -> None:
+    def serve(self, source: PlanSource, options: ServeOptions) -> None:
         from dynamo_nb.cli.foreground import serve_in_foreground
 
-        if not asyncio.run(serve_in_foreground(recipe, options, detach=detach)):
+        if not asyncio.run(serve_in_foreground(source, options)):
             raise KeyboardInterrupt
 
     def attach(self, which: str | None) -> None:

@@ -20,21 +20,21 @@ class Options:
     access: how workers and callers reach each other; without a URL of NATS the embedded one. kernels: workers are
     kernels.
     owner: pid of the process whose life the deployment shares; None when detached. owned_by: what that is, in words.
-    host: address on which workers listen for other machines; None for this one only. grace: seconds that a worker has
-    to finish what it holds. hang: seconds that a worker's event loop may be silent before the worker is replaced; 0 for
-    ever.
+    worker_host: address on which workers listen for other machines; None for this one only. grace: seconds that a
+    worker has to finish what it holds. hang: seconds that a worker's event loop may be silent before the worker is
+    replaced; 0 for ever.
     metrics_host, metrics_port: where Prometheus finds the metrics; 0 for a free port.
     http_port_asked: whether http_port must be had; else the next free one does. shared: its workers may be called from
     every deployment in their namespace.
     http: services with HTTP endpoints are to be expected, so that what they need is imported before they are forked.
     """
 
-    folder: str
-    name: str
-    owner: int | None
+    folder: str = ""
+    name: str = ""
+    owner: int | None = None
     owned_by: str = ""
     access: Access = field(default_factory=Access)
-    host: str | None = None
+    worker_host: str | None = None
     http_host: str = DEFAULT_HOST
     http_port: int = DEFAULT_PORT
     http_port_asked: bool = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -54,9 +53,3 @@ async def start_supervisor(options: Options) -> None:
     if "error" in message:
         await process.wait()
         raise from_wire(message["error"])
-
-
-def new_options(name: str, *, detach: bool, **options: object) -> Options:
-    """Options with a fresh folder; the owner is this process unless detached. owned_by: what this process is."""
-    folder = state_dir.new_folder(name)
-    return Options(folder=str(folder), name=name, owner=None if detach else os.getpid(), **options)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""`attach()`: from a deployment that runs to a Deployment, in the process that served it or in any other one."""
+"""`attach()`: connects to a running deployment, from the process that serves it or from any other."""
 
 from __future__ import annotations
 
@@ -6,46 +6,49 @@ import sys
 
 from dynamo_nb.control.state_dir import Record, records
 from dynamo_nb.deployment.deployment import Deployment
-from dynamo_nb.deployment.notebook_seam import Notebook, notebook_state
+from dynamo_nb.deployment.start import connect, notebook_of
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.sdk.portal import Pending, on_portal
 
 
 def attach(which: str | None = None) -> Pending[Deployment]:
-    """Takes up a deployment that runs: `deployment = await attach()`, also after the kernel was restarted.
+    """Connects to a running deployment, also after a kernel restart.
 
-    which: its id, or its name; none where only one runs. It is as it was, scaled services and all: cells that have not
-    been run again change nothing. Once the notebook defines the entry service again the deployment follows its cells,
-    and what they say as before stays as it is. One that was served from a file or a bundle is read again by `update()`.
+    Nothing is changed: scaled services stay scaled, and cells that run again unchanged replace no worker. When the
+    notebook has defined the entry service again, the deployment follows its cells. A deployment of a file or a bundle
+    is read again by `update()`.
 
-    One that shares its life with another living process can be attached too, to look at it, to call and to change it;
-    it ends with that process, and follows no cells of this one.
+    A deployment owned by another process can be attached too, to call and change it. It stops with that process, and
+    does not follow the cells of this one.
 
-    Raises DeploymentError if nothing runs, or several do, ConnectError if its supervisor does not answer.
+    Args:
+        which: Id or name of the deployment; None if only one is running.
+
+    Returns:
+        A `Pending` of the deployment.
+
+    Raises:
+        DeploymentError: No deployment matches, or several do.
+        ConnectError: Its supervisor does not answer.
+
+    Example:
+        In a new kernel::
+
+            deployment = await attach()
     """
-    notebook = notebook_state(sys._getframe(1).f_globals)
-    return Pending(lambda: on_portal(lambda: take_up(chosen(which), notebook)))
+    notebook = notebook_of(sys._getframe(1).f_globals)
+    return Pending(lambda: on_portal(lambda: connect(running_record(which), notebook)))
 
 
-async def take_up(record: Record, notebook: Notebook | None = None) -> Deployment:
-    """The deployment of a record; in a notebook one of its own from now on."""
-    for known in notebook.deployments if notebook is not None else ():
-        if known.id == record.id and not known.ended:
-            return known
-    deployment = Deployment(record.folder, notebook=notebook)
-    try:
-        await deployment._open()
-        await deployment._learn()
-    except BaseException:
-        await deployment._leave()
-        raise
-    if notebook is not None:
-        notebook.started(deployment)
-    return deployment
+def running_record(which: str | None) -> Record:
+    """Returns the record of a running deployment.
 
+    Args:
+        which: Its id or name; None if only one is running.
 
-def chosen(which: str | None) -> Record:
-    """The living deployment with this id, or this name; without either the only one. Raises DeploymentError."""
+    Raises:
+        DeploymentError: None matches, or several do.
+    """
     alive = [record for record in records() if record.alive]
     found = [r for r in alive if which is None or which == r.id] or [r for r in alive if which == r.name]
     if len(found) == 1:
@@ -59,6 +62,6 @@ def chosen(which: str | None) -> Record:
         names = ", ".join(r.id for r in alive)
         raise DeploymentError(f"there is no deployment {which!r}", remedy=f"deployments of this user: {names}")
     raise DeploymentError(
-        f"several deployments run: {', '.join(r.id for r in found)}",
+        f"several deployments are running: {', '.join(r.id for r in found)}",
         remedy="name one by its id (-d ID, for `scale` and `logs`)",
     )

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynamo_nb.deployment.notebook_seam import NOTEBOOK, Notebook
+from dynamo_nb.deployment.notebook_name import NOTEBOOK
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.notebook import front_end
 from dynamo_nb.notebook.cell_tracker import CellTracker
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # imported on first use: `%load_ext` must be fast
     from dynamo_nb.notebook.live_tables import LiveTables
 
 
-class NotebookSession(Notebook):
+class NotebookSession:
     """The state of the extension for one IPython shell.
 
     Attributes:
@@ -123,11 +123,11 @@ class NotebookSession(Notebook):
     # --- for deployments -------------------------------------------------------------------------------------------
 
     @property
-    def deployments(self) -> list[Deployment]:  # type: ignore[override]
+    def deployments(self) -> list[Deployment]:
         return self.own.all
 
     @property
-    def deleted(self) -> set[str]:  # type: ignore[override]
+    def deleted(self) -> set[str]:
         return self.tracker.deleted
 
     def cells(self) -> Sequence[Cell]:
@@ -145,13 +145,13 @@ class NotebookSession(Notebook):
     def started(self, deployment: Deployment) -> None:
         self.own.add(deployment)
 
-    def standing(self, entry: str) -> Deployment | None:
+    def earlier(self, entry: str) -> Deployment | None:
         return self.own.earlier(entry)
 
-    def continued(self, deployment: Deployment) -> None:
+    def updated(self, deployment: Deployment) -> None:
         self.own.updated(deployment)
 
-    def place(self) -> CellOutput:
+    def display(self) -> CellOutput:
         from dynamo_nb.notebook.cell_output import CellOutput
 
         output = CellOutput(self.shell, lambda: self.tracker.running_key)

@@ -10,16 +10,17 @@ from typing import Any
 from IPython.core.display_functions import display
 
 from dynamo_nb.cli.host import VerbHost
+from dynamo_nb.config.arguments import arguments_layer
 from dynamo_nb.control.state_dir import Record
-from dynamo_nb.deployment.attach import chosen, take_up
+from dynamo_nb.deployment.attach import running_record
 from dynamo_nb.deployment.deployment import Deployment
-from dynamo_nb.deployment.plan import Recipe, layers_of
-from dynamo_nb.deployment.serve import start
+from dynamo_nb.deployment.plan_source import LiveProgram, PlanSource
+from dynamo_nb.deployment.serve_options import ServeOptions
+from dynamo_nb.deployment.start import connect, start
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.graph import Graph
 from dynamo_nb.notebook.session import NotebookSession
 from dynamo_nb.observe.display import Display
-from dynamo_nb.program import live
 from dynamo_nb.sdk.portal import portal
 
 
@@ -37,7 +38,7 @@ class NotebookHost(VerbHost):
     def __init__(self, session: NotebookSession) -> None:
         self._session = session
 
-    def recipe(
+    def plan_source(
         self,
         target: str,
         *,
@@ -45,18 +46,20 @@ class NotebookHost(VerbHost):
         config_words: Sequence[str] = (),
         working_dir: Path | None = None,
         namespace: str | None = None,
-    ) -> Recipe:
+    ) -> PlanSource:
         if _is_elsewhere(target):
-            return super().recipe(
+            return super().plan_source(
                 target, files=files, config_words=config_words, working_dir=working_dir, namespace=namespace
             )
-        variables, tracker = self._session.variables, self._session.tracker
-        variables.service(target)
-        where = f"%dynamo, {tracker.running_label}"
-        return Recipe(
-            lambda: live(variables.service(target), variables.namespace, tracker.cells),
-            lambda: layers_of(files, config_words, where),
-            namespace,
+        session = self._session
+        words = [arguments_layer(config_words)] if config_words else []
+        return LiveProgram(
+            entry=session.variables.service(target),
+            names=session.names,
+            cells=session,
+            configs=[*files, *words],
+            namespace=namespace,
+            where=f"%dynamo, {session.tracker.running_label}",
         )
 
     def export_served(self, folder: Path) -> Path:
@@ -89,7 +92,7 @@ class NotebookHost(VerbHost):
         return value
 
     def display(self) -> Display:
-        return self._session.place()
+        return self._session.display()
 
     def draw(self, target: str, graph: Graph) -> Any:
         if _is_elsewhere(target):
@@ -100,11 +103,11 @@ class NotebookHost(VerbHost):
     def interruptible(self) -> AbstractContextManager[None]:
         return suppress(KeyboardInterrupt)
 
-    def serve(self, recipe: Recipe, options: dict[str, Any], *, detach: bool) -> Deployment:
-        return portal.run(start(recipe, options, detach=detach, notebook=self._session))
+    def serve(self, source: PlanSource, options: ServeOptions) -> Deployment:
+        return portal.run(start(source, options, notebook=self._session))
 
     def attach(self, which: str | None) -> Deployment:
-        return portal.run(take_up(chosen(which), self._session))
+        return portal.run(connect(running_record(which), self._session))
 
     def top(self, record: Record, *, once: bool) -> None:
         session = self._session

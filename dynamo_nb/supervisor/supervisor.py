@@ -62,7 +62,7 @@ class Supervisor:
         self.fleet = Fleet(
             folder=self.folder,
             access=options.access,
-            host=options.host,
+            host=options.worker_host,
             kernels=options.kernels,
             grace=options.grace,
             hang=options.hang,
@@ -97,9 +97,9 @@ class Supervisor:
                     keeping = asyncio.create_task(self._keep(nats))
                 else:
                     await _reach(self.fleet.access)
-                if self.options.host is not None and self.options.access.is_open:
+                if self.options.worker_host is not None and self.options.access.is_open:
                     remedy = "give serve(…) a secret, or set DYNAMO_SECRET"
-                    print(f"anybody who reaches {self.options.host} may call the workers: {remedy}", flush=True)
+                    print(f"anybody who reaches {self.options.worker_host} may call the workers: {remedy}", flush=True)
                 self._page = metrics.listening(self.options.metrics_host, self.options.metrics_port)
                 server = await listen(self.folder / state_dir.CONTROL, self._accept)
                 self._journal()

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynamo_nb.bundle import export
-from dynamo_nb.deployment.plan import Plan, layers_of
+from dynamo_nb.deployment.config_layers import layers_of
+from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.program import find
 
 SERVICES = """

@@ -11,7 +11,8 @@ from dynamo_nb.bundle import export, read_spec
 from dynamo_nb.bundle.folder import exported_part
 from dynamo_nb.config.effective import resolve
 from dynamo_nb.config.yaml_layer import yaml_layer
-from dynamo_nb.deployment.plan import Plan, layers_of
+from dynamo_nb.deployment.config_layers import layers_of
+from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.errors import BundleError, ConfigError
 from dynamo_nb.program import find
 

@@ -5,10 +5,11 @@ import shutil
 import pytest
 
 from dynamo_nb.control.state_dir import records
-from dynamo_nb.deployment.plan import Recipe, layers_of
-from dynamo_nb.deployment.serve import serving_options, start
+from dynamo_nb.deployment.config_layers import layers_of
+from dynamo_nb.deployment.plan_source import FixedProgram
+from dynamo_nb.deployment.serve_options import ServeOptions
+from dynamo_nb.deployment.start import start
 from dynamo_nb.program import find
-from dynamo_nb.runtime.connection_settings import Access
 from dynamo_nb.sdk.portal import on_portal
 from dynamo_nb.worker.probe import fault
 
@@ -23,9 +24,9 @@ async def test_a_bundle_runs_in_another_folder_without_its_source(dynamo_home, h
     shutil.rmtree(hello.folder)
     monkeypatch.chdir(moved.parent)
     assert await fault("alive") == "nothing is being served"
-    recipe = Recipe(lambda: find("bundle"), lambda: layers_of([], ["--Backend.ServiceArgs.workers=1"]))
-    options = serving_options(Access.of(), http_port=0, kernels=False)
-    async with await on_portal(lambda: start(recipe, options)) as deployment:
+    source = FixedProgram(found=find("bundle"), configs=layers_of([], ["--Backend.ServiceArgs.workers=1"]))
+    options = ServeOptions(http_port=0, kernels=False)
+    async with await on_portal(lambda: start(source, options)) as deployment:
         assert await deployment.Frontend.generate("hello world") == ["hello?", "world?"]
         assert await fault("alive") == await fault("ready") == ""
         again = deployment.export(tmp_path / "again")

@@ -24,14 +24,14 @@ async def elsewhere(access):
 def test_a_deployment_whose_requests_go_over_nats(program):
     with program.serve("program:Frontend", plane="nats").result() as deployment:
         assert deployment.Frontend.say("hello").result(timeout=30) == "hello"
-        _, instance = portal.run(elsewhere(deployment._access), timeout=30)
+        _, instance = portal.run(elsewhere(deployment.access), timeout=30)
     assert (instance.socket, instance.port) == (None, None)
     assert instance.subject
 
 
 def test_a_worker_registers_what_it_is(program):
     with program.serve("program:Frontend").result() as deployment:
-        _, instance = portal.run(elsewhere(deployment._access), timeout=30)
+        _, instance = portal.run(elsewhere(deployment.access), timeout=30)
         version = deployment.spec.fingerprint("Backend")[:12]
     assert instance.graph == deployment.id
     assert instance.version == version
@@ -43,13 +43,13 @@ def test_a_worker_registers_what_it_is(program):
 def test_workers_that_listen_for_other_machines_want_the_secret_and_encrypt(program, certificates, monkeypatch):
     # Another machine: the sockets of this one are none of its business.
     monkeypatch.setattr("dynamo_nb.runtime.pool.HOST_ID", "another machine")
-    options = {"host": "127.0.0.1", "secret": "between us", "tls": str(certificates)}
+    options = {"worker_host": "127.0.0.1", "secret": "between us", "tls": str(certificates)}
     with program.serve("program:Frontend", **options).result() as deployment:
-        access = deployment._access
+        access = deployment.access
         pid, instance = portal.run(elsewhere(access), timeout=30)
         assert pid in {worker.pid for worker in deployment.status.services["Backend"].workers}
         assert instance.tls
         for wrong in ({"secret": "guessed"}, {"tls": ""}):
             with pytest.raises(ProtocolError):
-                portal.run(elsewhere(Access(**vars(deployment._access) | wrong)), timeout=30)
+                portal.run(elsewhere(Access(**vars(deployment.access) | wrong)), timeout=30)
         assert not any("between us" in file.read_text() for file in deployment.folder.rglob("*.json"))

@@ -163,8 +163,9 @@ def test_the_page_is_where_it_was_asked_for(program, dynamo_home, monkeypatch):
 
 def test_the_command_says_where_the_page_shall_be(program, dynamo_home):
     class Served(TerminalHost):
-        def serve(self, recipe, options, *, detach):
-            return options["metrics_host"], options["metrics_port"]
+        def serve(self, source, options):
+            resolved = options.resolve()
+            return resolved.metrics_host, resolved.metrics_port
 
     target = ("serve", "program:Frontend", "--working-dir", str(program.folder))
     assert run([*target, "--metrics-port", "9999", "--metrics-host", "::1"], Served()) == ("::1", 9999)

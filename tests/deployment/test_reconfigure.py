@@ -79,7 +79,7 @@ def test_instances_carry_the_version_that_they_run(tuned):
     tuned.update({"Backend.limit": 5}).result(timeout=60)
 
     async def versions():
-        runtime = await DistributedRuntime.connect(**vars(tuned._access))
+        runtime = await DistributedRuntime.connect(**vars(tuned.access))
         client = await runtime.namespace("default").component("Backend").endpoint("state").client()
         found = {instance.version for instance in client.instances}
         await runtime.close()

@@ -70,7 +70,7 @@ async def test_the_second_takes_the_next_port_and_says_so(program, dynamo_home, 
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr("dynamo_nb.deployment.serve.DEFAULT_PORT", port)
+        monkeypatch.setattr("dynamo_nb.deployment.serve_options.DEFAULT_PORT", port)
         async with await program.serve("pages:Page", http_port=None) as deployment:
             found = int(deployment.urls["Page"].rpartition(":")[2])
             assert found > port

@@ -7,10 +7,12 @@ import signal
 import pytest
 from deployed_program import pids, until, workers
 
+from dynamo_nb.control.client import ask
+from dynamo_nb.control.state_dir import CONTROL
 from dynamo_nb.errors import DeadlineExceeded, EndpointError, InvalidArgument, NoInstances, WorkerLost
 from dynamo_nb.runtime import request_scope
 from dynamo_nb.runtime.spans import LONGEST_NOTE, SPANS, TRACED
-from dynamo_nb.sdk.portal import on_portal, portal
+from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 
@@ -269,7 +271,7 @@ def test_a_worker_that_was_replaced_leaves_its_part(deployment):
     with request_scope({TRACED: number}):
         deployment.Frontend.say("x").result()
     deployment.restart("Backend").result()
-    told = portal.run(on_portal(lambda: deployment._request("trace", trace=number)))
+    told = portal.run(ask(deployment.folder / CONTROL, "trace", trace=number))
     assert sorted(span["service"] for span in told) == ["Backend", "Frontend", "Frontend", "Middle", "Middle"]
 
 

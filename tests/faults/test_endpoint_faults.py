@@ -62,7 +62,7 @@ async def test_a_worker_with_a_blocked_loop_is_skipped_then_replaced_and_its_sta
     serve, connect, figures, how, kernels
 ):
     deployment = await serve("Backend", hang=HANG, kernels=kernels)
-    runtime = await connect(deployment._access.nats_url)
+    runtime = await connect(deployment.access.nats_url)
     client = await runtime.namespace("default").component("Backend").endpoint("fail").client()
     pids = {worker.pid for worker in workers(deployment).values()}
     instances = await client.wait_for_instances(count=2)

@@ -28,7 +28,7 @@ def server_of(deployment):
 @pytest.mark.parametrize("down", [0, 30])
 async def test_no_call_fails_and_all_processes_reconnect(serve, connect, figures, down):
     deployment = await serve()
-    url = deployment._access.nats_url
+    url = deployment.access.nats_url
     await deployment.Backend.pid()
     server = server_of(deployment)
 
@@ -60,7 +60,7 @@ async def test_no_call_fails_and_all_processes_reconnect(serve, connect, figures
     figures(down_s=down, all_reconnected_s=round(back, 2), **load.figures())
     assert load.failed == []
     assert back < 5 * RECONNECTED
-    assert deployment._access.nats_url == url
+    assert deployment.access.nats_url == url
     assert len(workers(deployment)) == 3
 
 
@@ -89,4 +89,4 @@ async def test_calls_continue_through_five_kills(serve, connect, figures):
     figures(restarted_s=[round(seconds, 2) for seconds in times], **load.figures())
     assert load.failed == []
     assert log.count("the embedded NATS server has ended") == 1  # reported once, because it never ran for long
-    await connect_to(connect, deployment._access.nats_url)
+    await connect_to(connect, deployment.access.nats_url)

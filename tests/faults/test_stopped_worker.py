@@ -19,7 +19,7 @@ TIMEOUT = 0.3  # seconds that a call may take
 
 async def test_a_stopped_worker_is_removed_within_its_lease_and_returns_once(serve, connect, figures):
     deployment = await serve("Backend")
-    runtime = await connect(deployment._access.nats_url)
+    runtime = await connect(deployment.access.nats_url)
     client = await runtime.namespace("default").component("Backend").endpoint("pid").client()
     before = await client.wait_for_instances(count=2)
     victim = workers(deployment)[0].pid
@@ -54,7 +54,7 @@ async def test_a_stopped_worker_is_removed_within_its_lease_and_returns_once(ser
 
 async def test_a_stopped_worker_answers_its_requests_when_it_continues(serve, connect):
     deployment = await serve("Backend", {"Backend.ServiceArgs.workers": 1})
-    runtime = await connect(deployment._access.nats_url)
+    runtime = await connect(deployment.access.nats_url)
     client = await runtime.namespace("default").component("Backend").endpoint("pid").client()
     await client.wait_for_instances()
     victim = await client.call()

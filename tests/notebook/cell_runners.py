@@ -64,7 +64,7 @@ class Shell:
     def plan(self, service):
         from dynamo_nb.notebook.verb_host import NotebookHost
 
-        return NotebookHost(notebook.current()).recipe(service).plan()
+        return NotebookHost(notebook.current()).plan_source(service).plan()
 
     def close(self):
         notebook.unload(self.ip)

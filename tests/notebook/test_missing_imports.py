@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from test_saved import save
 
-from dynamo_nb.deployment.serve import serving_options, start
+from dynamo_nb.deployment.serve_options import ServeOptions
+from dynamo_nb.deployment.start import start
 from dynamo_nb.errors import TargetError
-from dynamo_nb.runtime.connection_settings import Access
 from dynamo_nb.sdk.portal import Pending, on_portal
 
 BACKEND = """\
@@ -100,14 +100,14 @@ def target(request, tmp_path, project, monkeypatch):
         installed.setitem(sys.modules, "heavy_engine", types.ModuleType("heavy_engine"))
         from dynamo_nb.bundle import export
 
-        plan = project.recipe(f"{path}:Frontend").plan()
+        plan = project.plan_source(f"{path}:Frontend").plan()
         return str(export(plan.spec, plan.code, tmp_path / "bundle"))
 
 
 def test_one_service_is_served_where_what_the_others_import_is_missing(project, target):
-    recipe = replace(project.recipe(target), only="Frontend")
-    options = serving_options(Access(), http_port=0, metrics_port=0, kernels=False)
-    with Pending(lambda: on_portal(lambda: start(recipe, options))).result() as deployment:
+    source = replace(project.plan_source(target), only="Frontend")
+    options = ServeOptions(http_port=0, metrics_port=0, kernels=False)
+    with Pending(lambda: on_portal(lambda: start(source, options))).result() as deployment:
         assert deployment.Frontend.loaded().result() is False
         assert deployment.spec.services["Backend"].namespace == "elsewhere"
 
@@ -115,4 +115,4 @@ def test_one_service_is_served_where_what_the_others_import_is_missing(project, 
 @pytest.mark.parametrize("only", ["", "Backend", "Middle"])
 def test_a_service_that_is_to_start_must_have_what_it_imports(project, target, only):
     with pytest.raises(TargetError, match="cannot be imported: ModuleNotFoundError: No module named 'heavy_engine'"):
-        replace(project.recipe(target), only=only).plan()
+        replace(project.plan_source(target), only=only).plan()

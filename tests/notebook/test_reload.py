@@ -3,7 +3,7 @@
 import pytest
 
 from dynamo_nb import notebook
-from dynamo_nb.deployment.notebook_seam import notebook_state
+from dynamo_nb.deployment.start import notebook_of
 from dynamo_nb.sdk import origin
 
 BACKEND = """\
@@ -65,7 +65,7 @@ def test_a_reset_of_all_names_leaves_the_notebook_a_notebook(shell):
     assert shell.run(BACKEND).ok
 
     assert shell.plan("Backend").spec.entry == "Backend"
-    assert notebook_state(shell.ip.user_ns) is notebook.current()
+    assert notebook_of(shell.ip.user_ns) is notebook.current()
 
 
 @pytest.mark.slow

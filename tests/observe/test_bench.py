@@ -159,7 +159,7 @@ async def test_a_cancelled_load_leaves_no_thread_and_no_connection(deployment):
         await run
 
     await until(lambda: not any(thread.name == "dynamo-bench" for thread in threading.enumerate()))
-    assert not [loop for loop in deployment._runtimes if loop.is_closed()]
+    assert not [loop for loop in deployment._calls.loops if loop.is_closed()]
     assert await asyncio.to_thread(deployment.Backend.say("b").result) == "b"
 
 

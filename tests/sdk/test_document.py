@@ -116,7 +116,7 @@ async def test_what_depends_does_internally(project):
     project.write("messages.py", MESSAGES)
     project.write("serviceb.py", SERVICE_B)
     deployment = await project.serve("serviceb:ServiceB")
-    runtime = await DistributedRuntime.connect(**vars(deployment._access))
+    runtime = await DistributedRuntime.connect(**vars(deployment.access))
     try:
         internally, dsl, call = snippet("Service Dependencies with `depends()`").split("\n\n")
         names = {"runtime": runtime}

@@ -15,18 +15,19 @@ from dynamo_nb.errors import TargetError
 from dynamo_nb.supervisor.health_check import HANG_LIMIT
 
 if TYPE_CHECKING:
-    from dynamo_nb.deployment.plan import Plan, Recipe
+    from dynamo_nb.deployment.plan import Plan
+    from dynamo_nb.deployment.plan_source import PlanSource
 
 
-def _recipe(
+def _plan_source(
     context: typer.Context,
     target: str,
     files: list[str] | None = None,
     working_dir: Path | None = None,
     namespace: str | None = None,
-) -> Recipe:
+) -> PlanSource:
     call = invocation(context)
-    return call.host.recipe(
+    return call.host.plan_source(
         target, files=files or (), config_words=call.config_words, working_dir=working_dir, namespace=namespace
     )
 
@@ -46,11 +47,17 @@ def serve(
         bool, typer.Option("--dry-run", help="show configuration, graph and placement, and start nothing")
     ] = False,
     service_name: Annotated[str, typer.Option("--service-name", help="start only this service")] = "",
-    host: Annotated[
-        str | None, typer.Option(help="address of the HTTP endpoints (default: DYNAMO_HOST, else 127.0.0.1)")
+    http_host: Annotated[
+        str | None,
+        typer.Option(
+            "--http-host", "--host", help="address of the HTTP endpoints (default: DYNAMO_HOST, else 127.0.0.1)"
+        ),
     ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="first HTTP port, 0 for any free port (default: DYNAMO_PORT, else 8000)")
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            "--http-port", "--port", help="first HTTP port, 0 for any free port (default: DYNAMO_PORT, else 8000)"
+        ),
     ] = None,
     nats: Annotated[
         str | None, typer.Option(help="URL of a NATS server (default: NATS_SERVER, else a new server)")
@@ -96,26 +103,29 @@ def serve(
     """Serve a graph. Ctrl-C drains and stops it."""
     from dataclasses import replace
 
-    from dynamo_nb.deployment.serve import serving_options
-    from dynamo_nb.runtime.connection_settings import Access
+    from dynamo_nb.deployment.serve_options import ServeOptions
 
-    recipe = replace(_recipe(context, target, file, working_dir, namespace), only=service_name)
+    source = replace(_plan_source(context, target, file, working_dir, namespace), only=service_name)
     if dry_run:
-        host_of(context).show(_dry_run(recipe.plan()))
+        host_of(context).show(_dry_run(source.plan()))
         return None
-    access = Access.of(nats_url=nats, nats_credentials=nats_credentials, nats_tls=nats_tls, plane=plane, tls=tls)
-    options = serving_options(
-        access,
-        host=worker_host,
-        http_host=host,
-        http_port=port,
+    options = ServeOptions(
+        nats=nats,
+        nats_credentials=nats_credentials,
+        nats_tls=nats_tls,
+        worker_host=worker_host,
+        tls=tls,
+        plane=plane,
+        http_host=http_host,
+        http_port=http_port,
         metrics_host=metrics_host,
         metrics_port=metrics_port,
+        detach=detach,
         kernels=kernels,
         grace=grace,
         hang=hang,
     )
-    return host_of(context).serve(recipe, options, detach=detach)
+    return host_of(context).serve(source, options)
 
 
 def _dry_run(plan: Plan) -> str:
@@ -163,7 +173,7 @@ def config(
     """Show the effective configuration and the origin of each value."""
     host = host_of(context)
     if target:
-        effective = _recipe(context, target, file, working_dir, namespace).plan().config
+        effective = _plan_source(context, target, file, working_dir, namespace).plan().config
     else:
         effective = host.deployment(deployment).config
     host.show(json.dumps(effective.as_json(), indent=2, default=str) if as_json else effective)
@@ -190,7 +200,7 @@ def graph(
         return None
     if not target:
         raise TargetError("the target is missing", remedy=f"{host.prefix} graph {host.example_target}")
-    program = _recipe(context, target, working_dir=working_dir).program()
+    program = _plan_source(context, target, working_dir=working_dir).program()
     drawn = str(program.graph) if form == "text" else program.graph.svg if form == "svg" else program.graph.dot.source
     if output is not None:
         output.write_text(drawn, encoding="utf-8")
@@ -221,6 +231,6 @@ def export(
     else:
         from dynamo_nb.bundle import export as export_bundle
 
-        plan = _recipe(context, target, file, working_dir, namespace).plan()
+        plan = _plan_source(context, target, file, working_dir, namespace).plan()
         written = export_bundle(plan.spec, plan.code, where)
     host.show(f"wrote {written}")

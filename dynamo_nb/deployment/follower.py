@@ -1,0 +1,80 @@
+"""Keeps a deployment equal to its source: the cells of the notebook that serves it, with their configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+from dynamo_nb.config.layers import Layer
+from dynamo_nb.deployment.plan import Plan
+from dynamo_nb.deployment.plan_source import PlanSource
+from dynamo_nb.deployment.supervisor_connection import SupervisorConnection
+from dynamo_nb.errors import DynamoError
+from dynamo_nb.graph.spec import GraphSpec
+
+
+class Follower:
+    """Applies the plans of a source, one at a time. It lives on the portal's loop.
+
+    Args:
+        connection: The deployment.
+        source: Where its plans come from.
+    """
+
+    def __init__(self, connection: SupervisorConnection, source: PlanSource) -> None:
+        self._connection, self._source = connection, source
+        self._refused: GraphSpec | str | None = None  # the last attempt that failed: its spec, or the error of planning
+        self._changing = asyncio.Lock()
+
+    async def update(self, layers: Sequence[Layer]) -> None:
+        """Applies the plan as it is now, with more layers. They stay if it is applied."""
+        async with self._changing:
+            source = self._source.with_layers(layers)
+            await self._connection.apply(source.plan())
+            self._source = source
+
+    async def switch(self, source: PlanSource, plan: Plan) -> None:
+        """Applies the plan of another source, and follows that source from now on."""
+        async with self._changing:
+            await self._connection.apply(plan)
+            self._source = source
+
+    async def follow(self, *, retry: bool) -> bool:
+        """Applies the plan as it is now if it has changed. Returns True if it had.
+
+        Args:
+            retry: Also apply a change that failed the last time.
+        """
+        async with self._changing:
+            # A deployment owned by another process follows that process's cells. Observers must call `update`.
+            if not self._source.follows() or self._connection.status.owner not in {None, os.getpid()}:
+                return False
+            return await self._apply_changes(retry=retry)
+
+    async def _apply_changes(self, *, retry: bool) -> bool:
+        connection = self._connection
+        refused, self._refused = self._refused, None
+        try:
+            plan = self._source.plan()
+        except DynamoError as error:
+            self._refused = str(error)
+            if self._refused == refused and not retry:
+                return False
+            raise
+        spec = _without_origins(plan.spec)
+        if spec == _without_origins(connection.applied or plan.spec):
+            if spec == _without_origins(connection.plan.spec):
+                connection.plan = plan  # the same services, whose cells have other numbers now
+            return False
+        if spec == refused and not retry:
+            self._refused = refused
+            return False
+        self._refused = spec
+        await connection.apply(plan)
+        self._refused = None
+        return True
+
+
+def _without_origins(spec: GraphSpec) -> GraphSpec:
+    return spec.model_copy(update={"origins": {}})

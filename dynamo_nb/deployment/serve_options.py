@@ -1,0 +1,82 @@
+"""The options of `serve` and of `dynamo serve`."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynamo_nb.control.options import DRAIN_GRACE, METRICS_HOST, METRICS_PORT, Options
+from dynamo_nb.errors import ConfigError, Problem
+from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.supervisor.health_check import HANG_LIMIT
+from dynamo_nb.supervisor.ports import DEFAULT_HOST, DEFAULT_PORT
+
+_LAST_PORT = 2**16 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """How a deployment is run. `serve` describes the options, which have the same names there.
+
+    None stands for the environment variable of the option, or else the default.
+    """
+
+    nats: str | None = None
+    nats_credentials: str | Path | None = None
+    nats_tls: str | Path | None = None
+    worker_host: str | None = None
+    secret: str | None = None
+    tls: str | Path | None = None
+    plane: str | None = None
+    http_host: str | None = None
+    http_port: int | None = None
+    metrics_host: str | None = None
+    metrics_port: int | None = None
+    detach: bool = False
+    kernels: bool = True
+    grace: float = DRAIN_GRACE
+    hang: float = HANG_LIMIT
+
+    def resolve(self) -> Options:
+        """Returns the options of a supervisor, without folder, name and owner.
+
+        Raises:
+            ConfigError: A port or a number of seconds is not valid.
+            DeploymentError: A connection setting is not valid.
+            ConnectError: A TLS file cannot be read.
+        """
+        return Options(
+            access=Access.of(
+                nats_url=self.nats,
+                nats_credentials=self.nats_credentials,
+                nats_tls=self.nats_tls,
+                secret=self.secret,
+                plane=self.plane,
+                tls=self.tls,
+            ),
+            worker_host=self.worker_host,
+            http_host=self.http_host or os.environ.get("DYNAMO_HOST") or DEFAULT_HOST,
+            http_port=_port(self.http_port, "DYNAMO_PORT", DEFAULT_PORT),
+            http_port_asked=self.http_port is not None or bool(os.environ.get("DYNAMO_PORT")),
+            metrics_host=self.metrics_host or os.environ.get("DYNAMO_METRICS_HOST") or METRICS_HOST,
+            metrics_port=_port(self.metrics_port, "DYNAMO_METRICS_PORT", METRICS_PORT),
+            kernels=self.kernels,
+            grace=_seconds("grace", self.grace),
+            hang=_seconds("hang", self.hang),
+        )
+
+
+def _port(number: int | None, variable: str, default: int) -> int:
+    text = str(number) if number is not None else os.environ.get(variable) or str(default)
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        problem = Problem(f"{text} is not a port", origin="" if number is not None else variable)
+        raise ConfigError([problem], remedy=f"use a port from 1 to {_LAST_PORT}, or 0 for any free port")
+    return int(text)
+
+
+def _seconds(option: str, number: float) -> float:
+    if not (isinstance(number, int | float) and 0 <= number < math.inf):
+        raise ConfigError([Problem(f"{number!r} is not a number of seconds", option)], remedy="use 0 or more")
+    return number

@@ -1,0 +1,142 @@
+"""Starting a deployment, or connecting to a running one, and the notebook in which this happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from dynamo_nb.control import state_dir
+from dynamo_nb.control.start_supervisor import start_supervisor
+from dynamo_nb.deployment.deployment import Deployment, Screen
+from dynamo_nb.deployment.notebook_name import NOTEBOOK
+from dynamo_nb.deployment.plan_source import NotebookCells, PlanSource
+from dynamo_nb.deployment.restored_source import restored_source
+from dynamo_nb.deployment.serve_options import ServeOptions
+from dynamo_nb.deployment.supervisor_connection import SupervisorConnection
+from dynamo_nb.observe.display import Display, Nowhere
+
+
+class Registry(Protocol):
+    """The deployments of a notebook."""
+
+    @property
+    def title(self) -> str:
+        """How the notebook is shown to people, such as `notebook hello.ipynb`."""
+
+    @property
+    def deployments(self) -> Sequence[Deployment]:
+        """Those that were started or attached here, oldest first."""
+
+    def started(self, deployment: Deployment) -> None:
+        """Adds a deployment. It follows the cells from now on."""
+
+    def earlier(self, entry: str) -> Deployment | None:
+        """Returns the deployment of an entry that was attached, or started by an earlier run of the running cell."""
+
+    def updated(self, deployment: Deployment) -> None:
+        """Notes that the running cell has updated an earlier deployment."""
+
+    def display(self) -> Display:
+        """Returns a new display under the running cell."""
+
+
+class Notebook(NotebookCells, Screen, Registry, Protocol):
+    """A notebook, as `start` and `connect` use it: its cells, its page and its deployments."""
+
+
+def notebook_of(names: Mapping[str, Any]) -> Notebook | None:
+    """Returns the notebook with these global names; None without the extension, as in a script."""
+    return names.get(NOTEBOOK)
+
+
+async def start(
+    source: PlanSource,
+    options: ServeOptions,
+    *,
+    notebook: Notebook | None = None,
+    title: str = "script",
+    display: Callable[[], Display] = Nowhere,
+) -> Deployment:
+    """Starts a deployment. Everything that can be checked is checked before the first process starts.
+
+    If the running cell of a notebook has started a deployment before, that one is changed instead.
+
+    Args:
+        source: Where plans come from.
+        options: How to run the deployment.
+        notebook: The notebook that serves.
+        title: What this process is, if it is not a notebook.
+        display: Returns a new display for progress, if this process is not a notebook.
+
+    Raises:
+        DynamoError: As for `serve`.
+    """
+    resolved = options.resolve()
+    served_with = options.detach, resolved
+    plan = source.plan()
+    if notebook is not None:
+        title, display = notebook.title, notebook.display
+        if (earlier := notebook.earlier(plan.spec.entry)) is not None:
+            if earlier.served_with in {None, served_with}:
+                await earlier.follower.switch(source, plan)
+                notebook.updated(earlier)
+                return earlier
+            await earlier.stop()
+    supervisor_options = replace(
+        resolved,
+        folder=str(state_dir.new_folder(plan.spec.name)),
+        name=plan.spec.name,
+        owner=None if options.detach else os.getpid(),
+        owned_by=title,
+        http=any(service.http for service in plan.spec.started.values()),
+        shared=bool(source.only),
+    )
+    await start_supervisor(supervisor_options)
+    connection = SupervisorConnection(
+        Path(supervisor_options.folder), title="" if notebook is None else title, display=display
+    )
+    try:
+        await connection.open()
+        # The first call needs the client of NATS: it is imported while the workers start.
+        await asyncio.gather(connection.apply(plan), asyncio.to_thread(import_module, "nats.aio.client"))
+    except BaseException:
+        await asyncio.shield(connection.stop())
+        raise
+    deployment = Deployment(connection, source, notebook)
+    deployment.served_with = served_with
+    if notebook is not None:
+        notebook.started(deployment)
+    return deployment
+
+
+async def connect(record: state_dir.Record, notebook: Notebook | None = None) -> Deployment:
+    """Connects to a running deployment.
+
+    Args:
+        record: The deployment.
+        notebook: The notebook that attaches. A deployment that it has already is returned as it is.
+
+    Raises:
+        ConnectError: The supervisor does not answer.
+        DynamoError: The plan cannot be restored.
+    """
+    for known in notebook.deployments if notebook is not None else ():
+        if known.id == record.id and not known.ended:
+            return known
+    title, display = ("", Nowhere) if notebook is None else (notebook.title, notebook.display)
+    connection = SupervisorConnection(record.folder, title=title, display=display)
+    try:
+        await connection.open()
+        snapshot = await connection.restore()
+    except BaseException:
+        await connection.close()
+        raise
+    deployment = Deployment(connection, restored_source(snapshot, connection.plan, notebook), notebook)
+    if notebook is not None:
+        notebook.started(deployment)
+    return deployment
