@@ -161,9 +161,9 @@ BEFORE_ANYTHING_RUNS = [
         ["has no service 'Nowhere'\n  to do: known are Backend, Frontend$"],
     ),
     Case(
-        "something that is no configuration",
+        "a number as configuration",
         [GRAPH, "serve(Frontend, 3, http_port=0).result()"],
-        [r"ConfigError: 3 is no configuration  \(serve\(…\), cell 3, line 1\)\n  to do: give a YAML file"],
+        [r"ConfigError: 3 is not a configuration  \(serve\(…\), cell 3, line 1\)\n  to do: pass a YAML file"],
     ),
     Case(
         "an endpoint that is not asynchronous",
@@ -173,17 +173,17 @@ BEFORE_ANYTHING_RUNS = [
     Case(
         "a port that there is not",
         [GRAPH, "serve(Frontend, http_port=-2).result()"],
-        ["ConfigError: -2 is no port", "give one from 1 to 65535, or 0 for a free one"],
+        ["ConfigError: -2 is not a port", "use a port from 1 to 65535, or 0 for any free port"],
     ),
     Case(
         "a port that there is not, on a verb's line",
         [GRAPH, "%dynamo serve Frontend --port 99999"],
-        ["ConfigError: 99999 is no port"],
+        ["ConfigError: 99999 is not a port"],
     ),
     Case(
         "a port that there is not, in the environment",
         [GRAPH, "os.environ['DYNAMO_PORT'] = 'http'", "%dynamo serve Frontend"],
-        [r"ConfigError: http is no port  \(DYNAMO_PORT\)"],
+        [r"ConfigError: http is not a port  \(DYNAMO_PORT\)"],
     ),
     Case("a verb that there is not", [GRAPH, "%dynamo stpo"], ["dynamo has no verb 'stpo'", "did you mean 'stop'"]),
     Case(

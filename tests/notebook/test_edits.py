@@ -336,7 +336,7 @@ def test_a_notebook_serves_and_stops_by_its_verbs(served):
     assert served.value("await second.Other.generate('x')") == ["other:x"]
     assert served.value("[len(s.workers) for s in second.status.services.values()]") == [2]
     several = run("%dynamo stop")
-    assert "several deployments run" in several.error
+    assert "several deployments are running" in several.error
     assert run(f"%dynamo stop {served.value('second.id')}").ok
     assert served.value("second.ended") is True
     (shown,) = run("second").shown

@@ -247,7 +247,7 @@ def test_a_deployment_has_the_same_clients_as_a_service(deployment):
 
 def test_a_deployment_can_be_indexed_by_service_name(deployment):
     assert deployment["logs"].score("abc").result(timeout=30) == 3
-    with pytest.raises(NoSuchService, match=r"(?s)the deployment serves no 'lgos'.*did you mean 'logs'\?"):
+    with pytest.raises(NoSuchService, match=r"(?s)the deployment has no service 'lgos'.*did you mean 'logs'\?"):
         _ = deployment["lgos"]
 
 
@@ -279,7 +279,7 @@ def test_a_wrong_argument_is_not_sent(deployment):
 def test_the_error_of_an_unknown_endpoint_suggests_a_similar_one(deployment):
     with pytest.raises(NoSuchEndpoint, match=r"Backend has no endpoint 'modle'[\s\S]*did you mean 'model'\?"):
         deployment.Backend.modle("a")
-    with pytest.raises(AttributeError, match=r"(?s)the deployment serves no 'Backed'.*did you mean 'Backend'\?"):
+    with pytest.raises(AttributeError, match=r"(?s)the deployment has no service 'Backed'.*did you mean 'Backend'\?"):
         _ = deployment.Backed
 
 
