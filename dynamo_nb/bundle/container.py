@@ -16,7 +16,7 @@ RUN pip install --no-cache-dir -r /bundle/requirements.txt
 COPY . /bundle
 WORKDIR /bundle
 EXPOSE 8000
-CMD ["dynamo", "serve", "/bundle", "--host", "0.0.0.0", "--no-kernels"]
+CMD ["dynamo", "serve", "/bundle", "--http-host", "0.0.0.0", "--no-kernels"]
 """
 """The base has the Python of this process, for which the versions in requirements.txt were installed."""
 DOCKERIGNORE = """\

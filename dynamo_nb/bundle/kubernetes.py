@@ -122,7 +122,7 @@ def _container(service: ServiceSpec, image: str) -> dict[str, Any]:
         "--service-name": service.name,
         "--namespace": "$(DYN_NAMESPACE)",  # the operator sets it; Kubernetes expands it
         "--worker-host": "0.0.0.0",  # noqa: S104
-        **({"--host": "0.0.0.0", "--port": str(HTTP_PORT)} if service.http else {}),  # noqa: S104
+        **({"--http-host": "0.0.0.0", "--http-port": str(HTTP_PORT)} if service.http else {}),  # noqa: S104
         f"--{service.name}.ServiceArgs.workers": "1",  # other workers are other pods
     }
     container: dict[str, Any] = {

@@ -40,7 +40,7 @@ class Frontend:
     Args:
         served_model_name: The name of `processor`'s model; "" for the name that the processor uses.
         max_running: Sequences at the same time; a request has one for each choice. Further requests get status 429.
-        port: The port on which the deployment serves it, unless `--port` or DYNAMO_PORT is set.
+        port: The port on which the deployment serves it, unless `--http-port` or DYNAMO_PORT is set.
 
     Example:
         `Frontend.link(Processor).link(EchoWorker)`

@@ -58,12 +58,12 @@ class Ports:
             except OSError as error:
                 # Only the port that was asked for must be had; the next services take what is free after it.
                 if (self.asked or error.errno != errno.EADDRINUSE) and not self._held:
-                    remedy = "choose another with --port (0 takes a free one) or DYNAMO_PORT, or stop its owner"
+                    remedy = "choose another with --http-port (0 takes a free one) or DYNAMO_PORT, or stop its owner"
                     raise self._refused(port, error, remedy) from None
         raise PlacementError(
             f"no port from {self.first} to {self.first + _TRIES - 1} is free",
             where=f"HTTP endpoints on {self.host}",
-            remedy="choose another first one with --port (0 takes free ones) or DYNAMO_PORT",
+            remedy="choose another first one with --http-port (0 takes free ones) or DYNAMO_PORT",
         )
 
     def _exactly(self, port: int, remedy: str) -> socket.socket:

@@ -73,7 +73,7 @@ def test_pods_find_each_other_through_the_cluster_s_nats():
 def test_http_services_have_a_port_and_are_probed_there():
     found = container(endpoints=HTTP)
     assert found["ports"] == [{"name": "http", "containerPort": 8000}]
-    assert {"--host=0.0.0.0", "--port=8000"} <= set(found["args"])
+    assert {"--http-host=0.0.0.0", "--http-port=8000"} <= set(found["args"])
     paths = {probe: found[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert paths == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
 

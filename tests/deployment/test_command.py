@@ -85,7 +85,7 @@ def ended(child, status=0):
 
 
 def test_serve_shows_each_workers_lines_and_ctrl_c_drains_all_of_it(terminal, dynamo_home):
-    child = terminal("serve", "program:Frontend", "--port", "0", "--Backend.notes=notes")
+    child = terminal("serve", "program:Frontend", "--http-port", "0", "--Backend.notes=notes")
     child.expect(r"Backend +ready +2/2 workers")
     child.expect(r"\[Backend\.[01]\] weights loaded")
     (record,) = records()
@@ -104,7 +104,7 @@ def test_serve_shows_each_workers_lines_and_ctrl_c_drains_all_of_it(terminal, dy
 
 def test_a_second_ctrl_c_stops_at_once(terminal, dynamo_home, tmp_path):
     gate = tmp_path / "gate"
-    child = terminal("serve", "program.py:Frontend", "--no-kernels", "--port", "0")
+    child = terminal("serve", "program.py:Frontend", "--no-kernels", "--http-port", "0")
     child.expect_exact("weights loaded")
     (record,) = records()
     portal.run(_interrupt_twice_while_it_drains(child, record, gate))

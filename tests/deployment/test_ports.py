@@ -57,7 +57,7 @@ def test_a_taken_port_names_its_owner(ports):
         with pytest.raises(PlacementError, match=rf"port {port} is taken by process {os.getpid()} \(") as error:
             ports(port).of("Frontend")
 
-    assert "--port" in error.value.remedy
+    assert "--http-port" in error.value.remedy
 
 
 def test_a_port_is_another_deployments_before_its_worker_listens(ports, free_port):

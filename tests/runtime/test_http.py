@@ -366,7 +366,7 @@ async def test_the_error_of_a_taken_port_names_the_process(project):
         port = taken.getsockname()[1]
         with pytest.raises(PlacementError, match=rf"port {port} is taken by process \d+") as caught:
             await project.serve("one:One", http_port=port)
-        assert "--port" in caught.value.remedy
+        assert "--http-port" in caught.value.remedy
 
 
 async def test_the_requested_port_is_used(project):

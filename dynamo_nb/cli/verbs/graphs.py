@@ -50,13 +50,17 @@ def serve(
     http_host: Annotated[
         str | None,
         typer.Option(
-            "--http-host", "--host", help="address of the HTTP endpoints (default: DYNAMO_HOST, else 127.0.0.1)"
+            "--http-host",
+            "--host",
+            help="address of the HTTP endpoints, --host is the same (default: DYNAMO_HOST, else 127.0.0.1)",
         ),
     ] = None,
     http_port: Annotated[
         int | None,
         typer.Option(
-            "--http-port", "--port", help="first HTTP port, 0 for any free port (default: DYNAMO_PORT, else 8000)"
+            "--http-port",
+            "--port",
+            help="first HTTP port, 0 for any free port, --port is the same (default: DYNAMO_PORT, else 8000)",
         ),
     ] = None,
     nats: Annotated[
