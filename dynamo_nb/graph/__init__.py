@@ -1,4 +1,4 @@
-"""Graphs of services: built from an entry, drawn, and turned into the value that is deployed."""
+"""Graphs of services: built from an entry, drawn, and assembled into the GraphSpec that is deployed."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Graph, configuration and code put together: the GraphSpec."""
+"""Assembles a GraphSpec from a graph, its configuration and its code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from dynamo_nb.source.code_tree import CodeTree
 
 
 def assemble(graph: Graph, config: EffectiveConfig, code: CodeTree, name: str) -> GraphSpec:
-    """The value to deploy. `config` and `code` must have every service that an active path reaches."""
+    """Returns the GraphSpec to deploy.
+
+    Args:
+        graph: the graph.
+        config: effective configuration, with every service that an active path reaches.
+        code: modules, with the same services.
+        name: of the deployment.
+    """
     running = [*graph.running, *(n for n in reversed(list(graph.services)) if n not in graph.running)]
     return GraphSpec(
         name=name,

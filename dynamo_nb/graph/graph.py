@@ -1,4 +1,4 @@
-"""A Graph: the services that an entry reaches, and which of the edges between them are active."""
+"""A Graph: the services that an entry reaches, and the edges between them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Edge:
-    """`source.attribute` depends on `target`. active: chosen by a link, or by there being no link at all.
+    """A dependency between two services: `source.attribute` depends on `target`.
 
-    optional: the source serves without it, and so does not wait for it.
+    Attributes:
+        source: name of the service that depends.
+        attribute: its attribute.
+        target: name of the service or interface that it depends on.
+        active: True if a link chose the edge, or if the source has no links at all.
+        optional: True if the source serves without the target, and does not wait for it.
     """
 
     source: str
@@ -39,10 +44,19 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """A value: services by name in order of discovery from the entry, and the edges between them.
+    """The services that an entry reaches, and the edges between them.
 
-    `services` has every service that any declared edge reaches; `running` those that an active path reaches.
-    known: names of further services in the namespace; configuration may speak of them.
+    Example:
+        >>> Frontend.link(Backend)
+        >>> graph = Graph.of(Frontend)
+        >>> print(graph)
+        >>> deployment = await serve(graph)
+
+    Attributes:
+        entry: name of the entry.
+        services: every service that a declared edge reaches, by name, in order of discovery.
+        edges: the edges between them.
+        known: names of further services in the namespace. Configuration may name them.
     """
 
     entry: str
@@ -60,15 +74,20 @@ class Graph:
         load: Callable[[ServiceDefinition], type | None] | None = None,
         named: Mapping[str, Callable[[], type]] | None = None,
     ) -> Graph:
-        """The graph of `entry` with the links of the module or notebook that `namespace` belongs to.
+        """Returns the graph of an entry, with the links of a module or notebook.
 
-        namespace: its global names (default: the caller's). Services are looked up there by name, so that a class
-        whose cell was run again counts as it is now. links: a book to use instead of the namespace's own.
-        load: gives the whole class of a service that an active edge reaches, where dependencies hold only interfaces.
-        named: further services by name, each made when a dependency names it.
+        Args:
+            entry: the service to start from.
+            namespace: global names of the module or notebook; None for the caller's. Services are looked up in it by
+                name, so a class whose cell ran again is used in its current form.
+            links: links to use instead of the namespace's own.
+            load: returns the class of a service that an active edge reaches, for callers whose dependencies are only
+                interfaces.
+            named: further services by name; each is created when a dependency names it.
 
-        Raises DefinitionError for two services of one name or an unknown name, LinkError for an interface that no
-        link fills.
+        Raises:
+            DefinitionError: two services have the same name, or a dependency names an unknown service.
+            LinkError: no link fills an interface, or a link does not fit the dependencies.
         """
         namespace = sys._getframe(1).f_globals if namespace is None else namespace
         links = links_in(namespace) if links is None else links
@@ -76,7 +95,7 @@ class Graph:
 
     @cached_property
     def running(self) -> tuple[str, ...]:
-        """The services to start, dependencies before dependants; in a cycle, in order of discovery."""
+        """The services that an active path reaches, dependencies before dependants; in a cycle, as discovered."""
         order: list[str] = []
         seen = set()
 
@@ -91,7 +110,7 @@ class Graph:
         return tuple(order)
 
     def bindings(self, service: str) -> dict[str, str | None]:
-        """Attribute to the service it is connected to; None for an inactive dependency."""
+        """Returns the dependencies of a service: attribute to the connected service, or None if inactive."""
         found: dict[str, str | None] = {}
         for edge in self.edges:
             if edge.source == service:
@@ -99,6 +118,7 @@ class Graph:
         return found
 
     def picture(self) -> Picture:
+        """Returns what a drawing of the graph shows."""
         running = set(self.running)
         nodes = tuple(
             Node(
@@ -117,10 +137,12 @@ class Graph:
 
     @property
     def dot(self) -> graphviz.Digraph:
+        """The drawing as a `graphviz.Digraph`."""
         return dot(self.picture())
 
     @property
     def svg(self) -> str:
+        """The drawing as SVG."""
         return svg(self.picture())
 
     def __str__(self) -> str:
@@ -131,38 +153,38 @@ class Graph:
 
 
 class _Builder:
-    """Walks the declared edges from the entry and decides which are active. Alone in changing what it has found."""
+    """Follows the declared edges from the entry and decides which are active."""
 
     def __init__(
         self,
         namespace: Mapping[str, Any],
         links: LinkBook,
         load: Callable[[ServiceDefinition], type | None],
-        made: Mapping[str, Callable[[], type]],
+        factories: Mapping[str, Callable[[], type]],
     ) -> None:
-        self.links, self.load, self.made = links, load, made
+        self.links, self.load, self.factories = links, load, factories
         self.named = _services_in(namespace)
         self.modules: dict[str, dict[str, type]] = {}
         self.services: dict[str, ServiceDefinition] = {}
         self.edges: list[Edge] = []
 
     def build(self, entry: ServiceDefinition) -> Graph:
-        entry = self.now(entry)
+        entry = self.current(entry)
         todo = [entry]
         self.services[entry.name] = entry
         for service in todo:
             for target in self.edges_of(service):
-                held = self.services.get(target.name)
-                if held is None:
+                known = self.services.get(target.name)
+                if known is None:
                     self.services[target.name] = target
                     todo.append(target)
-                elif held.cls is not target.cls and self.load(target) is None:
+                elif known.cls is not target.cls and self.load(target) is None:
                     raise DefinitionError(
                         f"two services are named {target.name}",
-                        where=f"{held.where}, and {target.where}",
+                        where=f"{known.where}, and {target.where}",
                         remedy='rename one: @service(dynamo={"name": "…"})',
                     )
-        graph = Graph(entry.name, self.services, tuple(self.edges), frozenset({*self.named, *self.made}))
+        graph = Graph(entry.name, self.services, tuple(self.edges), frozenset({*self.named, *self.factories}))
         running = set(graph.running)
         for edge in self.edges:
             if edge.source in running and edge.active and edge.target not in self.services:
@@ -174,14 +196,14 @@ class _Builder:
         return graph
 
     def edges_of(self, service: ServiceDefinition) -> Iterable[ServiceDefinition]:
-        """Adds the edges that leave one service; gives the services they lead to."""
+        """Adds the edges of one service and yields their targets."""
         linked = [self.find(name, service) for name in self.links.targets(service.name)]
         for target in linked:
             if not any(fills(d, target) for d in service.dependencies.values()):
                 raise LinkError(
                     f"{service.name} is linked to {target.name} and no longer depends on it",
                     where=str(self.links.origin(service.name, target.name)),
-                    remedy=f"take the link back, {service.name}.unlink({target.name}), or declare the dependency",
+                    remedy=f"remove the link, {service.name}.unlink({target.name}), or declare the dependency",
                 )
         for attribute, dependency in service.dependencies.items():
             chosen = [target for target in linked if fills(dependency, target)]
@@ -197,27 +219,27 @@ class _Builder:
                 continue
             target = chosen[0] if chosen else self.target(dependency, service)
             active = bool(chosen) or (not linked and not dependency.optional)
-            if active and (whole := self.load(target)) is not None:
-                target = definition_of(whole)
+            if active and (cls := self.load(target)) is not None:
+                target = definition_of(cls)
             self.edges.append(Edge(service.name, attribute, target.name, active, dependency.optional))
             yield target
 
     def target(self, dependency: Dependency, owner: ServiceDefinition) -> ServiceDefinition:
         if isinstance(dependency.target, str):
             return self.find(dependency.target, owner)
-        return self.now(definition_of(dependency.target))
+        return self.current(definition_of(dependency.target))
 
     def find(self, name: str, owner: ServiceDefinition) -> ServiceDefinition:
-        """A service by name: from the namespace, the owner's module, a link, or made for this."""
-        there = self.of_module(owner.cls.__module__)
-        cls = self.named.get(name) or there.get(name) or self.links.classes.get(name)
-        if cls is None and name in self.made:
-            cls = self.made[name]()
+        """A service by name: from the namespace, the owner's module, a link, or a factory."""
+        in_module = self.of_module(owner.cls.__module__)
+        cls = self.named.get(name) or in_module.get(name) or self.links.classes.get(name)
+        if cls is None and name in self.factories:
+            cls = self.factories[name]()
         if cls is None:
             raise DefinitionError(
                 f"{owner.name} depends on {name!r}, and no service has that name",
                 where=owner.where,
-                remedy=suggestion(name, {*self.named, *there, *self.made}),
+                remedy=suggestion(name, {*self.named, *in_module, *self.factories}),
             )
         return definition_of(cls)
 
@@ -226,13 +248,13 @@ class _Builder:
             self.modules[name] = _services_in(vars(sys.modules.get(name, sys)))
         return self.modules[name]
 
-    def now(self, definition: ServiceDefinition) -> ServiceDefinition:
-        """The definition as the namespace has it now, if its cell or module was run again since."""
-        current = self.named.get(definition.name)
-        if current is None or current is definition.cls:
+    def current(self, definition: ServiceDefinition) -> ServiceDefinition:
+        """The definition in its current form, if its cell or module ran again."""
+        cls = self.named.get(definition.name)
+        if cls is None or cls is definition.cls:
             return definition
-        same = (current.__module__, current.__qualname__) == (definition.cls.__module__, definition.cls.__qualname__)
-        return definition_of(current) if same else definition
+        same = (cls.__module__, cls.__qualname__) == (definition.cls.__module__, definition.cls.__qualname__)
+        return definition_of(cls) if same else definition
 
 
 def _services_in(namespace: Mapping[str, Any]) -> dict[str, type]:
@@ -240,7 +262,7 @@ def _services_in(namespace: Mapping[str, Any]) -> dict[str, type]:
 
 
 def _links_elsewhere(source: str) -> str:
-    """What to do where a module that was imported has links of `source`; "" where there is none."""
+    """The remedy if an imported module has links of `source`, else empty."""
     for name, module in list(sys.modules.items()):
         if targets := links_in(getattr(module, "__dict__", {})).targets(source):
             return (

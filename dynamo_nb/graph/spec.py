@@ -1,4 +1,4 @@
-"""GraphSpec: graph, code digests and effective configuration as one plain value, the thing that is deployed."""
+"""GraphSpec: graph, digests of the code and effective configuration as one plain value, which is deployed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ class _Value(BaseModel):
 
 
 class EndpointSpec(_Value):
-    """An endpoint of a service. input/output: JSON schemas, empty where a type has none."""
+    """An endpoint of a service.
+
+    Attributes:
+        name: of the endpoint.
+        stream: True if its answer is a stream.
+        transports: how it can be called.
+        http_method: for HTTP.
+        retry: True if a call may be sent to another worker after the first was lost before it answered anything.
+        input: JSON schema of the arguments; empty if a type has none.
+        output: JSON schema of the answer or of an item; empty if the type has none.
+    """
 
     name: str
     stream: bool
@@ -32,10 +42,24 @@ class EndpointSpec(_Value):
 class ServiceSpec(_Value):
     """A service as it is deployed.
 
-    target: `module:Class` to import. digest: of the modules that the class needs.
-    bindings: attribute of each dependency to the service it is connected to, None where it is not active.
-    reconfigures: whether running workers can take other configuration.
-    The rest: ServiceArgs as they are in effect.
+    Attributes:
+        name: of the service.
+        namespace: of the service.
+        target: `module:Class` to import.
+        digest: of the modules that the class needs.
+        running: True if an active path reaches the service.
+        enabled: False for a service that is built inside the worker of its dependant.
+        workers: number of workers.
+        gpu: GPUs of each worker, or a share of one.
+        cpu: Kubernetes quantity of cores for each worker.
+        memory: Kubernetes quantity of memory for each worker.
+        image: container image.
+        envs: environment variables.
+        labels: labels for Kubernetes.
+        traffic: carried along without effect.
+        endpoints: its endpoints.
+        bindings: attribute of each dependency to the connected service, or None if inactive.
+        reconfigures: True if running workers can take another configuration.
     """
 
     name: str
@@ -58,6 +82,7 @@ class ServiceSpec(_Value):
 
     @property
     def http(self) -> bool:
+        """True if the service has HTTP endpoints."""
         return any("http" in endpoint.transports for endpoint in self.endpoints)
 
 
@@ -74,8 +99,15 @@ class EdgeSpec(_Value):
 class GraphSpec(_Value):
     """A deployment as one value.
 
-    code: path of each module, relative to the code's folder, to its sha256. config: what workers get as
-    DYNAMO_SERVICE_CONFIG. origins: path of each configured value to where it comes from.
+    Attributes:
+        schema_version: of this format.
+        name: of the deployment.
+        entry: name of the entry.
+        services: by name.
+        edges: between the services.
+        code: path of each module, relative to the code's folder, to its SHA-256.
+        config: configuration for the workers, as in DYNAMO_SERVICE_CONFIG.
+        origins: path of each configured value to its origin.
     """
 
     schema_version: Literal["dynamo_nb/v1"] = "dynamo_nb/v1"
@@ -89,31 +121,31 @@ class GraphSpec(_Value):
 
     @property
     def started(self) -> dict[str, ServiceSpec]:
-        """The services that get workers, dependencies before dependants."""
+        """The services with workers, dependencies before dependants."""
         return {name: s for name, s in self.services.items() if s.running and s.enabled}
 
     def awaited(self, service: str) -> set[str]:
-        """The services that have to be there before this one is built."""
+        """Returns the services that must be ready before this one is built."""
         return {e.target for e in self.edges if e.source == service and e.active and not e.optional}
 
     def fingerprint(self, service: str) -> str:
-        """Changes exactly when a worker of the service would run something else: code, configuration or edges."""
+        """Returns a digest that changes exactly with what a worker runs: code, configuration, edges."""
         config = _without_workers(self.config.get(service, {}))
         return _digest([self.identity(service), config, self.config.get(COMMON, {})])
 
     def identity(self, service: str) -> str:
-        """Changes when a worker would run other code, or have other edges, resources or environment."""
+        """Returns a digest that changes with a worker's code, edges, resources or environment."""
         spec = self.services[service]
         local = [self.fingerprint(t) for t in spec.bindings.values() if t and not self.services[t].enabled]
         own = spec.model_dump(exclude={"workers", "labels", "running"})
-        # Also of those it is not linked to: code may call them by their address. Not of all, so that a service can be
-        # added to a graph without a new start of the others.
+        # Inactive dependencies too: code may call them by their address. Not all services, so that a service can be
+        # added to a graph without a restart of the others.
         declared = [edge.target for edge in self.edges if edge.source == service and edge.target in self.services]
         namespaces = {name: self.services[name].namespace for name in sorted(declared)}
         return _digest([own, namespaces, local])
 
     def with_workers(self, workers: Mapping[str, int]) -> GraphSpec:
-        """The same with other numbers of workers for the services named."""
+        """Returns a copy with these numbers of workers. Services that do not run stay unchanged."""
         services, config = dict(self.services), dict(self.config)
         for name, count in workers.items():
             if services[name].running and services[name].workers != count:
@@ -123,6 +155,7 @@ class GraphSpec(_Value):
         return self.model_copy(update={"services": services, "config": config})
 
     def picture(self) -> Picture:
+        """Returns what a drawing of the graph shows."""
         discovered = dict.fromkeys(n for n in (self.entry, *(e.target for e in self.edges)) if n in self.services)
         nodes = tuple(
             Node(

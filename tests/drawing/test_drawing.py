@@ -76,14 +76,14 @@ def parsed(picture):
     return root, {e.get("id"): e for e in root.iter() if e.get("id")}
 
 
-def words(element):
+def texts(element):
     return [e.text for e in element.iter(f"{SVG}text")]
 
 
 # --- text --------------------------------------------------------------------------------------------------------
 
 
-def test_text_is_a_tree_from_the_entry_with_every_edge_on_a_line():
+def test_text_is_a_tree_with_a_line_for_each_edge():
     assert text(DISAGG).splitlines() == [
         "Frontend",
         "└─ processor: Processor             ×2 · 4 CPU · 8Gi",
@@ -144,6 +144,18 @@ def test_svg_is_the_same_bytes_every_time(picture):
     assert svg(picture) == svg(picture)
 
 
+def test_svg_is_the_same_bytes_in_every_process():
+    code = f"""
+from dynamo_nb.drawing.picture import Arrow, Node, Picture
+from dynamo_nb.drawing.svg import svg
+print(svg({NAMESPACES!r}))
+"""
+    for seed in ("1", "2"):
+        env = {"PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        assert done.stdout == svg(NAMESPACES) + "\n"
+
+
 def test_svg_scales_and_names_itself():
     root, _ = parsed(DISAGG)
     assert root.get("role") == "img"
@@ -158,27 +170,27 @@ def test_svg_scales_and_names_itself():
     assert "max-width:100%" in root.get("style")
 
 
-def test_svg_shows_workers_resources_and_what_is_inactive():
+def test_svg_shows_workers_resources_and_inactive_edges():
     _, found = parsed(DISAGG)
-    assert words(found["service:Processor"]) == ["Processor", "×2 · 4 CPU · 8Gi"]
-    assert words(found["service:VllmWorker"]) == ["VllmWorker", "×4 · 2 GPU"]
-    assert words(found["edge:Router->VllmWorker"]) == ["workers"]
+    assert texts(found["service:Processor"]) == ["Processor", "×2 · 4 CPU · 8Gi"]
+    assert texts(found["service:VllmWorker"]) == ["VllmWorker", "×4 · 2 GPU"]
+    assert texts(found["edge:Router->VllmWorker"]) == ["workers"]
     dashed = {name for name, g in found.items() if any(e.get("stroke-dasharray") for e in g)}
     assert dashed == {"service:PrefillWorker", "edge:Processor->VllmWorker", "edge:VllmWorker->PrefillWorker"}
     assert found["service:Frontend"].get("class") == "node entry"
     assert "endpoints: chat, models" in found["service:Frontend"].find(f"{SVG}title").text
 
 
-def test_svg_frames_namespaces_only_where_they_say_something():
+def test_svg_has_no_frame_for_the_default_namespace_alone():
     def frames(picture):
         root, _ = parsed(picture)
-        return [words(g) for g in root.iter(f"{SVG}g") if g.get("class") == "namespace"]
+        return [texts(g) for g in root.iter(f"{SVG}g") if g.get("class") == "namespace"]
 
     assert frames(NAMESPACES) == [["edge"], ["hello"]]
     assert frames(DISAGG) == []
 
 
-def test_svg_keeps_every_card_in_view():
+def test_every_card_is_within_the_svg():
     for picture in (DISAGG, NAMESPACES, ODD):
         root, _ = parsed(picture)
         left, top, width, height = (float(n) for n in root.get("viewBox").split())
@@ -189,11 +201,11 @@ def test_svg_keeps_every_card_in_view():
 
 
 @pytest.mark.parametrize("state", ["starting", "ready", "draining", "failed", "stopped"])
-def test_svg_says_a_state_in_words_and_colour(state):
+def test_svg_shows_a_state_as_text_and_colour(state):
     _, found = parsed(DISAGG.with_states({"Router": (state, "since noon")}))
     router = found["service:Router"]
     assert router.get("data-state") == state
-    assert words(router) == ["Router", f"{state}: since noon"]
+    assert texts(router) == ["Router", f"{state}: since noon"]
     assert router.find(f"{SVG}rect").get("stroke") != found["service:Processor"].find(f"{SVG}rect").get("stroke")
 
 
@@ -202,7 +214,7 @@ def test_two_dependencies_on_one_service_are_one_edge_with_both_names():
         (Node("A", "default", entry=True), Node("B", "default")), (Arrow("A", "B", "fast"), Arrow("A", "B", "slow"))
     )
     _, found = parsed(picture)
-    assert words(found["edge:A->B"]) == ["fast, slow"]
+    assert texts(found["edge:A->B"]) == ["fast, slow"]
 
 
 def test_svg_of_two_hundred_services():
@@ -243,7 +255,7 @@ def test_dot_is_understood_by_graphviz(picture):
         (ODD, "<b>a:b&quot;&lt;&amp;&gt;"),
     ],
 )
-def test_dot_says(picture, line):
+def test_dot_contains(picture, line):
     assert line in dot(picture).source
 
 
@@ -251,7 +263,7 @@ def test_dot_has_no_clusters_for_the_default_namespace_alone():
     assert "cluster" not in dot(DISAGG).source
 
 
-# --- what a notebook shows ---------------------------------------------------------------------------------------
+# --- MIME bundle -------------------------------------------------------------------------------------------------
 
 
 @PICTURES
@@ -259,8 +271,8 @@ def test_mimebundle_has_svg_and_text(picture):
     assert mimebundle(picture) == {"image/svg+xml": svg(picture), "text/plain": text(picture)}
 
 
-def test_a_drawing_starts_no_process_needs_no_font_and_says_nothing():
-    """In a process that audits itself, with no font configuration and nothing on the path."""
+def test_a_drawing_starts_no_process_needs_no_font_and_prints_nothing():
+    """Drawn in a process with an audit hook, without font configuration and with an empty PATH."""
     code = """
 import sys
 def audit(event, args):

@@ -1,4 +1,4 @@
-"""Which services and edges a Graph has, given what was written."""
+"""The services and edges of a Graph."""
 
 import itertools
 
@@ -65,7 +65,7 @@ _numbers = itertools.count()
 
 
 def run(code, namespace=None):
-    """Runs code as a notebook's cell runs: in a namespace of its own, or in one that earlier cells filled."""
+    """Runs code as a cell of a notebook: in a new namespace, or in that of earlier cells."""
     if namespace is None:
         namespace = {"__name__": f"notebook_{next(_numbers)}"}
         exec(PRELUDE, namespace)
@@ -74,7 +74,7 @@ def run(code, namespace=None):
 
 
 def edges(graph):
-    """`A.b>B` for an active edge, `A.b:B` for one that is not."""
+    """`A.b>B` for an active edge, `A.b:B` for an inactive one."""
     return " ".join(f"{e.source}.{e.attribute}{'>' if e.active else ':'}{e.target}" for e in graph.edges)
 
 
@@ -87,14 +87,14 @@ def graph_of(code, entry="A"):
     ("links", "expected", "running"),
     [
         pytest.param("", "A.b>B A.c>C B.c>C", "C B A", id="without links every edge is active"),
-        pytest.param("A.link(B)", "A.b>B A.c:C B.c>C", "C B A", id="a service without a link keeps its own"),
-        pytest.param("A.link(C)", "A.b:B A.c>C B.c>C", "C A", id="what no active path reaches does not run"),
+        pytest.param("A.link(B)", "A.b>B A.c:C B.c>C", "C B A", id="a service without links keeps its edges"),
+        pytest.param("A.link(C)", "A.b:B A.c>C B.c>C", "C A", id="a service that no active path reaches does not run"),
         pytest.param("A.link(B).link(C)", "A.b>B A.c:C B.c>C", "C B A", id="a path"),
         pytest.param("A.link(B); A.link(C)", "A.b>B A.c>C B.c>C", "C B A", id="a fan-out"),
-        pytest.param("B.link(C)", "A.b>B A.c>C B.c>C", "C B A", id="a link of another service chooses nothing here"),
+        pytest.param("B.link(C)", "A.b>B A.c>C B.c>C", "C B A", id="a link of another service has no effect here"),
         pytest.param("A.link(B); A.link(B)", "A.b>B A.c:C B.c>C", "C B A", id="a link made twice counts once"),
-        pytest.param("A.link(B); A.unlink(B)", "A.b>B A.c>C B.c>C", "C B A", id="taking the last link back"),
-        pytest.param("A.link(B); A.link(C); A.unlink(B)", "A.b:B A.c>C B.c>C", "C A", id="taking one of two back"),
+        pytest.param("A.link(B); A.unlink(B)", "A.b>B A.c>C B.c>C", "C B A", id="the only link is removed"),
+        pytest.param("A.link(B); A.link(C); A.unlink(B)", "A.b:B A.c>C B.c>C", "C A", id="one of two links is removed"),
     ],
 )
 def test_links_choose_among_declared_edges(links, expected, running):
@@ -136,13 +136,13 @@ ROUTED = "Frontend.processor>Processor Processor.router>Router Processor.worker:
         ),
     ],
 )
-def test_the_llm_graphs(links, expected, running):
+def test_llm_graphs(links, expected, running):
     graph = graph_of(LLM + links, "Frontend")
     assert sorted(edges(graph).split()) == sorted(expected.split())
     assert " ".join(graph.running) == running
 
 
-def test_bindings_give_none_for_an_edge_that_was_not_chosen():
+def test_the_binding_of_an_inactive_edge_is_none():
     graph = graph_of(LLM + "Frontend.link(Processor).link(VllmWorker)", "Frontend")
     assert graph.bindings("Processor") == {"router": None, "worker": "VllmWorker"}
 
@@ -161,7 +161,7 @@ def test_bindings_give_none_for_an_edge_that_was_not_chosen():
             "@service\nclass A:\n    b = depends('Bee')\n@service(dynamo={'name': 'Bee'})\nclass B: pass\n",
             "A.b>Bee",
             "Bee A",
-            id="by the name that the decorator gives",
+            id="by the name in the decorator",
         ),
     ],
 )
@@ -171,7 +171,7 @@ def test_dependencies_on_services_that_are_defined_later(code, expected, running
     assert " ".join(graph.running) == running
 
 
-def test_a_dependency_on_a_name_that_nothing_has_points_to_the_nearest():
+def test_the_error_of_an_unknown_name_suggests_the_nearest():
     with pytest.raises(DefinitionError, match="did you mean 'Backend'"):
         graph_of("@service\nclass Backend: pass\n@service\nclass A:\n    b = depends('Bakend')\n")
 
@@ -188,34 +188,34 @@ def test_a_link_fills_an_interface(links, expected):
     assert edges(graph_of(STORES + links)) == expected
 
 
-def test_an_interface_that_nothing_fills_is_an_error_that_names_the_link_to_make():
+def test_the_error_of_an_unfilled_interface_names_the_link_to_write():
     with pytest.raises(LinkError, match=r"A\.store depends on the interface Store(.|\n)*A\.link"):
         graph_of(STORES)
 
 
-def test_an_interface_that_two_links_fill_is_an_error():
+def test_two_links_for_one_interface_are_an_error():
     with pytest.raises(LinkError, match="several services: Disk, Memory"):
         graph_of(STORES + "A.link(Disk); A.link(Memory)")
 
 
-def test_an_unfilled_interface_in_a_service_that_does_not_run_is_no_error():
+def test_an_unfilled_interface_of_a_service_that_does_not_run_is_allowed():
     graph = graph_of(
         STORES + "@service\nclass Top:\n    a = depends(A)\n    log = depends(Log)\nTop.link(Log)\n", "Top"
     )
     assert graph.running == ("Log", "Top")
 
 
-def test_a_link_to_what_is_no_dependency_lists_the_dependencies():
+def test_the_error_of_a_link_without_dependency_lists_the_dependencies():
     with pytest.raises(LinkError, match=r"its dependencies: B \(as b\), C \(as c\)"):
         run(CHAIN + "A.link(A)")
 
 
-def test_taking_back_a_link_that_was_not_made_is_an_error():
+def test_removing_a_link_that_does_not_exist_is_an_error():
     with pytest.raises(LinkError, match=r"A is not linked to C(.|\n)*links of A here: B"):
         run(CHAIN + "A.link(B); A.unlink(C)")
 
 
-def test_two_services_of_one_name_are_an_error_that_names_both_places():
+def test_the_error_of_two_services_with_one_name_names_both_origins():
     code = (
         "@service(dynamo={'name': 'X'})\nclass B: pass\n"
         "@service(dynamo={'name': 'X'})\nclass C: pass\n"
@@ -225,7 +225,7 @@ def test_two_services_of_one_name_are_an_error_that_names_both_places():
         graph_of(code)
 
 
-def test_a_service_whose_cell_ran_again_counts_as_it_is_now():
+def test_a_service_whose_cell_ran_again_is_used_in_its_current_form():
     namespace = run(CHAIN)
     run("@service(workers=7)\nclass C: pass", namespace)
     graph = Graph.of(namespace["A"], namespace)
@@ -233,20 +233,20 @@ def test_a_service_whose_cell_ran_again_counts_as_it_is_now():
     assert graph.services["C"].args["workers"] == 7
 
 
-def test_the_old_class_of_the_entry_stands_for_the_new_one():
+def test_an_old_class_of_the_entry_is_replaced_by_the_current_one():
     namespace = run(CHAIN)
     old = namespace["A"]
     run("@service\nclass A:\n    c = depends(C)", namespace)
     assert edges(Graph.of(old, namespace)) == "A.c>C"
 
 
-def test_links_hold_when_the_linked_services_are_defined_again():
+def test_links_stay_when_the_services_are_defined_again():
     namespace = run(CHAIN + "A.link(B)")
     run(CHAIN, namespace)
     assert edges(Graph.of(namespace["A"], namespace)) == "A.b>B A.c:C B.c>C"
 
 
-def test_a_link_to_a_dependency_that_was_edited_away_is_an_error():
+def test_a_link_to_a_removed_dependency_is_an_error():
     namespace = run(CHAIN + "A.link(B)")
     run("@service\nclass A:\n    c = depends(C)", namespace)
     with pytest.raises(LinkError, match="A is linked to B and no longer depends on it"):
@@ -264,12 +264,12 @@ def test_links_belong_to_the_namespace_that_wrote_them():
     assert edges(Graph.of(names["A"], services)) == "A.b>B A.c>C B.c>C"
 
 
-def test_the_namespace_is_the_callers_unless_given():
+def test_the_default_namespace_is_the_callers():
     namespace = run(CHAIN + "from dynamo_nb.graph import Graph\nA.link(C)\ngraph = Graph.of(A)\n")
     assert edges(namespace["graph"]) == "A.b:B A.c>C B.c>C"
 
 
-def test_the_picture_of_a_graph():
+def test_picture_of_a_graph():
     code = (
         "@service(dynamo={'namespace': 'hello', 'enabled': False})\nclass C: pass\n"
         "@service(workers=4, resources={'gpu': '2', 'memory': '20Gi'})\nclass B:\n"
@@ -287,7 +287,7 @@ def test_the_picture_of_a_graph():
     ]
 
 
-def test_states_are_put_on_the_services_named_and_on_no_other():
+def test_states_are_set_on_the_named_services_only():
     picture = graph_of(CHAIN).picture().with_states({"B": ("failed", "exit code 1"), "Unknown": ("ready", "")})
     assert [(n.name, n.state, n.note) for n in picture.nodes] == [
         ("A", "", ""),
