@@ -148,7 +148,7 @@ def _spans(columns: Columns, widths: Sequence[float], blocks: Sequence[Block]) -
 
 
 def _stack(columns: Columns) -> None:
-    """Gives every slot its y: each block is put below those that are above it in the same columns."""
+    """Sets the y of every slot: each block is put below those that are above it in the same columns."""
     blocks: dict[Block, list[Slot]] = {}
     for slot in (slot for column in columns for slot in column):
         blocks.setdefault(slot.block, []).append(slot)
@@ -193,7 +193,7 @@ def _put_line(line: list[Slot], floors: list[float], stacked: set[Block]) -> flo
 
 
 def _straighten(columns: Columns) -> None:
-    """Gives the slots of one block their y within it."""
+    """Sets the y of the slots of one block, relative to each other."""
     for column in columns:
         settle(column, [0.0] * len(column))
     for i in range(SWEEPS):
@@ -243,7 +243,7 @@ def _route(path: list[Slot], spans: list[Point], *, turned: bool) -> Route:
 
 
 def _port(box: Slot, slot: Slot, side: list[Slot]) -> float:
-    """Where an edge meets a box: in the middle, or beside each other where some edges leave and others arrive."""
+    """The y at which an edge meets a box: the middle, or spread if some edges leave and others arrive on this side."""
     if not any(other.turned for other in side):
         return box.y
     at = sorted(side, key=lambda other: other.y).index(slot)

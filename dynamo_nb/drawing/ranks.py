@@ -34,13 +34,13 @@ def ranks(count: int, pairs: Sequence[Pair], units: Sequence[Sequence[int]]) -> 
     for unit in reversed(finished):
         calls = [pair for pair in between if unit_of[pair[1]] == unit and unit in forward[unit_of[pair[0]]]]
         offset = max([0, *(found[source] + 1 - found[target] for source, target in calls)])
-        beside = {
+        blocked = {
             found[other] - found[own]
             for pair in between
             for own, other in (pair, pair[::-1])
             if unit_of[own] == unit and unit_of[other] in placed
         }
-        while offset in beside:  # an edge needs two columns
+        while offset in blocked:  # both ends of an edge would be in one column
             offset += 1
         for box in units[unit]:
             found[box] += offset

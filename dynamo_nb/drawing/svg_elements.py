@@ -2,7 +2,7 @@
 
 A drawing is in a page by itself (JupyterLab and GitHub make it an image) or inline (nbconvert, the graph widget), light
 or dark. So colours are attributes first, for renderers without CSS, and a style sheet changes them in dark pages. No
-font is measured, so the same value gives the same bytes on every machine.
+font is measured, so a drawing has the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def element(tag: str, content: str = "", /, **attributes: str | float) -> str:
         content: its content, as XML.
         attributes: `_` in a name stands for `-`, and `class_` for `class`. Text is escaped, numbers are rounded.
     """
-    said = "".join(
+    written = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{escaped(value) if isinstance(value, str) else number(value)}"'
         for name, value in attributes.items()
     )
-    return f"<{tag}{said}>{content}</{tag}>" if content else f"<{tag}{said}/>"
+    return f"<{tag}{written}>{content}</{tag}>" if content else f"<{tag}{written}/>"
 
 
 def escaped(text: str) -> str:

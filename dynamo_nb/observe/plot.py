@@ -30,6 +30,8 @@ _HEAD, _FOOT, _PANEL, _GAP = 96.0, 34.0, 104.0, 46.0
 _LEFT, _RIGHT = 58.0, 16.0
 _FASTEST: Final = 0.05
 """Share of the fastest calls that the curve by percentile leaves out."""
+_LAST_MARK: Final = 0.85
+"""Position on an axis beyond which a mark would overlap the last one."""
 _ERRORS: Final = 3
 """Kinds of errors that are listed."""
 _LONGEST: Final = 110
@@ -118,7 +120,7 @@ def _over_time(result: Measurement) -> Iterator[str]:
     whole = series[:-1] if len(series) > 1 and len(series) * span > result.seconds else series
     top = max(*((s.answered + s.failed) / span for s in whole), 1e-9) * 1.12
     rates = _Frame(_LEFT, _HEAD, width, _PANEL, across, lambda rate: min(rate / top, 1.0))
-    marks = [(rate, digits(rate)) for rate in _steps(top)]
+    marks = [(rate, f"{rate:,.10g}") for rate in _steps(top)]
     yield from _axes(rates, "calls per second", marks, _seconds(seconds), named=False)
     for number, second in enumerate(whole):
         if second.failed:
@@ -159,9 +161,8 @@ def _by_percentile(result: Measurement, found: Percentiles) -> Iterator[str]:
     curves = [[(s, t) for s, t in one.curve if s >= _FASTEST and (s == 1 or 1 - s >= rest)] for *_, one in kinds]
     low, high = _decades([seconds for curve in curves for _, seconds in curve])
     frame = _Frame(x, _HEAD, WIDTH - _RIGHT - x, 2 * _PANEL + _GAP, across, _log(low, high))
-    shares = [(s, t) for s, t in ((0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9")) if 1 - s >= rest]
-    if across(0.9999) < 0.97 and rest <= 0.0001:
-        shares.append((0.9999, "99.99"))
+    marks = (0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99")
+    shares = [(s, t) for s, t in marks if across(s) < _LAST_MARK]
     bottom = frame.y + frame.height - 12
     yield from _axes(frame, "latency by percentile", _durations(low, high), [*shares, (1.0, "max")])
     for number, ((kind, colour, name, _), curve) in enumerate(zip(kinds, curves, strict=True)):

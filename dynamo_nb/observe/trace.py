@@ -1,4 +1,4 @@
-"""A Trace: one request as it went through the services, made of the spans that each process recorded."""
+"""A Trace: one request across services, built from the spans that each process recorded."""
 
 from __future__ import annotations
 

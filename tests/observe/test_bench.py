@@ -5,10 +5,12 @@ import json
 import threading
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from benched_program import PROGRAM
 
+from dynamo_nb.drawing.svg_elements import text_width
 from dynamo_nb.errors import DeploymentError, InvalidArgument
 from dynamo_nb.observe.bench import BenchResult
 from dynamo_nb.observe.latencies import Latencies
@@ -266,6 +268,21 @@ def test_a_drawing_of_a_result_is_reproducible_and_has_figures_and_errors():
     assert "7 <Bad>: a < b" in words
     assert {"p50", "p99.9", "calls per second", "latency by percentile"} <= set(words)
     assert "prefers-color-scheme:dark" in drawn
+
+
+@pytest.mark.parametrize("count", [10, 100, 990, 1000, 1010, 20_000, 10**6])
+def test_the_marks_of_the_percentile_axis_do_not_overlap(count):
+    latencies = Percentiles.of(Latencies({0: count}))
+
+    drawn = replace(measured_result(), latency=latencies)._repr_mimebundle_()["image/svg+xml"]
+
+    texts = list(ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text"))
+    names = {"0", "50", "90", "99", "99.9", "99.99", "max"}
+    last = next(text for text in texts if text.text == "max" and text.get("text-anchor") == "middle")
+    marks = sorted((float(t.get("x")), t.text) for t in texts if t.text in names and t.get("y") == last.get("y"))
+    assert len(marks) > 2
+    for (x0, left), (x1, right) in pairwise(marks):
+        assert x1 - x0 > (text_width(left, 11) + text_width(right, 11)) / 2
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 59, 5000])
