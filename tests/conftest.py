@@ -146,6 +146,16 @@ def certificates(new_certificates):
     return new_certificates()
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
-    """Puts the tests in a browser last: Playwright keeps an event loop running, beside which no other can run."""
-    items.sort(key=lambda item: "browser" in item.path.parts)
+    """Makes each file, and the browser tests together, one group for pytest-xdist: they share deployments.
+
+    The browser tests come last: Playwright keeps an event loop running, and no other loop can run beside it.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("browser" if in_browser(item) else item.path.stem))
+    items.sort(key=in_browser)
+
+
+def in_browser(item):
+    return "browser" in item.path.parts
