@@ -2,6 +2,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -146,16 +147,7 @@ def certificates(new_certificates):
     return new_certificates()
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
-    """Makes each file, and the browser tests together, one group for pytest-xdist: they share deployments.
-
-    The browser tests come last: Playwright keeps an event loop running, and no other loop can run beside it.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("browser" if in_browser(item) else item.path.stem))
-    items.sort(key=in_browser)
-
-
-def in_browser(item):
-    return "browser" in item.path.parts
+    """Starts with the files that have the most slow tests, for processes side by side to end at about the same time."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (-slow[item.path], item.path))

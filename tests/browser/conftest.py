@@ -1,4 +1,4 @@
-"""A JupyterLab and a browser, shared by the tests of this folder; each test has a notebook of its own."""
+"""A JupyterLab and a browser, shared by the tests of one file; each test has a notebook of its own."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium():
     """Path of the browser. In CI it is an error that there is none."""
     if BROWSER is None:
@@ -46,13 +46,13 @@ def chromium():
     return BROWSER
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def home(chromium, new_home):
     with new_home() as home:
         yield home
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def page(chromium, home):
     # Chromium has no sandbox for root.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -66,7 +66,7 @@ def page(chromium, home):
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def shared_lab(page, tmp_path_factory):
     server = LabServer(tmp_path_factory.mktemp("lab"))
     try:
@@ -85,7 +85,7 @@ def lab(shared_lab, request):
     assert shared_lab.hosts == {"127.0.0.1"}
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def opened(shared_lab, home):
     """Opens a copy of one of notebooks/, with further cells; afterwards nothing of it may run."""
 
