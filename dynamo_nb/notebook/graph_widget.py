@@ -6,6 +6,7 @@ have traits of their own, so an update is small and does not move the drawing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any, Final
@@ -25,9 +26,17 @@ Message = dict[str, Any]
 Workers = Mapping[str, Mapping[str, str]]
 """Service to `{"workers": "1/2", "gpus": "0,1"}`: ready and desired workers, ids of GPUs. Only of served services."""
 
-_folder = files(__package__).joinpath("widget")
-_SCRIPTS: Final = sorted((f for f in _folder.iterdir() if f.name.endswith(".js")), key=lambda f: f.name)
-"""All files share one scope: joined in any order they are the widget's module."""
+_FOLDER: Final = files(__package__).joinpath("widget")
+_COMMENT_LINES: Final = re.compile(r"^ *(?://[^\n]*|/\*\*.*?\*/)\n", re.MULTILINE | re.DOTALL)
+
+
+def _script() -> str:
+    """The widget's module. Its files share one scope, so their order does not matter.
+
+    Lines of comments are left out, because notebooks may save the module.
+    """
+    scripts = sorted((file for file in _FOLDER.iterdir() if file.name.endswith(".js")), key=lambda file: file.name)
+    return _COMMENT_LINES.sub("", "\n".join(script.read_text("utf-8") for script in scripts))
 
 
 class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
@@ -51,8 +60,8 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
     """
 
     # The text and not the path: for a path, anywidget starts a thread that watches the file.
-    _esm = "\n".join(script.read_text("utf-8") for script in _SCRIPTS)
-    _css = (_folder / "view.css").read_text("utf-8")
+    _esm = _script()
+    _css = (_FOLDER / "graph_view.css").read_text("utf-8")
 
     svg = traitlets.Unicode().tag(sync=True)
     text = traitlets.Unicode().tag(sync=True)

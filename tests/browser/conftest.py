@@ -1,4 +1,4 @@
-"""A JupyterLab and a browser, shared by the tests of one file; each test has a notebook of its own."""
+"""A JupyterLab server and a browser, shared by the tests of one file. Each test has its own notebook."""
 
 import os
 import shutil
@@ -14,10 +14,10 @@ from playwright.sync_api import expect, sync_playwright
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 NAMES = [os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"]
 BROWSER = next(filter(None, map(shutil.which, filter(None, NAMES))), None)
-NO_BROWSER = "no browser: install chromium (apt-get install chromium), or name one in CHROMIUM"
+NO_BROWSER = "no browser found: install chromium (apt-get install chromium), or set CHROMIUM to the path of one"
 VIEWPORT = {"width": 1280, "height": 900}
-TEST_BOUND = 240.0  # seconds; a notebook is run and a graph served, on two busy cores
-END_BOUND = 20.0  # seconds in which a deployment ends whose notebook was closed
+TEST_BOUND = 240.0  # seconds to run a notebook and serve a graph on two busy cores
+END_BOUND = 20.0  # seconds in which the deployment of a closed notebook ends
 
 
 def pytest_collection_modifyitems(items):
@@ -40,7 +40,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="module")
 def chromium():
-    """Path of the browser. In CI it is an error that there is none."""
+    """Path of the browser. In CI, a missing browser is an error."""
     if BROWSER is None:
         pytest.fail(NO_BROWSER)
     return BROWSER
@@ -78,7 +78,7 @@ def shared_lab(page, tmp_path_factory):
 
 @pytest.fixture
 def lab(shared_lab, request):
-    """JupyterLab, without a notebook. The page may not complain, nor speak with any other host."""
+    """JupyterLab without an open notebook. The page must not report errors, nor connect to other hosts."""
     shared_lab.begin(request.node.name)
     yield shared_lab
     assert shared_lab.problems == []
@@ -87,17 +87,17 @@ def lab(shared_lab, request):
 
 @pytest.fixture(scope="module")
 def opened(shared_lab, home):
-    """Opens a copy of one of notebooks/, with further cells; afterwards nothing of it may run."""
+    """Opens a copy of a file of notebooks/, with more cells. Afterwards none of its processes may be left."""
 
     @contextmanager
     def opened(name, *cells):
-        before = set(_parts(home))
+        before = set(_processes(home))
         notebook = shared_lab.open(NOTEBOOKS / name, *cells)
         try:
             yield notebook
         finally:
             notebook.close()
-        _, left = psutil.wait_procs(set(_parts(home)) - before, timeout=END_BOUND)
+        _, left = psutil.wait_procs(set(_processes(home)) - before, timeout=END_BOUND)
         assert left == [], f"the notebook left processes behind: {left}"
 
     return opened
@@ -105,13 +105,13 @@ def opened(shared_lab, home):
 
 @pytest.fixture
 def open_hello(lab, opened):
-    """Opens hello_world with further cells, for one test."""
+    """Opens hello_world with more cells, for one test."""
     with ExitStack() as stack:
         yield lambda *cells: stack.enter_context(opened("hello_world.ipynb", *cells))
 
 
-def _parts(home):
-    """Kernels, supervisors and workers; the browser has processes come and go."""
+def _processes(home):
+    """Kernels, supervisors and workers, without the processes of the browser, which start and end at any time."""
     for process in psutil.process_iter():
         try:
             if process.environ().get("DYNAMO_HOME") == str(home) and "chrom" not in process.name():
@@ -122,7 +122,7 @@ def _parts(home):
 
 @pytest.fixture
 def served(open_hello):
-    """hello_world with further cells, run until its graph is served; with the live graph of what is served."""
+    """Opens hello_world with more cells, and runs it until its graph is served. Returns it with the live graph."""
 
     def served(*cells):
         notebook = open_hello(*cells)
@@ -135,7 +135,7 @@ def served(open_hello):
 
 
 class Gate:
-    """Where the constructor of a service waits. `code`: what it runs there, in place of "self.suffix = suffix"."""
+    """Makes the constructor of a service wait. code: replaces "self.suffix = suffix" in hello_world."""
 
     def __init__(self, path):
         self._path = path

@@ -1,4 +1,4 @@
-"""What a person does in JupyterLab, in a real page: open a notebook, run and edit cells, look at the graph."""
+"""Drives JupyterLab in a real browser page: opens a notebook, runs and edits cells, uses the live graph."""
 
 import json
 import re
@@ -9,14 +9,14 @@ from pathlib import Path
 import nbformat
 from playwright.sync_api import Error, Locator, Page, expect
 
-BOUND = 60.0  # seconds for anything that a page or a cell does; two busy cores start workers in some seconds
+BOUND = 60.0  # seconds for one step of a page or a cell; two busy cores start workers in a few seconds
 SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
-# Every state that a node takes, as it takes it: [number of the cell, service, state].
+# Records every change of state of a node: [number of the cell, service, state].
 _WATCH = """
 window.seenStates = Object.assign([], { from: 0 });
-const tell = (node) => {
+const record = (node) => {
   const cells = [...document.querySelectorAll(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell")];
   const { service, state } = node.dataset, cell = cells.indexOf(node.closest(".jp-Cell"));
   const last = window.seenStates.findLast(([at, name]) => at === cell && name === service);
@@ -24,8 +24,8 @@ const tell = (node) => {
 };
 new MutationObserver((changes) => {
   for (const { type, target, addedNodes } of changes) {
-    if (type === "attributes" && target.dataset.service) tell(target);
-    for (const node of addedNodes) node.querySelectorAll?.("g[data-service]").forEach(tell);
+    if (type === "attributes" && target.dataset.service) record(target);
+    for (const node of addedNodes) node.querySelectorAll?.("g[data-service]").forEach(record);
   }
 }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-state"] });
 """
@@ -34,7 +34,7 @@ new MutationObserver((changes) => {
 class Lab:
     """One page of JupyterLab.
 
-    problems: what the page or the browser complained of. hosts: with whom the page spoke.
+    problems: errors of the page and the browser. hosts: the hosts that the page connected to.
     """
 
     def __init__(self, page: Page, url: str, root: Path) -> None:
@@ -44,7 +44,7 @@ class Lab:
         self.hosts: set[str] = set()
         self._test, self._shots = "", 0
         page.on("pageerror", lambda error: self.problems.append(f"{error}\n{error.stack}"))
-        page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
+        page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: self.hosts.update(re.findall(r"^\w+://([^/:]+)", request.url)))
         page.add_init_script(_WATCH)
         page.goto(url)
@@ -52,7 +52,7 @@ class Lab:
         page.evaluate("jupyterapp.restored")
 
     def begin(self, test: str) -> None:
-        """Names the screenshots from now on; older ones of the same name go."""
+        """Sets the name of the screenshots from now on. Removes older ones with this name."""
         self._test, self._shots = re.sub(r"\W+|_", "-", test.removeprefix("test_")).strip("-"), 0
         self.problems.clear()
         for old in SCREENSHOTS.glob(f"{self._test}-[0-9][0-9]-*.png"):
@@ -66,7 +66,7 @@ class Lab:
         return path
 
     def open(self, notebook: Path, *cells: str) -> "Notebook":
-        """Opens a copy of `notebook`, with `cells` appended, as a user does by a double click."""
+        """Opens a copy of a notebook, with more cells at its end, as a double click does."""
         name = f"{self._test}.ipynb"
         shutil.copy(notebook, self.root / name)
         if cells:
@@ -84,14 +84,14 @@ class Lab:
         return Notebook(self)
 
     def theme(self, name: str) -> None:
-        """Changes to the theme "light" or "dark", as Settings > Theme does."""
+        """Changes to the "light" or "dark" theme, as Settings > Theme does."""
         self.page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", THEMES[name])
         self.page.wait_for_selector(f'[data-jp-theme-name="{THEMES[name]}"]', state="attached")
         self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
 
 class Notebook:
-    """The notebook that is open. A cell is named by a part of its text: the first code cell that has it."""
+    """The open notebook. A cell is named by a part of its text: the first code cell with this part."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -99,7 +99,7 @@ class Notebook:
         self.panel = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
 
     def close(self) -> None:
-        """Closes without saving, and shuts the kernel down."""
+        """Closes the notebook without saving, and shuts down its kernel."""
         self.page.evaluate("""async () => {
           const panel = jupyterapp.shell.currentWidget;
           await panel.sessionContext.shutdown();
@@ -109,34 +109,34 @@ class Notebook:
     # --- cells -----------------------------------------------------------------------------------------------------
 
     def cells(self) -> list[dict]:
-        """Each cell with its source, its outputs, the count and the state of its execution."""
+        """Returns each cell with its source, its outputs, its execution count and its execution state."""
         return self.page.evaluate("""() => jupyterapp.shell.currentWidget.content.widgets.map(({ model }) => ({
           kind: model.type, source: model.sharedModel.getSource(), outputs: model.outputs?.toJSON() ?? [],
           count: model.executionCount, state: model.executionState }))""")
 
     def number(self, part: str) -> int:
         found = [n for n, cell in enumerate(self.cells()) if cell["kind"] == "code" and part in cell["source"]]
-        assert found, f"no cell has {part!r}"
+        assert found, f"no cell contains {part!r}"
         return found[0]
 
     def cell(self, part: str) -> Locator:
         return self.panel.locator(".jp-Cell").nth(self.number(part))
 
     def show(self, part: str) -> None:
-        """Scrolls so that the cell stands at the top."""
+        """Scrolls the cell to the top."""
         self.cell(part).evaluate("""async (cell) => {
           cell.scrollIntoView({ block: "start", behavior: "instant" });
-          for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);  // it is drawn then
+          for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);  // until it is drawn
         }""")
 
     def run_all(self) -> None:
-        """Run > Run All Cells; it ends with the last cell or at the first error."""
+        """Runs all cells, and waits for the last one or the first error."""
         self._forget_counts()
         self._menu("Run", "Run All Cells")
         self._until("cells.every(idle) && (cells.some(failed) || cells.every(ran))")
 
     def run_to(self, part: str) -> None:
-        """Runs every cell to this one, with it."""
+        """Runs all cells up to this one, and this one."""
         self._forget_counts()
         self._select(part)
         self._menu("Run", "Run All Above Selected Cell")
@@ -145,11 +145,11 @@ class Notebook:
         self.run(part)
 
     def run(self, part: str) -> None:
-        """Runs one cell and waits for its end."""
+        """Runs one cell, and waits for its end."""
         self.start(part)()
 
     def start(self, part: str) -> Callable[[], None]:
-        """Runs one cell; call what it returns to wait for its end."""
+        """Starts one cell. Returns the function that waits for its end."""
         number = self.number(part)
         self._forget_counts(number)
         self._select(part)
@@ -157,7 +157,7 @@ class Notebook:
         return lambda: self._until(f"ran(cells[{number}]) && idle(cells[{number}])")
 
     def edit(self, part: str, text: str) -> None:
-        """Types a new text over that of a cell, which stays selected."""
+        """Replaces the text of a cell, as a user types. The cell stays selected."""
         number = self.number(part)
         self.panel.locator(".jp-Cell").nth(number).locator(".cm-content").click()
         self.page.keyboard.press("Control+a")
@@ -166,7 +166,7 @@ class Notebook:
         self.page.keyboard.press("Escape")
 
     def replace(self, part: str, old: str, new: str) -> None:
-        """Edits a cell by replacing a piece of its text, and runs it."""
+        """Replaces a part of the text of a cell, and runs the cell."""
         source = self.cells()[self.number(part)]["source"]
         assert old in source
         text = source.replace(old, new)
@@ -174,7 +174,7 @@ class Notebook:
         self.run(text)
 
     def restart(self) -> None:
-        """The button "Restart the kernel", and its dialog."""
+        """Restarts the kernel with the button of the toolbar, and confirms the dialog."""
         self.panel.get_by_role("button", name="Restart the kernel", exact=True).click()
         self.page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
         self.page.wait_for_selector(".jp-Dialog", state="detached")
@@ -183,7 +183,7 @@ class Notebook:
     # --- outputs ---------------------------------------------------------------------------------------------------
 
     def text(self, part: str) -> str:
-        """What a cell printed and returned, as text."""
+        """Returns what a cell printed and returned, as text."""
         outputs = self.cells()[self.number(part)]["outputs"]
         return "".join(_joined(o.get("text") or o.get("data", {}).get("text/plain", "")) for o in outputs)
 
@@ -196,11 +196,11 @@ class Notebook:
         ]
 
     def graph(self, part: str) -> "Graph":
-        """The live graph below a cell."""
+        """Returns the live graph in the output of a cell."""
         return Graph(self.cell(part).locator(".dynamo-view"))
 
     def seen_states(self, part: str, service: str) -> list[str]:
-        """The states of a service in the graph below a cell, since the page was loaded or `forget_states`."""
+        """Returns the states that the graph below a cell has shown for a service, since `forget_states`."""
         number = self.number(part)
         return [
             state
@@ -221,7 +221,7 @@ class Notebook:
         self.cell(part).locator(".jp-InputArea-prompt").click()
 
     def _forget_counts(self, number: int | None = None) -> None:
-        """Of all cells, or of one: a count is then a sign that the cell has run, and none that was saved."""
+        """Removes the saved execution counts of all cells, or of one: a count then means that the cell has run."""
         self.page.evaluate(
             """(number) => jupyterapp.shell.currentWidget.content.widgets.forEach(({ model }, at) => {
               if (model.type === "code" && (number === null || number === at)) model.executionCount = null;
@@ -240,10 +240,10 @@ class Notebook:
         try:
             self.page.wait_for_function(script, timeout=BOUND * 1000)
         except Error as error:
-            said = [
+            states = [
                 (cell["state"], cell["count"], cell["source"][:40]) for cell in self.cells() if cell["kind"] == "code"
             ]
-            raise AssertionError(f"never: {condition}\n{said}\n{self.errors()}") from error
+            raise AssertionError(f"never: {condition}\n{states}\n{self.errors()}") from error
 
 
 class Graph:
@@ -252,47 +252,47 @@ class Graph:
     def __init__(self, view: Locator) -> None:
         self.view = view
         self.page = view.page
-        self.stage = view.locator(".dynamo-stage")
+        self.drawing = view.locator(".dynamo-drawing")
 
     def node(self, service: str) -> Locator:
-        return self.stage.get_by_role("button", name=re.compile(rf"^{service}(,|$)"))
+        return self.drawing.get_by_role("button", name=re.compile(rf"^{service}(,|$)"))
 
     def edge(self, source: str, target: str) -> Locator:
-        return self.stage.get_by_role("button", name=re.compile(f"^{source} calls {target}(,|$)"))
+        return self.drawing.get_by_role("button", name=re.compile(f"^{source} calls {target}(,|$)"))
 
     def is_in_state(self, **states: str) -> None:
-        """Waits until each service is in its state, by colour (of which data-state decides) and by word."""
+        """Waits until each service shows its state, as a colour (which depends on data-state) and as text."""
         for service, state in states.items():
             expect(self.node(service)).to_have_attribute("data-state", state)
             expect(self.node(service)).to_have_accessible_name(re.compile(rf"^{service}, {state}\b"))
 
     def is_busy(self, service: str) -> None:
-        """Waits until calls go through a service."""
+        """Waits until the graph shows calls of a service."""
         expect(self.node(service).locator(".load")).to_have_text(re.compile(r"^(?!0/s)[\d.,]+"))
 
     def is_linked(self, source: str, target: str, linked: bool = True) -> None:
-        """Waits until an edge is drawn as linked, or as one that could be."""
+        """Waits until an edge is drawn as active, or as inactive."""
         expect(self.edge(source, target)).to_have_attribute("data-active", str(linked).lower())
 
     def card(self, service: str) -> Locator:
         return self.view.get_by_role("complementary", name=service)
 
     def open(self, service: str, tab: str | None = None) -> Locator:
-        """Clicks on a node, and on a tab of its card."""
+        """Clicks on a node, and on a tab of its card. Returns the card."""
         self.node(service).click()
         if tab is not None:
             self.card(service).get_by_role("tab", name=tab).click()
         return self.card(service)
 
     def close(self) -> None:
-        """Closes the card that is open, if one is."""
+        """Closes the card, if one is open."""
         card = self.view.get_by_role("complementary")
         if card.is_visible():
             card.get_by_role("button", name="Close").click()
             expect(card).to_be_hidden()
 
     def act_on_edge(self, source: str, target: str, action: str) -> None:
-        """Clicks on the middle of an edge, and on a button of its card."""
+        """Clicks on the middle of an edge, and then on a button of its card."""
         x, y = (
             self.edge(source, target)
             .locator(".line")
@@ -309,24 +309,24 @@ class Graph:
         self.view.get_by_role("group", name=f"{source} to {target}").get_by_role("button", name="Close").click()
 
     def drag_link(self, source: str, target: str) -> None:
-        """Pulls a line from the handle of a node to another node."""
+        """Drags from the handle of a node to another node."""
         self.node(source).hover()
-        handle = self.node(source).locator(".handle").bounding_box()
-        aim = self.node(target).bounding_box()
+        handle = self.node(source).locator(".link-handle").bounding_box()
+        goal = self.node(target).bounding_box()
         self.page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
         self.page.mouse.down()
-        self.page.mouse.move(aim["x"] + aim["width"] / 2, aim["y"] + aim["height"] / 2, steps=8)
+        self.page.mouse.move(goal["x"] + goal["width"] / 2, goal["y"] + goal["height"] / 2, steps=8)
         self.page.mouse.up()
 
     @property
-    def line(self) -> Locator:
-        """The line of code of the last action, and what came of it."""
-        return self.view.locator(".dynamo-line")
+    def status_line(self) -> Locator:
+        """The code of the latest action, and its result."""
+        return self.view.locator(".dynamo-status-line")
 
     def did(self, code: str) -> None:
-        """Waits until the last action is this line of code, and done."""
-        expect(self.line.locator("code")).to_have_text(code)
-        expect(self.line).to_have_attribute("data-outcome", "done")
+        """Waits until the latest action has this code, and is done."""
+        expect(self.status_line.locator("code")).to_have_text(code)
+        expect(self.status_line).to_have_attribute("data-outcome", "done")
 
 
 def _joined(text: str | list[str]) -> str:

@@ -1,4 +1,4 @@
-"""A JupyterLab of the test environment on a free port of the loopback, with settings of its own and no network."""
+"""The JupyterLab of the test environment on a free local port, with its own settings and without network access."""
 
 import json
 import os
@@ -11,10 +11,10 @@ import threading
 import time
 from pathlib import Path
 
-READY_BOUND = 60.0  # seconds; two busy cores import a whole JupyterLab
-STOP_BOUND = 20.0  # seconds; the server shuts its kernels down first
+READY_BOUND = 60.0  # seconds to import JupyterLab on two busy cores
+STOP_BOUND = 20.0  # seconds; the server shuts down its kernels first
 
-# What JupyterLab would ask of other hosts, or start besides kernels.
+# Switches off requests to other hosts, and processes other than kernels.
 _SERVER = {
     "ServerApp": {"jpserver_extensions": {"jupyter_lsp": False, "jupyter_server_terminals": False}},
     "LabApp": {"news_url": None, "check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate"},
@@ -29,7 +29,7 @@ _PAGE = {
     }
 }
 _SETTINGS = {
-    # Saving at random moments would only blur what a test sees.
+    # An autosave would happen at a random moment of a test.
     "docmanager-extension/plugin": {"autosave": False},
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
@@ -37,7 +37,7 @@ _ANNOUNCED = re.compile(r"http://127\.0\.0\.1:(\d+)/lab\?token=")
 
 
 class LabServer:
-    """Serves `root`, a folder in `folder`. `stop` ends it and every kernel that it started."""
+    """Serves the notebooks in `root`. `stop` ends the server and its kernels. folder: an empty one for its files."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "notebooks"
@@ -81,7 +81,7 @@ class LabServer:
             raise RuntimeError(f"JupyterLab did not start in {READY_BOUND} s:\n{self.log.read_text()}")
 
     def _listens(self) -> bool:
-        """Waits until the port is open: Jupyter tells of it just before."""
+        """Waits until the port is open: Jupyter prints the URL just before."""
         deadline = time.monotonic() + READY_BOUND
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
@@ -104,7 +104,7 @@ class LabServer:
 
     @property
     def url(self) -> str:
-        """Where the page is; the token is in it."""
+        """The URL of JupyterLab, with its token."""
         return f"http://127.0.0.1:{self._port}/lab?token={self._token}"
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What a person changes in the live graph of hello_world: workers and links."""
+"""Changes in the live graph of hello_world: workers and links."""
 
 import json
 import re
@@ -7,32 +7,32 @@ import pytest
 from playwright.sync_api import TimeoutError as Timeout
 from playwright.sync_api import expect
 
-RENDERED_ANEW = 4.0  # seconds in which an output is brought up to date after a change, and more
+RENDER_TIME = 4.0  # seconds; more than an output takes to follow a change
 
-ASKED = """import json
+ASK = """import json
 
 print(json.dumps((await deployment.Frontend.ask({"text": "a b"})).words))"""
 
 
 def answer(notebook):
-    notebook.run(ASKED)
-    return json.loads(notebook.text(ASKED))
+    notebook.run(ASK)
+    return json.loads(notebook.text(ASK))
 
 
-def test_a_service_is_scaled_restarted_and_stopped_from_its_card(served, lab):
+def test_a_service_is_stopped_scaled_and_restarted_from_its_card(served, lab):
     _, graph = served()
     card = graph.open("Backend")
     card.get_by_role("button", name="Stop", exact=True).click()
-    question = card.get_by_role("group", name="Stop Backend?")
-    lab.screenshot("asked")
-    question.get_by_role("button", name="Keep").click()
-    expect(question).to_be_hidden()
+    confirmation = card.get_by_role("group", name="Stop Backend?")
+    lab.screenshot("confirmation")
+    confirmation.get_by_role("button", name="Cancel").click()
+    expect(confirmation).to_be_hidden()
     graph.is_in_state(Backend="ready")
     card.get_by_role("button", name="Stop", exact=True).click()
-    question.get_by_role("button", name="Stop").click()
+    confirmation.get_by_role("button", name="Stop").click()
     graph.did("await deployment.scale(Backend=0)")
     lab.screenshot("stopped")
-    card.get_by_role("button", name="One worker more").click()
+    card.get_by_role("button", name="Add one worker").click()
     graph.did("await deployment.scale(Backend=1)")
     expect(graph.node("Backend")).to_have_accessible_name(re.compile("ready, 1/1 workers"))
     card.get_by_role("button", name="Restart").click()
@@ -46,18 +46,18 @@ def test_a_field_keeps_the_focus_while_states_change(served, lab):
     card = graph.open("Backend", "Endpoints")
     field = card.get_by_role("textbox", name="text")
     first = graph.view.element_handle()
-    card.get_by_role("button", name="One worker more").click()
+    card.get_by_role("button", name="Add one worker").click()
     field.click()
     graph.did("await deployment.scale(Backend=3)")
     with pytest.raises(Timeout):
-        lab.page.wait_for_function("(view) => !view.isConnected", arg=first, timeout=RENDERED_ANEW * 1000)
+        lab.page.wait_for_function("(view) => !view.isConnected", arg=first, timeout=RENDER_TIME * 1000)
     expect(field).to_be_focused(timeout=1000)
 
 
-def test_an_edge_is_linked_by_click_unlinked_and_linked_again_by_drag(served, lab):
-    notebook, graph = served(ASKED)
+def test_an_edge_is_linked_and_unlinked_by_click_and_linked_again_by_drag(served, lab):
+    notebook, graph = served(ASK)
     graph.act_on_edge("Middle", "Backend", "Unlink")
-    expect(graph.line).to_have_attribute("data-outcome", "failed")
+    expect(graph.status_line).to_have_attribute("data-outcome", "failed")
     expect(graph.view).to_contain_text("link another one first")
     lab.screenshot("refused")
     graph.close_edge("Middle", "Backend")

@@ -1,4 +1,4 @@
-"""What a newcomer does with notebooks/hello_world.ipynb in JupyterLab: run it, look, edit cells, restart the kernel."""
+"""The first steps with notebooks/hello_world.ipynb in JupyterLab: run it, edit cells, restart the kernel."""
 
 import json
 import re
@@ -11,22 +11,22 @@ SERVED = "await serve("
 STOPPED = "await deployment.stop()"
 
 LOAD = """load = %dynamo bench frontend.ask -p '{"text": "hello"}' -c 4 --duration 600 --background"""
-LOADED = """import json
+STOP_LOAD = """import json
 
 load.stop()
 result = await load
 print(json.dumps([result.calls, result.errors]))"""
-ASKED = """import json
+ASK = """import json
 
 print(json.dumps((await deployment.Frontend.ask({"text": "hello world"})).words))"""
 
 
 def answer(notebook):
-    notebook.run(ASKED)
-    return json.loads(notebook.text(ASKED))
+    notebook.run(ASK)
+    return json.loads(notebook.text(ASK))
 
 
-def test_run_all_shows_the_graph_live_from_start_to_stop(open_hello, lab):
+def test_run_all_shows_the_live_graph_from_start_to_stop(open_hello, lab):
     notebook = open_hello()
     lab.screenshot("opened")
     notebook.run_all()
@@ -40,7 +40,7 @@ def test_run_all_shows_the_graph_live_from_start_to_stop(open_hello, lab):
 
 
 def test_an_edited_service_is_replaced_under_load_without_a_failed_call(served, lab, gate):
-    notebook, graph = served(LOAD, LOADED, ASKED)
+    notebook, graph = served(LOAD, STOP_LOAD, ASK)
     assert answer(notebook) == ["hello!", "world!"]
     notebook.run(LOAD)
     notebook.show(SERVED)
@@ -62,15 +62,15 @@ def test_an_edited_service_is_replaced_under_load_without_a_failed_call(served, 
     lab.screenshot("replaced")
     assert "replaced Backend in" in notebook.text(BACKEND)
     assert answer(notebook) == ["HELLO!", "WORLD!"]
-    notebook.run(LOADED)
-    calls, errors = json.loads(notebook.text(LOADED))
+    notebook.run(STOP_LOAD)
+    calls, errors = json.loads(notebook.text(STOP_LOAD))
     assert errors == {}
     assert calls > 100
     assert set(notebook.seen_states(SERVED, "Middle")) <= {"ready"}
 
 
-def test_a_version_that_does_not_start_leaves_the_old_one_serving_and_its_error_under_the_cell(served, lab):
-    notebook, graph = served(ASKED)
+def test_a_new_version_that_does_not_start_is_an_error_under_its_cell_and_the_old_one_keeps_serving(served, lab):
+    notebook, graph = served(ASK)
     source = notebook.cells()[notebook.number(BACKEND)]["source"]
     broken = source.replace("self.suffix = suffix", 'raise OSError("no such model")')
     notebook.edit(BACKEND, broken.replace('await Backend().generate("tried right here")', ""))
@@ -86,8 +86,8 @@ def test_a_version_that_does_not_start_leaves_the_old_one_serving_and_its_error_
     assert answer(notebook) == ["hello!", "world!"]
 
 
-def test_a_link_that_is_edited_in_its_cell_moves_the_served_edge(served, lab):
-    notebook, graph = served(ASKED)
+def test_a_link_that_is_edited_in_its_cell_changes_the_served_graph(served, lab):
+    notebook, graph = served(ASK)
     notebook.replace(LINKED, ".link(Backend)", ".link(Backend2)")
     graph.is_in_state(Backend2="ready")
     graph.is_linked("Middle", "Backend2")
@@ -99,7 +99,7 @@ def test_a_link_that_is_edited_in_its_cell_moves_the_served_edge(served, lab):
     assert answer(notebook) == ["world", "hello"]
 
 
-def test_a_restarted_kernel_stops_what_it_served_and_runs_again(served, lab):
+def test_a_kernel_restart_stops_the_deployment_and_the_notebook_runs_again(served, lab):
     notebook, _ = served()
     notebook.restart()
     lab.screenshot("restarted")
@@ -114,8 +114,8 @@ deployment"""
 PIDS = """print(sorted(w.pid for s in deployment.status.services.values() for w in s.workers))"""
 
 
-def test_a_restarted_kernel_attaches_to_a_detached_deployment_as_it_was(open_hello, lab):
-    notebook = open_hello("await deployment.scale(Backend=3)", PIDS, ATTACHED, ASKED)
+def test_a_restarted_kernel_attaches_to_a_detached_deployment_with_its_scale(open_hello, lab):
+    notebook = open_hello("await deployment.scale(Backend=3)", PIDS, ATTACHED, ASK)
     served = "await serve(Frontend, http_port=0, detach=True)\ndeployment"
     notebook.edit(SERVED, f"deployment = {served}")
     notebook.run_to(SERVED)
@@ -124,9 +124,9 @@ def test_a_restarted_kernel_attaches_to_a_detached_deployment_as_it_was(open_hel
     before = notebook.text(PIDS)
     notebook.restart()
     notebook.show(SERVED)
-    gone = notebook.graph(SERVED)
-    gone.act_on_edge("Frontend", "Middle", "Unlink")
-    expect(gone.view).to_contain_text("The kernel that drew this has gone")
+    old = notebook.graph(SERVED)
+    old.act_on_edge("Frontend", "Middle", "Unlink")
+    expect(old.view).to_contain_text("The kernel that drew this graph is gone")
     lab.screenshot("restarted")
     notebook.run(ATTACHED)
     graph = notebook.graph(ATTACHED)
@@ -138,7 +138,7 @@ def test_a_restarted_kernel_attaches_to_a_detached_deployment_as_it_was(open_hel
     assert notebook.text(PIDS) == before
     assert answer(notebook) == ["hello!", "world!"]
     graph.view.get_by_role("button", name="Stop…").click()
-    lab.screenshot("asked")
+    lab.screenshot("confirmation")
     graph.view.get_by_role("group", name="Stop all services?").get_by_role("button", name="Stop").click()
     graph.is_in_state(Frontend="stopped", Middle="stopped", Backend="stopped")
     lab.screenshot("stopped")

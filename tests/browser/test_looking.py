@@ -1,6 +1,6 @@
-"""What a person sees and tries in the live graph of hello_world, with the mouse, the keyboard or a screen reader.
+"""The live graph of hello_world, used with the mouse, the keyboard and a screen reader.
 
-Nothing here changes what is served: all tests look at one deployment.
+All tests share one deployment, and none of them changes it.
 """
 
 import re
@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 
 @pytest.fixture(scope="module")
-def standing(shared_lab, opened):
+def served_notebook(shared_lab, opened):
     shared_lab.begin("looking")
     with opened("hello_world.ipynb") as notebook:
         notebook.run_to("await serve(")
@@ -19,16 +19,16 @@ def standing(shared_lab, opened):
 
 
 @pytest.fixture
-def graph(lab, standing):
-    """The live graph of what is served, with no card open."""
-    standing.show("await serve(")
-    graph = standing.graph("await serve(")
+def graph(lab, served_notebook):
+    """The live graph of the deployment, without an open card."""
+    served_notebook.show("await serve(")
+    graph = served_notebook.graph("await serve(")
     graph.is_in_state(Frontend="ready", Middle="ready", Backend="ready")
     graph.close()
     return graph
 
 
-def test_a_card_tells_workers_and_configuration_and_nothing_in_it_overlaps(graph, lab):
+def test_a_card_shows_workers_and_configuration_without_overlaps(graph, lab):
     lab.screenshot("ready")
     card = graph.open("Backend", "Overview")
     expect(card).to_contain_text("@service of Backend")
@@ -42,7 +42,7 @@ def test_a_card_tells_workers_and_configuration_and_nothing_in_it_overlaps(graph
 
 
 def overlaps(card):
-    """Pairs of words in a card that lie over each other."""
+    """Returns pairs of texts in a card that overlap."""
     return card.evaluate("""(card) => {
       const words = [...card.querySelectorAll("dt, dd, th, td")].filter((cell) => cell.offsetParent && cell.textContent);
       const boxes = words.map((cell) => {
@@ -55,7 +55,7 @@ def overlaps(card):
     }""")
 
 
-def test_an_endpoint_that_streams_is_tried_from_its_form(graph, lab):
+def test_a_streaming_endpoint_is_called_from_its_form(graph, lab):
     card = graph.open("Backend", "Endpoints")
     card.get_by_role("textbox", name="text").fill("hello big world")
     card.get_by_role("button", name="Call").click()
@@ -66,7 +66,7 @@ def test_an_endpoint_that_streams_is_tried_from_its_form(graph, lab):
     lab.screenshot("streamed")
 
 
-def test_an_endpoint_that_returns_is_tried_with_a_model(graph, lab):
+def test_an_endpoint_with_a_model_is_called_from_its_form(graph, lab):
     card = graph.open("Frontend", "Endpoints")
     card.get_by_role("button", name="ask", exact=True).click()
     field = card.get_by_role("textbox", name="request")
@@ -77,7 +77,7 @@ def test_an_endpoint_that_returns_is_tried_with_a_model(graph, lab):
     lab.screenshot("answered")
     field.fill('{"text": 3}')
     field.press("Control+Enter")
-    expect(graph.line).to_have_attribute("data-outcome", "failed")
+    expect(graph.status_line).to_have_attribute("data-outcome", "failed")
     expect(card.get_by_role("log", name="Answer")).to_contain_text("text")
     lab.screenshot("refused")
 
@@ -98,7 +98,7 @@ def _channels(colour):
     return [int(part) for part in colour.strip("rgb()").split(",")]
 
 
-def test_the_keyboard_alone_leads_through_the_graph_and_tries_an_endpoint(graph, lab):
+def test_an_endpoint_is_called_with_the_keyboard_alone(graph, lab):
     keyboard = lab.page.keyboard
     graph.view.get_by_role("searchbox").focus()
     keyboard.type("Middle")
@@ -117,27 +117,27 @@ def test_the_keyboard_alone_leads_through_the_graph_and_tries_an_endpoint(graph,
     press_until(lab.page, "ArrowRight", card.get_by_role("tab", name="Endpoints"))
     press_until(lab.page, "Tab", card.get_by_role("textbox", name="text"))
     keyboard.press("Control+Enter")
-    expect(graph.line).to_have_attribute("data-outcome", "done")
+    expect(graph.status_line).to_have_attribute("data-outcome", "done")
     lab.screenshot("called")
     keyboard.press("Escape")
     expect(card).to_be_hidden()
     expect(graph.node("Backend")).to_be_focused()
     keyboard.press("?")
-    expect(graph.view.get_by_role("group", name="Keys")).to_be_visible()
+    expect(graph.view.get_by_role("group", name="Keyboard shortcuts")).to_be_visible()
     lab.screenshot("keys")
 
 
-def press_until(page, key, wanted, most=30):
-    """Presses a key until something has the focus."""
-    wanted.wait_for()
-    for _ in range(most):
-        if wanted.evaluate("(element) => element === document.activeElement"):
+def press_until(page, key, goal, limit=30):
+    """Presses a key until an element has the focus."""
+    goal.wait_for()
+    for _ in range(limit):
+        if goal.evaluate("(element) => element === document.activeElement"):
             return
         page.keyboard.press(key)
-    raise AssertionError(f"{most} times {key} do not lead to {wanted}")
+    raise AssertionError(f"{key} did not reach {goal} in {limit} times")
 
 
-def test_what_a_screen_reader_is_told_names_services_states_and_edges(graph):
+def test_services_states_and_edges_have_names_for_screen_readers(graph):
     expect(graph.node("Backend")).to_have_accessible_name(re.compile("^Backend, ready, 2/2 workers"))
     expect(graph.edge("Middle", "Backend2")).to_have_accessible_name("Middle calls Backend2, not linked")
     nameless = [

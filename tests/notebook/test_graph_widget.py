@@ -1,4 +1,4 @@
-"""The graph widget: its traits in the kernel, and what it does in a browser."""
+"""The graph widget: its traits in the kernel, and its behaviour in a browser."""
 
 import base64
 import json
@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import threading
 from html import unescape
+from pathlib import Path
 
 import pytest
 
 from dynamo_nb.drawing.picture import Arrow, Node, Picture
 from dynamo_nb.drawing.svg import svg
 from dynamo_nb.drawing.text import text
+from dynamo_nb.notebook import graph_widget
 from dynamo_nb.notebook.graph_widget import GraphWidget
 from dynamo_nb.observe.traffic import Load, Traffic
 
@@ -28,79 +30,79 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 in_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on the path")
 
 
-def changes(view):
-    """Names of the traits that change from now on."""
-    seen = []
-    view.observe(lambda change: seen.append(change["name"]))
-    return seen
+def recorded_changes(widget):
+    """Returns a list to which the names of changed traits are added from now on."""
+    changes = []
+    widget.observe(lambda change: changes.append(change["name"]))
+    return changes
 
 
 # --- in the kernel -----------------------------------------------------------------------------------------------
 
 
-def test_a_view_has_the_drawing_with_room_for_numbers_and_the_states():
-    view = GraphWidget(PICTURE, "hello-1234", {"Backend": {"workers": "1/4", "gpus": "0,1"}})
-    assert view.svg == svg(PICTURE, live=True)
-    assert view.text == text(PICTURE)
-    assert view.deployment == "hello-1234"
-    assert view.states == {
+def test_a_widget_has_a_drawing_with_space_for_numbers_and_the_states():
+    widget = GraphWidget(PICTURE, "hello-1234", {"Backend": {"workers": "1/4", "gpus": "0,1"}})
+    assert widget.svg == svg(PICTURE, live=True)
+    assert widget.text == text(PICTURE)
+    assert widget.deployment == "hello-1234"
+    assert widget.states == {
         "Frontend": {"state": "ready", "note": ""},
         "Backend": {"state": "starting", "note": "1 of 4", "workers": "1/4", "gpus": "0,1"},
     }
 
 
-def test_a_card_is_made_for_the_service_that_is_selected_only():
-    asked = []
+def test_a_card_is_made_only_for_the_selected_service():
+    described = []
 
-    def describe(name):
-        asked.append(name)
+    def card_of(name):
+        described.append(name)
         return {"service": name}
 
-    view = GraphWidget(PICTURE, card_of=describe)
-    view.show(PICTURE)
-    assert asked == []
-    view.selected = "Backend"
-    assert view.card == {"service": "Backend"}
-    view.selected = ""
-    assert (view.card, asked) == ({}, ["Backend"])
+    widget = GraphWidget(PICTURE, card_of=card_of)
+    widget.show(PICTURE)
+    assert described == []
+    widget.selected = "Backend"
+    assert widget.card == {"service": "Backend"}
+    widget.selected = ""
+    assert (widget.card, described) == ({}, ["Backend"])
 
 
 def test_traffic_is_shown_without_a_new_drawing():
-    view = GraphWidget(PICTURE, "hello-1234")
-    seen = changes(view)
+    widget = GraphWidget(PICTURE, "hello-1234")
+    changes = recorded_changes(widget)
     load = Load(rate=1234.567, p50=0.00123456, p99=None, in_flight=3, errors=0.5, failed=7)
     traffic = Traffic({"Backend": load}, edges={("Frontend", "Backend"): load}, memory={"a": 5, "b": 6})
-    view.show_traffic(traffic, {"Frontend": [], "Backend": ["a", "b"]})
+    widget.show_traffic(traffic, {"Frontend": [], "Backend": ["a", "b"]})
     shown = {"rate": 1230.0, "p50": 0.00123, "p99": None, "in_flight": 3, "errors": 0.5, "failed": 7}
-    assert view.loads == {
+    assert widget.loads == {
         "services": {"Backend": {**shown, "memory": 11}},
         "edges": {"Frontend->Backend": shown},
     }
-    assert seen == ["loads"]
-    view.show(PICTURE)
-    assert view.loads == {}  # nothing is served any more
+    assert changes == ["loads"]
+    widget.show(PICTURE)
+    assert widget.loads == {}  # the graph is not served any more
 
 
-def test_what_the_page_asks_is_told_with_its_view():
-    asked = []
-    view = GraphWidget(PICTURE, receive=lambda *told: asked.append(told))
-    view._handle_custom_msg({"do": "restart", "service": "Backend", "id": 1}, [])
-    assert asked == [(view, {"do": "restart", "service": "Backend", "id": 1})]
+def test_a_message_from_the_browser_is_passed_on_with_its_widget():
+    received = []
+    widget = GraphWidget(PICTURE, receive=lambda *arguments: received.append(arguments))
+    widget._handle_custom_msg({"do": "restart", "service": "Backend", "id": 1}, [])
+    assert received == [(widget, {"do": "restart", "service": "Backend", "id": 1})]
 
 
 def test_a_new_state_is_sent_without_a_new_drawing():
-    view = GraphWidget(PICTURE)
-    seen = changes(view)
-    view.show(PICTURE.with_states({"Backend": ("failed", "exit code 1")}))
-    assert sorted(seen) == ["states", "text"]
-    assert view.states["Backend"] == {"state": "failed", "note": "exit code 1"}
+    widget = GraphWidget(PICTURE)
+    changes = recorded_changes(widget)
+    widget.show(PICTURE.with_states({"Backend": ("failed", "exit code 1")}))
+    assert sorted(changes) == ["states", "text"]
+    assert widget.states["Backend"] == {"state": "failed", "note": "exit code 1"}
 
 
 def test_the_same_picture_again_sends_nothing():
-    view = GraphWidget(PICTURE)
-    seen = changes(view)
-    view.show(PICTURE)
-    assert seen == []
+    widget = GraphWidget(PICTURE)
+    changes = recorded_changes(widget)
+    widget.show(PICTURE)
+    assert changes == []
 
 
 @pytest.mark.parametrize(
@@ -110,42 +112,42 @@ def test_the_same_picture_again_sends_nothing():
         Picture((*PICTURE.nodes, Node("Cache", "hello")), PICTURE.arrows, "Frontend"),
         PICTURE.with_states({"Backend": ("", "")}),
     ],
-    ids=["an edge less", "a service more", "no line for a state"],
+    ids=["without an edge", "with another service", "without a line for the state"],
 )
-def test_another_shape_is_drawn_anew(picture):
-    view = GraphWidget(PICTURE)
-    view.show(picture)
-    assert view.svg == svg(picture, live=True)
+def test_a_picture_of_another_shape_is_drawn_again(picture):
+    widget = GraphWidget(PICTURE)
+    widget.show(picture)
+    assert widget.svg == svg(picture, live=True)
 
 
-def test_the_selection_ends_when_its_service_is_gone():
-    view = GraphWidget(PICTURE)
-    view.selected = "Backend"
-    view.show(PICTURE)
-    assert view.selected == "Backend"
-    view.show(Picture(PICTURE.nodes[:1], (), "Frontend"))
-    assert view.selected == ""
+def test_the_selection_ends_when_its_service_is_removed():
+    widget = GraphWidget(PICTURE)
+    widget.selected = "Backend"
+    widget.show(PICTURE)
+    assert widget.selected == "Backend"
+    widget.show(Picture(PICTURE.nodes[:1], (), "Frontend"))
+    assert widget.selected == ""
 
 
-def test_a_view_is_also_shown_where_no_widget_lives():
-    view = GraphWidget(PICTURE)
+def test_the_output_has_static_forms_for_programs_without_widgets():
+    widget = GraphWidget(PICTURE)
     picture = PICTURE.with_states({"Backend": ("ready", "")})
-    view.show(picture)
-    data, _ = view._repr_mimebundle_()
+    widget.show(picture)
+    data, _ = widget._repr_mimebundle_()
     assert data["image/svg+xml"] == svg(picture, live=True)
     assert data["text/plain"] == text(picture)
-    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == view.model_id
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id
 
 
-def test_a_view_starts_no_thread():
+def test_a_widget_starts_no_thread():
     before = threading.active_count()
     GraphWidget(PICTURE)
     assert threading.active_count() == before
 
 
-def test_what_the_notebook_saves_of_the_code_is_small():
-    view = GraphWidget(PICTURE)
-    assert len(view._esm) + len(view._css) < 120_000
+def test_the_code_that_a_notebook_saves_is_small():
+    widget = GraphWidget(PICTURE)
+    assert len(widget._esm) + len(widget._css) < 120_000
 
 
 # --- in a browser ------------------------------------------------------------------------------------------------
@@ -166,26 +168,28 @@ const model = {{
 }};
 const widget = make(), ended = widget.initialize({{ model }});
 const el = document.getElementById("el"), $ = (selector) => el.querySelector(selector);
-const node = (name) => $(`[data-service="${{name}}"]`), drawing = () => $(".dynamo-stage > svg"), view = () => drawing().getAttribute("viewBox");
+const node = (name) => $(`[data-service="${{name}}"]`), drawing = () => $(".dynamo-drawing > svg"), view = () => drawing().getAttribute("viewBox");
 const click = (target) => target.dispatchEvent(new MouseEvent("click", {{ bubbles: true }}));
 const press = (target, key) => target.dispatchEvent(new KeyboardEvent("keydown", {{ key, bubbles: true, cancelable: true }}));
 const stop = widget.render({{ model, el }});
-const said = {{}};
+const result = {{}};
 {script}
 const out = document.body.appendChild(document.createElement("pre"));
-out.id = "said";
-out.textContent = JSON.stringify(said);
+out.id = "result";
+out.textContent = JSON.stringify(result);
 </script>"""
 
 
-def play(view, script, tmp_path):
-    """Shows the view in a browser, runs the script there, and gives what it put into `said`."""
-    state = {name: getattr(view, name) for name in ("svg", "text", "deployment", "states", "loads", "card", "selected")}
+def run_in_browser(widget, script, tmp_path):
+    """Shows the widget in a browser, runs a script there, and returns the object `result` that the script fills."""
+    state = {
+        name: getattr(widget, name) for name in ("svg", "text", "deployment", "states", "loads", "card", "selected")
+    }
     page = tmp_path / "page.html"
     page.write_text(
         PAGE.format(
-            css=view._css,
-            esm=base64.b64encode(view._esm.encode()).decode(),
+            css=widget._css,
+            esm=base64.b64encode(widget._esm.encode()).decode(),
             state=json.dumps(state).replace("</", "<\\/"),
             script=script,
         )
@@ -201,7 +205,7 @@ def play(view, script, tmp_path):
     done = subprocess.run(
         [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, check=True, timeout=90
     )
-    found = re.search(r'<pre id="said">(.*?)</pre>', done.stdout, re.DOTALL)
+    found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stderr
     return json.loads(unescape(found[1]))
 
@@ -210,19 +214,19 @@ def play(view, script, tmp_path):
 def test_a_click_or_a_key_opens_a_card_and_escape_closes_it(tmp_path):
     script = """
     click(node("Backend").querySelector(".name"));
-    said.clicked = [state.selected, $("aside").hidden, $("aside").innerText.split(/\\s+/)];
-    said.pressed = node("Backend").getAttribute("aria-pressed");
+    result.clicked = [state.selected, $("aside").hidden, $("aside").innerText.split(/\\s+/)];
+    result.pressed = node("Backend").getAttribute("aria-pressed");
     press(node("Backend"), "Escape");
-    said.escaped = [state.selected, $("aside").hidden];
+    result.escaped = [state.selected, $("aside").hidden];
     node("Frontend").focus();
     press(document.activeElement, "Enter");
-    said.entered = state.selected;
+    result.entered = state.selected;
     click($("aside button"));
-    said.closed = [state.selected, document.activeElement.dataset.service];
+    result.closed = [state.selected, document.activeElement.dataset.service];
     """
-    said = play(GraphWidget(PICTURE), "model.card(); " + script, tmp_path)
+    result = run_in_browser(GraphWidget(PICTURE), "model.card(); " + script, tmp_path)
     words = "Backend starting 1 of 4 Overview namespace hello"
-    assert said == {
+    assert result == {
         "clicked": ["Backend", False, words.split()],
         "pressed": "true",
         "escaped": ["", True],
@@ -232,21 +236,21 @@ def test_a_click_or_a_key_opens_a_card_and_escape_closes_it(tmp_path):
 
 
 @in_browser
-def test_a_new_state_changes_colour_and_words_in_place(tmp_path):
+def test_a_new_state_changes_colour_and_text_in_place(tmp_path):
     script = """
     const before = drawing();
     model.set("states", { ...state.states, Backend: { state: "failed", note: "exit code 1" } });
-    said.same = before === drawing();
-    said.state = node("Backend").dataset.state;
-    said.label = node("Backend").getAttribute("aria-label");
-    said.words = node("Backend").querySelector("text.state").textContent;
-    said.news = $(".dynamo-news").textContent;
+    result.same = before === drawing();
+    result.state = node("Backend").dataset.state;
+    result.label = node("Backend").getAttribute("aria-label");
+    result.words = node("Backend").querySelector("text.state").textContent;
+    result.news = $(".dynamo-visually-hidden").textContent;
     const edge = (name) => getComputedStyle(node(name).querySelector(".state")).fill;
-    said.colours = edge("Backend") !== edge("Frontend");
+    result.colours = edge("Backend") !== edge("Frontend");
     """
-    said = play(GraphWidget(PICTURE), script, tmp_path)
-    assert said.pop("words").startswith("failed: e")
-    assert said == {
+    result = run_in_browser(GraphWidget(PICTURE), script, tmp_path)
+    assert result.pop("words").startswith("failed: e")
+    assert result == {
         "same": True,
         "state": "failed",
         "label": "Backend, failed: exit code 1",
@@ -256,57 +260,66 @@ def test_a_new_state_changes_colour_and_words_in_place(tmp_path):
 
 
 @in_browser
-def test_zoom_and_pan_and_back(tmp_path):
+def test_the_drawing_is_zoomed_panned_and_reset(tmp_path):
     script = """
     const wheel = (more) => drawing().dispatchEvent(
       new WheelEvent("wheel", { deltaY: -1, clientX: 50, clientY: 50, bubbles: true, cancelable: true, ...more }));
-    const pointer = (type, x) => $(".dynamo-stage").dispatchEvent(
+    const pointer = (type, x) => $(".dynamo-drawing").dispatchEvent(
       new PointerEvent(type, { clientX: x, clientY: 50, button: 0, bubbles: true }));
-    $(".dynamo-stage").setPointerCapture = () => {};  // made-up pointers cannot be captured
+    $(".dynamo-drawing").setPointerCapture = () => {};  // made-up pointers cannot be captured
     const home = view();
-    said.scrolls = wheel({}) && view() === home;
-    said.zooms = !wheel({ ctrlKey: true }) && view() !== home;
+    result.scrolls = wheel({}) && view() === home;
+    result.zooms = !wheel({ ctrlKey: true }) && view() !== home;
     press(drawing(), "0");
-    said.back = view() === home;
+    result.back = view() === home;
     press(drawing(), "+");
-    said.keys = view() !== home;
+    result.keys = view() !== home;
     press(drawing(), "0");
     pointer("pointerdown", 50); pointer("pointermove", 80); pointer("pointerup", 80);
-    said.pans = Number(view().split(" ")[0]) < Number(home.split(" ")[0]);
+    result.pans = Number(view().split(" ")[0]) < Number(home.split(" ")[0]);
     click(node("Backend"));
-    said.dragged = state.selected;
+    result.dragged = state.selected;
     model.set("svg", state.svg + " ");
-    said.stays = view() !== home;
+    result.stays = view() !== home;
     """
-    said = play(GraphWidget(PICTURE), script, tmp_path)
-    assert said.pop("dragged") == ""
-    assert all(said.values()), said
+    result = run_in_browser(GraphWidget(PICTURE), script, tmp_path)
+    assert result.pop("dragged") == ""
+    assert all(result.values()), result
 
 
 @in_browser
-def test_a_view_that_is_closed_listens_no_more(tmp_path):
-    said = play(
-        GraphWidget(PICTURE), "stop(); ended(); said.left = Object.values(handlers).map((h) => h.size);", tmp_path
+def test_a_closed_view_has_no_listeners_left(tmp_path):
+    result = run_in_browser(
+        GraphWidget(PICTURE), "stop(); ended(); result.left = Object.values(handlers).map((h) => h.size);", tmp_path
     )
-    assert set(said["left"]) == {0}
+    assert set(result["left"]) == {0}
 
 
 @in_browser
-def test_names_and_notes_are_words_and_no_markup(tmp_path):
+def test_names_and_notes_are_shown_as_text_and_not_as_markup(tmp_path):
     name = '"]<img src=x onerror="window.hit=1">'
     picture = Picture((Node(name, "<b>", entry=True, state="failed", note="<script>hit=1</script>"),), (), name)
     script = """
     const only = $("[data-service]");
     click(only);
-    said.name = only.dataset.service;
-    said.found = [state.selected === said.name, el.querySelectorAll("img, script, b").length, window.hit ?? 0];
+    result.name = only.dataset.service;
+    result.found = [state.selected === result.name, el.querySelectorAll("img, script, b").length, window.hit ?? 0];
     """
-    said = play(GraphWidget(picture), script, tmp_path)
-    assert said == {"name": name, "found": [True, 0, 0]}
+    result = run_in_browser(GraphWidget(picture), script, tmp_path)
+    assert result == {"name": name, "found": [True, 0, 0]}
 
 
 @in_browser
-def test_the_text_stands_in_for_a_drawing_that_could_not_be_made(tmp_path):
-    view = GraphWidget(PICTURE)
-    view.svg = ""
-    assert play(view, 'said.text = $("pre").textContent;', tmp_path) == {"text": text(PICTURE)}
+def test_the_text_form_is_shown_if_there_is_no_drawing(tmp_path):
+    widget = GraphWidget(PICTURE)
+    widget.svg = ""
+    assert run_in_browser(widget, 'result.text = $("pre").textContent;', tmp_path) == {"text": text(PICTURE)}
+
+
+@in_browser
+def test_the_files_of_the_widget_work_in_any_order(tmp_path):
+    folder = Path(graph_widget.__file__).with_name("widget")
+    widget = GraphWidget(PICTURE)
+    widget._esm = "\n".join(path.read_text("utf-8") for path in sorted(folder.glob("*.js"), reverse=True))
+    script = 'model.card(); click(node("Backend")); result.open = !$("aside").hidden;'
+    assert run_in_browser(widget, script, tmp_path) == {"open": True}

@@ -1,74 +1,80 @@
-// The kernel's SVG in the page: taken apart once into records of nodes and edges; updates touch what differs.
+// The SVG from the kernel. It is taken apart once, into records of nodes and edges; updates change only what differs.
 
-const SHAPES = new Set(["svg", "g", "rect", "path", "circle", "text", "tspan", "title"]);
-const TRAITS = new Set(["class", "id", "role", "aria-label", "x", "y", "width", "height", "rx", "cx", "cy", "r", "d",
-                        "viewBox", "fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray",
-                        "font-size", "font-weight", "font-style", "text-anchor",
-                        "data-service", "data-state", "data-source", "data-target", "data-active"]);
-/** All that a drawing consists of. Styles are the widget's own; anything else is dropped. */
+/** All elements and attributes of a drawing. Others are removed, and styles are the widget's own. */
+const ELEMENTS = new Set(["svg", "g", "rect", "path", "circle", "text", "tspan", "title"]);
+const ATTRIBUTES = new Set(["class", "id", "role", "aria-label", "x", "y", "width", "height", "rx", "cx", "cy", "r", "d",
+                            "viewBox", "fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width",
+                            "stroke-dasharray", "font-size", "font-weight", "font-style", "text-anchor",
+                            "data-service", "data-state", "data-source", "data-target", "data-active"]);
 
-const SMALL = 11;
-/** Font size of a node's small lines. */
-const PAD = 12;
-const TINY = 0.25;
-/** Scale below which no line can be read at all. */
-const MANY = 60;
-/** Edges from which on changes of colour and width are not animated. */
+/** Font size of the small lines in a node. */
+const SMALL_FONT = 11;
+
+const PADDING = 12;
+
+/** Scale below which no text can be read at all. */
+const NO_TEXT_SCALE = 0.25;
+
+/** Number of edges from which changes of colour and width are not animated. */
+const LARGE = 60;
 
 class Drawing {
   constructor(source) {
-    this.svg = parsed(source);
+    this.svg = parseSvg(source);
     this.nodes = new Map();
     this.edges = new Map();
-    this.handle = shape("circle", { class: "handle", r: 5 });
+    this.handle = createSvg("circle", { class: "link-handle", r: 5 });
     if (this.svg === null) return;
-    this.svg.setAttribute("role", "group"); // as an image it would hide its nodes from a screen reader
-    for (const g of this.svg.querySelectorAll(".edge")) this.takeEdge(g);
-    for (const g of this.svg.querySelectorAll("[data-service]")) this.takeNode(g);
-    this.svg.classList.toggle("many", this.edges.size > MANY);
+    this.svg.setAttribute("role", "group"); // an image would hide its nodes from screen readers
+    for (const g of this.svg.querySelectorAll(".edge")) this.addEdge(g);
+    for (const g of this.svg.querySelectorAll("[data-service]")) this.addNode(g);
+    this.svg.classList.toggle("large", this.edges.size > LARGE);
     const first = this.svg.querySelector(".entry") ?? this.svg.querySelector("[data-service]");
-    if (first) this.stop(this.nodes.get(first.dataset.service));
+    if (first) this.setTabStop(this.nodes.get(first.dataset.service));
   }
 
-  takeNode(g) {
+  addNode(g) {
     const card = [...g.querySelectorAll(".card")].at(-1);
     const [x, y, width, height] = ["x", "y", "width", "height"].map((name) => Number(card.getAttribute(name)));
-    const [name, state, load] = ["name", "text.state", "load"].map((kind) => g.querySelector(kind.includes(".") ? kind : `.${kind}`));
-    const node = { g, name: g.dataset.service, about: untitled(g), left: x, top: y, width, height,
-                   x: x + width / 2, y: y + height / 2, label: name, state, load: null, heat: null, said: "" };
-    const corner = (text) => text.parentNode.insertBefore(
-      shape("text", { class: "quiet corner", x: x + width - PAD, y: text.getAttribute("y"), "text-anchor": "end", "font-size": SMALL }),
+    const [nameText, stateText, loadText] = [".name", "text.state", ".load"].map((selector) => g.querySelector(selector));
+    const node = { g, name: g.dataset.service, title: removeTitle(g), left: x, top: y, width, height,
+                   x: x + width / 2, y: y + height / 2, nameText, stateText, loadTexts: null, ariaLabel: "" };
+    const cornerText = (text) => text.parentNode.insertBefore(
+      createSvg("text", { class: "quiet corner", x: x + width - PADDING, y: text.getAttribute("y"), "text-anchor": "end",
+                          "font-size": SMALL_FONT }),
       text.nextSibling);
-    if (state) {
-      node.flight = corner(state);
-      node.memory = corner(name);
-      node.mark = g.appendChild(shape("g", { class: "mark", hidden: "" },
-        shape("rect", { y: y - 8, height: 16, rx: 8 }), shape("text", { y: y + 3.5, "text-anchor": "middle", "font-size": 10 })));
+    if (stateText) {
+      node.inFlightText = cornerText(stateText);
+      node.memoryText = cornerText(nameText);
+      node.badge = g.appendChild(createSvg("g", { class: "error-badge", hidden: "" },
+        createSvg("rect", { y: y - 8, height: 16, rx: 8 }),
+        createSvg("text", { y: y + 3.5, "text-anchor": "middle", "font-size": 10 })));
     }
-    if (load) {
-      const left = Number(load.getAttribute("x"));
-      const room = x + width - PAD - left;
-      node.load = [0, 0.3, 1].map((share) =>
-        shape("tspan", { x: left + room * share, "text-anchor": share === 1 ? "end" : "start" }));
-      load.replaceChildren(...node.load);
+    if (loadText) {
+      const left = Number(loadText.getAttribute("x"));
+      const space = x + width - PADDING - left;
+      node.loadTexts = [0, 0.3, 1].map((share) =>
+        createSvg("tspan", { x: left + space * share, "text-anchor": share === 1 ? "end" : "start" }));
+      loadText.replaceChildren(...node.loadTexts);
     }
     g.setAttribute("tabindex", "-1");
     g.setAttribute("role", "button");
     this.nodes.set(node.name, node);
   }
 
-  takeEdge(g) {
+  addEdge(g) {
     const { source, target, active } = g.dataset;
     const line = g.querySelector(".line");
-    g.insertBefore(shape("path", { class: "hit", d: line.getAttribute("d") }), line);
+    g.insertBefore(createSvg("path", { class: "hit-area", d: line.getAttribute("d") }), line);
     g.setAttribute("tabindex", "-1");
     g.setAttribute("role", "button");
-    const edge = { g, line, name: `${source}->${target}`, source, target, active: active === "true", about: untitled(g), heat: 0 };
+    const edge = { g, line, name: `${source}->${target}`, source, target, active: active === "true",
+                   title: removeTitle(g), level: 0 };
     this.edges.set(edge.name, edge);
     this.labelEdge(edge);
   }
 
-  /** What an element of the page belongs to. */
+  /** The node to which an element of the page belongs, or undefined. */
   nodeAt(element) {
     return this.nodes.get(element?.closest?.("[data-service]")?.dataset.service);
   }
@@ -78,15 +84,15 @@ class Drawing {
     return g ? this.edges.get(`${g.dataset.source}->${g.dataset.target}`) : undefined;
   }
 
-  /** Makes the one node that Tab leads to; arrow keys lead on. */
-  stop(node) {
-    this.entry?.g.setAttribute("tabindex", "-1");
-    this.entry = node;
+  /** Makes a node the one that Tab reaches. Arrow keys lead to the others. */
+  setTabStop(node) {
+    this.tabStop?.g.setAttribute("tabindex", "-1");
+    this.tabStop = node;
     node.g.setAttribute("tabindex", "0");
   }
 
-  /** The handle to link from stands at the node under the pointer or in focus. */
-  hold(node) {
+  /** Shows the handle for a new link at a node; hides it for undefined. */
+  showHandle(node) {
     if (node === undefined) return this.handle.remove();
     if (this.handle.parentNode === node.g) return;
     this.handle.setAttribute("cx", node.left + node.width);
@@ -94,112 +100,114 @@ class Drawing {
     node.g.append(this.handle);
   }
 
-  /** Writes the states; gives the names of what has failed since the last time. */
-  paint(states) {
+  /** Shows the states. Returns the names of services that have failed since the previous call. */
+  setStates(states) {
     const failed = [];
     for (const node of this.nodes.values()) {
       const { state = "", note = "", workers = "" } = states[node.name] ?? {};
-      const words = [state, note.split(/\s+/).join(" ").trim()].filter(Boolean).join(": ");
+      const status = [state, note.split(/\s+/).join(" ").trim()].filter(Boolean).join(": ");
       if (node.g.dataset.state !== state && state === "failed") failed.push(node.name);
-      put(node.g, "data-state", state);
-      node.words = words;
+      setAttribute(node.g, "data-state", state);
+      node.status = status;
       node.workers = workers;
-      if (node.state) {
-        const left = node.left + node.width - PAD - Number(node.state.getAttribute("x"));
-        const more = workers && !note && width(`${words} ${workers}`) <= left ? ` ${workers}` : "";
-        const shown = cut(words, left) + more;
-        if (node.state.textContent !== shown) {
-          node.state.replaceChildren(cut(words, left), ...(more ? [shape("tspan", { class: "quiet" }, more)] : []));
+      if (node.stateText) {
+        const space = node.left + node.width - PADDING - Number(node.stateText.getAttribute("x"));
+        const suffix = workers && !note && textWidth(`${status} ${workers}`) <= space ? ` ${workers}` : "";
+        const visible = shorten(status, space);
+        if (node.stateText.textContent !== visible + suffix) {
+          node.stateText.replaceChildren(visible, ...(suffix ? [createSvg("tspan", { class: "quiet" }, suffix)] : []));
         }
-        // Room is judged by the widest numbers, so that nothing comes and goes as they change.
-        node.holds = { flight: width(`${words}${more}   888 in flight`) <= left,
-                       memory: width(node.label.textContent) * 1.3 + width("   888 MiB") <= node.width - 2 * PAD };
+        // Measured with the widest numbers, so that a text does not come and go as its number changes.
+        node.fits = {
+          inFlight: textWidth(`${status}${suffix}   888 in flight`) <= space,
+          memory: textWidth(node.nameText.textContent) * 1.3 + textWidth("   888 MiB") <= node.width - 2 * PADDING,
+        };
       }
       this.labelNode(node);
-      node.stale = true;
+      node.isStale = true;
     }
     return failed;
   }
 
-  /** Takes the loads: edges show them at once, nodes when `write` comes to them. */
-  measure(loads) {
-    const { services = {}, edges = {} } = loads;
+  /** Takes the loads. Edges show them at once, nodes when `renderVisible` is called. */
+  setLoads({ services = {}, edges = {} }) {
     for (const node of this.nodes.values()) {
       const load = services[node.name];
-      if (node.now === undefined && load === undefined) continue;
-      node.now = load;
-      node.stale = true;
+      if (node.load === undefined && load === undefined) continue;
+      node.load = load;
+      node.isStale = true;
     }
     for (const edge of this.edges.values()) {
       const load = edges[edge.name];
-      if (edge.now === undefined && load === undefined) continue;
-      edge.now = load;
-      const now = heat(load);
-      if (now !== edge.heat) edge.g.style.setProperty("--heat", (edge.heat = now));
-      const failing = load?.errors > 0;
-      if (failing !== edge.failing) edge.g.classList.toggle("failing", (edge.failing = failing));
+      if (edge.load === undefined && load === undefined) continue;
+      edge.load = load;
+      const level = loadLevel(load);
+      if (level !== edge.level) edge.g.style.setProperty("--level", (edge.level = level));
+      const isFailing = load?.errors > 0;
+      if (isFailing !== edge.isFailing) edge.g.classList.toggle("failing", (edge.isFailing = isFailing));
     }
   }
 
-  /** Writes the numbers that can be seen: of 200 services few can be, and setting texts is what an update costs. */
-  write({ at, room }) {
-    if (!room.width || at.scale < TINY) return;
-    const [right, bottom] = [at.x + room.width / at.scale, at.y + room.height / at.scale];
+  /** Writes the numbers of the nodes in the viewport: setting texts is the cost of an update, and few of many show. */
+  renderVisible({ position, size }) {
+    if (!size.width || position.scale < NO_TEXT_SCALE) return;
+    const [right, bottom] = [position.x + size.width / position.scale, position.y + size.height / position.scale];
     for (const node of this.nodes.values()) {
-      if (!node.stale || node.left > right || node.top > bottom) continue;
-      if (node.left + node.width < at.x || node.top + node.height < at.y) continue;
-      node.stale = false;
-      if (node.load) this.writeLoad(node, node.now);
+      if (!node.isStale || node.left > right || node.top > bottom) continue;
+      if (node.left + node.width < position.x || node.top + node.height < position.y) continue;
+      node.isStale = false;
+      if (node.loadTexts) this.renderLoad(node);
       this.labelNode(node);
     }
   }
 
-  writeLoad(node, load) {
-    const [calls, middle, slow] = node.load;
-    say(calls, load ? rate(load.rate) : "");
-    say(middle, load?.p50 != null ? duration(load.p50) : "");
-    say(slow, load?.p99 != null ? `p99 ${duration(load.p99)}` : "");
-    const busy = load?.rate > 0;
-    if (node.busy !== busy) calls.classList.toggle("name", (node.busy = busy));
-    say(node.flight, load?.in_flight && node.holds?.flight ? `${grouped(load.in_flight)} in flight` : "");
-    say(node.memory, load?.memory != null && node.holds?.memory ? bytes(load.memory) : "");
+  renderLoad(node) {
+    const { load } = node;
+    const [calls, median, p99] = node.loadTexts;
+    setText(calls, load ? rate(load.rate) : "");
+    setText(median, load?.p50 != null ? duration(load.p50) : "");
+    setText(p99, load?.p99 != null ? `p99 ${duration(load.p99)}` : "");
+    const isBusy = load?.rate > 0;
+    if (node.isBusy !== isBusy) calls.classList.toggle("name", (node.isBusy = isBusy));
+    setText(node.inFlightText, load?.in_flight && node.fits?.inFlight ? `${grouped(load.in_flight)} in flight` : "");
+    setText(node.memoryText, load?.memory != null && node.fits?.memory ? bytes(load.memory) : "");
     const errors = load?.errors > 0 ? `${rate(load.errors)} errors`.replace("/s errors", " errors/s") : "";
-    const [plate, words] = node.mark.children;
-    if (words.textContent === errors) return;
-    say(words, errors);
-    const wide = width(errors) + 14;
-    plate.setAttribute("width", wide);
-    plate.setAttribute("x", node.left + node.width - wide - 6);
-    words.setAttribute("x", node.left + node.width - wide / 2 - 6);
-    node.mark.toggleAttribute("hidden", !errors);
+    const [plate, text] = node.badge.children;
+    if (text.textContent === errors) return;
+    setText(text, errors);
+    const width = textWidth(errors) + 14;
+    plate.setAttribute("width", width);
+    plate.setAttribute("x", node.left + node.width - width - 6);
+    text.setAttribute("x", node.left + node.width - width / 2 - 6);
+    node.badge.toggleAttribute("hidden", !errors);
   }
 
   labelNode(node) {
     const workers = node.workers && `${node.workers} workers`;
-    const said = [node.name, node.words, workers, spoken(node.now)].filter(Boolean).join(", ");
-    if (said !== node.said) node.g.setAttribute("aria-label", (node.said = said));
+    const label = [node.name, node.status, workers, loadSentence(node.load)].filter(Boolean).join(", ");
+    if (label !== node.ariaLabel) node.g.setAttribute("aria-label", (node.ariaLabel = label));
   }
 
   labelEdge(edge) {
-    const said = [`${edge.source} calls ${edge.target}`, edge.active ? "" : "not linked", spoken(edge.now)]
+    const label = [`${edge.source} calls ${edge.target}`, edge.active ? "" : "not linked", loadSentence(edge.load)]
       .filter(Boolean).join(", ");
-    if (said !== edge.said) edge.g.setAttribute("aria-label", (edge.said = said));
+    if (label !== edge.ariaLabel) edge.g.setAttribute("aria-label", (edge.ariaLabel = label));
   }
 
-  /** Marks what is selected: the service, and the edge whose card is open. */
-  select(name, edge) {
-    for (const node of this.nodes.values()) put(node.g, "aria-pressed", String(node.name === name));
-    for (const each of this.edges.values()) put(each.g, "aria-pressed", String(each.name === edge));
+  /** Marks the selected service and the selected edge, by name; "" for none. */
+  select(service, edgeName) {
+    for (const node of this.nodes.values()) setAttribute(node.g, "aria-pressed", String(node.name === service));
+    for (const edge of this.edges.values()) setAttribute(edge.g, "aria-pressed", String(edge.name === edgeName));
   }
 
-  /** Shows what `lit` holds at full strength and the rest faded; all of it if there is no `lit`. */
-  light(lit) {
-    this.svg.classList.toggle("fading", lit !== null);
-    for (const node of this.nodes.values()) node.g.classList.toggle("lit", lit === null || lit.nodes.has(node.name));
-    for (const edge of this.edges.values()) edge.g.classList.toggle("lit", lit === null || lit.edges.has(edge.name));
+  /** Fades all nodes and edges whose names are not in the sets; null shows all of them. */
+  highlight(names) {
+    this.svg.classList.toggle("has-highlight", names !== null);
+    for (const { g, name } of this.nodes.values()) g.classList.toggle("highlight", names === null || names.nodes.has(name));
+    for (const { g, name } of this.edges.values()) g.classList.toggle("highlight", names === null || names.edges.has(name));
   }
 
-  boxOf(nodes) {
+  boundingBox(nodes) {
     const [x, y] = ["left", "top"].map((side) => Math.min(...nodes.map((node) => node[side])));
     const right = Math.max(...nodes.map((node) => node.left + node.width));
     const bottom = Math.max(...nodes.map((node) => node.top + node.height));
@@ -207,37 +215,37 @@ class Drawing {
   }
 }
 
-function parsed(source) {
+function parseSvg(source) {
   const svg = source && new DOMParser().parseFromString(source, "image/svg+xml").documentElement;
   if (!svg || svg.localName !== "svg" || svg.namespaceURI !== SVG) return null;
   for (const element of [svg, ...svg.querySelectorAll("*")]) {
-    if (!SHAPES.has(element.localName) || element.namespaceURI !== SVG) element.remove();
-    for (const { name } of [...element.attributes]) if (!TRAITS.has(name)) element.removeAttribute(name);
+    if (!ELEMENTS.has(element.localName) || element.namespaceURI !== SVG) element.remove();
+    for (const { name } of [...element.attributes]) if (!ATTRIBUTES.has(name)) element.removeAttribute(name);
   }
   return document.importNode(svg, true);
 }
 
-/** The words of an element's title, which is taken away: the browser's own tooltip would cover ours. */
-function untitled(g) {
+/** Removes the title of an element, because the browser's own tooltip would cover ours. Returns its text. */
+function removeTitle(g) {
   const title = g.querySelector("title");
   title?.remove();
   return title?.textContent ?? "";
 }
 
-const pen = { context: null };
+const measuring = { context: null };
 
-/** Width of small words in units of the drawing. A canvas measures without laying out the page. */
-function width(words) {
-  if (pen.context === null) {
-    pen.context = document.createElement("canvas").getContext("2d");
-    pen.context.font = `${SMALL}px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif`;
+/** The width of a small text, in units of the drawing. A canvas measures without a layout of the page. */
+function textWidth(text) {
+  if (measuring.context === null) {
+    measuring.context = document.createElement("canvas").getContext("2d");
+    measuring.context.font = `${SMALL_FONT}px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif`;
   }
-  return pen.context.measureText(words).width;
+  return measuring.context.measureText(text).width;
 }
 
-function cut(words, room) {
-  if (width(words) <= room) return words;
-  let end = words.length - 1;
-  while (end > 0 && width(`${words.slice(0, end)}…`) > room) end--;
-  return `${words.slice(0, end)}…`;
+function shorten(text, space) {
+  if (textWidth(text) <= space) return text;
+  let end = text.length - 1;
+  while (end > 0 && textWidth(`${text.slice(0, end)}…`) > space) end--;
+  return `${text.slice(0, end)}…`;
 }

@@ -1,56 +1,55 @@
-// Linking by hand: a line drawn from a node's handle to another node, or `l` and then a choice.
+// Making a link: a drag from the handle of a node to another node, or the key `l` and then a choice.
 
 class Linking {
-  /** acts: drawing(), camera, desk, hint(words), over(). */
-  constructor(acts) {
-    this.acts = acts;
+  /** context: drawing(), viewport, viewState, showHint(text), onCancel(). */
+  constructor(context) {
+    this.context = context;
     this.source = null;
     this.target = null;
-    this.rope = shape("path", { class: "rope" });
+    this.preview = createSvg("path", { class: "link-preview" });
   }
 
-  get active() {
+  get isActive() {
     return this.source !== null;
   }
 
-  begin(node, dragged) {
+  begin(node, isDrag) {
     this.source = node;
-    this.dragged = dragged;
-    node.g.classList.add("source");
-    this.acts.hint(dragged ? `Link ${node.name} to …` : `Link ${node.name} to: choose a service, then Enter. Escape leaves.`);
+    node.g.classList.add("link-source");
+    this.context.showHint(isDrag ? `Link ${node.name} to …`
+      : `Link ${node.name} to: choose a service and press Enter. Escape cancels.`);
   }
 
-  /** The end of the rope: a node that it may be tied to, or a point of the screen. */
-  aim(node, event) {
+  /** Draws the preview to a node, or to the point of a pointer event if there is no node. */
+  pointTo(node, event) {
     const target = node === this.source ? undefined : node;
     if (target !== this.target) {
-      this.target?.g.classList.remove("target");
-      target?.g.classList.add("target");
+      this.target?.g.classList.remove("link-target");
+      target?.g.classList.add("link-target");
       this.target = target ?? null;
     }
-    const { svg } = this.acts.drawing();
     const { left, width, y } = this.source;
     const [x1, y1] = [left + width, y];
-    const [x2, y2] = target ? [target.left, target.y] : event ? this.acts.camera.point(event) : [x1, y1];
+    const [x2, y2] = target ? [target.left, target.y] : event ? this.context.viewport.toDrawing(event) : [x1, y1];
     const bend = Math.max(24, Math.abs(x2 - x1) / 2);
-    this.rope.setAttribute("d", `M${x1},${y1}C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`);
-    if (this.rope.parentNode !== svg) svg.append(this.rope);
+    this.preview.setAttribute("d", `M${x1},${y1}C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`);
+    const { svg } = this.context.drawing();
+    if (this.preview.parentNode !== svg) svg.append(this.preview);
   }
 
-  /** Ties the rope to the node, if it is one that it may be tied to. */
-  tie(node) {
+  /** Requests the link to a node; cancels for undefined and for the source itself. */
+  finish(node) {
     const { source } = this;
     this.end();
-    if (node && node !== source) {
-      const request = { do: "link", source: source.name, target: node.name };
-      this.acts.desk.ask(request, `Link ${source.name} to ${node.name}`);
-    } else this.acts.over();
+    if (!node || node === source) return this.context.onCancel();
+    const request = { do: "link", source: source.name, target: node.name };
+    this.context.viewState.request(request, `Link ${source.name} to ${node.name}`);
   }
 
   end() {
-    this.source?.g.classList.remove("source");
-    this.target?.g.classList.remove("target");
+    this.source?.g.classList.remove("link-source");
+    this.target?.g.classList.remove("link-target");
     this.source = this.target = null;
-    this.rope.remove();
+    this.preview.remove();
   }
 }

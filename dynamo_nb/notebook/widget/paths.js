@@ -1,44 +1,46 @@
-// The graph as a graph: what lies before and behind a service, and where an arrow key leads.
+// The graph as a graph: the paths through a service, and the neighbour to which an arrow key leads.
 
-/** Names of what calls the service, directly or not, of what it calls, and the service itself. */
-function pathOf(name, edges) {
+/** The names of all direct and indirect callers of a service, and of all its callees. Both contain the service. */
+function pathsThrough(name, edges) {
   const reach = (from, to) => {
     const found = new Set([name]);
-    for (const at of found) {
-      for (const edge of edges) if (edge.active && edge[from] === at) found.add(edge[to]);
+    for (const reached of found) {
+      for (const edge of edges) if (edge.active && edge[from] === reached) found.add(edge[to]);
     }
     return found;
   };
-  return { before: reach("target", "source"), behind: reach("source", "target") };
+  return { callers: reach("target", "source"), callees: reach("source", "target") };
 }
 
-/** Whether the edge is on a path through the service that `pathOf` was asked for. */
-function onPath(edge, { before, behind }) {
-  return edge.active && ((before.has(edge.source) && before.has(edge.target)) ||
-                         (behind.has(edge.source) && behind.has(edge.target)));
+/** True if the edge is on one of the paths that `pathsThrough` returned. */
+function isOnPath(edge, { callers, callees }) {
+  return edge.active && ((callers.has(edge.source) && callers.has(edge.target)) ||
+                         (callees.has(edge.source) && callees.has(edge.target)));
 }
 
 /**
- * The service that an arrow key leads to, or undefined: right to a callee, left to a caller, up and down to what shares
- * one; else to whatever stands there.
+ * The service to which an arrow key leads, or undefined. Right leads to a callee, left to a caller, up and down to a
+ * service with the same caller or callee. Without such a service, the nearest one in that direction.
  */
-function step(node, key, nodes, edges) {
-  const ends = (mine, other, name) => edges.filter((e) => e[mine] === name).map((e) => nodes.get(e[other]));
-  const near = (found, cost) => found.filter(Boolean).sort((a, b) => cost(a) - cost(b))[0];
-  const flat = (other) => Math.abs(other.y - node.y);
-  const all = [...nodes.values()].filter((other) => other !== node);
+function neighbour(node, key, nodes, edges) {
+  const linked = (own, other, name) => edges.filter((e) => e[own] === name).map((e) => nodes.get(e[other]));
+  const nearest = (found, distance) => found.filter(Boolean).sort((a, b) => distance(a) - distance(b))[0];
+  const vertical = (other) => Math.abs(other.y - node.y);
+  const horizontal = (other) => Math.abs(other.x - node.x);
+  const others = [...nodes.values()].filter((other) => other !== node);
   if (key === "ArrowRight" || key === "ArrowLeft") {
-    const way = key === "ArrowRight" ? 1 : -1;
-    const linked = way === 1 ? ends("source", "target", node.name) : ends("target", "source", node.name);
-    return near(linked, flat) ??
-      near(all.filter((o) => (o.x - node.x) * way > node.width / 2), (o) => Math.abs(o.x - node.x) + 2 * flat(o));
+    const sign = key === "ArrowRight" ? 1 : -1;
+    const direct = sign === 1 ? linked("source", "target", node.name) : linked("target", "source", node.name);
+    return nearest(direct, vertical) ??
+      nearest(others.filter((other) => (other.x - node.x) * sign > node.width / 2),
+              (other) => horizontal(other) + 2 * vertical(other));
   }
-  const way = key === "ArrowDown" ? 1 : -1;
-  const there = (other) => other !== node && (other.y - node.y) * way > 0;
+  const sign = key === "ArrowDown" ? 1 : -1;
+  const isBeyond = (other) => other !== node && (other.y - node.y) * sign > 0;
   const siblings = [
-    ...ends("target", "source", node.name).flatMap((caller) => ends("source", "target", caller.name)),
-    ...ends("source", "target", node.name).flatMap((callee) => ends("target", "source", callee.name)),
+    ...linked("target", "source", node.name).flatMap((caller) => linked("source", "target", caller.name)),
+    ...linked("source", "target", node.name).flatMap((callee) => linked("target", "source", callee.name)),
   ];
-  return near(siblings.filter(there), flat) ??
-    near(all.filter(there), (other) => flat(other) + 2 * Math.abs(other.x - node.x));
+  return nearest(siblings.filter(isBeyond), vertical) ??
+    nearest(others.filter(isBeyond), (other) => vertical(other) + 2 * horizontal(other));
 }

@@ -1,80 +1,81 @@
-// The row above the drawing: how the whole does, search, zoom, focus, stop.
+// The row above the drawing: search, number of services in each state, zoom, paths, and stop.
 
-const ORDER = ["failed", "starting", "draining", "stopped", "ready"];
+/** The states in the order of display. */
+const STATES = ["failed", "starting", "draining", "stopped", "ready"];
 
 class Toolbar {
-  /** acts: seek(words), next(), leave(), zoom(factor), fit(), path(), help(), stop(). */
-  constructor(acts) {
-    this.counts = make("div", { class: "dynamo-counts" });
-    this.search = make("input", {
+  /** handlers: search(text), nextMatch(direction), leaveSearch(clear), zoom(factor), fit(), fullSize(), paths(), keys(), stop(). */
+  constructor(handlers) {
+    this.handlers = handlers;
+    this.counts = create("div", { class: "dynamo-state-counts" });
+    this.search = create("input", {
       type: "search", class: "dynamo-search", placeholder: "Search", spellcheck: "false", autocomplete: "off",
       "aria-label": "Search services by name or state", title: "Search by name or state  ( / )",
-      oninput: () => acts.seek(this.search.value),
+      oninput: () => handlers.search(this.search.value),
       onkeydown: (event) => {
-        if (event.key === "Enter") acts.next(event.shiftKey ? -1 : 1);
-        else if (event.key === "Escape" || event.key === "ArrowDown") acts.leave(event.key === "Escape");
+        if (event.key === "Enter") handlers.nextMatch(event.shiftKey ? -1 : 1);
+        else if (event.key === "Escape" || event.key === "ArrowDown") handlers.leaveSearch(event.key === "Escape");
         else return;
         event.preventDefault();
         event.stopPropagation();
       },
     });
-    this.found = make("span", { class: "dynamo-found" });
-    this.path = tool("path", "Focus on the paths through the selected service  ( f )", acts.path, { "aria-pressed": "false" });
-    this.scale = make("button", { type: "button", class: "dynamo-tool dynamo-scale", title: "Back to full size", onclick: acts.whole }, "100%");
-    this.stop = button("Stop…", () => this.asking(acts.stop), { class: "dynamo-button dynamo-quietly", title: "Stop the deployment" });
-    this.about = make("span", { class: "dynamo-deployment" });
-    this.stopping = make("span", { class: "dynamo-group dynamo-stopping" }, this.about, this.stop);
-    this.element = make("div", { class: "dynamo-toolbar", role: "toolbar", "aria-label": "Graph" },
-      make("label", { class: "dynamo-seek" }, picture("search"), this.search, this.found),
+    this.matches = create("span", { class: "dynamo-matches" });
+    this.paths = iconButton("path", "Highlight the paths through the selected service  ( f )", handlers.paths,
+      { "aria-pressed": "false" });
+    this.scale = create("button", { type: "button", class: "dynamo-icon-button dynamo-scale", title: "Zoom to 100%",
+                                    onclick: handlers.fullSize }, "100%");
+    this.stop = button("Stop…", () => confirmInPlace(this.stop, "Stop all services?", "Stop", handlers.stop),
+      { class: "dynamo-button dynamo-subtle", title: "Stop the deployment" });
+    this.deployment = create("span", { class: "dynamo-deployment" });
+    this.deploymentGroup = create("span", { class: "dynamo-group dynamo-deployment-group" }, this.deployment, this.stop);
+    this.element = create("div", { class: "dynamo-toolbar", role: "toolbar", "aria-label": "Graph" },
+      create("label", { class: "dynamo-search-box" }, icon("search"), this.search, this.matches),
       this.counts,
-      make("span", { class: "dynamo-group" },
-        this.path,
-        tool("less", "Zoom out  ( - )", () => acts.zoom(1 / ZOOM.step)), this.scale,
-        tool("more", "Zoom in  ( + )", () => acts.zoom(ZOOM.step)),
-        tool("fit", "Show all  ( 0 )", acts.fit),
-        tool("help", "Keys  ( ? )", acts.help)),
-      this.stopping);
-    this.acts = acts;
+      create("span", { class: "dynamo-group" },
+        this.paths,
+        iconButton("minus", "Zoom out  ( - )", () => handlers.zoom(1 / ZOOM.step)), this.scale,
+        iconButton("plus", "Zoom in  ( + )", () => handlers.zoom(ZOOM.step)),
+        iconButton("fit", "Show all  ( 0 )", handlers.fit),
+        iconButton("help", "Keyboard shortcuts  ( ? )", handlers.keys)),
+      this.deploymentGroup);
   }
 
-  asking(act) {
-    ask(this.stop, "Stop all services?", "Stop", act);
+  /** deployment: its id; "" if the graph is not served. */
+  setDeployment(deployment) {
+    this.deploymentGroup.hidden = deployment === "";
+    setText(this.deployment, deployment);
   }
 
-  serve(deployment) {
-    this.stopping.hidden = deployment === "";
-    say(this.about, deployment);
-  }
-
-  count(states) {
-    const numbers = {};
-    for (const { state } of Object.values(states)) if (state) numbers[state] = (numbers[state] ?? 0) + 1;
-    const said = JSON.stringify(numbers);
-    if (said === this.said) return;
-    this.said = said;
-    this.counts.replaceChildren(...ORDER.filter((state) => numbers[state]).map((state) =>
-      make("button", { type: "button", class: "dynamo-count", "data-state": state, title: `Find what is ${state}`,
-                       onclick: () => this.acts.seek(this.search.value === state ? "" : state) },
-        make("i", { class: "dynamo-dot" }), `${numbers[state]} ${state}`)));
+  setStates(states) {
+    const counts = {};
+    for (const { state } of Object.values(states)) if (state) counts[state] = (counts[state] ?? 0) + 1;
+    const content = JSON.stringify(counts);
+    if (content === this.content) return;
+    this.content = content;
+    this.counts.replaceChildren(...STATES.filter((state) => counts[state]).map((state) =>
+      create("button", { type: "button", class: "dynamo-state-count", "data-state": state, title: `Search for ${state} services`,
+                         onclick: () => this.handlers.search(this.search.value === state ? "" : state) },
+        create("i", { class: "dynamo-dot" }), `${counts[state]} ${state}`)));
   }
 }
 
-/** Asks once, in the place of the button, before what cannot be taken back. */
-function ask(asking, question, word, act) {
-  const end = (sure) => {
-    box.replaceWith(asking);
-    asking.focus();
-    if (sure) act();
+/** Asks for a confirmation in the place of a button, before an action that cannot be undone. */
+function confirmInPlace(trigger, question, label, onConfirm) {
+  const end = (isConfirmed) => {
+    box.replaceWith(trigger);
+    trigger.focus();
+    if (isConfirmed) onConfirm();
   };
-  const keep = button("Keep", () => end(false));
-  const box = make("span", {
-    class: "dynamo-ask", role: "group", "aria-label": question,
+  const cancel = button("Cancel", () => end(false));
+  const box = create("span", {
+    class: "dynamo-confirm", role: "group", "aria-label": question,
     onkeydown: (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation();
       end(false);
     },
-  }, make("span", {}, question), button(word, () => end(true), { class: "dynamo-button dynamo-danger" }), keep);
-  asking.replaceWith(box);
-  keep.focus();
+  }, create("span", {}, question), button(label, () => end(true), { class: "dynamo-button dynamo-danger" }), cancel);
+  trigger.replaceWith(box);
+  cancel.focus();
 }

@@ -1,12 +1,14 @@
-// Numbers as words: as short as a glance needs, and of a width that does not jump from one to the next.
+// Numbers as short texts whose width changes little from one update to the next.
 
-const BUSY = 10_000;
-/** Calls per second at which an edge is drawn as wide as edges get; the scale is logarithmic. */
+/** Calls per second at which an edge has its maximum width. The scale is logarithmic. */
+const MAX_RATE = 10_000;
 
-const SHADES = 24;
-/** Steps of that scale: a rate that trembles repaints nothing. */
+/** Steps of that scale, so that small changes of a rate repaint nothing. */
+const LEVELS = 24;
 
-/** What a load consists of, in the order in which it is told: key, label, words. */
+const NO_VALUE = "–";
+
+/** The parts of a load, in the order of display: key, label, text. */
 const MEASURES = [
   ["rate", "calls", (load) => rate(load.rate)],
   ["p50", "p50", (load) => duration(load.p50)],
@@ -17,7 +19,6 @@ const MEASURES = [
   ["memory", "memory", (load) => bytes(load.memory)],
   ["gpu_memory", "GPU memory", (load) => bytes(load.gpu_memory)],
 ];
-const NOTHING = "–";
 
 function rate(number) {
   if (!number) return "0/s";
@@ -29,7 +30,7 @@ function rate(number) {
 }
 
 function duration(seconds) {
-  if (seconds == null) return NOTHING;
+  if (seconds == null) return NO_VALUE;
   if (seconds < 0.0009995) return `${Math.round(seconds * 1e6)} µs`;
   if (seconds < 0.00995) return `${(seconds * 1e3).toFixed(1)} ms`;
   if (seconds < 0.9995) return `${Math.round(seconds * 1e3)} ms`;
@@ -38,14 +39,14 @@ function duration(seconds) {
 }
 
 function bytes(number) {
-  if (number == null) return NOTHING;
+  if (number == null) return NO_VALUE;
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let at = 0;
   for (; number >= 999.5 && at < units.length - 1; at++) number /= 1024;
   return `${at > 0 && number < 9.95 ? number.toFixed(1) : Math.round(number)} ${units[at]}`;
 }
 
-/** A time since something, in its two largest units. */
+/** A long time, in its two largest units. */
 function age(seconds) {
   const all = Math.max(0, Math.floor(seconds));
   const [d, h, m, s] = [Math.floor(all / 86400), Math.floor(all / 3600) % 24, Math.floor(all / 60) % 60, all % 60];
@@ -58,24 +59,24 @@ function grouped(number) {
   return String(Math.round(number)).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-/** How busy, from 0 to 1. */
-function heat(load) {
+/** How busy an edge is, from 0 to 1. */
+function loadLevel(load) {
   if (!load?.rate) return 0;
-  return Math.round(Math.min(1, Math.log10(1 + load.rate) / Math.log10(1 + BUSY)) * SHADES) / SHADES;
+  return Math.round(Math.min(1, Math.log10(1 + load.rate) / Math.log10(1 + MAX_RATE)) * LEVELS) / LEVELS;
 }
 
-/** Label and words of all that a load tells. */
-function measured(load) {
-  return MEASURES.filter(([key]) => load?.[key] != null).map(([, label, words]) => [label, words(load)]);
+/** Label and text of each part of a load that was measured. */
+function loadRows(load) {
+  return MEASURES.filter(([key]) => load?.[key] != null).map(([, label, text]) => [label, text(load)]);
 }
 
-/** A load as a screen reader reads it. */
-function spoken(load) {
+/** A load as a sentence for screen readers. */
+function loadSentence(load) {
   if (!load) return "";
-  const said = [`${rate(load.rate).replace("/s", "")} calls per second`];
-  if (load.p50 != null) said.push(`p50 ${duration(load.p50)}`);
-  if (load.p99 != null) said.push(`p99 ${duration(load.p99)}`);
-  if (load.in_flight) said.push(`${load.in_flight} in flight`);
-  if (load.errors) said.push(`${rate(load.errors).replace("/s", "")} errors per second`);
-  return said.join(", ");
+  const parts = [`${rate(load.rate).replace("/s", "")} calls per second`];
+  if (load.p50 != null) parts.push(`p50 ${duration(load.p50)}`);
+  if (load.p99 != null) parts.push(`p99 ${duration(load.p99)}`);
+  if (load.in_flight) parts.push(`${load.in_flight} in flight`);
+  if (load.errors) parts.push(`${rate(load.errors).replace("/s", "")} errors per second`);
+  return parts.join(", ");
 }

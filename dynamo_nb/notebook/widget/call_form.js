@@ -1,0 +1,190 @@
+// A form to call an endpoint, made from its JSON schema, and the result of the call.
+
+class CallForm {
+  /** viewState stores what is typed and the running call, so that both survive this element. */
+  constructor(viewState, service, endpoint, isServed) {
+    this.viewState = viewState;
+    this.service = service;
+    this.endpoint = endpoint;
+    this.key = `${service} ${endpoint.name}`;
+    this.example = parseJson(endpoint.example) ?? {};
+    this.draft = viewState.drafts.get(this.key) ?? { isRaw: false, text: "", values: null };
+    const { properties = {}, required = [] } = endpoint.input ?? {};
+    this.fields = Object.entries(properties).map(
+      ([name, schema]) => new FormField(name, schema, endpoint.input, required.includes(name), this.example[name]));
+    if (this.draft.values) for (const [i, field] of this.fields.entries()) restoreInput(field.input, this.draft.values[i]);
+
+    this.raw = create("textarea", { rows: 5, class: "dynamo-raw", spellcheck: "false", "aria-label": "Arguments as JSON" });
+    this.raw.value = this.draft.text;
+    this.rawError = create("span", { class: "dynamo-field-error", role: "alert" });
+    this.rawSwitch = create("input", { type: "checkbox", onchange: () => this.switchRaw() });
+    this.rawSwitch.checked = this.draft.isRaw;
+    this.callButton = create("button", { type: "submit", class: "dynamo-button dynamo-primary", title: "Ctrl+Enter" }, "Call");
+    this.callButton.disabled = !isServed;
+    this.cancelButton = button("Cancel", () => viewState.cancel(viewState.calls.get(this.key)));
+    this.form = create("form", {
+      class: "dynamo-form", novalidate: true,
+      onsubmit: (event) => {
+        event.preventDefault();
+        this.submit();
+      },
+      oninput: () => this.saveDraft(),
+      onkeydown: (event) => {
+        if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+        event.preventDefault();
+        this.submit();
+      },
+    }, ...this.fields.map((field) => field.element),
+    create("div", {}, this.raw, this.rawError),
+    this.fields.length > 0 ? null : create("p", { class: "dynamo-muted" }, "Takes no arguments."),
+    create("div", { class: "dynamo-row" }, this.callButton, this.cancelButton,
+      create("label", { class: "dynamo-raw-switch" }, this.rawSwitch, "raw JSON"),
+      isServed ? null : create("span", { class: "dynamo-muted" }, "Serve the graph to call it.")));
+
+    this.status = create("span", { class: "dynamo-call-status" });
+    this.output = create("div", { class: "dynamo-output", tabindex: "0", role: "log", "aria-live": "off", "aria-label": "Answer" });
+    this.result = create("div", { class: "dynamo-result" }, this.status, this.output);
+    this.element = create("div", { class: "dynamo-call-form" }, this.description(), this.form, this.result);
+    this.showRawOrFields();
+    this.update();
+  }
+
+  description() {
+    const { name, doc, stream, input, output } = this.endpoint;
+    const parameters = Object.entries(input?.properties ?? {}).map(([key, schema]) =>
+      `${key}${input.required?.includes(key) ? "" : "?"}: ${typeName(schema, input)}`);
+    const returns = output ? typeName(output, output) : "any";
+    const signature = `(${parameters.join(", ")}) → ${stream ? `stream of ${returns}` : returns}`;
+    const schemas = `input ${JSON.stringify(input ?? {}, null, 2)}\n\noutput ${JSON.stringify(output ?? {}, null, 2)}`;
+    return create("div", { class: "dynamo-endpoint" },
+      create("code", { class: "dynamo-signature" }, create("b", {}, name), signature),
+      doc ? create("p", {}, doc) : null,
+      create("details", {}, create("summary", {}, "Schema"), create("pre", {}, schemas)));
+  }
+
+  /** The arguments as the text of a JSON object; undefined if a field is invalid, which then shows why and has the focus. */
+  arguments() {
+    if (this.draft.isRaw) {
+      const isValid = isObject(parseJson(this.raw.value));
+      setText(this.rawError, isValid ? "" : "not a JSON object");
+      if (!isValid) this.raw.focus();
+      return isValid ? this.raw.value : undefined;
+    }
+    const parts = [];
+    let invalid = null;
+    for (const field of this.fields) {
+      try {
+        const text = field.json();
+        if (text !== undefined) parts.push(`${JSON.stringify(field.name)}: ${text}`);
+        field.showError("");
+      } catch (error) {
+        field.showError(error.message);
+        invalid ??= field;
+      }
+    }
+    invalid?.input.focus();
+    return invalid ? undefined : `{${parts.join(", ")}}`;
+  }
+
+  submit() {
+    const latest = this.viewState.calls.get(this.key);
+    if (this.callButton.disabled || (latest && !isFinished(latest))) return;
+    const text = this.arguments();
+    if (text === undefined) return;
+    const { service, endpoint } = this;
+    const request = { do: "call", service, endpoint: endpoint.name, arguments: text };
+    this.shownId = null;
+    this.viewState.calls.set(this.key, this.viewState.request(request, `Call ${service}.${endpoint.name}`));
+    this.update();
+  }
+
+  /** Switches between fields and raw JSON, and converts what was typed. */
+  switchRaw() {
+    if (this.rawSwitch.checked) {
+      const text = this.arguments();
+      if (text === undefined) return void (this.rawSwitch.checked = false);
+      this.raw.value = JSON.stringify(JSON.parse(text), null, 2);
+    } else {
+      const value = parseJson(this.raw.value);
+      if (typeof value !== "object" || value === null) {
+        setText(this.rawError, "not a JSON object");
+        return void (this.rawSwitch.checked = true);
+      }
+      for (const field of this.fields) field.setValue(value[field.name]);
+    }
+    this.draft.isRaw = this.rawSwitch.checked;
+    this.saveDraft();
+    this.showRawOrFields();
+  }
+
+  showRawOrFields() {
+    this.raw.parentNode.hidden = !this.draft.isRaw;
+    for (const field of this.fields) field.element.hidden = this.draft.isRaw;
+  }
+
+  saveDraft() {
+    this.draft.text = this.raw.value;
+    this.draft.values = this.fields.map(({ input }) => (input.type === "checkbox" ? input.checked : input.value));
+    this.viewState.drafts.set(this.key, this.draft);
+  }
+
+  /** Shows the state of the latest call. New items are appended; those that are shown already stay. */
+  update() {
+    const action = this.viewState.calls.get(this.key);
+    this.result.hidden = action === undefined;
+    const isRunning = action !== undefined && !isFinished(action);
+    this.cancelButton.hidden = !isRunning;
+    this.callButton.hidden = isRunning;
+    if (action === undefined) return;
+    if (this.shownId !== action.id) {
+      this.shownId = action.id;
+      this.itemCount = 0;
+      this.isComplete = false;
+      this.output.replaceChildren();
+    }
+    setAttribute(this.result, "data-outcome", action.state);
+    const isAtEnd = this.output.scrollHeight - this.output.scrollTop - this.output.clientHeight < 24;
+    const newItems = Math.min(action.count - this.itemCount, action.items.length);
+    if (newItems > 0) {
+      this.output.append(...action.items.slice(-newItems).map((item) => create("div", { class: "dynamo-item" }, item)));
+      while (this.output.childElementCount > MAX_ITEMS) this.output.firstElementChild.remove();
+      this.itemCount = action.count;
+    }
+    if (isFinished(action) && !this.isComplete) {
+      this.isComplete = true;
+      if (action.value !== null) this.output.append(create("div", { class: "dynamo-item" }, action.value));
+      if (action.error) this.output.append(create("div", { class: "dynamo-item dynamo-error" }, action.error));
+    }
+    if (isAtEnd && (newItems > 0 || this.isComplete)) this.output.scrollTop = this.output.scrollHeight;
+    this.updateTime();
+  }
+
+  updateTime() {
+    const action = this.viewState.calls.get(this.key);
+    if (action === undefined) return;
+    const items = action.count ? `${grouped(action.count)} item${action.count === 1 ? "" : "s"}` : "";
+    const seconds = action.seconds ?? (performance.now() - action.startedAt) / 1e3;
+    const running = action.count ? "streaming" : "running";
+    const state = { sent: "waiting for the kernel", running, failed: "failed", done: "done" }[action.state];
+    const time = isFinished(action) ? duration(seconds) : `${seconds.toFixed(1)} s`;
+    setText(this.status, [state, items, time].filter(Boolean).join(" · "));
+  }
+}
+
+function restoreInput(input, value) {
+  if (input.type === "checkbox") input.checked = value === true;
+  else input.value = value ?? "";
+}
+
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Returns undefined for invalid JSON. */
+function parseJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,333 @@
+// The browser's side of GraphWidget. It shows the SVG, the states and the loads from the kernel, and requests actions.
+// It lays out nothing and loads nothing from the network. The files of this folder are one module, joined in any order.
+
+/** Milliseconds between two updates of the times in an open card. */
+const TIME_INTERVAL = 500;
+
+/** anywidget calls this once for each model. */
+export default function widget() {
+  const viewState = new ViewState();
+  return {
+    initialize: ({ model }) => viewState.connect(model),
+    render: ({ model, el }) => {
+      const view = new GraphView(model, viewState, el);
+      return () => view.close();
+    },
+  };
+}
+
+class GraphView {
+  constructor(model, viewState, el) {
+    this.model = model;
+    this.viewState = viewState;
+    this.ending = new AbortController();
+    this.drawing = new Drawing("");
+    this.statusBar = new StatusBar();
+    this.toolbar = new Toolbar({
+      search: (text) => this.search(text), nextMatch: (direction) => this.nextMatch(direction),
+      leaveSearch: (clear) => this.leaveSearch(clear), zoom: (factor) => this.viewport.zoom(factor),
+      fit: () => this.viewport.fit(), fullSize: () => this.viewport.zoom(1 / this.viewport.position.scale),
+      paths: () => this.togglePaths(), keys: () => this.keyboard.togglePanel(),
+      stop: () => viewState.request({ do: "stop" }, "Stop the deployment"),
+    });
+    this.card = new ServiceCard(viewState, { close: () => this.closeCards(), select: (name) => this.goTo(name) });
+    this.tooltip = new Tooltip();
+    this.keyboard = new Keyboard(this);
+    this.drawingElement = create("div", { class: "dynamo-drawing", tabindex: "-1" });
+    this.edgeCard = new EdgeCard(viewState, () => this.closeCards(), (point) => this.viewport.toPixels(point));
+    const area = create("div", { class: "dynamo-drawing-area" },
+      this.drawingElement, this.edgeCard.element, this.tooltip.element);
+    const body = create("div", { class: "dynamo-body" }, area, this.card.element);
+    // Without the attribute, JupyterLab handles keys such as 0 and l before the widget receives them.
+    this.root = create("div", { class: "dynamo-view", "data-lm-suppress-shortcuts": "true" },
+      this.toolbar.element, body, this.keyboard.element, this.statusBar.element);
+    this.viewport = new Viewport(this.drawingElement, viewState.position, () => this.viewportMoved());
+    this.linking = new Linking({
+      drawing: () => this.drawing, viewport: this.viewport, viewState,
+      showHint: (text) => this.statusBar.showHint(text), onCancel: () => this.statusBar.show(viewState.latest),
+    });
+    this.toolbar.search.value = viewState.searchText;
+    el.appendChild(this.root);
+    this.listen();
+    this.draw();
+    this.resize();
+    this.statusBar.show(viewState.latest);
+  }
+
+  listen() {
+    const { model, viewState, drawingElement, root, ending: { signal } } = this;
+    this.handlers = {
+      "change:svg": () => this.draw(), "change:text": () => model.get("svg") || this.draw(),
+      "change:states": () => this.updateStates(), "change:loads": () => this.updateLoads(),
+      "change:card": () => this.updateCard(), "change:selected": () => this.updateSelection(),
+      "change:deployment": () => this.updateDeployment(),
+    };
+    for (const [event, handler] of Object.entries(this.handlers)) model.on(event, handler);
+    this.actionListener = () => this.actionChanged();
+    viewState.listeners.add(this.actionListener);
+
+    this.pointer = new Pointer(this, signal);
+    drawingElement.addEventListener("focusin", ({ target }) => this.focusMoved(target), { signal });
+    root.addEventListener("keydown", (event) => this.keyboard.handle(event), { signal });
+
+    this.resizeObserver = new ResizeObserver(() => this.resize());
+    for (const element of [root, drawingElement]) this.resizeObserver.observe(element);
+    this.intersectionObserver = new IntersectionObserver((entries) => {
+      this.isInView = entries.at(-1).isIntersecting;
+      this.reportVisibility();
+    });
+    this.intersectionObserver.observe(root);
+    document.addEventListener("visibilitychange", () => this.reportVisibility(), { signal });
+    this.timer = setInterval(() => this.card.updateTimes(), TIME_INTERVAL);
+  }
+
+  close() {
+    for (const [event, handler] of Object.entries(this.handlers)) this.model.off(event, handler);
+    this.viewState.listeners.delete(this.actionListener);
+    this.ending.abort();
+    this.resizeObserver.disconnect();
+    this.intersectionObserver.disconnect();
+    clearInterval(this.timer);
+    this.pointer.hideTooltip();
+    cancelAnimationFrame(this.actionFrame);
+    for (const part of [this.viewport, this.card, this.statusBar]) part.close();
+    this.isInView = false;
+    this.reportVisibility();
+    this.root.remove();
+  }
+
+  reportVisibility() {
+    this.viewState.setVisible(this, Boolean(this.isInView) && !document.hidden);
+  }
+
+  // --- changes from the kernel --------------------------------------------------------------------------------------
+
+  draw() {
+    const { model, viewState, viewport } = this;
+    const focusedName = this.drawing.nodeAt(activeElement(this.drawingElement))?.name;
+    this.linking.end();
+    this.pointer.hideTooltip();
+    this.drawing = new Drawing(model.get("svg"));
+    const { svg, nodes, edges } = this.drawing;
+    this.drawingElement.replaceChildren(svg ?? create("pre", {}, model.get("text")));
+    this.root.classList.toggle("dynamo-text-only", svg === null);
+    viewport.setDrawing(svg, this.drawing.tabStop?.y);
+    if (svg !== null) {
+      this.drawingElement.style.minHeight = `${viewport.height()}px`;
+      if (!edges.has(viewState.selectedEdge)) viewState.selectedEdge = "";
+      if (!nodes.has(viewState.focusedService)) viewState.focusedService = "";
+      this.drawing.setStates(model.get("states"));
+      this.drawing.setLoads(model.get("loads"));
+      this.drawing.renderVisible(viewport);
+      if (focusedName) nodes.get(focusedName)?.g.focus();
+    }
+    this.toolbar.setStates(model.get("states"));
+    this.updateHighlight();
+    this.updateDeployment();
+    this.updateSelection();
+  }
+
+  updateStates() {
+    const states = this.model.get("states");
+    this.toolbar.setStates(states);
+    this.updateCardState();
+    if (this.drawing.svg === null) return;
+    const failed = this.drawing.setStates(states);
+    this.drawing.renderVisible(this.viewport);
+    if (failed.length) {
+      this.statusBar.announce(failed.map((name) => `${name} ${this.drawing.nodes.get(name).status}`).join("; "));
+    }
+    if (this.viewState.searchText) this.updateHighlight();
+    this.tooltip.update();
+  }
+
+  updateLoads() {
+    if (this.model.get("selected")) this.updateCardState();
+    if (this.drawing.svg === null) return;
+    this.drawing.setLoads(this.model.get("loads"));
+    this.drawing.renderVisible(this.viewport);
+    this.edgeCard.updateLoad();
+    this.tooltip.update();
+  }
+
+  updateDeployment() {
+    this.toolbar.setDeployment(this.model.get("deployment"));
+    this.updateCard();
+  }
+
+  updateSelection() {
+    const name = this.model.get("selected");
+    if (name) this.viewState.selectedEdge = "";
+    if (this.viewState.focusedService && name) this.viewState.focusedService = name;
+    if (this.drawing.svg !== null) {
+      const { nodes, edges } = this.drawing;
+      this.drawing.select(name, this.viewState.selectedEdge);
+      this.edgeCard.show(edges.get(this.viewState.selectedEdge));
+      if (nodes.has(name)) this.drawing.setTabStop(nodes.get(name));
+      this.updateHighlight();
+    }
+    this.updateCard();
+  }
+
+  updateCard() {
+    this.card.show(this.model.get("selected"), this.model.get("card"), this.model.get("deployment"));
+    this.updateCardState();
+  }
+
+  updateCardState() {
+    const name = this.model.get("selected");
+    this.card.setState(this.model.get("states")[name], this.model.get("loads").services?.[name]);
+  }
+
+  /** An action has changed. A stream may have thousands of items a second, so it is shown once in each frame. */
+  actionChanged() {
+    this.actionFrame ??= requestAnimationFrame(() => {
+      this.actionFrame = undefined;
+      this.statusBar.show(this.viewState.latest);
+      this.card.callForm?.update();
+      this.card.updateActions();
+    });
+  }
+
+  // --- what the user does -------------------------------------------------------------------------------------------
+
+  /** Opens the card of a service; closes all cards for "". */
+  select(name) {
+    this.viewState.selectedEdge = "";
+    if (name === this.model.get("selected")) this.updateSelection();
+    else this.viewState.select(name);
+  }
+
+  /** Opens the card of an edge, or closes it if it is open. */
+  toggleEdge(edge) {
+    this.viewState.selectedEdge = this.viewState.selectedEdge === edge.name ? "" : edge.name;
+    this.viewState.select("");
+    this.updateSelection();
+  }
+
+  /** Selects a service and shows it in the viewport. */
+  goTo(name) {
+    const node = this.drawing.nodes.get(name);
+    if (node === undefined) return;
+    this.select(name);
+    node.g.focus({ preventScroll: true });
+    this.reveal(node);
+  }
+
+  reveal(node) {
+    this.viewport.reveal(this.drawing.boundingBox([node]), { minScale: READABLE_SCALE });
+  }
+
+  /** Closes the open card, and returns the focus to its node or edge. */
+  closeCards() {
+    const { nodes, edges } = this.drawing;
+    const opener = edges.get(this.viewState.selectedEdge) ?? nodes.get(this.model.get("selected"));
+    this.select("");
+    opener?.g.focus({ preventScroll: true });
+  }
+
+  /** The node with the focus, or the selected one. */
+  currentNode() {
+    return this.drawing.nodeAt(activeElement(this.drawingElement)) ?? this.drawing.nodes.get(this.model.get("selected"));
+  }
+
+  focusMoved(target) {
+    const [node, edge] = [this.drawing.nodeAt(target), this.drawing.edgeAt(target)];
+    if (edge) this.drawing.labelEdge(edge);
+    if (node) {
+      this.drawing.setTabStop(node);
+      this.drawing.showHandle(node);
+      this.drawing.labelNode(node);
+      if (this.linking.isActive) this.linking.pointTo(node);
+    }
+  }
+
+  // --- search, paths and size ---------------------------------------------------------------------------------------
+
+  search(text) {
+    this.viewState.searchText = text;
+    this.currentMatch = undefined;
+    if (this.toolbar.search.value !== text) this.toolbar.search.value = text;
+    this.updateHighlight();
+  }
+
+  matches() {
+    const text = this.viewState.searchText.trim().toLowerCase();
+    if (!text) return [];
+    return [...this.drawing.nodes.values()].filter(({ name, status }) =>
+      name.toLowerCase().includes(text) || status?.toLowerCase().startsWith(text));
+  }
+
+  nextMatch(direction) {
+    const matches = this.matches();
+    if (matches.length === 0) return;
+    const at = this.currentMatch === undefined ? (direction > 0 ? -1 : 0) : matches.indexOf(this.currentMatch);
+    this.currentMatch = matches[(at + direction + matches.length) % matches.length];
+    this.updateHighlight();
+    this.reveal(this.currentMatch);
+  }
+
+  leaveSearch(clear) {
+    const node = this.currentMatch ?? this.matches()[0] ?? this.drawing.tabStop;
+    if (clear) this.search("");
+    node?.g.focus({ preventScroll: true });
+  }
+
+  /** Highlights the paths through the selected service, or ends that. */
+  togglePaths() {
+    const name = this.model.get("selected") || this.currentNode()?.name || "";
+    this.viewState.focusedService = this.viewState.focusedService ? "" : name;
+    if (this.viewState.focusedService) this.search("");
+    this.updateHighlight();
+    if (!this.viewState.focusedService) return;
+    const { nodes } = this.drawing;
+    const { callers, callees } = this.paths;
+    const box = this.drawing.boundingBox([...callers, ...callees].map((each) => nodes.get(each)));
+    const { width, height } = this.viewport.size;
+    const scale = Math.min(1, width / (box.width + 48), height / (box.height + 48));
+    if (scale < READABLE_SCALE) this.reveal(nodes.get(name));
+    else if (scale > this.viewport.position.scale * 1.1) this.viewport.centre(box, scale);
+    else this.viewport.reveal(box);
+  }
+
+  /** Fades what does not match the search, or is not on the highlighted paths. */
+  updateHighlight() {
+    const { svg, nodes, edges } = this.drawing;
+    if (svg === null) return;
+    const { focusedService } = this.viewState;
+    const isSearch = this.viewState.searchText.trim() !== "";
+    const matches = this.matches();
+    this.paths = focusedService ? pathsThrough(focusedService, [...edges.values()]) : null;
+    let names = null;
+    if (isSearch) names = { nodes: new Set(matches.map(({ name }) => name)), edges: new Set() };
+    else if (this.paths) {
+      const onPath = [...edges.values()].filter((edge) => isOnPath(edge, this.paths));
+      names = { nodes: new Set([...this.paths.callers, ...this.paths.callees]), edges: new Set(onPath.map(({ name }) => name)) };
+    }
+    this.drawing.highlight(names);
+    for (const node of nodes.values()) node.g.classList.toggle("current-match", node === this.currentMatch);
+    const at = matches.indexOf(this.currentMatch);
+    setText(this.toolbar.matches, isSearch ? `${at >= 0 ? `${at + 1} / ` : ""}${matches.length}` : "");
+    setAttribute(this.toolbar.paths, "aria-pressed", String(focusedService !== ""));
+  }
+
+  resize() {
+    const { clientWidth: widgetWidth } = this.root;
+    if (this.drawing.svg === null || widgetWidth === 0) return;
+    this.viewport.widgetWidth = widgetWidth;
+    this.drawingElement.style.minHeight = `${this.viewport.height()}px`;
+    const { clientWidth, clientHeight } = this.drawingElement;
+    if (!this.viewport.resize(widgetWidth, clientWidth, clientHeight)) return;
+    const node = this.drawing.nodes.get(this.model.get("selected"));
+    if (node && this.viewport.position.mode !== "manual") {
+      this.viewport.reveal(this.drawing.boundingBox([node]), { animated: false });
+    }
+  }
+
+  viewportMoved() {
+    this.viewState.position = this.viewport.position;
+    this.drawing.renderVisible(this.viewport);
+    setText(this.toolbar.scale, `${Math.round(this.viewport.position.scale * 100)}%`);
+    this.edgeCard.updatePosition();
+  }
+}

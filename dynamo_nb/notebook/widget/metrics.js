@@ -1,0 +1,28 @@
+// The parts of a load as a grid of numbers, with a sparkline of the rate.
+
+class Metrics {
+  /** last: key of the last number. sparkline: true to draw the rates. */
+  constructor(last, sparkline = false) {
+    this.cells = ["rate", "p50", "p99", "in_flight", "errors", last].map((key) => {
+      const value = create("dd", {});
+      const [, label, text] = MEASURES.find(([name]) => name === key);
+      return { key, value, text, element: create("div", {}, create("dt", {}, label), value) };
+    });
+    this.line = createSvg("polyline", { points: "" });
+    const curve = createSvg("svg", { class: "dynamo-sparkline", viewBox: "0 0 90 20", preserveAspectRatio: "none",
+                                     "aria-hidden": "true" }, this.line);
+    this.element = create("div", { class: "dynamo-metrics" },
+      create("dl", {}, ...this.cells.map((cell) => cell.element)), sparkline ? curve : null);
+  }
+
+  show(load, rates) {
+    for (const { key, value, text } of this.cells) {
+      setText(value, load ? text(load) : NO_VALUE);
+      value.classList.toggle("dynamo-failing", key === "errors" && load?.errors > 0);
+    }
+    if (!rates) return;
+    const max = Math.max(...rates, 1);
+    const points = rates.map((n, i) => `${i + HISTORY - rates.length},${(19 - (18 * n) / max).toFixed(1)}`);
+    setAttribute(this.line, "points", points.join(" "));
+  }
+}
