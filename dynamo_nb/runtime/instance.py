@@ -64,7 +64,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> str:
-        """The address of the component, `dynamo://namespace/component`."""
+        """The address of the component, in the form that `DistributedRuntime.endpoint` reads."""
         return f"dynamo://{self.namespace}/{self.component}"
 
     @property
