@@ -183,7 +183,7 @@ def test_the_speed_does_not_drift_over_many_tokens():
 
 
 def test_a_stream_without_a_speed_lets_other_tasks_run():
-    async def beside(own):
+    async def count_ticks(own):
         ticks = 0
 
         async def tick():
@@ -197,7 +197,7 @@ def test_a_stream_without_a_speed_lets_other_tasks_run():
         ticking.cancel()
         return ticks
 
-    assert started(beside, blocks=1000) > 10
+    assert started(count_ticks, blocks=1000) > 10
 
 
 def test_prompts_are_computed_one_after_another():

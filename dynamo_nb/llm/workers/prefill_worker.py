@@ -16,7 +16,7 @@ AT_ONCE: Final = 2  # prompts in one engine: while one is computed, the other is
 
 
 class EnginePrefiller(EngineHost, Prefiller):
-    """The base of prefill workers: takes prompts from the queue and sends the result to the worker that asked.
+    """The base of prefill workers: takes prompts from the queue and sends the results to the senders.
 
     A prompt goes back to the queue when this worker stops or dies.
     """
@@ -60,11 +60,11 @@ class EnginePrefiller(EngineHost, Prefiller):
             await task.in_progress()
 
     async def _compute(self, task: PrefillTask) -> None:
-        """Computes a prompt. After a failure of any kind the worker that asked computes it itself, at once."""
+        """Computes a prompt. After a failure of any kind the sender computes it itself, at once."""
         try:
             await task.reply(await self.engine.prefill(task.job.request))
         except InvalidArgument:
-            await task.reply(None)  # the worker that asked meets the same error, and reports it to its caller
+            await task.reply(None)  # the sender meets the same error, and reports it to its caller
         except DynamoError:
             await task.reply(None)
             await asyncio.sleep(BACKOFF)

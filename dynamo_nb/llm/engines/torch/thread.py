@@ -41,7 +41,7 @@ class TorchThread:
     """Loads a model, computes steps while there are sequences, and frees the model at the end.
 
     Nothing outside holds a reference to the model, so that its memory is free when the thread has ended. Settings that
-    torch keeps for each thread, such as the number of CPU threads, are made in this thread.
+    torch keeps for each thread, such as the number of CPU threads, are applied in this thread.
 
     Args:
         options: How to load and run the model.
