@@ -18,7 +18,7 @@ import dynamo_nb.cli.verbs  # noqa: F401  (registers the verbs)
 from dynamo_nb.cli.config_words import split_words
 from dynamo_nb.cli.verb_table import commands
 from dynamo_nb.control.status import ServiceStatus
-from dynamo_nb.deployment.worker_kernels import names_of
+from dynamo_nb.deployment.worker_kernels import kernel_names
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_args import ServiceArgs
 from dynamo_nb.sdk.service_config import SERVICE_ARGS
@@ -84,7 +84,7 @@ class _Line:
             "service": vocabulary.running,
             "services": vocabulary.running,
             "workers": lambda: (f"{name}=" for name in vocabulary.running()),
-            "worker": lambda: names_of(vocabulary.running()),
+            "worker": lambda: kernel_names(vocabulary.running()),
             "endpoint": vocabulary.endpoints,
             "endpoints": vocabulary.endpoints,
             "which": vocabulary.deployments,

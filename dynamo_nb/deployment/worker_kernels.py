@@ -1,4 +1,4 @@
-"""A worker's kernel, for whoever wants to look inside: `Backend[0]`."""
+"""The kernels of workers: `Backend[0]` names one, and other Jupyter clients can connect to it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ _TARGET = re.compile(r"(?P<service>[^\[\]\s]+)(\[(?P<index>\d+|\*)\])?")
 
 
 @dataclass(frozen=True)
-class Insight:
-    """A worker's kernel. name: `Backend[0]`. connection_file: for any Jupyter client."""
+class WorkerKernel:
+    """The kernel of one worker.
+
+    Attributes:
+        name: `Backend[0]`.
+        worker_id: Id of the worker.
+        connection_file: For Jupyter clients.
+    """
 
     name: str
     worker_id: str
@@ -27,78 +33,92 @@ class Insight:
 
     @property
     def command(self) -> str:
-        """What attaches a terminal."""
+        """The command that connects a terminal."""
         return f"jupyter console --existing {self.connection_file}"
 
-    def ways(self) -> str:
-        """How other clients attach, as text.
+    def instructions(self) -> str:
+        """Returns a text that says how other clients connect.
 
-        JupyterLab shows kernels that its server did not start from jupyter_server 2.8 on. VS Code and notebooks reach
-        such a server by its URL.
+        JupyterLab lists kernels of other servers since jupyter_server 2.8. VS Code and notebooks use the URL of such a
+        JupyterLab.
         """
         folder = Path(self.connection_file).parent
         lab = f"--ServerApp.allow_external_kernels=True --ServerApp.external_connection_dir={folder}"
-        ways = [
+        rows = [
             ("in a notebook", f"%%dynamo_exec {self.name}"),
             ("in a terminal", self.command),
             ("in a window", f"jupyter qtconsole --existing {self.connection_file}"),
             ("in JupyterLab", f"jupyter lab {lab}"),
-            ("", "then choose it as the kernel of a notebook; in VS Code: Existing Jupyter Server, and its URL"),
+            ("", "then select it as the kernel of a notebook; in VS Code: Existing Jupyter Server, and its URL"),
             ("in Python", "from jupyter_client import BlockingKernelClient"),
             ("", f"client = BlockingKernelClient(connection_file={self.connection_file!r})"),
             ("", "client.load_connection_file(); client.start_channels()"),
         ]
-        lines = [f"  {where:<14}  {what}" for where, what in ways]
+        lines = [f"  {where:<14}  {what}" for where, what in rows]
         head = f"{self.name} is a Jupyter kernel that shares its event loop with the service, which is `self` there."
-        leave = "Leave a terminal with Ctrl-D: `exit` tells the kernel to end, and the worker with it."
+        leave = "Leave a terminal with Ctrl-D: `exit` shuts down the kernel, and the worker with it."
         return "\n".join([head, *lines, leave])
 
 
-def parse(target: str) -> tuple[str, str]:
-    """(service, index) of `Backend[0]`, `Backend[*]` or `Backend`, which is the first. Raises DeploymentError."""
+def parse_worker(target: str) -> tuple[str, str]:
+    """Returns (service, index) of `Backend[0]` or `Backend[*]`; `Backend` is the first worker.
+
+    Raises DeploymentError for another text.
+    """
     match = _TARGET.fullmatch(target.strip())
     if match is None:
-        raise DeploymentError(f"{target!r} names no worker", remedy="write Backend[0], or Backend[*] for all of them")
+        raise DeploymentError(f"{target!r} is not a worker", remedy="write Backend[0], or Backend[*] for all of them")
     return match["service"], match["index"] or "0"
 
 
-def insights(services: Mapping[str, ServiceStatus], target: str) -> list[Insight]:
-    """The kernels that a target names. services: as the supervisor reports them.
+def find_kernels(services: Mapping[str, ServiceStatus], target: str) -> list[WorkerKernel]:
+    """Returns the kernels that a target names.
 
-    Raises DeploymentError for a worker that is not there, or is no kernel.
+    Args:
+        services: The status of the services.
+        target: `Backend[0]`, `Backend[*]`, or `Backend` for the first worker.
+
+    Raises:
+        DeploymentError: There is no such worker, or it is not a kernel.
     """
-    service, index = parse(target)
+    service, index = parse_worker(target)
     if service not in services:
-        raise DeploymentError(
-            f"nothing is served here that has a service {service}", remedy=suggestion(service, services)
-        )
+        raise DeploymentError(f"the deployment has no service {service!r}", remedy=suggestion(service, services))
     workers = services[service].ready_workers
     found = [w for w in workers if index in {"*", str(w.index)}]
     if not found:
-        there = ", ".join(f"{service}[{w.index}]" for w in workers) or "none"
-        raise DeploymentError(f"there is no worker {service}[{index}] that serves", remedy=f"there are: {there}")
+        ready = ", ".join(f"{service}[{w.index}]" for w in workers) or "none"
+        raise DeploymentError(f"there is no ready worker {service}[{index}]", remedy=f"ready workers: {ready}")
     if not all(worker.connection_file for worker in found):
-        raise DeploymentError(f"the workers of {service} are no kernels", remedy="serve with kernels=True")
-    return [Insight(f"{service}[{w.index}]", w.id, w.connection_file) for w in found]
+        raise DeploymentError(f"the workers of {service} are not kernels", remedy="serve with kernels=True")
+    return [WorkerKernel(f"{service}[{w.index}]", w.id, w.connection_file) for w in found]
 
 
-def open_console(found: Sequence[Insight], *, terminal: bool) -> NoReturn:
-    """Makes this process be `jupyter console` on one worker. Raises DeploymentError where that cannot be."""
-    first, *others = found
-    if others:
-        what, remedy = "a terminal attaches to one worker", f"name it: {first.name}"
-    elif not terminal or not sys.stdin.isatty():
-        what, remedy = "there is no terminal here to attach", f"open one, and run: {first.command}"
-    elif find_spec("jupyter_console") is None:
-        what, remedy = "jupyter-console is not installed here", "install it with: pip install jupyter-console"
-    else:
-        os.execv(sys.executable, [sys.executable, "-m", "jupyter_console", "--existing", first.connection_file])  # noqa: S606
-    raise DeploymentError(what, where=first.name, remedy=remedy)
-
-
-def names_of(services: Mapping[str, ServiceStatus]) -> Iterable[str]:
-    """Every target that `insights` takes now: `Backend[0]`, and `Backend[*]` where there are several."""
+def kernel_names(services: Mapping[str, ServiceStatus]) -> Iterable[str]:
+    """Returns all targets of `find_kernels`: `Backend[0]`, and `Backend[*]` for several workers."""
     for name, service in services.items():
         yield from (f"{name}[{worker.index}]" for worker in service.ready_workers)
         if service.ready > 1:
             yield f"{name}[*]"
+
+
+def open_console(kernels: Sequence[WorkerKernel], *, terminal: bool) -> NoReturn:
+    """Replaces this process by `jupyter console` on a worker.
+
+    Args:
+        kernels: Exactly one.
+        terminal: True if verbs run in a terminal, False in a notebook.
+
+    Raises:
+        DeploymentError: There are several kernels, no terminal, or no jupyter-console.
+    """
+    first, *others = kernels
+    if others:
+        what, remedy = "a terminal connects to one worker only", f"name it: {first.name}"
+    elif not terminal or not sys.stdin.isatty():
+        what, remedy = "this is not a terminal", f"open a terminal, and run: {first.command}"
+    elif find_spec("jupyter_console") is None:
+        what, remedy = "jupyter-console is not installed", "install it with: pip install jupyter-console"
+    else:
+        os.execv(sys.executable, [sys.executable, "-m", "jupyter_console", "--existing", first.connection_file])  # noqa: S606
+    raise DeploymentError(what, where=first.name, remedy=remedy)

@@ -68,9 +68,9 @@ class _Completer:
             if header == SERVICE:
                 flags = [flag for action in service_parser()._actions for flag in action.option_strings]
                 return word, _starting(flags, word)
-            from dynamo_nb.deployment.worker_kernels import names_of
+            from dynamo_nb.deployment.worker_kernels import kernel_names
 
-            return word, _starting(names_of(self._vocabulary().running()), word)
+            return word, _starting(kernel_names(self._vocabulary().running()), word)
         if (match := _LINE.fullmatch(line)) is not None:
             from dynamo_nb.cli.completion import completions
 

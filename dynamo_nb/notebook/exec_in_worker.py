@@ -11,7 +11,7 @@ from queue import Empty
 from typing import Any, Final
 
 from dynamo_nb.deployment.deployment import Deployment
-from dynamo_nb.deployment.worker_kernels import Insight, insights, parse
+from dynamo_nb.deployment.worker_kernels import WorkerKernel, find_kernels, parse_worker
 from dynamo_nb.errors import CellError, DeploymentError, suggestion
 
 CONNECT_TIMEOUT: Final = 10.0
@@ -20,7 +20,7 @@ _ALIVE_INTERVAL: Final = 0.2
 """Seconds between two checks that the worker is alive."""
 
 
-def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, list[Insight]]:
+def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, list[WorkerKernel]]:
     """Finds the workers that a target names.
 
     Args:
@@ -33,17 +33,17 @@ def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, li
     Raises:
         DeploymentError: There is no such worker, or it is not a kernel.
     """
-    service, _ = parse(target)
+    service, _ = parse_worker(target)
     running = [deployment for deployment in deployments if not deployment.ended]
     found = [deployment for deployment in running if service in deployment.spec.started]
     if not found:
         known = {name for deployment in running for name in deployment.spec.started}
         what = f"this notebook serves no service {service!r}" if known else "nothing is being served here"
         raise DeploymentError(what, remedy=suggestion(service, known) if known else "serve a graph first")
-    return found[-1], insights(found[-1].status.services, target)
+    return found[-1], find_kernels(found[-1].status.services, target)
 
 
-def exec_in_workers(deployment: Deployment, kernels: Sequence[Insight], code: str) -> None:
+def exec_in_workers(deployment: Deployment, kernels: Sequence[WorkerKernel], code: str) -> None:
     """Runs a cell in several workers at the same time, and shows their outputs one worker after another.
 
     Args:
@@ -68,7 +68,7 @@ def exec_in_workers(deployment: Deployment, kernels: Sequence[Insight], code: st
 
 
 @contextmanager
-def _connected(kernels: Sequence[Insight]) -> Iterator[list[Any]]:
+def _connected(kernels: Sequence[WorkerKernel]) -> Iterator[list[Any]]:
     from jupyter_client.blocking.client import BlockingKernelClient
 
     clients = []
@@ -93,7 +93,7 @@ def _connected(kernels: Sequence[Insight]) -> Iterator[list[Any]]:
             client.stop_channels()
 
 
-def _show_outputs(deployment: Deployment, kernel: Insight, client: Any, request: str) -> CellError | None:
+def _show_outputs(deployment: Deployment, kernel: WorkerKernel, client: Any, request: str) -> CellError | None:
     """Shows the outputs of one request as they arrive. Returns the error that ended it, if there is one."""
     from IPython.display import display
 
@@ -118,7 +118,7 @@ def _show_outputs(deployment: Deployment, kernel: Insight, client: Any, request:
             error = CellError(what, where=kernel.name, traceback="\n".join(content["traceback"]))
 
 
-def _check_alive(deployment: Deployment, kernel: Insight) -> None:
+def _check_alive(deployment: Deployment, kernel: WorkerKernel) -> None:
     service = kernel.name.partition("[")[0]
     found = deployment.status.services.get(service)
     if found is None or all(worker.id != kernel.worker_id for worker in found.workers):

@@ -159,7 +159,7 @@ def test_deployments_are_completed_by_id(served):
         ("deployment.Backend.generate|", ["(text: str) -> ", "AsyncIterator[str]", "Gives the words one by one."]),
         ("deployment.Backend.generate(|)", ["(text: str) -> ", "Gives the words one by one."]),
         ("deployment.Backend|", ["Adds a suffix.", "generate(text: str)"]),
-        ("deployment|", ["A GraphSpec being served.", "Every method that takes time gives a Pending"]),
+        ("deployment|", ["A graph that is being served.", "Methods that take time return a `Pending`"]),
         ("deployment.scale(|)", ["**workers: ", "await deployment.scale(Backend=4)"]),
         ("serve(|)", ["entry:", "await serve(Frontend"]),
     ],

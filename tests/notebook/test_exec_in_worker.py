@@ -92,7 +92,7 @@ def test_an_error_is_shown_here_and_harms_nothing_there(served):
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("Backend[7]", "there is no worker Backend[7] that serves"),
+        ("Backend[7]", "there is no ready worker Backend[7]"),
         ("Backed", "did you mean 'Backend'?"),
         ("", "write Backend[0]"),
         ("Backend[x]", "write Backend[0]"),

@@ -164,8 +164,8 @@ def test_console_at_a_shell_opens_one_on_a_terminal(served):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("%dynamo console Backend[0] --open", "there is no terminal here"),
-        ("%dynamo console Backend[5]", "there is no worker Backend[5] that serves"),
+        ("%dynamo console Backend[0] --open", "this is not a terminal"),
+        ("%dynamo console Backend[5]", "there is no ready worker Backend[5]"),
         ("%dynamo console Backed", "did you mean 'Backend'?"),
         ("%dynamo console Backend[x]", "write Backend[0]"),
     ],

@@ -81,11 +81,11 @@ def console(
     attach: Annotated[bool, typer.Option("--open", help="attach this terminal; needs jupyter-console")] = False,
 ) -> None:
     """Show how to attach a terminal, JupyterLab or a program to the kernel of a running worker."""
-    from dynamo_nb.deployment.worker_kernels import insights, open_console
+    from dynamo_nb.deployment.worker_kernels import find_kernels, open_console
 
     host = host_of(context)
-    kernels = insights(status_of(host.record(deployment)).services, worker)
+    kernels = find_kernels(status_of(host.record(deployment)).services, worker)
     if attach:
         open_console(kernels, terminal=host.is_terminal)
     else:
-        host.show("\n\n".join(kernel.ways() for kernel in kernels))
+        host.show("\n\n".join(kernel.instructions() for kernel in kernels))
