@@ -46,7 +46,7 @@ class Vocabulary:
 
     def deployments(self) -> Iterable[str]:
         """Returns the ids of the running deployments."""
-        from dynamo_nb.control.state_dir import records
+        from dynamo_nb.control.record import records
 
         return [record.id for record in records() if record.alive]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dynamo_nb.control.state_dir import Record
+from dynamo_nb.control.record import Record
 from dynamo_nb.control.status import ServiceStatus, Status
 from dynamo_nb.errors import DynamoError
 
@@ -29,7 +29,7 @@ async def deployments() -> list[dict[str, Any]]:
         - `left`: True if a crash left it behind;
         - `error`: why the supervisor reported nothing, or "".
     """
-    from dynamo_nb.control.state_dir import records
+    from dynamo_nb.control.record import records
 
     return [await _describe(record) for record in records()]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from dynamo_nb.control.state_dir import Record
+    from dynamo_nb.control.record import Record
     from dynamo_nb.deployment.deployment import Deployment
     from dynamo_nb.deployment.plan_source import PlanSource
     from dynamo_nb.deployment.serve_options import ServeOptions

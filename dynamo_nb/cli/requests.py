@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynamo_nb.control.state_dir import Record
+    from dynamo_nb.control.record import Record
     from dynamo_nb.control.status import Status
     from dynamo_nb.observe.display import Display
 

@@ -13,7 +13,7 @@ from dynamo_nb.cli.terminal_display import TerminalDisplay
 from dynamo_nb.errors import TargetError
 
 if TYPE_CHECKING:
-    from dynamo_nb.control.state_dir import Record
+    from dynamo_nb.control.record import Record
     from dynamo_nb.deployment.plan_source import PlanSource
     from dynamo_nb.deployment.serve_options import ServeOptions
     from dynamo_nb.graph.graph import Graph

@@ -1,31 +1,51 @@
-"""What a crash leaves of deployments: folders, and processes that nobody supervises any more."""
+"""Cleans up after crashes: folders of deployments without a supervisor, and the processes that they left."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
-from dynamo_nb.control.state_dir import Record, abandoned, records, remove
+from dynamo_nb.control import state_dir
+from dynamo_nb.control.processes import kill_group
+from dynamo_nb.control.record import FILE, Record, records
 from dynamo_nb.control.subreaper import kill_descendants
-from dynamo_nb.supervisor.forkserver import kill_group
 
-LAST_BREATH: Final = 5.0  # seconds for killed processes to end; one that holds a device may take longer
-LOOK: Final = 0.02  # seconds between looks whether they have
+START_LIMIT: Final = 60.0
+"""Seconds after which a folder without a record is left over: a supervisor that starts has written it long before."""
+END_LIMIT: Final = 5.0
+"""Seconds to wait for killed processes to end; one that holds a device may take longer."""
+_POLL: Final = 0.02
+"""Seconds between two checks whether they have ended."""
 
 
-def clear_remains() -> list[str]:
-    """Ends and removes what is left of deployments whose supervisor is gone; a line for each says what that was."""
+def clean_up() -> list[str]:
+    """Kills and removes what is left of deployments whose supervisor is gone.
+
+    Returns:
+        A line for each deployment: what was removed.
+
+    """
     lines = []
     for record in records():
         if not record.alive:
             killed = _kill(record)
-            remove(record.folder)
-            what = f"killed {', '.join(killed)} and " if killed else ""
-            lines.append(f"{what}removed {record.id}")
-    for folder in abandoned():
-        remove(folder)
-        lines.append(f"removed {folder.name}, which had not begun to serve")
+            state_dir.remove(record.folder)
+            prefix = f"killed {', '.join(killed)} and " if killed else ""
+            lines.append(f"{prefix}removed {record.id}")
+    for folder in _abandoned():
+        state_dir.remove(folder)
+        lines.append(f"removed {folder.name}, which never started to serve")
     return lines
+
+
+def _abandoned() -> Iterator[Path]:
+    """Folders of deployments that ended before they wrote a record."""
+    for folder in state_dir.root().iterdir():
+        unrecorded = (folder / "sockets").is_dir() and not (folder / FILE).exists()
+        if unrecorded and time.time() - folder.stat().st_mtime > START_LIMIT:
+            yield folder
 
 
 def _kill(record: Record) -> list[str]:
@@ -34,7 +54,7 @@ def _kill(record: Record) -> list[str]:
         kill_descendants(process.pid)
         kill_group(process.pid)
     # A signal is delivered when the process next runs: until then it holds its memory and its ports.
-    end = time.monotonic() + LAST_BREATH
+    end = time.monotonic() + END_LIMIT
     while time.monotonic() < end and any(process.alive for process in killed):
-        time.sleep(LOOK)
+        time.sleep(_POLL)
     return [f"process {process.pid}" for process in killed]

@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dynamo_nb.control.channel import MAX_LINE, Channel
+from dynamo_nb.control.channel import Channel
+from dynamo_nb.control.framing import MAX_LINE
 from dynamo_nb.control.status import ClientStatus, Status
 from dynamo_nb.errors import ConnectError, from_wire
 
@@ -18,11 +19,11 @@ CANCEL_LIMIT = 5.0
 
 
 class ControlClient:
-    """The notebook's and the command line's side. One for each event loop that uses it.
+    """A client's connection to a supervisor. It belongs to one event loop.
 
     Args:
         channel: the connection.
-        on_status: called with each new status, once `watch` was called.
+        on_status: called with each new status, after `watch` was called.
 
     """
 
@@ -35,14 +36,14 @@ class ControlClient:
 
     @classmethod
     async def connect(cls, path: Path, on_status: Callable[[Status], None] | None = None) -> ControlClient:
-        """Raises ConnectError if no supervisor listens at `path`."""
+        """Connects to the control socket at `path`. Raises ConnectError if no supervisor listens there."""
         try:
             reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
         except OSError as error:
             raise ConnectError(
                 "the supervisor of this deployment does not answer",
                 where=f"{path} ({error.strerror})",
-                remedy="it has stopped: serve the graph again; `dynamo ps` lists what runs",
+                remedy="it has stopped: serve the graph again; `dynamo ps` lists the deployments that run",
             ) from None
         return cls(Channel(reader, writer), on_status)
 
@@ -62,15 +63,29 @@ class ControlClient:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(
-                    ConnectError("the supervisor went away before it answered", remedy="`dynamo ps` lists what runs")
+                    ConnectError(
+                        "the supervisor ended before it answered", remedy="`dynamo ps` lists the deployments that run"
+                    )
                 )
         self._waiting.clear()
         await self._channel.close()
 
     async def request(self, verb: str, **args: Any) -> Any:
-        """Asks the supervisor; raises the error that it answers with, ConnectError if it goes away.
+        """Sends a request and returns the supervisor's answer.
 
-        When this is cancelled it returns after the supervisor has taken back what it did, or has done it all.
+        A request that is cancelled returns once the supervisor has undone it, or has completed it.
+
+        Args:
+            verb: what to do; the supervisor's verbs are in `supervisor/control_server.py`.
+            args: of the verb, as plain data.
+
+        Returns:
+            Plain data.
+
+        Raises:
+            DynamoError: the error that the supervisor answered with.
+            ConnectError: the supervisor has ended.
+
         """
         if self._reading.done():
             raise ConnectError("the supervisor of this deployment has stopped", remedy="serve the graph again")
@@ -83,7 +98,7 @@ class ControlClient:
             self._channel.send({"id": 0, "verb": "cancel", "args": {"request": number}})
             await asyncio.wait([future], timeout=CANCEL_LIMIT)
             if future.done():
-                future.exception()  # nobody asks for it any more
+                future.exception()  # retrieved, so that asyncio does not log it
             raise
         finally:
             self._waiting.pop(number, None)
@@ -96,7 +111,7 @@ class ControlClient:
         """Returns the status now, and has each later one passed to `on_status`.
 
         Args:
-            client: how this process is shown to others that watch; None for not at all.
+            client: how other clients see this process; None if they do not see it.
 
         """
         return Status.from_data(
@@ -112,7 +127,7 @@ class ControlClient:
         return self._reading.done()
 
     async def wait_closed(self) -> None:
-        """Returns when the supervisor has gone."""
+        """Returns when the supervisor has ended, or the connection was closed."""
         await asyncio.wait([self._reading])
 
     async def close(self) -> None:
@@ -123,7 +138,7 @@ class ControlClient:
 
 
 async def ask(path: Path, verb: str, **args: Any) -> Any:
-    """One request to the supervisor at `path`, on a connection of its own. Raises as `connect` and `request` do."""
+    """Sends one request to the supervisor at `path`, over a new connection. Raises what `connect` and `request` do."""
     client = await ControlClient.connect(path)
     try:
         return await client.request(verb, **args)

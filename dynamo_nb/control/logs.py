@@ -1,4 +1,4 @@
-"""What workers printed: one file for each worker, read from where one left off."""
+"""Reads the logs of workers: one file for each, and its older part after a rotation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,51 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from dynamo_nb.source.tracebacks import with_cell_names
-from dynamo_nb.supervisor.log_rotation import older
 
+_TAIL_LINES, _TAIL_BYTES = 20, 64 * 1024
+"""Shown of a log when its worker fails; the second bounds what is read of long lines."""
 _BLOCK: Final = 64 * 1024
-"""Bytes that are read at once from the end of a log backwards."""
+"""Bytes that are read at once, from the end of a log backwards."""
+
+
+def older_part(log: Path) -> Path:
+    """The file that holds the part of a log before its last rotation."""
+    return log.with_name(log.name + ".1")
+
+
+def log_tail(log: Path, end: int | None = None) -> str:
+    """The last lines of a log, with cells in place of generated files; "" if it cannot be read.
+
+    Args:
+        log: its path.
+        end: take the lines before this byte; None for the end of the file.
+
+    """
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END) if end is None else end
+            start = file.seek(max(end - _TAIL_BYTES, 0))
+            lines = file.read(end - start).decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return with_cell_names("\n".join(lines[-_TAIL_LINES:]))
 
 
 class LogTail:
-    """Follows the logs in a folder. service: one service's only. lines: begin this many lines before the end of each
-    that is there at first.
+    """Follows the logs in a folder.
 
-    Without a service the supervisor's own log is among them: it says which workers it lost and started again.
-    `read` gives the lines that came since the last time, each with the name of its worker before it. The files stay
-    open, so that the last lines of a deployment can be read after its folder has gone.
+    The files stay open, so that the last lines of a deployment can be read after its folder was removed.
+
+    Args:
+        folder: of the logs.
+        service: read the logs of this service only. Without it the supervisor's own log is included, which says which
+            workers ended and were started again.
+        lines: how many lines to read from the end of each log that exists at first; None for all.
+
     """
 
     PAUSE: Final = 0.1
-    """Seconds between two looks; files do not tell when they grow."""
+    """Seconds between two reads; a file does not notify its readers."""
 
     def __init__(self, folder: Path, service: str | None = None, lines: int | None = None) -> None:
         self._folder, self._lines = folder, lines
@@ -34,14 +62,15 @@ class LogTail:
 
     @property
     def latest(self) -> dict[str, str]:
-        """Worker to what it printed last, as far as was read: also a line that has not ended, such as a bar."""
+        """The last line read of each worker, by worker; it may not have ended yet, as in a progress bar."""
         return {path.stem: log.latest for path, log in self._logs.items()}
 
     def read(self) -> Iterator[str]:
-        with suppress(FileNotFoundError):  # the folder goes when the deployment ends
+        """Yields the new lines since the last call, each after the name of its worker."""
+        with suppress(FileNotFoundError):  # the folder is removed when the deployment ends
             for path in set(self._folder.glob(self._names)) - set(self._logs):
                 self._logs[path] = _Log(path, self._lines)
-            self._lines = None  # a log that comes later is that of a new worker, and is news from its first line on
+            self._lines = None  # a later log belongs to a new worker: all of its lines are new
         for path, log in sorted(self._logs.items()):
             for line in log.read():
                 yield f"[{path.stem}] {with_cell_names(line)}"
@@ -52,28 +81,28 @@ class LogTail:
 
 
 class _Log:
-    """One log, also when it is rotated meanwhile. lines: how many of those that are there already."""
+    """One log, across its rotations. lines: how many of the existing lines to read first; None for all."""
 
     def __init__(self, path: Path, lines: int | None) -> None:
         self._path, self._file, self._first = path, path.open("rb"), lines
-        self._begun = b""  # a line that has not ended yet
+        self._partial = b""  # a line that has not ended yet
         self.latest = ""
 
     def read(self) -> list[str]:
-        """The lines that have ended since the last time."""
+        """The lines that have ended since the last call."""
         first, self._first = self._first, None
-        data = self._begun + (self._new() if first is None else self._last(first))
-        whole, end, self._begun = data.rpartition(b"\n")
+        data = self._partial + (self._new() if first is None else self._last(first))
+        whole, end, self._partial = data.rpartition(b"\n")
         lines = (whole + end).decode(errors="replace").splitlines()
         lines = lines if first is None else lines[max(len(lines) - first, 0) :]
-        begun = self._begun.decode(errors="replace").splitlines() if first is None else []
-        self.latest = next((line for line in [*reversed(begun), *reversed(lines)] if line.strip()), self.latest)
+        partial = self._partial.decode(errors="replace").splitlines() if first is None else []
+        self.latest = next((line for line in [*reversed(partial), *reversed(lines)] if line.strip()), self.latest)
         return lines
 
     def _new(self) -> bytes:
         position, rest = self._file.tell(), b""
-        if os.fstat(self._file.fileno()).st_size < position:  # rotated: the rest stands in its older part
-            with suppress(FileNotFoundError), older(self._path).open("rb") as before:
+        if os.fstat(self._file.fileno()).st_size < position:  # rotated: the rest is in the older part
+            with suppress(FileNotFoundError), older_part(self._path).open("rb") as before:
                 before.seek(position)
                 rest = before.read()
             self._file.seek(0)
@@ -81,8 +110,8 @@ class _Log:
 
     def _last(self, lines: int) -> bytes:
         data = _from_end(self._file, lines)
-        if data.count(b"\n") <= lines:  # with just as many, the first one may begin before it
-            with suppress(FileNotFoundError), older(self._path).open("rb") as before:
+        if data.count(b"\n") <= lines:  # with exactly as many, the first one may begin earlier
+            with suppress(FileNotFoundError), older_part(self._path).open("rb") as before:
                 data = _from_end(before, lines) + data
         return data
 
@@ -91,7 +120,7 @@ class _Log:
 
 
 def _from_end(file: BinaryIO, lines: int) -> bytes:
-    """The end of a file, with at least so many lines if it has them; reads no more than it must."""
+    """The end of a file, with at least this many lines if it has them; reads whole blocks from the end."""
     end = position = file.seek(0, os.SEEK_END)
     found, blocks = 0, [b""]
     while position > 0 and found <= lines:

@@ -1,32 +1,43 @@
-"""How a deployment is run: what its owner tells the supervisor at the start."""
+"""How a deployment is run: the options that a client passes to a new supervisor, and their defaults."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from dynamo_nb.runtime.connection_settings import Access
-from dynamo_nb.supervisor.health_check import HANG_LIMIT
-from dynamo_nb.supervisor.ports import DEFAULT_HOST, DEFAULT_PORT
 
+HTTP_HOST, HTTP_PORT = "127.0.0.1", 8000
 METRICS_HOST, METRICS_PORT = "127.0.0.1", 0
-DRAIN_GRACE = 30.0
-"""Seconds that a worker has to finish the requests it holds."""
+DRAIN_GRACE: Final = 30.0
+"""Seconds for a worker to finish its requests before it is stopped."""
+HANG_LIMIT: Final = 30.0
+"""Seconds that a worker's event loop may be silent. A cell that a person runs in the worker's kernel blocks it too."""
 
 
 @dataclass(frozen=True)
 class Options:
     """How a deployment is run.
 
-    access: how workers and callers reach each other; without a URL of NATS the embedded one. kernels: workers are
-    kernels.
-    owner: pid of the process whose life the deployment shares; None when detached. owned_by: what that is, in words.
-    worker_host: address on which workers listen for other machines; None for this one only. grace: seconds that a
-    worker has to finish what it holds. hang: seconds that a worker's event loop may be silent before the worker is
-    replaced; 0 for ever.
-    metrics_host, metrics_port: where Prometheus finds the metrics; 0 for a free port.
-    http_port_asked: whether http_port must be had; else the next free one does. shared: its workers may be called from
-    every deployment in their namespace.
-    http: services with HTTP endpoints are to be expected, so that what they need is imported before they are forked.
+    Attributes:
+        folder: of the deployment, see `state_dir.new_folder`.
+        name: of the deployment.
+        owner: pid of the process whose life the deployment shares; None if it is detached.
+        owned_by: what people know the owner by, such as a notebook's name.
+        access: how workers and callers reach each other; without a URL of NATS the supervisor starts its own server.
+        worker_host: address on which workers listen for other machines; None for this machine only.
+        http_host: address of HTTP endpoints.
+        http_port: first port of HTTP endpoints; 0 for any free one.
+        http_port_required: True if another port than `http_port` is an error, False if the next free one does.
+        kernels: True if workers are Jupyter kernels.
+        grace: seconds for a worker to finish its requests.
+        hang: seconds that a worker's event loop may be silent before the worker is replaced; 0 for no limit.
+        metrics_host: address of the page for Prometheus.
+        metrics_port: its port; 0 for any free one.
+        http: True if services with HTTP endpoints are expected. Their libraries are then imported before the fork.
+        shared: True if every deployment in the namespace of the workers may call them.
+
     """
 
     folder: str = ""
@@ -35,9 +46,9 @@ class Options:
     owned_by: str = ""
     access: Access = field(default_factory=Access)
     worker_host: str | None = None
-    http_host: str = DEFAULT_HOST
-    http_port: int = DEFAULT_PORT
-    http_port_asked: bool = True
+    http_host: str = HTTP_HOST
+    http_port: int = HTTP_PORT
+    http_port_required: bool = True
     kernels: bool = True
     grace: float = DRAIN_GRACE
     hang: float = HANG_LIMIT
@@ -45,3 +56,8 @@ class Options:
     metrics_port: int = METRICS_PORT
     http: bool = False
     shared: bool = False
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Options:
+        """Reads what `dataclasses.asdict` returned."""
+        return cls(**{**data, "access": Access(**data["access"])})

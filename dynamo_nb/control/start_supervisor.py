@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
-from dynamo_nb.control import state_dir
+from dynamo_nb.control import framing, state_dir
 from dynamo_nb.control.options import Options
 from dynamo_nb.errors import DeploymentError, from_wire
 
-_MAIN = "from dynamo_nb.supervisor.supervisor_main import main; main()"
-_PATIENCE = 30.0
-"""Seconds for a supervisor to say that it is ready; it says why not within 5 s of a NATS that does not answer."""
+_MAIN: Final = "from dynamo_nb.supervisor.supervisor_main import main; main()"
+_START_LIMIT: Final = 30.0
+"""Seconds for a supervisor to become ready. It reports a NATS server that does not answer within 5 s."""
 
 
 async def start_supervisor(options: Options) -> None:
-    """Returns when the control socket in `options.folder` accepts. Raises what kept the supervisor from it."""
-    # A session of its own: Ctrl-C in a terminal is for the owner, who then asks the supervisor to drain.
+    """Returns when the control socket in `options.folder` accepts connections.
+
+    Raises:
+        DynamoError: the supervisor could not start; its folder was removed.
+
+    """
+    # A session of its own: Ctrl-C in a terminal reaches the owner only, which then asks the supervisor to drain.
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -33,23 +38,23 @@ async def start_supervisor(options: Options) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps(asdict(options)).encode() + b"\n")
-        async with asyncio.timeout(_PATIENCE):
-            said = await process.stdout.readline()
+        process.stdin.write(framing.encode(asdict(options)))
+        async with asyncio.timeout(_START_LIMIT):
+            answer = await process.stdout.readline()
     except BaseException as error:
         with suppress(ProcessLookupError):
-            process.kill()  # what it had started dies with it
+            process.kill()  # its children die with it
         await process.wait()
         state_dir.remove(Path(options.folder))
         if isinstance(error, TimeoutError):
-            remedy = "the machine may be too busy: try again"
-            raise DeploymentError(f"the supervisor was not ready within {_PATIENCE:g} s", remedy=remedy) from None
+            remedy = "the machine may be overloaded: try again"
+            raise DeploymentError(f"the supervisor was not ready within {_START_LIMIT:g} s", remedy=remedy) from None
         raise
-    if not said:
+    if not answer:
         code = await process.wait()
         state_dir.remove(Path(options.folder))
-        raise DeploymentError(f"the supervisor ended at its start with exit code {code}", remedy="see the output above")
-    message = json.loads(said)
+        raise DeploymentError(f"the supervisor failed to start, with exit code {code}", remedy="see the output above")
+    message = framing.decode(answer)
     if "error" in message:
         await process.wait()
         raise from_wire(message["error"])

@@ -1,7 +1,8 @@
-"""What workers start and leave behind, in sessions of its own too, which a signal to the worker's group does not reach.
+"""Ends what workers leave behind, also in sessions of its own, which a signal to the worker's group does not reach.
 
-On Linux the supervisor and every worker adopt what their descendants orphan. So all that a worker ever started stays
-below it while it lives, and comes to the supervisor when it dies: nothing has to be found by its name.
+On Linux the supervisor and every worker are subreapers: they adopt the orphans among their descendants. Everything that
+a worker ever started is therefore below it while it lives, and below the supervisor when it has died. Nothing has to
+be found by its name.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import os
 import sys
 from collections.abc import Collection
 from contextlib import suppress
+from typing import Final
 
 import psutil
 
-_PR_SET_CHILD_SUBREAPER = 36
-_PASSES = 5
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_PASSES: Final = 5
 """A process may start another while it is being killed."""
-_LAST_BREATH = 1.0
-"""Seconds for a killed process to end; one that holds a device can take longer, and is not waited for."""
+_END_LIMIT: Final = 1.0
+"""Seconds to wait for a killed process to end. One that holds a device can take longer, and is left."""
 
 
 def adopt_orphans() -> None:
@@ -29,7 +31,7 @@ def adopt_orphans() -> None:
 
 
 def kill_descendants(pid: int) -> None:
-    """Kills everything below a process."""
+    """Kills every process below a process."""
     for _ in range(_PASSES):
         found = [p for p in psutil.Process(pid).children(recursive=True) if _lives(p)]
         if not found:
@@ -37,14 +39,19 @@ def kill_descendants(pid: int) -> None:
         _kill(found)
 
 
-async def bury_orphans(keep: Collection[int]) -> None:
-    """Kills what this process has adopted, and waits for its end. keep: children of its own in another session."""
+async def kill_adopted(keep: Collection[int]) -> None:
+    """Kills the processes that this process has adopted, and waits for their end.
+
+    Args:
+        keep: pids of its own children in other sessions.
+
+    """
     for _ in range(_PASSES):
-        orphans = [p for p in psutil.Process().children() if p.pid not in keep and _in_another_session(p)]
-        if not orphans:
+        adopted = [p for p in psutil.Process().children() if p.pid not in keep and _in_another_session(p)]
+        if not adopted:
             return
-        _kill(orphans)  # what they started is adopted next
-        await asyncio.to_thread(psutil.wait_procs, orphans, _LAST_BREATH)
+        _kill(adopted)  # their own children are adopted next
+        await asyncio.to_thread(psutil.wait_procs, adopted, _END_LIMIT)
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from dynamo_nb.control.state_dir import Record, records
+from dynamo_nb.control.record import Record, records
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.deployment.start import connect, notebook_of
 from dynamo_nb.errors import DeploymentError

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dynamo_nb.control.options import DRAIN_GRACE
+from dynamo_nb.control.options import DRAIN_GRACE, HANG_LIMIT
 from dynamo_nb.deployment.config_layers import Config
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.deployment.plan_source import LiveProgram
@@ -20,7 +20,6 @@ from dynamo_nb.sdk.context import importing
 from dynamo_nb.sdk.definition import definition_of
 from dynamo_nb.sdk.origin import origin_of
 from dynamo_nb.sdk.portal import Pending, on_portal
-from dynamo_nb.supervisor.health_check import HANG_LIMIT
 
 
 def serve(

@@ -7,11 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynamo_nb.control.options import DRAIN_GRACE, METRICS_HOST, METRICS_PORT, Options
+from dynamo_nb.control.options import DRAIN_GRACE, HANG_LIMIT, HTTP_HOST, HTTP_PORT, METRICS_HOST, METRICS_PORT, Options
 from dynamo_nb.errors import ConfigError, Problem
 from dynamo_nb.runtime.connection_settings import Access
-from dynamo_nb.supervisor.health_check import HANG_LIMIT
-from dynamo_nb.supervisor.ports import DEFAULT_HOST, DEFAULT_PORT
 
 _LAST_PORT = 2**16 - 1
 
@@ -57,9 +55,9 @@ class ServeOptions:
                 tls=self.tls,
             ),
             worker_host=self.worker_host,
-            http_host=self.http_host or os.environ.get("DYNAMO_HOST") or DEFAULT_HOST,
-            http_port=_port(self.http_port, "DYNAMO_PORT", DEFAULT_PORT),
-            http_port_asked=self.http_port is not None or bool(os.environ.get("DYNAMO_PORT")),
+            http_host=self.http_host or os.environ.get("DYNAMO_HOST") or HTTP_HOST,
+            http_port=_port(self.http_port, "DYNAMO_PORT", HTTP_PORT),
+            http_port_required=self.http_port is not None or bool(os.environ.get("DYNAMO_PORT")),
             metrics_host=self.metrics_host or os.environ.get("DYNAMO_METRICS_HOST") or METRICS_HOST,
             metrics_port=_port(self.metrics_port, "DYNAMO_METRICS_PORT", METRICS_PORT),
             kernels=self.kernels,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dynamo_nb.control import state_dir
+from dynamo_nb.control.record import Record
 from dynamo_nb.control.start_supervisor import start_supervisor
 from dynamo_nb.deployment.deployment import Deployment, Screen
 from dynamo_nb.deployment.notebook_name import NOTEBOOK
@@ -114,7 +115,7 @@ async def start(
     return deployment
 
 
-async def connect(record: state_dir.Record, notebook: Notebook | None = None) -> Deployment:
+async def connect(record: Record, notebook: Notebook | None = None) -> Deployment:
     """Connects to a running deployment.
 
     Args:

@@ -11,8 +11,9 @@ from typing import Any
 import psutil
 
 from dynamo_nb.control.client import ControlClient
+from dynamo_nb.control.processes import ProcessId
 from dynamo_nb.control.release import Release
-from dynamo_nb.control.state_dir import CONTROL, ProcessId
+from dynamo_nb.control.state_dir import CONTROL
 from dynamo_nb.control.status import ClientStatus, Status
 from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.deployment.snapshot import Snapshot, release_of

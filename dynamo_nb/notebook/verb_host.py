@@ -11,7 +11,7 @@ from IPython.core.display_functions import display
 
 from dynamo_nb.cli.host import VerbHost
 from dynamo_nb.config.arguments import arguments_layer
-from dynamo_nb.control.state_dir import Record
+from dynamo_nb.control.record import Record
 from dynamo_nb.deployment.attach import running_record
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.deployment.plan_source import LiveProgram, PlanSource

@@ -1,20 +1,17 @@
-"""The process that workers are forked from, and the processes that it gives.
+"""The fork server: the process that workers are forked from, which has imported what they need.
 
-It imports what workers need once, while others wait for it. `multiprocessing` has it; here are its uses.
+It is the one of `multiprocessing`. A worker is ready several times faster than in a new interpreter.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dynamo_nb.worker.worker_main import Launch
+    from dynamo_nb.worker.launch import Launch
 
 _FORKS = multiprocessing.get_context("forkserver")
 
@@ -27,7 +24,7 @@ _OF_WORKERS = (
 )
 _OF_KERNELS = (
     "dynamo_nb.worker.kernel",
-    # What a kernel imports while it is made; one that is missing in another version of IPython is passed over.
+    # Imported by every kernel at its start. multiprocessing skips a module that a version of IPython does not have.
     "ipykernel.debugger",
     "IPython.core.completerlib",
     "IPython.core.debugger",
@@ -39,7 +36,7 @@ _OF_KERNELS = (
 _OF_HTTP = (
     "fastapi",
     "dynamo_nb.runtime.http",
-    # What uvicorn imports when it begins to serve.
+    # Imported by uvicorn when it starts to serve.
     "uvicorn.lifespan.on",
     "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.auto",
@@ -47,9 +44,12 @@ _OF_HTTP = (
 
 
 def warm_up(*, kernels: bool, http: bool) -> None:
-    """Starts the process. kernels, http: it imports what kernels and HTTP endpoints need too.
+    """Starts the fork server.
 
-    A worker that needs what was not imported here imports it itself, later and each for itself.
+    Args:
+        kernels: True to import what kernels need.
+        http: True to import what HTTP endpoints need. Without it each such worker imports it after the fork.
+
     """
     _FORKS.set_forkserver_preload([*_OF_WORKERS, *(_OF_KERNELS if kernels else ()), *(_OF_HTTP if http else ())])
     forkserver.ensure_running()
@@ -65,8 +65,8 @@ def fork(launch: Launch) -> ForkServerProcess:
 
 
 async def exited(process: ForkServerProcess) -> int:
-    """Waits for the process to end, without a thread; gives its exit code, negative for a signal."""
-    import asyncio  # not for `warm_up`, which is what a supervisor begins with
+    """Waits for a process to end, without a thread. Returns its exit code, negative for a signal."""
+    import asyncio  # slow to import; `warm_up` comes first in a supervisor and does not need it
 
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -77,9 +77,3 @@ async def exited(process: ForkServerProcess) -> int:
         loop.remove_reader(process.sentinel)
     process.join()
     return process.exitcode or 0
-
-
-def kill_group(pid: int, signum: int = signal.SIGKILL) -> None:
-    """Signals the whole process group that the worker leads, which outlives the worker itself."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signum)

@@ -1,4 +1,4 @@
-"""The first module of the process that workers are forked from, and of no other: how that process imports the rest."""
+"""Speeds up the imports of the fork server, which imports this module first. No other process imports it."""
 
 import gc
 import importlib
@@ -6,11 +6,11 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-gc.disable()  # imports leave no garbage, and looking for it takes a sixth of their time; workers enable it again
+gc.disable()  # imports leave no garbage, and collections take a sixth of their time; workers enable them again
 
 
-class _WhenUsed:
-    """Stands for a module until something of it is asked for."""
+class _LazyModule:
+    """A module that is imported when one of its attributes is first used."""
 
     def __init__(self, module: str) -> None:
         self._module = module
@@ -21,9 +21,9 @@ class _WhenUsed:
 
 # nats-py imports aiohttp where it is installed, a fifth of a second, and uses it for websockets alone.
 if find_spec("aiohttp") is not None:
-    sys.modules["aiohttp"] = None  # type: ignore[assignment]  # not installed, for those who import it now
+    sys.modules["aiohttp"] = None  # type: ignore[assignment]  # an import of it fails from here on
     try:
         import nats.aio.transport
     finally:
         del sys.modules["aiohttp"]
-    nats.aio.transport.aiohttp = _WhenUsed("aiohttp")
+    nats.aio.transport.aiohttp = _LazyModule("aiohttp")

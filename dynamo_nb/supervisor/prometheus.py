@@ -1,4 +1,4 @@
-"""The numbers of a deployment as a page for Prometheus, from `prometheus_client`, which takes a while to import."""
+"""The metrics of a deployment in the format of Prometheus, with `prometheus_client`, which is slow to import."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-SILENCE: Final = 10.0
-"""Seconds after which a connection that says nothing is closed, so that it holds no thread for ever."""
+IDLE_LIMIT: Final = 10.0
+"""Seconds after which an idle connection is closed, so that it does not keep a thread for ever."""
 
 
 class DeploymentCollector(Collector):
-    """numbers: asks for what `Metrics.numbers` gives; from the server's threads."""
+    """Collects metrics for `prometheus_client`.
 
-    def __init__(self, numbers: Callable[[], dict[str, Any]]) -> None:
-        self._numbers = numbers
+    Args:
+        read: returns what `Metrics.read` returns; called from the server's threads.
+
+    """
+
+    def __init__(self, read: Callable[[], dict[str, Any]]) -> None:
+        self._read = read
 
     def collect(self) -> Iterator[Metric]:
-        numbers = self._numbers()
+        numbers = self._read()
         yield from _workers(numbers["services"])
         served = [
             ([service, endpoint, worker], reading)
@@ -31,13 +36,13 @@ class DeploymentCollector(Collector):
             for worker, endpoints in known["workers"].items()
             for endpoint, reading in endpoints.items()
         ]
-        yield from _requests("dynamo_", "that a worker serves", ["service", "endpoint", "worker"], served)
+        yield from _requests("dynamo_", "requests served by a worker", ["service", "endpoint", "worker"], served)
         called = [([edge["source"], edge["target"], edge["endpoint"]], edge) for edge in numbers["edges"]]
-        yield from _requests("dynamo_edge_", "that a service makes", ["source", "target", "endpoint"], called)
+        yield from _requests("dynamo_edge_", "requests made by a service", ["source", "target", "endpoint"], called)
 
 
 def _workers(services: dict[str, Any]) -> Iterator[Metric]:
-    ready = GaugeMetricFamily("dynamo_workers_ready", "Workers that serve.", labels=["service"])
+    ready = GaugeMetricFamily("dynamo_workers_ready", "Workers that take requests.", labels=["service"])
     desired = GaugeMetricFamily("dynamo_workers_desired", "Workers that the service should have.", labels=["service"])
     restarts = GaugeMetricFamily(
         "dynamo_worker_restarts",
@@ -53,22 +58,24 @@ def _workers(services: dict[str, Any]) -> Iterator[Metric]:
 
 
 def _requests(
-    prefix: str, whose: str, labels: list[str], readings: list[tuple[list[str], dict[str, Any]]]
+    prefix: str, subject: str, labels: list[str], readings: list[tuple[list[str], dict[str, Any]]]
 ) -> Iterator[Metric]:
-    def counter(name: str, what: str, *more: str) -> CounterMetricFamily:
-        return CounterMetricFamily(prefix + name, f"{what} {whose}.", labels=[*labels, *more])
+    """The metrics of requests. subject: such as `requests served by a worker`."""
 
-    def histogram(name: str, what: str) -> HistogramMetricFamily:
-        return HistogramMetricFamily(prefix + name, f"{what} {whose}.", labels=labels)
+    def counter(name: str, text: str, *more: str) -> CounterMetricFamily:
+        return CounterMetricFamily(prefix + name, text, labels=[*labels, *more])
 
-    requests = counter("requests", "Requests, counted when they begin,")
-    errors = counter("errors", "Requests that ended with an error, by its code,", "code")
-    stopped = counter("stopped", "Requests for whose answer nobody waited any more", "reason")
-    items = counter("items", "Items of streams of requests")
-    size = counter("bytes", "Bytes of the frames of requests", "direction")
-    in_flight = GaugeMetricFamily(f"{prefix}requests_in_flight", f"Requests not yet ended {whose}.", labels=labels)
-    seconds = histogram("request_seconds", "Time to the whole answer of requests, errors included,")
-    first = histogram("first_item_seconds", "Time to the first item of streams of requests")
+    def histogram(name: str, text: str) -> HistogramMetricFamily:
+        return HistogramMetricFamily(prefix + name, text, labels=labels)
+
+    requests = counter("requests", f"Number of {subject}, counted at their start.")
+    errors = counter("errors", f"Number of {subject} that ended with an error, by its code.", "code")
+    stopped = counter("stopped", f"Number of {subject} whose caller cancelled or went away, by reason.", "reason")
+    items = counter("items", f"Items of the streamed answers to {subject}.")
+    size = counter("bytes", f"Bytes of the frames of {subject}.", "direction")
+    in_flight = GaugeMetricFamily(f"{prefix}requests_in_flight", f"Number of unfinished {subject}.", labels=labels)
+    seconds = histogram("request_seconds", f"Time to the complete answer, errors included, of {subject}.")
+    first = histogram("first_item_seconds", f"Time to the first item of the streamed answers to {subject}.")
     for values, reading in readings:
         requests.add_metric(values, reading["requests"])
         in_flight.add_metric(values, reading["in_flight"])
@@ -86,26 +93,32 @@ def _requests(
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = SILENCE
+    timeout = IDLE_LIMIT
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A line for each scrape would be all that the supervisor's log is of."""
+        """Logs nothing: a line for each scrape would fill the supervisor's log."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # a scrape under way does not hold up the end
+    daemon_threads = True  # a scrape in progress does not delay the end
 
 
-def serve_page(page: socket.socket, numbers: Callable[[], dict[str, Any]]) -> None:
-    """Answers on a socket that listens, until the process ends."""
-    host, port = page.getsockname()[:2]
+def serve_page(listening: socket.socket, read: Callable[[], dict[str, Any]]) -> None:
+    """Serves the metrics page until the process ends.
+
+    Args:
+        listening: socket that accepts connections.
+        read: see `DeploymentCollector`.
+
+    """
+    host, port = listening.getsockname()[:2]
     server = _Server((host, port), _Handler, bind_and_activate=False)
     server.socket.close()
-    page.setblocking(True)
-    server.socket = page
+    listening.setblocking(True)
+    server.socket = listening
     server.server_name, server.server_port = host, port
     server.setup_environ()
     registry = CollectorRegistry()
-    registry.register(DeploymentCollector(numbers))
+    registry.register(DeploymentCollector(read))
     server.set_app(make_wsgi_app(registry))
     server.serve_forever()

@@ -1,6 +1,6 @@
-"""Kernels through jupyter_client: its way to start a process, the provisioner, filled with forked workers.
+"""Starts workers as kernels of jupyter_client: a kernel provisioner that forks them from the fork server.
 
-Each method of the provisioner mirrors `subprocess.Popen`, as jupyter_client's base class asks.
+Each method of the provisioner mirrors `subprocess.Popen`, as jupyter_client's base class requires.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
-from dynamo_nb.supervisor.forkserver import exited, fork, kill_group
-from dynamo_nb.worker.worker_main import Launch
+from dynamo_nb.control.processes import kill_group
+from dynamo_nb.supervisor.forkserver import exited, fork
+from dynamo_nb.worker.launch import Launch
 
 
 class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]
-    """Starts a kernel as a worker.
+    """Starts a kernel as a worker. jupyter_client makes one for each kernel and calls its methods.
 
-    `start_kernel(launch=…, forked=…)`: what the worker is to run, and who is given its process at once: `start_kernel`
-    sleeps before it returns, and meanwhile the worker may have to be killed.
+    `AsyncKernelManager.start_kernel(launch=…, forked=…)` passes its arguments on to `launch_kernel`.
     """
 
     worker: ForkServerProcess | None = None
@@ -40,6 +40,15 @@ class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]
         forked: Callable[[ForkServerProcess], None],
         **_: Any,
     ) -> Any:
+        """Forks the worker.
+
+        Args:
+            cmd: of the kernel spec, not used.
+            launch: what the worker runs.
+            forked: called with the process at once: `start_kernel` sleeps before it returns, and the worker may have
+                to be killed meanwhile.
+
+        """
         self.worker = fork(replace(launch, connection_file=self.parent.connection_file))
         forked(self.worker)
         self.pid = self.pgid = self.worker.pid
@@ -64,21 +73,27 @@ class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]
 
 
 class _Manager(AsyncKernelManager):  # type: ignore[misc]
-    """Starts through the provisioner without a kernel spec on disk."""
+    """Starts a kernel through the provisioner, without a kernel spec on disk."""
 
     @property
     def kernel_spec(self) -> KernelSpec:
         return KernelSpec(argv=[""], metadata={"kernel_provisioner": {"provisioner_name": "dynamo-worker"}})
 
     def cleanup_connection_file(self) -> None:
-        """Keeps the file, which a person connects by: jupyter_client removes it once a manager is collected."""
+        """Keeps the file, with which clients connect: jupyter_client removes it when a manager is garbage-collected."""
 
     def _connect_control_socket(self) -> None:
-        """There is none: a worker is stopped over its lifeline."""
+        """Does nothing: a worker is stopped over its lifeline."""
 
 
 async def start_kernel(launch: Launch, forked: Callable[[ForkServerProcess], None]) -> None:
-    """Starts a worker as a kernel, with a connection file at `launch.connection_file`."""
+    """Starts a worker as a kernel, with a connection file at `launch.connection_file`.
+
+    Args:
+        launch: what the worker runs.
+        forked: called with the process as soon as it exists.
+
+    """
     manager = _Manager(connection_file=launch.connection_file, transport="ipc", ip=f"{launch.connection_file[:-5]}-ipc")
     manager.transport_encryption = "disabled"  # the sockets are in a folder that only their user can enter
     await manager.start_kernel(launch=launch, forked=forked, env=dict(launch.environ))

@@ -1,4 +1,4 @@
-"""What has to change to get from the workers that run to those that a GraphSpec asks for. Decides; does nothing."""
+"""Decides what has to change to get from the workers that run to those of a GraphSpec. It only decides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from dynamo_nb.graph.spec import GraphSpec
 
 @dataclass(frozen=True)
 class Running:
-    """What runs of one service now, and the indices of its workers. See GraphSpec for the two digests."""
+    """The workers of one service that run.
+
+    Attributes:
+        fingerprint: see `GraphSpec.fingerprint`.
+        indices: of the workers.
+        identity: see `GraphSpec.identity`.
+
+    """
 
     fingerprint: str
     indices: tuple[int, ...]
@@ -19,10 +26,14 @@ class Running:
 
 @dataclass(frozen=True)
 class Change:
-    """What one service needs.
+    """The change of one service.
 
-    start: indices of new workers. stop: indices of workers to drain once those serve. reconfigure: indices of workers
-    that go on with other configuration.
+    Attributes:
+        service: its name.
+        start: indices of new workers.
+        stop: indices of workers to drain once the new ones serve.
+        reconfigure: indices of workers that get other configuration and go on.
+
     """
 
     service: str
@@ -32,34 +43,40 @@ class Change:
 
     @property
     def replaces(self) -> bool:
-        """Whether new workers take over from old ones of the same service."""
+        """True if new workers take over from old ones of the same service."""
         return bool(set(self.start) & set(self.stop))
 
 
 def changes(running: Mapping[str, Running], spec: GraphSpec) -> list[Change]:
-    """The least that reaches `spec`: services that go away, then dependencies before dependants.
+    """The smallest changes that lead to a graph.
 
-    running: dependencies before dependants. What is old is drained in the opposite order: a service that goes away
-    serves its callers for as long as there are any.
+    Args:
+        running: what runs, by service, dependencies before dependants.
+        spec: the desired graph.
+
+    Returns:
+        Services that go away, then the others, dependencies before dependants. Old workers are drained in the reverse
+        order, so that a service that goes away serves as long as it has callers.
+
     """
     found = [Change(name, stop=now.indices) for name, now in running.items() if name not in spec.started]
     for name, service in spec.started.items():
         now = running.get(name)
-        wanted = tuple(range(service.workers))
+        desired = tuple(range(service.workers))
         if now is None:
-            change = Change(name, start=wanted)
+            change = Change(name, start=desired)
         elif (same := now.fingerprint == spec.fingerprint(name)) or _reconfigures(now, spec, name):
-            start = tuple(i for i in wanted if i not in now.indices)
-            stop = tuple(i for i in now.indices if i not in wanted)
-            kept = tuple(i for i in now.indices if i in wanted)
-            change = Change(name, start=start, stop=stop, reconfigure=() if same else kept)
+            start = tuple(i for i in desired if i not in now.indices)
+            stop = tuple(i for i in now.indices if i not in desired)
+            going_on = tuple(i for i in now.indices if i in desired)
+            change = Change(name, start=start, stop=stop, reconfigure=() if same else going_on)
         else:
-            change = Change(name, start=wanted, stop=now.indices)
+            change = Change(name, start=desired, stop=now.indices)
         if change.start or change.stop or change.reconfigure:
             found.append(change)
     return found
 
 
 def _reconfigures(now: Running, spec: GraphSpec, service: str) -> bool:
-    """Whether only the configuration differs, and the workers can take another."""
+    """True if only the configuration differs, and the workers can be reconfigured."""
     return spec.services[service].reconfigures and now.identity == spec.identity(service)

@@ -1,56 +1,72 @@
-"""What the workers of a deployment use of the machine: memory, and memory of GPUs.
+"""Memory that workers use, on the machine and on its GPUs.
 
-An engine keeps its weights in processes of its own, so everything below a worker counts as the worker's.
+An engine keeps its weights in processes of its own, so a worker's usage includes all of its descendants.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
+
+from dynamo_nb.supervisor.gpus import memory_by_process
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
 class Usage:
-    """memory: bytes that are resident. gpu_memory: bytes on GPUs, None where no GPU tells."""
+    """Memory of one worker.
+
+    Attributes:
+        memory: resident bytes.
+        gpu_memory: bytes on GPUs; None where they are not known.
+
+    """
 
     memory: int = 0
     gpu_memory: int | None = None
 
 
 def usage(workers: Iterable[int], *, gpus: bool) -> dict[int, Usage]:
-    """What each of these processes uses with all of its descendants, by process id.
+    """What each worker uses with all of its descendants.
 
-    gpus: whether to ask the GPUs too. Looks once at every process of the machine: some milliseconds.
+    Reads every process of the machine once, which takes some milliseconds.
+
+    Args:
+        workers: pids.
+        gpus: True to read the memory of GPUs too.
+
+    Returns:
+        The usage by pid.
+
     """
     parents: dict[int, int] = {}
     resident: dict[int, int] = {}
     for pid, parent, memory in _processes():
         parents[pid], resident[pid] = parent, memory
-    on_gpus = gpu_memory() if gpus else {}
-    wanted = set(workers)
-    memory_of = dict.fromkeys(wanted, 0)
-    gpu_of = dict.fromkeys(wanted, 0)
+    on_gpus = memory_by_process() if gpus else {}
+    pids = set(workers)
+    memory_of = dict.fromkeys(pids, 0)
+    gpu_of = dict.fromkeys(pids, 0)
     for pid, used in resident.items():
-        owner = next((one for one in _line(pid, parents) if one in wanted), None)
+        owner = next((ancestor for ancestor in _ancestors(pid, parents) if ancestor in pids), None)
         if owner is not None:
             memory_of[owner] += used
             gpu_of[owner] += on_gpus.get(pid, 0)
-    return {pid: Usage(memory_of[pid], gpu_of[pid] if on_gpus else None) for pid in wanted}
+    return {pid: Usage(memory_of[pid], gpu_of[pid] if on_gpus else None) for pid in pids}
 
 
 def _processes() -> Iterator[tuple[int, int, int]]:
-    """(process id, that of its parent, resident bytes) of every process."""
+    """(pid, pid of the parent, resident bytes) of every process."""
     if not Path("/proc/self/stat").exists():
         for process in psutil.process_iter(["ppid", "memory_info"]):
-            memory = process.info["memory_info"]  # None for a process of somebody else
+            memory = process.info["memory_info"]  # None for a process of another user
             yield process.pid, process.info["ppid"] or 0, memory.rss if memory is not None else 0
         return
     for entry in os.scandir("/proc"):  # ten times as fast as psutil, which opens several files for each
@@ -61,37 +77,8 @@ def _processes() -> Iterator[tuple[int, int, int]]:
                 yield int(entry.name), int(fields[1]), int(fields[21]) * _PAGE
 
 
-def _line(pid: int, parents: dict[int, int]) -> Iterator[int]:
-    """A process, its parent, and so on."""
+def _ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
+    """The process itself, its parent, and so on."""
     while pid > 1:
         yield pid
         pid = parents.get(pid, 0)
-
-
-def gpu_memory() -> dict[int, int]:
-    """Bytes that each process has on GPUs, by process id; empty where no driver tells."""
-    with nvml() as pynvml:
-        if pynvml is None:
-            return {}
-        used: dict[int, int] = {}
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-                used[process.pid] = used.get(process.pid, 0) + (process.usedGpuMemory or 0)
-        return used
-
-
-@contextmanager
-def nvml() -> Iterator[Any]:
-    """NVIDIA's library while it is open; None where there is no driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield None
-        return
-    try:
-        yield pynvml
-    finally:
-        pynvml.nvmlShutdown()

@@ -1,6 +1,6 @@
-"""A worker as a Jupyter kernel: the service runs on the kernel's event loop, its shell stays open for a person.
+"""A worker as a Jupyter kernel: the service runs on the kernel's event loop, and clients run cells beside it.
 
-What the service prints goes to the worker's log. What a person's cell prints goes to that person.
+Output of the service goes to the worker's log. Output of a cell goes to the client that ran it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # else the debugger warns in every log
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # without it the debugger writes a warning to every log
 
 from ipykernel.iostream import OutStream
 from ipykernel.kernelapp import IPKernelApp
@@ -18,13 +18,13 @@ from traitlets.config import Config
 
 
 class WorkerStream(OutStream):  # type: ignore[misc]
-    """Standard output and error. Text written while a cell runs is that cell's; all else is the service's.
+    """Standard output and error. Text that a cell writes goes to the cell; all other text goes to the log.
 
-    ipykernel falls back to the latest cell for threads and tasks that belong to none, and would show one person's
-    cell what the service prints.
+    ipykernel assigns the output of threads and tasks that belong to no cell to the latest cell, which would then show
+    what the service prints.
     """
 
-    def _of_a_cell(self) -> bool:
+    def _in_a_cell(self) -> bool:
         try:
             return bool(self._parent_header.get())
         except LookupError:
@@ -34,7 +34,7 @@ class WorkerStream(OutStream):  # type: ignore[misc]
         return sys.__stderr__ if self.name == "stderr" else sys.__stdout__
 
     def write(self, string: str) -> int | None:
-        if self._of_a_cell():
+        if self._in_a_cell():
             return super().write(string)  # type: ignore[no-any-return]
         log = self._log()
         written: int = log.write(string)
@@ -43,7 +43,7 @@ class WorkerStream(OutStream):  # type: ignore[misc]
         return written
 
     def flush(self) -> None:
-        if self._of_a_cell():
+        if self._in_a_cell():
             super().flush()
         else:
             self._log().flush()
@@ -53,10 +53,10 @@ class WorkerStream(OutStream):  # type: ignore[misc]
 
 
 class WorkerApp(IPKernelApp):  # type: ignore[misc]
-    """Without a command line, to build whose parser takes a sixth of a kernel's start."""
+    """A kernel without a command line: constructing its parser takes a sixth of a kernel's start."""
 
     def parse_command_line(self, argv: list[str] | None = None) -> None:
-        """There is none."""
+        """Does nothing."""
 
 
 class Kernel:
@@ -64,7 +64,7 @@ class Kernel:
 
     def __init__(self, connection_file: str) -> None:
         self._app = WorkerApp.instance(
-            # A history on disk would be one more file that every worker writes.
+            # No history on disk: every worker would write to it.
             config=Config(HistoryManager={"enabled": False}, IPKernelApp={"log_level": logging.CRITICAL}),
             connection_file=connection_file,
             outstream_class="dynamo_nb.worker.kernel.WorkerStream",
@@ -73,7 +73,7 @@ class Kernel:
         self._app.initialize()
 
     def bind(self, service: object) -> None:
-        """Makes the live service `self` in the kernel's cells."""
+        """Makes the service available to cells as `self`."""
         self._app.shell.user_ns["self"] = service
 
     def run(self) -> None:

@@ -1,29 +1,39 @@
-"""Whether what is served in this container is well, for a pod's probes: `python -m dynamo_nb.worker.probe ready`.
+"""Health of the deployments in this container, for the probes of a pod: `python -m dynamo_nb.worker.probe ready`.
 
-Services without HTTP have no port to ask; their supervisor knows. Ends with 0, or with 1 and the reason.
+It asks their supervisors, because services without HTTP have no port to probe. The exit status is 0, or 1 with the
+reason on standard error.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Final
 
-from dynamo_nb.control import state_dir
 from dynamo_nb.control.client import ask_status
+from dynamo_nb.control.record import records
 from dynamo_nb.errors import ConnectError
 
-PATIENCE = 4.0
-"""Seconds for a supervisor to answer; less than the probe's own."""
+REPLY_LIMIT: Final = 4.0
+"""Seconds for a supervisor to answer; less than the timeout of the pod's probes."""
 
 
 async def fault(question: str) -> str:
-    """Why a deployment of this user is not "alive" (its supervisor answers) or "ready" (every service too), or ""."""
-    records = [record for record in state_dir.records() if record.alive]
-    if not records:
+    """Checks the deployments of this user.
+
+    Args:
+        question: "alive" (their supervisors answer) or "ready" (every service has a ready worker too).
+
+    Returns:
+        The first fault found; "" if there is none.
+
+    """
+    running = [record for record in records() if record.alive]
+    if not running:
         return "nothing is being served"
-    for record in records:
+    for record in running:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(REPLY_LIMIT):
                 status = await ask_status(record.control)
         except (ConnectError, TimeoutError):
             return f"the supervisor of {record.id} does not answer"

@@ -1,7 +1,7 @@
-"""A worker: one process that runs one service.
+"""A worker: builds one service, serves it and stops it.
 
-It imports the service's module, builds the object with its dependencies in place, runs its start hooks, and only then
-registers its endpoints. The same worker runs inside a Jupyter kernel and in a plain process.
+It imports the service's module, builds the object with its dependencies, runs its start hooks, and only then registers
+its endpoints. The same worker runs in a Jupyter kernel and in a plain process.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import asyncio
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.errors import DynamoError
-from dynamo_nb.runtime.connection_settings import Access
 from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
 from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
 from dynamo_nb.runtime.meters import Reading
@@ -33,38 +31,12 @@ from dynamo_nb.sdk.dependency import Dependency, dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
 from dynamo_nb.sdk.service_config import VARIABLE, ServiceConfig
+from dynamo_nb.worker.launch import Assignment
 
-HOOK_TIME: Final = 2.0  # seconds of a worker's grace, at most half of it, that HTTP requests leave to what comes after
-LIVENESS_TIMEOUT: Final = 10.0  # seconds for one hook; an engine that is asked through its own queue may take some
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What one worker is to run; plain data, made by whoever starts it.
-
-    targets: service name to `module:Class`, for this service and for those it is connected to.
-    bindings: service name to its attributes and the services they are connected to (None: not active).
-    access: how it reaches the others. graph, shared, version, capacity: registered beside its endpoints. own: the
-    components that its deployment serves (see DistributedRuntime.connect).
-    http: (host, port) for HTTP endpoints. socket_dir: for connections on this host. folder: for files of the services,
-    gone with the deployment. host: address to listen on for others, None for this host only.
-    """
-
-    service: str
-    worker_id: str
-    targets: Mapping[str, str]
-    bindings: Mapping[str, Mapping[str, str | None]]
-    access: Access
-    graph: str = ""
-    shared: bool = False
-    own: Sequence[str] = ()
-    version: str = ""
-    capacity: Mapping[str, Any] = field(default_factory=dict)
-    socket_dir: str | None = None
-    folder: str | None = None
-    host: str | None = None
-    http: tuple[str, int] | None = None
-    enabled: Mapping[str, bool] = field(default_factory=dict)
+HOOK_TIME: Final = 2.0
+"""Seconds of a worker's grace, at most half of it, that are kept for the shutdown hooks, after HTTP requests."""
+LIVENESS_LIMIT: Final = 10.0
+"""Seconds for one liveness hook; an engine that has to answer through its own queue may take some."""
 
 
 def load(target: str) -> ServiceDefinition:
@@ -73,30 +45,37 @@ def load(target: str) -> ServiceDefinition:
     return definition_of(getattr(import_services(module), name))
 
 
-def _named(dependency: Dependency, name: str, owner: type) -> ServiceDefinition | None:
-    """The service of this name that a dependency names, or that stands beside the class which names it by a string."""
-    there = [dependency.target]
+def _declared(dependency: Dependency, name: str, owner: type) -> ServiceDefinition | None:
+    """The service of this name that a dependency declares; one that it names by a string is in its owner's module."""
+    candidates = [dependency.target]
     if isinstance(dependency.target, str):
-        there = [value for base in owner.__mro__ for value in vars(sys.modules[base.__module__]).values()]
-    found = (definition_of(value) for value in there if isinstance(value, type) and is_service(value))
-    return next((definition for definition in found if definition.name == name), None)
+        candidates = [value for base in owner.__mro__ for value in vars(sys.modules[base.__module__]).values()]
+    definitions = (definition_of(value) for value in candidates if isinstance(value, type) and is_service(value))
+    return next((definition for definition in definitions if definition.name == name), None)
 
 
 class Worker:
-    """The life of one worker: `prepare`, `serve`, `drain`, `stop`, in this order."""
+    """One worker: `prepare`, `serve` and `stop`, in this order.
+
+    Attributes:
+        assignment: what it runs.
+        instance: the service; None before `prepare` has built it.
+        runtime: its connections; None before `prepare`.
+
+    """
 
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
         self.instance: Any = None
         self.runtime: DistributedRuntime | None = None
         self._locals: list[Any] = []
-        self._services: dict[str, str] = {}  # by the address of their component
+        self._services: dict[str, str] = {}  # component's address -> service name
         self._http: HttpServer | None = None
         self._definition: ServiceDefinition | None = None
         self._stopped = False
 
     async def prepare(self) -> None:
-        """Builds the service and runs its start hooks. Whatever it raises is the service's own error."""
+        """Builds the service and runs its start hooks. Raises what the service raises."""
         own = self.assignment
         TRACING.configure(own.service, own.worker_id)
         self.runtime = await DistributedRuntime.connect(
@@ -123,7 +102,7 @@ class Worker:
         )
         self._services[f"{namespace}/{name}"] = own.service
         self.instance = await self._build(definition)
-        TRACING.detect()  # the service may have configured it by itself
+        TRACING.detect()  # the service may have configured OpenTelemetry itself
 
     async def _build(self, definition: ServiceDefinition) -> Any:
         cls: Any = definition.cls
@@ -136,19 +115,19 @@ class Worker:
         return instance
 
     async def _connect(self, name: str, dependency: Dependency, owner: type) -> Any:
-        """What stands for a dependency: a client, or the object itself if the service is not `enabled`."""
+        """The value of a dependency: a client, or the service itself if it is not `enabled`."""
         if not self.assignment.enabled.get(name, True):
-            made = await self._build(load(self.assignment.targets[name]))
-            self._locals.append(made)
-            return made
-        # What the dependant names may be an interface alone: what the service itself imports need not be here.
-        definition = _named(dependency, name, owner) or load(self.assignment.targets[name])
+            local = await self._build(load(self.assignment.targets[name]))
+            self._locals.append(local)
+            return local
+        # The declared class may be an interface only: the imports of the service itself need not be installed here.
+        definition = _declared(dependency, name, owner) or load(self.assignment.targets[name])
         assert self.runtime is not None
         self._services["/".join(definition.cls.dynamo_address())] = name  # type: ignore[attr-defined]
         return await connect_service(self.runtime, definition, dependency.policy)
 
     async def serve(self) -> str:
-        """Registers the endpoints and opens the HTTP port; gives its URL, or "" if there is none."""
+        """Registers the endpoints and opens the HTTP port. Returns its URL; "" without HTTP endpoints."""
         assert self._definition is not None
         assert self.runtime is not None
         endpoints = self._definition.endpoints
@@ -170,11 +149,20 @@ class Worker:
         def handle(args: Sequence[Any], kwargs: dict[str, Any], _context: Any) -> Any:
             return endpoint.start(self.instance, args, kwargs)
 
-        handle.__qualname__ = f"{self.assignment.service}.{endpoint.attribute}"  # what errors name
+        handle.__qualname__ = f"{self.assignment.service}.{endpoint.attribute}"  # used in errors
         return handle
 
     async def reconfigure(self, config: str, version: str) -> None:
-        """Gives the service other configuration (the text of DYNAMO_SERVICE_CONFIG). Raises what its hook raises."""
+        """Changes the configuration of the running service.
+
+        Args:
+            config: the text of DYNAMO_SERVICE_CONFIG.
+            version: what its instances register from then on.
+
+        Raises:
+            BaseException: what a `reconfigure` hook raised; the configuration stays as it was.
+
+        """
         assert self._definition is not None
         assert self.runtime is not None
         before, os.environ[VARIABLE] = os.environ.get(VARIABLE, ""), config
@@ -194,30 +182,30 @@ class Worker:
     def has_liveness(self) -> bool:
         return any(hooks_of(type(instance), "liveness") for instance in self._instances())
 
-    async def complaint(self) -> str:
-        """What the liveness hooks complain of: one gave something false, raised, or took too long. "" if nothing."""
+    async def liveness_fault(self) -> str:
+        """Runs the liveness hooks. Returns the first fault: one returned false, raised, or took too long; else ""."""
         for instance in self._instances():
             for hook in hooks_of(type(instance), "liveness"):
                 name = f"{type(instance).__name__}.{hook}"
                 try:
-                    async with asyncio.timeout(LIVENESS_TIMEOUT) as bound:
+                    async with asyncio.timeout(LIVENESS_LIMIT) as bound:
                         answer = await run_hook(instance, hook)
                 except BaseException as error:
                     if (task := asyncio.current_task()) is not None and task.cancelling():
                         raise  # the worker ends
                     if bound.expired():
-                        return f"{name} did not answer within {LIVENESS_TIMEOUT:g} s"
+                        return f"{name} did not answer within {LIVENESS_LIMIT:g} s"
                     return f"{name} raised {type(error).__name__}: {error}"
                 if not answer:
-                    return f"{name} gave {answer!r}"
+                    return f"{name} returned {answer!r}"
         return ""
 
     def _instances(self) -> list[Any]:
-        """The service, and those that are built in this process because they are not `enabled`."""
+        """The service, and those that run in this process because they are not `enabled`."""
         return [instance for instance in [self.instance, *reversed(self._locals)] if instance is not None]
 
     def measured(self) -> Reading:
-        """What was counted of the requests it has `served` and `called`, by service and endpoint. From any thread."""
+        """Counts of the requests that it has `served` and `called`, by service and endpoint. From any thread."""
         counted: Reading = {"served": {}, "called": {}}
         for direction, readings in (self.runtime.measured() if self.runtime is not None else {}).items():
             for path, reading in readings.items():
@@ -227,18 +215,22 @@ class Worker:
         return counted
 
     def spans(self, trace: str | None = None) -> list[dict[str, Any]]:
-        """The spans that this process keeps of a trace, or of all of them, their paths as names. From any thread."""
+        """The spans of a trace, or of all traces, in this process; their paths have service names. From any thread."""
         return [{**span, "path": self._name_of(span["path"])} for span in SPANS.read(trace)]
 
     def _name_of(self, path: str) -> str:
-        """`Service/endpoint`, of a path whose component may have another name."""
+        """`Service/endpoint` for a path, whose component may have another name than the service."""
         component, _, endpoint = path.rpartition("/")
         return f"{self._services.get(component, component)}/{endpoint}"
 
     async def stop(self, grace: float | None = None) -> None:
-        """Takes no new requests, finishes those it holds, runs the shutdown hooks, closes what is open. Once.
+        """Takes no new requests, finishes those in flight, runs the shutdown hooks and closes the connections.
 
-        grace: seconds after which the process is killed; HTTP requests are cancelled before that.
+        A second call does nothing.
+
+        Args:
+            grace: seconds after which the process is killed; HTTP requests are cancelled earlier. None for no limit.
+
         """
         if self._stopped:
             return
@@ -252,7 +244,7 @@ class Worker:
                 try:
                     await run_hook(instance, hook)
                 except Exception:
-                    traceback.print_exc()  # to the worker's log; the other hooks still run
+                    traceback.print_exc()  # to the log; the other hooks still run
         if self.runtime is not None:
             with suppress(DynamoError, asyncio.TimeoutError):
                 await self.runtime.close()
@@ -262,7 +254,7 @@ class Worker:
 async def connect_service(
     runtime: DistributedRuntime, definition: ServiceDefinition, policy: PolicyName | Policy | None = None
 ) -> ServiceClient:
-    """A client of a service that runs elsewhere, its connections shared with the runtime's other clients."""
+    """A client of a service in another worker. It shares the connections of the runtime's other clients."""
     namespace, name = definition.cls.dynamo_address()  # type: ignore[attr-defined]
     component = runtime.namespace(namespace).component(name)
     clients = {

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from dynamo_nb.control.state_dir import records
+from dynamo_nb.control.record import records
 from dynamo_nb.deployment.config_layers import layers_of
 from dynamo_nb.deployment.plan_source import FixedProgram
 from dynamo_nb.deployment.serve_options import ServeOptions

@@ -93,7 +93,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(deployment):
         deployment.scale(Backnd=3).result()
     with pytest.raises(DeploymentError, match="cannot have -1 workers"):
         deployment.scale(Backend=-1).result()
-    with pytest.raises(DeploymentError, match="Frontend cannot have '2' workers\n  to do: give a whole number"):
+    with pytest.raises(DeploymentError, match="Frontend cannot have '2' workers\n  to do: use a whole number"):
         deployment.scale(Backend=3, Frontend="2").result()
     with pytest.raises(PlacementError, match=r"Backend cannot have 1,000,000 workers .*\n  to do: ask for"):
         deployment.scale(Backend=10**6).result(10)

@@ -16,7 +16,7 @@ import pytest
 from deployed_program import alive, folders, until
 
 from dynamo_nb.control.client import ControlClient
-from dynamo_nb.control.state_dir import records
+from dynamo_nb.control.record import records
 from dynamo_nb.errors import WorkerLost
 from dynamo_nb.runtime import DistributedRuntime, NatsServer
 from dynamo_nb.sdk.portal import portal

@@ -11,7 +11,7 @@ from deployed_program import alive, folders, until
 
 from dynamo_nb.cli.main import run
 from dynamo_nb.cli.terminal_host import TerminalHost
-from dynamo_nb.control.state_dir import records
+from dynamo_nb.control.record import records
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +104,7 @@ BLOCK = """
 import asyncio, sys
 from pathlib import Path
 from dynamo_nb.control.client import ControlClient
-from dynamo_nb.control.state_dir import records
+from dynamo_nb.control.record import records
 from dynamo_nb.errors import RequestError
 from dynamo_nb.runtime import DistributedRuntime
 

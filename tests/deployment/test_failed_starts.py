@@ -77,7 +77,7 @@ def test_a_taken_port_names_its_owner(program):
     program.write("with_http.py", HTTP)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PlacementError, match=f"port {port} is taken by process {os.getpid()} "):
+        with pytest.raises(PlacementError, match=f"port {port} is in use by process {os.getpid()} "):
             program.serve("with_http:Page", http_port=port).result()
 
 

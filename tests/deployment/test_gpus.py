@@ -3,13 +3,14 @@
 import pytest
 
 from dynamo_nb.errors import PlacementError
-from dynamo_nb.supervisor.gpus import Allocator, Gpu, inventory
+from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
+from dynamo_nb.supervisor.gpus import Gpu, inventory
 
 
 @pytest.fixture
 def allocator(tmp_path):
     """Makes allocators as deployments of one user have them: with the same locks."""
-    return lambda *ids, busy="": Allocator(tmp_path / "gpus", [Gpu(i, busy=busy if i == busy else "") for i in ids])
+    return lambda *ids, busy="": GpuAllocator(tmp_path / "gpus", [Gpu(i, busy=busy if i == busy else "") for i in ids])
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_too_many_is_an_error_that_says_who_has_what_and_takes_nothing(allocator
     with pytest.raises(PlacementError) as error:
         gpus.take("Decode.0", 2)
 
-    assert error.value.what == "Decode.0 needs 2 GPU and 1 can be had"
+    assert error.value.what == "Decode.0 needs 2 GPU, and 1 can be allocated"
     assert error.value.where == "3 on this machine; GPU 0: Prefill.0; GPU 1: free; GPU 2: 2"
     assert gpus.take("Decode.0", 1) == ["1"]
 

@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 from deployed_program import until
 
-from dynamo_nb.control.logs import LogTail
-from dynamo_nb.supervisor.log_rotation import LARGEST, older, rotate
+from dynamo_nb.control.logs import LogTail, older_part
+from dynamo_nb.supervisor.log_rotation import MAX_SIZE, rotate
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def test_a_rotated_log_goes_on_empty_and_its_text_stands_in_the_older_part(log, 
     rotate(log)
     write("two\n")
 
-    assert (older(log).read_text(), log.read_text()) == ("one\n", "two\n")
+    assert (older_part(log).read_text(), log.read_text()) == ("one\n", "two\n")
 
     rotate(log)
-    assert (older(log).read_text(), log.read_text()) == ("two\n", "")
+    assert (older_part(log).read_text(), log.read_text()) == ("two\n", "")
     assert sorted(path.name for path in log.parent.iterdir()) == ["Backend.0.log", "Backend.0.log.1"]
 
 
@@ -92,13 +92,13 @@ def test_the_supervisor_rotates_the_log_of_a_worker_that_prints_much(deployment)
     much = "x" * 2**20
     with closing(LogTail(log.parent, "Backend")) as tail:
         list(tail.read())
-        for _ in range(LARGEST // len(much) + 1):
+        for _ in range(MAX_SIZE // len(much) + 1):
             deployment.Backend.speak(much).result()
-        until(lambda: older(log).exists() and log.stat().st_size < LARGEST)
+        until(lambda: older_part(log).exists() and log.stat().st_size < MAX_SIZE)
         deployment.Backend.speak("afterwards").result()
 
         shown = [line for line in tail.read() if line.startswith("[Backend.0] ")]
-    assert sum(much in line for line in shown) == LARGEST // len(much) + 1
+    assert sum(much in line for line in shown) == MAX_SIZE // len(much) + 1
     assert shown[-1] == "[Backend.0] afterwards"
     assert "[Backend.0] afterwards" in deployment.logs("Backend", lines=1).splitlines()
     deployment.scale(Backend=2).result()

@@ -37,7 +37,7 @@ def test_each_worker_sees_its_own_gpus_and_one_without_sees_none(program):
         assert given(deployment) == [["0"], ["1"], ["2"]]
         assert given(deployment, "Frontend") == [[]]
 
-        with pytest.raises(PlacementError, match=r"Backend\.3\.\d+ needs 1 GPU and 0 can be had") as error:
+        with pytest.raises(PlacementError, match=r"Backend\.3\.\d+ needs 1 GPU, and 0 can be allocated") as error:
             deployment.scale(Backend=4).result()
         assert "GPU 0: Backend.0." in error.value.where
         assert len(pids(deployment)) == 3
@@ -52,7 +52,7 @@ def test_two_workers_share_a_gpu_of_which_each_asks_a_half(program):
 
 
 def test_too_many_start_nothing(program, dynamo_home):
-    with pytest.raises(PlacementError, match="needs 2 GPU and 1 can be had"):
+    with pytest.raises(PlacementError, match="needs 2 GPU, and 1 can be allocated"):
         on_gpus(program, 2, 2).result()
 
     assert folders(dynamo_home) == []

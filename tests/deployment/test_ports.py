@@ -43,52 +43,52 @@ def free_port():
 def test_a_service_keeps_its_port_and_the_next_one_gets_another(ports, free_port):
     held = ports(free_port)
 
-    assert held.of("Frontend") == held.of("Frontend") == ("127.0.0.1", free_port)
-    assert held.of("Admin")[1] != free_port
+    assert held.reserve("Frontend") == held.reserve("Frontend") == ("127.0.0.1", free_port)
+    assert held.reserve("Admin")[1] != free_port
 
 
 def test_zero_takes_a_free_one(ports):
-    assert ports(0).of("Frontend")[1] > 0
+    assert ports(0).reserve("Frontend")[1] > 0
 
 
 def test_a_taken_port_names_its_owner(ports):
     with listening() as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PlacementError, match=rf"port {port} is taken by process {os.getpid()} \(") as error:
-            ports(port).of("Frontend")
+        with pytest.raises(PlacementError, match=rf"port {port} is in use by process {os.getpid()} \(") as error:
+            ports(port).reserve("Frontend")
 
     assert "--http-port" in error.value.remedy
 
 
 def test_a_port_is_another_deployments_before_its_worker_listens(ports, free_port):
-    ports(free_port).of("Frontend")
+    ports(free_port).reserve("Frontend")
 
     with pytest.raises(PlacementError, match=f"port {free_port} is taken"):
-        ports(free_port).of("Frontend")
+        ports(free_port).reserve("Frontend")
 
 
 def test_a_service_is_given_the_port_of_its_configuration(free_port):
-    ports = Ports("127.0.0.1", 0, asked=False)
+    ports = Ports("127.0.0.1", 0, required=False)
 
-    assert ports.of("Api", free_port) == ("127.0.0.1", free_port)
+    assert ports.reserve("Api", free_port) == ("127.0.0.1", free_port)
     ports.release("Api")
 
 
 def test_a_port_that_was_asked_for_goes_before_that_of_the_configuration(ports, free_port):
-    assert ports(free_port).of("Api", 1) == ("127.0.0.1", free_port)
+    assert ports(free_port).reserve("Api", 1) == ("127.0.0.1", free_port)
 
 
 def test_a_taken_port_of_the_configuration_names_its_owner():
     with listening() as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PlacementError, match=rf"port {port} is taken by process {os.getpid()} ") as error:
-            Ports("127.0.0.1", 0, asked=False).of("Api", port)
+        with pytest.raises(PlacementError, match=rf"port {port} is in use by process {os.getpid()} ") as error:
+            Ports("127.0.0.1", 0, required=False).reserve("Api", port)
 
     assert "give Api another `port`" in error.value.remedy
 
 
 def test_workers_of_one_service_listen_on_it_together(ports, free_port):
-    ports(free_port).of("Frontend")
+    ports(free_port).reserve("Frontend")
 
     with listening(free_port, reuse=True), listening(free_port, reuse=True):
         pass
@@ -96,10 +96,10 @@ def test_workers_of_one_service_listen_on_it_together(ports, free_port):
 
 def test_a_port_that_was_released_can_be_had_again_while_old_connections_linger(ports, free_port):
     held = ports(free_port)
-    held.of("Frontend")
+    held.reserve("Frontend")
     with listening(free_port, reuse=True) as server, socket.create_connection(("127.0.0.1", free_port)) as client:
         server.accept()[0].close()
         client.recv(1)
     held.release("Frontend")
 
-    assert ports(free_port).of("Frontend")[1] == free_port
+    assert ports(free_port).reserve("Frontend")[1] == free_port

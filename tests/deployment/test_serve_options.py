@@ -50,6 +50,6 @@ def test_the_environment_applies_where_an_option_is_not_set(monkeypatch):
     monkeypatch.setenv("DYNAMO_HOST", "::1")
     monkeypatch.setenv("DYNAMO_PORT", "9000")
     found = ServeOptions().resolve()
-    assert (found.http_host, found.http_port, found.http_port_asked) == ("::1", 9000, True)
+    assert (found.http_host, found.http_port, found.http_port_required) == ("::1", 9000, True)
     found = ServeOptions(http_host="127.0.0.1", http_port=9001).resolve()
     assert (found.http_host, found.http_port) == ("127.0.0.1", 9001)

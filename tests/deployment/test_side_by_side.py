@@ -11,7 +11,7 @@ from deployed_program import alive, folders, pids
 from dynamo_nb import attach
 from dynamo_nb.cli.main import run
 from dynamo_nb.cli.terminal_host import TerminalHost
-from dynamo_nb.control.state_dir import records
+from dynamo_nb.control.record import records
 from dynamo_nb.errors import PlacementError
 from dynamo_nb.runtime import DistributedRuntime, NatsServer
 
@@ -70,13 +70,13 @@ async def test_the_second_takes_the_next_port_and_says_so(program, dynamo_home, 
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr("dynamo_nb.deployment.serve_options.DEFAULT_PORT", port)
+        monkeypatch.setattr("dynamo_nb.deployment.serve_options.HTTP_PORT", port)
         async with await program.serve("pages:Page", http_port=None) as deployment:
             found = int(deployment.urls["Page"].rpartition(":")[2])
             assert found > port
             (remark,) = deployment.warnings
-            assert remark == f"port {port} is taken by process {os.getpid()} (python): Page is on {found}"
-        with pytest.raises(PlacementError, match=f"port {port} is taken"):
+            assert remark == f"port {port} is in use by process {os.getpid()} (python): Page listens on {found}"
+        with pytest.raises(PlacementError, match=f"port {port} is in use"):
             await program.serve("pages:Page", http_port=port)
 
 
@@ -142,7 +142,7 @@ async def test_clean_tells_what_it_killed_and_leaves_what_lives(program, dynamo_
 
         shown = capsys.readouterr().out
         assert f"removed {left.id}\n" in shown
-        assert "removed unborn-00000000, which had not begun to serve\n" in shown
+        assert "removed unborn-00000000, which never started to serve\n" in shown
         assert all(f"process {pid}" in shown for pid in workers)
         assert living.id not in shown
         assert not any(map(alive, workers))

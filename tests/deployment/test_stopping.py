@@ -13,7 +13,7 @@ import pytest
 from deployed_program import alive, folders, pids, until
 
 from dynamo_nb.control.client import ask
-from dynamo_nb.control.state_dir import records
+from dynamo_nb.control.record import records
 from dynamo_nb.errors import DeploymentError, DynamoError, RequestError
 from dynamo_nb.sdk.portal import portal
 

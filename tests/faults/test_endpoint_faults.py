@@ -103,12 +103,12 @@ async def test_silence_during_a_stop_of_the_supervisor_does_not_count(serve):
 
 
 @pytest.mark.parametrize(
-    ("how", "message"), [("returns False", "Backend.alive gave False"), ("raises", "the engine is dead")]
+    ("how", "message"), [("returns False", "Backend.alive returned False"), ("raises", "the engine is dead")]
 )
 async def test_an_unhealthy_worker_is_replaced_after_its_requests_have_ended(alone, how, message):
     unhealthy = await alone.Backend.become_unhealthy(how)
     assert await alone.Backend.pid(HANG) == unhealthy  # sent before the health check fails, which takes half of HANG
     assert await alone.Backend.pid() != unhealthy
     report = (alone.folder / "logs" / "supervisor.log").read_text()
-    assert "worker 0 of Backend was not well 3 times in a row: Backend.alive" in report
+    assert "worker 0 of Backend was unhealthy 3 times in a row: Backend.alive" in report
     assert message in report

@@ -6,7 +6,7 @@ import os
 import pytest
 from cell_runners import Kernel
 
-from dynamo_nb.control.state_dir import records
+from dynamo_nb.control.record import records
 
 BACKEND = """\
 @service

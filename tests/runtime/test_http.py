@@ -364,7 +364,7 @@ async def test_the_error_of_a_taken_port_names_the_process(project):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(PlacementError, match=rf"port {port} is taken by process \d+") as caught:
+        with pytest.raises(PlacementError, match=rf"port {port} is in use by process \d+") as caught:
             await project.serve("one:One", http_port=port)
         assert "--http-port" in caught.value.remedy
 

@@ -72,7 +72,7 @@ def scale(
 @verb(("clean", "after a crash"))
 def clean(context: typer.Context) -> None:
     """Remove what crashed deployments left behind: processes and folders without a supervisor."""
-    from dynamo_nb.control.cleanup import clear_remains
+    from dynamo_nb.control.cleanup import clean_up
 
-    for line in clear_remains() or ["nothing to clean up"]:
+    for line in clean_up() or ["nothing to clean up"]:
         host_of(context).show(line)

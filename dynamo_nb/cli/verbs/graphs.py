@@ -10,9 +10,8 @@ import typer
 
 from dynamo_nb.cli.options import DeploymentOption, Files, Namespace, Target, WorkingDir
 from dynamo_nb.cli.verb_table import host_of, invocation, verb
-from dynamo_nb.control.options import DRAIN_GRACE
+from dynamo_nb.control.options import DRAIN_GRACE, HANG_LIMIT
 from dynamo_nb.errors import TargetError
-from dynamo_nb.supervisor.health_check import HANG_LIMIT
 
 if TYPE_CHECKING:
     from dynamo_nb.deployment.plan import Plan

@@ -1,0 +1,83 @@
+"""The record of a deployment: a file in its folder that says which processes belong to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dynamo_nb.control import state_dir
+from dynamo_nb.control.processes import ProcessId
+
+FILE: Final = "deployment.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a deployment's folder says about it.
+
+    Attributes:
+        id: the name of the folder.
+        name: see `Status.name`.
+        folder: of the deployment.
+        supervisor: its process.
+        owner: the process whose life it shares; None if it is detached.
+        started: seconds since the epoch.
+        processes: all that the supervisor started, for cleaning up after a crash.
+        owned_by: what people know the owner by, such as a notebook's name.
+
+    """
+
+    id: str
+    name: str
+    folder: Path
+    supervisor: ProcessId
+    owner: ProcessId | None
+    started: float
+    processes: tuple[ProcessId, ...] = field(default=())
+    owned_by: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """True if the supervisor runs."""
+        return self.supervisor.alive
+
+    @property
+    def control(self) -> Path:
+        """The control socket."""
+        return self.folder / state_dir.CONTROL
+
+    def write(self) -> None:
+        """Writes the record into its folder, in place of an earlier one."""
+        new = self.folder / (FILE + ".new")
+        new.write_text(json.dumps(asdict(self), default=str, indent=1))
+        new.rename(self.folder / FILE)
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """Reads the record of a folder. Raises OSError, ValueError, KeyError or TypeError if it has no valid one."""
+        data = json.loads((folder / FILE).read_text())
+        owner = data["owner"]
+        return cls(
+            id=data["id"],
+            name=data["name"],
+            folder=folder,
+            supervisor=ProcessId(**data["supervisor"]),
+            owner=ProcessId(**owner) if owner else None,
+            started=data["started"],
+            processes=tuple(ProcessId(**p) for p in data["processes"]),
+            owned_by=data.get("owned_by", ""),
+        )
+
+
+def records() -> Iterator[Record]:
+    """Every deployment that has a folder, oldest first, including those whose supervisor crashed."""
+    found = []
+    for folder in state_dir.root().iterdir():
+        try:
+            found.append(Record.read(folder))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not a deployment, or its record is not written yet
+    yield from sorted(found, key=lambda record: record.started)

@@ -1,0 +1,164 @@
+"""Messages between the supervisor and a worker, over the worker's lifeline.
+
+The supervisor sends commands, the worker sends reports. `begin`, `serve`, `reconfigure` and `stop` run one after the
+other. The worker answers `measure`, `read spans` and `ping` at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any, Final
+
+import msgspec
+
+from dynamo_nb.control.framing import Message
+
+STACK_SIGNAL: Final = signal.SIGUSR1
+"""Makes a worker write its stacks to its log. That needs no Python code, so it works whatever the worker is doing."""
+
+
+class _Command(msgspec.Struct, frozen=True, tag_field="command"):
+    pass
+
+
+class Begin(_Command, frozen=True, tag="begin"):
+    """Build the service and run its start hooks."""
+
+
+class Serve(_Command, frozen=True, tag="serve"):
+    """Register the endpoints and take requests."""
+
+
+class Reconfigure(_Command, frozen=True, tag="reconfigure"):
+    """Change the configuration of the running service.
+
+    Attributes:
+        number: identifies the answer.
+        config: the text of DYNAMO_SERVICE_CONFIG.
+        version: what its instances register from then on.
+
+    """
+
+    number: int
+    config: str
+    version: str
+
+
+class Stop(_Command, frozen=True, tag="stop"):
+    """Finish the requests in flight, run the shutdown hooks and end. grace: seconds; None for no limit."""
+
+    grace: float | None = None
+
+
+class Measure(_Command, frozen=True, tag="measure"):
+    """Report the counts of requests."""
+
+
+class ReadSpans(_Command, frozen=True, tag="read spans"):
+    """Report the spans of a trace."""
+
+    trace: str
+
+
+class Ping(_Command, frozen=True, tag="ping"):
+    """Answer from the event loop, and run the liveness hooks."""
+
+
+Command = Begin | Serve | Reconfigure | Stop | Measure | ReadSpans | Ping
+
+
+class _Report(msgspec.Struct, frozen=True, tag_field="report"):
+    pass
+
+
+class Prepared(_Report, frozen=True, tag="prepared"):
+    """The start hooks have run."""
+
+
+class Ready(_Report, frozen=True, tag="ready"):
+    """The worker takes requests. url: of its HTTP endpoints, or ""."""
+
+    url: str
+    instance_id: str
+
+
+class Draining(_Report, frozen=True, tag="draining"):
+    """The worker takes no new requests."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An error of the service.
+
+    Attributes:
+        error: type and message, on one line.
+        traceback: with the user's lines only.
+        log_size: bytes of the log before the error was written to it.
+        cause: the error as `errors.to_wire` returns it, if it is one of this package; else empty.
+
+    """
+
+    error: str
+    traceback: str
+    log_size: int
+    cause: dict[str, Any] = {}
+
+
+class Failed(_Report, frozen=True, tag="failed"):
+    """The service did not start."""
+
+    failure: Failure
+
+
+class Reconfigured(_Report, frozen=True, tag="reconfigured"):
+    """The answer to `Reconfigure`. failure: why the configuration stays as it was."""
+
+    number: int
+    failure: Failure | None = None
+
+
+class Measured(_Report, frozen=True, tag="measured"):
+    """Counts of the requests that were `served` and `called`, by service and endpoint. Also sent at the end."""
+
+    reading: dict[str, Any]
+
+
+class Spans(_Report, frozen=True, tag="spans"):
+    """The spans of a trace; of all traces, without `trace`, at the end."""
+
+    spans: list[dict[str, Any]]
+    trace: str | None = None
+
+
+class Alive(_Report, frozen=True, tag="alive"):
+    """The event loop runs: the answer to `Ping`."""
+
+
+class Liveness(_Report, frozen=True, tag="liveness"):
+    """The result of the liveness hooks. fault: what is wrong, or ""."""
+
+    fault: str
+
+
+Report = Prepared | Ready | Draining | Failed | Reconfigured | Measured | Spans | Alive | Liveness
+
+
+def as_message(sent: Command | Report) -> Message:
+    """A message for the framing, which turns the values of users that JSON does not have into text."""
+    tag = sent.__struct_config__
+    fields = msgspec.structs.asdict(sent).items()
+    return {
+        str(tag.tag_field): tag.tag,
+        **{name: msgspec.structs.asdict(value) if isinstance(value, Failure) else value for name, value in fields},
+    }
+
+
+def command_from(message: Message) -> Command:
+    """Reads a command from what `as_message` returned."""
+    command: Command = msgspec.convert(message, Command)
+    return command
+
+
+def report_from(message: Message) -> Report:
+    """Reads a report from what `as_message` returned."""
+    report: Report = msgspec.convert(message, Report)
+    return report

@@ -1,0 +1,122 @@
+"""Allocates GPUs to workers.
+
+A GPU on which another process has memory is not allocated. A lock file for each GPU keeps the deployments of one user
+apart; the system releases the lock when the supervisor dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dynamo_nb.errors import PlacementError
+from dynamo_nb.supervisor.gpus import Gpu, inventory
+
+_WHOLE: Final = 1.0
+_EPSILON: Final = 1e-9
+
+
+@dataclass
+class GpuAllocator:
+    """Allocates GPUs, whole or in shares. It alone knows which worker has which.
+
+    Attributes:
+        locks: folder of the lock files.
+        gpus: of this machine.
+
+    """
+
+    locks: Path
+    gpus: list[Gpu] = field(default_factory=inventory)
+    _used: dict[str, dict[str, float]] = field(default_factory=dict)
+    _locked: dict[str, int] = field(default_factory=dict)
+
+    def take(self, worker: str, amount: float, prefer: Iterable[str] = ()) -> list[str]:
+        """Allocates GPUs to a worker.
+
+        Args:
+            worker: its id.
+            amount: number of whole GPUs, or a share of one.
+            prefer: ids of the GPUs to take first.
+
+        Returns:
+            Ids of the GPUs.
+
+        Raises:
+            PlacementError: too few are free. It says who has which, and nothing is allocated.
+
+        """
+        if amount <= 0:
+            return []
+        prefer = list(prefer)
+        share = min(amount, _WHOLE)
+        count = max(1, round(amount))
+        # Shares fill a GPU that is already shared before they take a whole one.
+        order = sorted(self.gpus, key=lambda gpu: (gpu.id not in prefer, share >= _WHOLE or self._load(gpu) == 0))
+        chosen: list[str] = []
+        for gpu in order:
+            if len(chosen) == count:
+                break
+            if self._load(gpu) + share <= _WHOLE + _EPSILON and self._lock(gpu):
+                chosen.append(gpu.id)
+        if len(chosen) < count:
+            for gpu_id in chosen:
+                self._unlock_if_idle(gpu_id)
+            raise PlacementError(
+                f"{worker} needs {amount:g} GPU, and {len(chosen)} can be allocated",
+                where=self._describe(),
+                remedy="ask for fewer (ServiceArgs.resources.gpu, workers), or stop what uses them (`dynamo ps`)",
+            )
+        for gpu_id in chosen:
+            self._used.setdefault(gpu_id, {})[worker] = share
+        return chosen
+
+    def free(self, worker: str) -> None:
+        """Frees the GPUs of a worker."""
+        for gpu_id, users in list(self._used.items()):
+            if users.pop(worker, None) is not None:
+                self._unlock_if_idle(gpu_id)
+
+    def share_of(self, worker: str) -> float:
+        """How many GPUs a worker has."""
+        return sum(users.get(worker, 0.0) for users in self._used.values())
+
+    def _load(self, gpu: Gpu) -> float:
+        return sum(self._used.get(gpu.id, {}).values())
+
+    def _lock(self, gpu: Gpu) -> bool:
+        if gpu.id in self._locked:
+            return True
+        if gpu.busy:
+            return False
+        self.locks.mkdir(mode=0o700, exist_ok=True)
+        handle = os.open(self.locks / gpu.id.replace("/", "_"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            return False
+        self._locked[gpu.id] = handle
+        return True
+
+    def _unlock_if_idle(self, gpu_id: str) -> None:
+        if not self._used.get(gpu_id):
+            self._used.pop(gpu_id, None)
+            if (handle := self._locked.pop(gpu_id, None)) is not None:
+                os.close(handle)
+
+    def _describe(self) -> str:
+        if not self.gpus:
+            return "this machine has no GPU"
+        parts = []
+        for gpu in self.gpus:
+            users = ", ".join(self._used.get(gpu.id, {}))
+            user = users or gpu.busy or ("free" if self._lock(gpu) else "another deployment")
+            if not users:
+                self._unlock_if_idle(gpu.id)
+            parts.append(f"GPU {gpu.id}: {user}")
+        return f"{len(self.gpus)} on this machine; " + "; ".join(parts)

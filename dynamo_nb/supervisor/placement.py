@@ -1,0 +1,108 @@
+"""Where workers run: their GPUs, ports, files and environment on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dynamo_nb.control import state_dir
+from dynamo_nb.control.release import Release
+from dynamo_nb.graph.spec import GraphSpec
+from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.sdk.service_config import VARIABLE
+from dynamo_nb.supervisor.desired import Slot
+from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
+from dynamo_nb.supervisor.ports import Ports
+from dynamo_nb.supervisor.worker_process import version_of
+from dynamo_nb.worker.launch import Assignment, Launch
+
+_NOT_INHERITED: Final = {"JPY_PARENT_PID", "JPY_SESSION_NAME"}
+"""Environment variables of the notebook's kernel that would mislead a worker's kernel."""
+
+
+@dataclass
+class Placement:
+    """Places the workers of one deployment.
+
+    Attributes:
+        folder: of the deployment.
+        access: how workers reach each other.
+        host: address on which they listen for other machines; None for this machine only.
+        kernels: True if they are Jupyter kernels.
+        shared: True if every deployment in their namespace may call them.
+        ports: of HTTP endpoints.
+        gpus: of this machine.
+
+    """
+
+    folder: Path
+    access: Access
+    host: str | None
+    kernels: bool
+    shared: bool
+    ports: Ports
+    gpus: GpuAllocator
+    _count: int = 0
+
+    def reserve_port(self, spec: GraphSpec, service: str) -> None:
+        """Reserves the port of a service, if it has HTTP endpoints. Raises PlacementError if it is in use."""
+        if spec.services[service].http:
+            port = spec.config.get(service, {}).get("port")
+            self.ports.reserve(service, port if isinstance(port, int) else None)
+
+    def launch(self, release: Release, slot: Slot, prefer: Iterable[str] = ()) -> Launch:
+        """Allocates GPUs to a new worker, until `free`, and describes how to start it.
+
+        Args:
+            release: what it runs.
+            slot: its place in its service.
+            prefer: ids of the GPUs to take first.
+
+        Raises:
+            PlacementError: too few GPUs are free.
+
+        """
+        spec, name = release.spec, slot.service
+        service = spec.services[name]
+        self._count += 1
+        worker_id = f"{name}.{slot.index}.{self._count}"
+        gpus = self.gpus.take(worker_id, service.gpu, prefer)
+        environ = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
+        environ[VARIABLE] = json.dumps(spec.config)
+        # Hidden from a service that asks for no GPU: it must not use one that is allocated to another.
+        environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order of NVML
+        environ.update(service.envs)
+        return Launch(
+            assignment=Assignment(
+                service=name,
+                worker_id=worker_id,
+                targets={n: s.target for n, s in spec.services.items() if s.target},
+                bindings={n: s.bindings for n, s in spec.services.items()},
+                enabled={n: s.enabled for n, s in spec.services.items()},
+                access=self.access,
+                graph=self.folder.name,
+                shared=self.shared,
+                own=sorted(f"{s.namespace}/{s.name}" for s in spec.started.values()),
+                version=version_of(spec.fingerprint(name)),
+                capacity={"gpus": gpus, "cpu": service.cpu, "memory": service.memory},
+                socket_dir=str(self.folder / "sockets"),
+                folder=str(self.folder),
+                host=self.host,
+                http=self.ports.reserve(name) if service.http else None,
+            ),
+            control=str(self.folder / state_dir.CONTROL),
+            log=str(self.folder / "logs" / f"{name}.{slot.index}.log"),
+            environ=environ,
+            path=release.path,
+            cwd=release.cwd,
+            connection_file=str(self.folder / "kernels" / f"{self._count:x}.json") if self.kernels else "",
+        )
+
+    def free(self, worker_id: str) -> None:
+        """Frees the GPUs of a worker."""
+        self.gpus.free(worker_id)

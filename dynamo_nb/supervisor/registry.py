@@ -1,0 +1,158 @@
+"""The workers of a deployment, and the ones that are missing: the only place where a worker is added or removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from dynamo_nb.control.options import DRAIN_GRACE, HANG_LIMIT
+from dynamo_nb.control.release import Release
+from dynamo_nb.control.status import ServiceStatus
+from dynamo_nb.control.subreaper import kill_adopted
+from dynamo_nb.errors import DeploymentError
+from dynamo_nb.supervisor.desired import Desired, Slot
+from dynamo_nb.supervisor.placement import Placement
+from dynamo_nb.supervisor.tasks import run_to_end
+from dynamo_nb.supervisor.worker_process import WorkerProcess
+
+
+@dataclass
+class WorkerRegistry:
+    """Owns the workers of a deployment.
+
+    Attributes:
+        placement: allocates their GPUs and ports.
+        on_change: called after every change of a worker.
+        grace: seconds for a worker to finish its requests.
+        hang: seconds that a worker may be silent; 0 for no limit.
+        worker_class: what a worker is made of.
+        own_processes: pids of this process's children in other sessions that belong to no worker.
+        on_lost: called with a worker that served and has ended by itself, if its slot is vacant.
+        desired: what should run; None before the first release.
+        closing: True once the deployment is being stopped. No worker is started any more.
+        workers: from their placement until their process has ended.
+        lost: ended workers that are not replaced yet, by slot. They keep their GPUs.
+
+    """
+
+    placement: Placement
+    on_change: Callable[[], None]
+    grace: float = DRAIN_GRACE
+    hang: float = HANG_LIMIT
+    worker_class: type[WorkerProcess] = WorkerProcess
+    own_processes: set[int] = field(default_factory=set)
+    on_lost: Callable[[WorkerProcess], None] = lambda _: None
+    desired: Desired | None = None
+    closing: bool = False
+    workers: list[WorkerProcess] = field(default_factory=list)
+    lost: dict[Slot, WorkerProcess] = field(default_factory=dict)
+
+    def live(self, service: str) -> list[WorkerProcess]:
+        """The workers of a service that start or serve."""
+        return [worker for worker in self.workers if worker.service == service and worker.live]
+
+    def vacant(self, slot: Slot) -> bool:
+        """True if a worker should be in this slot and there is none."""
+        if self.closing or self.desired is None or not self.desired.has(slot):
+            return False
+        return all(worker.slot != slot for worker in self.live(slot.service))
+
+    def place(self, release: Release, slot: Slot, *, prefer: Iterable[str] = (), restarts: int = 0) -> WorkerProcess:
+        """Adds a worker, without starting it. One that was lost from the slot passes on its GPUs.
+
+        Args:
+            release: what it runs.
+            slot: its place.
+            prefer: ids of the GPUs to take first.
+            restarts: how often the slot was restarted.
+
+        Raises:
+            PlacementError: too few GPUs are free.
+
+        """
+        lost = self.lost.get(slot)
+        if lost is not None:
+            self.placement.free(lost.id)
+            prefer = lost.gpus
+        worker = self.worker_class(
+            slot=slot,
+            launch=self.placement.launch(release, slot, prefer),
+            fingerprint=release.spec.fingerprint(slot.service),
+            on_change=self._changed,
+            on_end=self._kill_adopted,
+            grace=self.grace,
+            hang=self.hang,
+            restarts=restarts,
+        )
+        self.workers.append(worker)
+        return worker
+
+    async def start(self, worker: WorkerProcess) -> None:
+        """Starts the process of a worker. If that fails, the worker is removed."""
+        try:
+            self._check_open()
+            await worker.start()
+            self._check_open()
+        except BaseException:
+            await run_to_end(self.discard(worker, 0))
+            raise
+        self.lost.pop(worker.slot, None)
+        self.on_change()
+
+    async def discard(self, worker: WorkerProcess, grace: float) -> None:
+        """Stops a worker, or removes it if it was not started."""
+        if worker.process is not None:
+            await worker.stop(grace)
+        elif worker in self.workers:
+            self.workers.remove(worker)
+            self.placement.free(worker.id)
+
+    def forget(self, lost: WorkerProcess) -> None:
+        """Gives up the slot of a worker that was lost, and frees its GPUs."""
+        self.lost.pop(lost.slot, None)
+        self.placement.free(lost.id)
+        self.on_change()
+
+    def status(self) -> dict[str, ServiceStatus]:
+        """Every service of the graph."""
+        services = {}
+        for name, service in (self.desired.spec.services if self.desired else {}).items():
+            workers = [w for w in [*self.workers, *self.lost.values()] if w.service == name]
+            services[name] = ServiceStatus(
+                state=_state_of(workers) if service.running and service.enabled else "",
+                desired=service.workers,
+                digest=service.digest,
+                workers=tuple(w.status() for w in sorted(workers, key=lambda w: (w.slot.index, w.started))),
+            )
+        return services
+
+    def _check_open(self) -> None:
+        if self.closing:
+            raise closing_error()
+
+    def _changed(self, worker: WorkerProcess) -> None:
+        if worker.gone.is_set() and worker in self.workers:
+            self.workers.remove(worker)
+            if worker.state == "failed" and (worker.instance_id or worker.restarts) and self.vacant(worker.slot):
+                self.lost[worker.slot] = worker  # keeps its GPUs, which another deployment could take
+                if worker.instance_id:
+                    self.on_lost(worker)
+            else:
+                self.placement.free(worker.id)
+        self.on_change()
+
+    async def _kill_adopted(self) -> None:
+        await kill_adopted(self.own_processes)
+
+
+def closing_error() -> DeploymentError:
+    return DeploymentError("the deployment is being stopped")
+
+
+def _state_of(workers: list[WorkerProcess]) -> str:
+    """The state of a service: of its workers' states, the one that most needs attention."""
+    states = {worker.state for worker in workers}
+    for state in ("failed", "starting", "prepared", "ready", "draining"):
+        if state in states:
+            return "starting" if state == "prepared" else state
+    return "stopped"

@@ -1,0 +1,97 @@
+"""The restart policy: a new worker takes the slot of one that ended by itself, after a pause that doubles."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from dynamo_nb.errors import DynamoError
+from dynamo_nb.supervisor.registry import WorkerRegistry
+from dynamo_nb.supervisor.worker_process import WorkerProcess
+
+FIRST_PAUSE, MAX_PAUSE = 0.1, 30.0
+"""Seconds before a worker is started again; doubled after each crash in a row."""
+STABLE_AFTER: Final = 3.0
+"""Seconds of taking requests after which an exit is unrelated to the worker's start, and begins a new row."""
+CRASH_LOOP: Final = 2
+"""Crashes in a row from which on they are not logged one by one."""
+
+
+def pause_after(crashes: int) -> float:
+    """Seconds to wait after this many crashes in a row."""
+    return min(FIRST_PAUSE * 2.0 ** min(crashes - 1, 10), MAX_PAUSE)
+
+
+class Restarts:
+    """Restarts the lost workers of a registry.
+
+    Args:
+        registry: of the workers.
+        changing: held by every change of the deployment.
+
+    """
+
+    def __init__(self, registry: WorkerRegistry, changing: asyncio.Lock) -> None:
+        self._registry, self._changing = registry, changing
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, lost: WorkerProcess) -> None:
+        """Restarts a worker until a new one is stable, or its slot is not desired any more."""
+        task = asyncio.create_task(self._restart(lost))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def _restart(self, lost: WorkerProcess) -> None:
+        registry, restarts = self._registry, lost.restarts
+        crashes = 0 if lost.served >= STABLE_AFTER else lost.crashes
+        while True:
+            crashes += 1
+            restarts += 1
+            if lost.error is not None:
+                _log_crash(lost, crashes)
+            await asyncio.sleep(pause_after(crashes))
+            async with self._changing:
+                if registry.desired is None or not registry.vacant(lost.slot):
+                    registry.forget(lost)
+                    return
+                try:
+                    worker = registry.place(registry.desired.release, lost.slot, prefer=lost.gpus, restarts=restarts)
+                    await registry.start(worker)
+                except DynamoError as error:
+                    lost.error = error
+                    continue
+            worker.crashes = crashes
+            if crashes >= CRASH_LOOP:
+                worker.crash = lost.error
+            try:
+                await worker.begin()
+                await worker.serve()
+                break
+            except DynamoError:
+                await worker.stop(0)
+            lost = worker
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STABLE_AFTER):
+                await worker.gone.wait()
+            return
+        if worker.crash is not None:
+            print(f"{worker.title} takes requests again after {crashes} restarts", flush=True)
+            worker.crash = None
+            registry.on_change()
+
+
+def _log_crash(lost: WorkerProcess, crashes: int) -> None:
+    """Logs the end of a worker with the last lines of its log; of a crash loop only the beginning."""
+    if crashes < CRASH_LOOP:
+        print(f"{lost.error}\nrestarting {lost.title}", flush=True)
+    elif crashes == CRASH_LOOP:
+        print(
+            f"{lost.error}\n{lost.title} is in a crash loop: it is restarted every {MAX_PAUSE:g} s or sooner; "
+            f"the next line about it comes when it has taken requests for {STABLE_AFTER:g} s",
+            flush=True,
+        )

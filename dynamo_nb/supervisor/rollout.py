@@ -1,0 +1,223 @@
+"""A rollout: one change of a deployment's workers.
+
+New workers start beside the old ones and take over together once all of them are ready. Until then, an error leaves
+everything as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from dynamo_nb.control.release import Release
+from dynamo_nb.control.status import RolloutStatus
+from dynamo_nb.errors import DynamoError, PlacementError
+from dynamo_nb.graph.spec import GraphSpec
+from dynamo_nb.supervisor.desired import Slot, has_slot
+from dynamo_nb.supervisor.reconcile import Change
+from dynamo_nb.supervisor.registry import WorkerRegistry, closing_error
+from dynamo_nb.supervisor.restarts import Restarts
+from dynamo_nb.supervisor.tasks import run_all, run_to_end
+from dynamo_nb.supervisor.worker_process import WorkerProcess
+
+UNDO_GRACE: Final = 1.5
+"""Seconds for a new worker to end when its rollout is undone; it holds no requests yet."""
+
+
+class Rollout:
+    """Carries out the changes from the workers that run to a release.
+
+    Args:
+        registry: of the workers; `registry.desired` is still what was served before.
+        restarts: for old workers that are gone when the rollout is undone.
+        release: what the new workers run.
+        changes: by service, see `reconcile.changes`.
+
+    Attributes:
+        old: the workers that the new ones replace, or that are not needed any more, by service.
+        new: the new workers, by service.
+
+    """
+
+    def __init__(
+        self, registry: WorkerRegistry, restarts: Restarts, release: Release, changes: Sequence[Change]
+    ) -> None:
+        self._registry, self._restarts = registry, restarts
+        self._release, self._changes = release, changes
+        self._replaced = {change.service for change in changes if change.replaces}
+        self._waiting: list[Slot] = []  # for a GPU that an old worker has
+        self._reconfigured: list[WorkerProcess] = []
+        self.old: dict[str, list[WorkerProcess]] = {
+            change.service: [w for w in registry.live(change.service) if w.slot.index in change.stop]
+            for change in changes
+        }
+        self.new: dict[str, list[WorkerProcess]] = {change.service: [] for change in changes}
+
+    @property
+    def _spec(self) -> GraphSpec:
+        return self._release.spec
+
+    def status(self) -> dict[str, RolloutStatus]:
+        """The services that get new workers."""
+        return {
+            change.service: RolloutStatus(
+                desired=len(change.start), workers=tuple(worker.status() for worker in self.new[change.service])
+            )
+            for change in self._changes
+            if change.start
+        }
+
+    async def run(self) -> None:
+        """Starts the new workers and lets them take over. On an error, undoes everything and raises it."""
+        try:
+            self._place()
+            held = held_back(self._spec, self.new, self._lacking())
+            await self._bring_up([name for name in self.new if name not in held])
+            await self._reconfigure()
+            for slot in self._waiting:  # one by one, while the others serve
+                worker = await self._replace_in_turn(slot)
+                self.new[slot.service].append(worker)
+                if slot.service not in held:
+                    await self._registry.start(worker)
+                    await worker.begin()
+                    await worker.serve()
+            await self._bring_up([name for name in self.new if name in held])
+        except BaseException as error:
+            gone = [worker for worker in self._old_workers() if not worker.live]
+            await run_to_end(self._undo(gone))
+            if self._registry.closing and isinstance(error, DynamoError):
+                raise closing_error() from None  # the error is that its workers were killed
+            raise
+
+    async def retire(self) -> None:
+        """Stops the old workers, dependants first."""
+        for name in reversed(self.old):
+            await asyncio.gather(*(worker.stop(self._registry.grace) for worker in self.old[name]))
+
+    # --- the steps ------------------------------------------------------------------------------------------------
+
+    def _place(self) -> None:
+        """Places the new workers, in order: which worker gets which GPU does not depend on timing."""
+        for change in self._changes:
+            if change.start:
+                self._registry.placement.reserve_port(self._spec, change.service)
+        for change in self._changes:
+            for index in change.start:
+                slot = Slot(change.service, index)
+                try:
+                    self.new[change.service].append(self._registry.place(self._release, slot))
+                except PlacementError:
+                    self._waiting.append(slot)
+                    needed = sum(self._spec.services[waiting.service].gpu for waiting in self._waiting)
+                    if needed > self._leaving_gpus():
+                        raise
+
+    async def _bring_up(self, services: Collection[str]) -> None:
+        """Starts the workers side by side and builds the services, dependencies first.
+
+        Workers of services that replace others take requests once all workers are built.
+        """
+        built = {name: asyncio.Event() for name in services}
+        order = list(services)
+
+        async def begin(name: str, worker: WorkerProcess) -> None:
+            await self._registry.start(worker)
+            for dependency in self._spec.awaited(name).intersection(order[: order.index(name)]):
+                await built[dependency].wait()
+            await worker.begin()
+            if name not in self._replaced:
+                await worker.serve()
+
+        async def build(name: str) -> None:
+            await run_all(begin(name, worker) for worker in self.new[name])
+            built[name].set()
+
+        await run_all(build(name) for name in services)
+        await run_all(worker.serve() for name in services if name in self._replaced for worker in self.new[name])
+
+    async def _reconfigure(self) -> None:
+        for change in self._changes:
+            for worker in self._registry.live(change.service):
+                if worker.slot.index in change.reconfigure and worker not in self.new[change.service]:
+                    self._reconfigured.append(worker)
+                    await _configure(worker, self._spec)
+
+    async def _replace_in_turn(self, slot: Slot) -> WorkerProcess:
+        """Stops old workers until there is a GPU for a new one, and places it."""
+        holders = [worker for worker in self._old_workers() if worker.gpus and worker.live]
+        for holder in sorted(holders, key=lambda holder: release_rank(holder.slot, slot, self._spec)):
+            await holder.stop(self._registry.grace)
+            with suppress(PlacementError):
+                return self._registry.place(self._release, slot, prefer=holder.gpus)
+        return self._registry.place(self._release, slot)
+
+    async def _undo(self, gone: Iterable[WorkerProcess]) -> None:
+        """Stops the new workers and restores the old state.
+
+        Args:
+            gone: old workers that were stopped for their GPUs, or have died since; they are started again.
+
+        """
+        registry = self._registry
+        before = registry.desired.spec if registry.desired is not None else None
+        for worker in self._reconfigured:
+            if before is not None and worker.state == "ready":
+                try:
+                    await _configure(worker, before)
+                except DynamoError as error:  # its configuration is unknown now: it is started again
+                    worker.fail(error)
+        new = [worker for group in self.new.values() for worker in group]
+        await asyncio.gather(*(registry.discard(worker, UNDO_GRACE) for worker in new))
+        await asyncio.gather(*(worker.stop(registry.grace) for worker in gone))
+        for name in self._spec.services:
+            if before is None or name not in before.started:
+                registry.placement.ports.release(name)
+        for worker in gone:
+            if worker.slot not in registry.lost:
+                registry.lost[worker.slot] = worker
+                self._restarts.begin(worker)
+
+    # --- what the steps depend on ---------------------------------------------------------------------------------
+
+    def _old_workers(self) -> list[WorkerProcess]:
+        return [worker for group in self.old.values() for worker in group]
+
+    def _leaving_gpus(self) -> float:
+        """The GPUs that the old workers have."""
+        return sum(self._registry.placement.gpus.share_of(worker.id) for worker in self._old_workers())
+
+    def _lacking(self) -> set[str]:
+        """The services without a ready worker that wait for a GPU."""
+        waiting = {slot.service for slot in self._waiting}
+        return {name for name in waiting if all(w.state != "ready" for w in self._registry.live(name))}
+
+
+def held_back(spec: GraphSpec, services: Iterable[str], lacking: Collection[str]) -> set[str]:
+    """The services that cannot be built yet, because they wait for one that lacks workers, directly or not.
+
+    Args:
+        spec: of the release.
+        services: of the rollout.
+        lacking: services without workers until there is a GPU for them.
+
+    """
+    held: set[str] = set()
+    for name in filter(spec.started.__contains__, services):  # dependencies come before their dependants
+        if not spec.awaited(name).isdisjoint(held.union(lacking)):
+            held.add(name)
+    return held
+
+
+def release_rank(holder: Slot, slot: Slot, spec: GraphSpec) -> tuple[bool, bool]:
+    """Sorts old workers by who gives up its GPUs first for a new worker in `slot`.
+
+    Its own predecessor comes first, then workers without a successor in `spec`, then the others.
+    """
+    return holder != slot, has_slot(spec, holder)
+
+
+async def _configure(worker: WorkerProcess, spec: GraphSpec) -> None:
+    await worker.reconfigure(json.dumps(spec.config), spec.fingerprint(worker.service))

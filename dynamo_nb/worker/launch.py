@@ -1,0 +1,73 @@
+"""What a worker is started with: plain data that the supervisor makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dynamo_nb.runtime.connection_settings import Access
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one worker runs.
+
+    Attributes:
+        service: its name.
+        worker_id: unique within the deployment.
+        targets: service name to `module:Class`, for the service and its dependencies.
+        bindings: service name to its attributes and the services that they are connected to; None if not active.
+        access: how it reaches other workers.
+        graph: id of the deployment.
+        shared: True if every deployment in its namespace may call it.
+        own: components that its deployment serves, see `DistributedRuntime.connect`.
+        version: of its code and configuration, registered with its endpoints.
+        capacity: its resources, registered with its endpoints.
+        socket_dir: folder of the sockets for connections on this host.
+        folder: for files of the services; removed with the deployment.
+        host: address to listen on for other machines; None for this machine only.
+        http: host and port of its HTTP endpoints.
+        enabled: service name to False, for services that run inside their callers.
+
+    """
+
+    service: str
+    worker_id: str
+    targets: Mapping[str, str]
+    bindings: Mapping[str, Mapping[str, str | None]]
+    access: Access
+    graph: str = ""
+    shared: bool = False
+    own: Sequence[str] = ()
+    version: str = ""
+    capacity: Mapping[str, Any] = field(default_factory=dict)
+    socket_dir: str | None = None
+    folder: str | None = None
+    host: str | None = None
+    http: tuple[str, int] | None = None
+    enabled: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the process of a worker is started.
+
+    Attributes:
+        assignment: what it runs.
+        control: path of the control socket.
+        log: path of its log.
+        environ: its environment, complete.
+        path: folders to put before `sys.path`.
+        cwd: working directory.
+        connection_file: of its kernel; "" for a worker that is not a kernel.
+
+    """
+
+    assignment: Assignment
+    control: str
+    log: str
+    environ: dict[str, str] = field(repr=False)
+    path: Sequence[str] = ()
+    cwd: str = "."
+    connection_file: str = ""
