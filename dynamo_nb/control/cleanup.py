@@ -25,7 +25,6 @@ def clean_up() -> list[str]:
 
     Returns:
         A line for each deployment: what was removed.
-
     """
     lines = []
     for record in records():

@@ -24,7 +24,6 @@ class ControlClient:
     Args:
         channel: the connection.
         on_status: called with each new status, after `watch` was called.
-
     """
 
     def __init__(self, channel: Channel, on_status: Callable[[Status], None] | None) -> None:
@@ -85,7 +84,6 @@ class ControlClient:
         Raises:
             DynamoError: the error that the supervisor answered with.
             ConnectError: the supervisor has ended.
-
         """
         if self._reading.done():
             raise ConnectError("the supervisor of this deployment has stopped", remedy="serve the graph again")
@@ -112,7 +110,6 @@ class ControlClient:
 
         Args:
             client: how other clients see this process; None if they do not see it.
-
         """
         return Status.from_data(
             await self.request("watch", client=client and {"pid": client.pid, "title": client.title})

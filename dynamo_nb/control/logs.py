@@ -27,7 +27,6 @@ def log_tail(log: Path, end: int | None = None) -> str:
     Args:
         log: its path.
         end: take the lines before this byte; None for the end of the file.
-
     """
     try:
         with log.open("rb") as file:
@@ -49,7 +48,6 @@ class LogTail:
         service: read the logs of this service only. Without it the supervisor's own log is included, which says which
             workers ended and were started again.
         lines: how many lines to read from the end of each log that exists at first; None for all.
-
     """
 
     PAUSE: Final = 0.1

@@ -37,7 +37,6 @@ class Options:
         metrics_port: its port; 0 for any free one.
         http: True if services with HTTP endpoints are expected. Their libraries are then imported before the fork.
         shared: True if every deployment in the namespace of the workers may call them.
-
     """
 
     folder: str = ""

@@ -22,7 +22,6 @@ class ProcessId:
     Attributes:
         pid: as the system numbers it.
         created: seconds since the epoch.
-
     """
 
     pid: int

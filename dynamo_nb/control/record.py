@@ -27,7 +27,6 @@ class Record:
         started: seconds since the epoch.
         processes: all that the supervisor started, for cleaning up after a crash.
         owned_by: what people know the owner by, such as a notebook's name.
-
     """
 
     id: str

@@ -22,7 +22,6 @@ class Release:
         cwd: working directory of the workers.
         id: unique; `Status.release` names the release that is served by it.
         snapshot: the client's plain data, from which another client restores the plan. The supervisor does not read it.
-
     """
 
     spec: GraphSpec

@@ -23,7 +23,6 @@ async def start_supervisor(options: Options) -> None:
 
     Raises:
         DynamoError: the supervisor could not start; its folder was removed.
-
     """
     # A session of its own: Ctrl-C in a terminal reaches the owner only, which then asks the supervisor to drain.
     process = await asyncio.create_subprocess_exec(

@@ -32,7 +32,6 @@ def root() -> Path:
 
     Raises:
         DeploymentError: it belongs to another user, others can enter it, or its path is too long for sockets.
-
     """
     if given := os.environ.get("DYNAMO_HOME"):
         folder = Path(given)

@@ -1,6 +1,6 @@
 """What a supervisor reports: the status of a deployment, of its services and of their workers.
 
-The supervisor builds these values and sends them over the control socket. Clients read them. Nobody changes them.
+The supervisor builds these values and sends them over the control socket. Clients read them. They are immutable.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         log: path of its log.
         connection_file: for Jupyter clients; "" where the worker is not a kernel.
         error: why it failed, or why its predecessor did; "" if neither did.
-
     """
 
     id: str
@@ -65,7 +64,6 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
         desired: number of workers it should have.
         digest: of its code, as "sha256:…".
         workers: by index, the oldest first.
-
     """
 
     state: str = _NOT_STARTED
@@ -109,7 +107,6 @@ class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         desired: how many the change starts.
         workers: those that exist already.
-
     """
 
     desired: int = 0
@@ -126,7 +123,6 @@ class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         pid: of the process.
         title: what people know it by, such as a notebook's name.
-
     """
 
     pid: int
@@ -143,7 +139,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: unique on this machine; the name of its folder.
-        name: the one it was given, or its entry's.
+        name: chosen by the user, or that of the entry service.
         folder: where its sockets, code and logs are.
         pid: of the supervisor.
         owner: pid of the process whose life it shares; None if it is detached.
@@ -156,7 +152,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         services: by name, dependencies before dependants.
         rollout: by service, while a change is under way.
         ended: True once the supervisor has gone. Set by the client.
-
     """
 
     id: str = ""

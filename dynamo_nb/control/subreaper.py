@@ -44,7 +44,6 @@ async def kill_adopted(keep: Collection[int]) -> None:
 
     Args:
         keep: pids of its own children in other sessions.
-
     """
     for _ in range(_PASSES):
         adopted = [p for p in psutil.Process().children() if p.pid not in keep and _in_another_session(p)]

@@ -14,7 +14,7 @@ import msgspec
 from dynamo_nb.control.framing import Message
 
 STACK_SIGNAL: Final = signal.SIGUSR1
-"""Makes a worker write its stacks to its log. That needs no Python code, so it works whatever the worker is doing."""
+"""Makes a worker write its stacks to its log. That needs no Python code, so it works while the worker hangs."""
 
 
 class _Command(msgspec.Struct, frozen=True, tag_field="command"):
@@ -36,7 +36,6 @@ class Reconfigure(_Command, frozen=True, tag="reconfigure"):
         number: identifies the answer.
         config: the text of DYNAMO_SERVICE_CONFIG.
         version: what its instances register from then on.
-
     """
 
     number: int
@@ -94,7 +93,6 @@ class Failure(msgspec.Struct, frozen=True):
         traceback: with the user's lines only.
         log_size: bytes of the log before the error was written to it.
         cause: the error as `errors.to_wire` returns it, if it is one of this package; else empty.
-
     """
 
     error: str

@@ -27,7 +27,6 @@ class ControlServer:
         changes: verbs that are answered with the status after them, by name.
         status: returns the status now.
         follow_worker: reads a worker's reports until its connection closes; called with its id and connection.
-
     """
 
     def __init__(

@@ -30,7 +30,6 @@ class Desired:
     Attributes:
         applied: the release as its client applied it.
         scaled: numbers of workers by service, where they differ from the release.
-
     """
 
     applied: Release

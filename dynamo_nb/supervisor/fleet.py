@@ -64,7 +64,6 @@ class Fleet:
 
         Args:
             grace: seconds for each worker.
-
         """
         registry = self.registry
         registry.closing = True

@@ -49,7 +49,6 @@ def warm_up(*, kernels: bool, http: bool) -> None:
     Args:
         kernels: True to import what kernels need.
         http: True to import what HTTP endpoints need. Without it each such worker imports it after the fork.
-
     """
     _FORKS.set_forkserver_preload([*_OF_WORKERS, *(_OF_KERNELS if kernels else ()), *(_OF_HTTP if http else ())])
     forkserver.ensure_running()

@@ -27,7 +27,6 @@ class GpuAllocator:
     Attributes:
         locks: folder of the lock files.
         gpus: of this machine.
-
     """
 
     locks: Path
@@ -48,7 +47,6 @@ class GpuAllocator:
 
         Raises:
             PlacementError: too few are free. It says who has which, and nothing is allocated.
-
         """
         if amount <= 0:
             return []

@@ -20,7 +20,6 @@ class Gpu:
         id: as in CUDA_VISIBLE_DEVICES.
         name: of the model.
         busy: the processes that use it; "" when it is free.
-
     """
 
     id: str

@@ -29,7 +29,6 @@ class Unhealthy:
     Attributes:
         reason: the end of a sentence that begins with the worker.
         hangs: True if its event loop does not run, so that it cannot stop in order.
-
     """
 
     reason: str
@@ -45,7 +44,6 @@ class HealthCheck:
 
     Attributes:
         healthy_at: when it was last healthy, in the time of `time.monotonic`.
-
     """
 
     def __init__(self, hang: float, send: Callable[[], None]) -> None:

@@ -31,7 +31,6 @@ class Lifeline:
     Attributes:
         measured: the last counts of requests that the worker reported.
         spans: of traced requests, which the worker reports at its end.
-
     """
 
     def __init__(self, on_report: Callable[[Report], None]) -> None:

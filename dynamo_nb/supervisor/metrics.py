@@ -58,7 +58,6 @@ class Metrics:
             `services`: by name, with the requests that each worker served, by endpoint. `edges`: calls between
             services, counted at the caller, over all of its workers. `at`: time of the reading, in seconds of a
             monotonic clock.
-
         """
         await self._ask_workers()
         services: dict[str, Any] = {}

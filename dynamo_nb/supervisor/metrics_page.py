@@ -24,7 +24,6 @@ class MetricsPage:
 
     Raises:
         PlacementError: the port is not free, or the address does not exist.
-
     """
 
     def __init__(self, host: str, port: int, read: Callable[[], Awaitable[dict[str, Any]]]) -> None:

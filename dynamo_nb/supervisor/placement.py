@@ -36,7 +36,6 @@ class Placement:
         shared: True if every deployment in their namespace may call them.
         ports: of HTTP endpoints.
         gpus: of this machine.
-
     """
 
     folder: Path
@@ -64,7 +63,6 @@ class Placement:
 
         Raises:
             PlacementError: too few GPUs are free.
-
         """
         spec, name = release.spec, slot.service
         service = spec.services[name]

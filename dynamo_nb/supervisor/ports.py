@@ -26,7 +26,6 @@ class Ports:
         required: True if the first service must get `first`. Else the next free port does, as when two notebooks serve
             side by side, with a warning.
         warnings: for users.
-
     """
 
     def __init__(self, host: str = HTTP_HOST, first: int = HTTP_PORT, *, required: bool = True) -> None:
@@ -46,7 +45,6 @@ class Ports:
 
         Raises:
             PlacementError: a required or configured port is in use. It names the process that uses it.
-
         """
         if service not in self._held and configured and not self.required:
             self._held[service] = self._exactly(

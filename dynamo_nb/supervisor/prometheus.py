@@ -21,7 +21,6 @@ class DeploymentCollector(Collector):
 
     Args:
         read: returns what `Metrics.read` returns; called from the server's threads.
-
     """
 
     def __init__(self, read: Callable[[], dict[str, Any]]) -> None:
@@ -109,7 +108,6 @@ def serve_page(listening: socket.socket, read: Callable[[], dict[str, Any]]) -> 
     Args:
         listening: socket that accepts connections.
         read: see `DeploymentCollector`.
-
     """
     host, port = listening.getsockname()[:2]
     server = _Server((host, port), _Handler, bind_and_activate=False)

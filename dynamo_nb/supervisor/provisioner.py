@@ -47,7 +47,6 @@ class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]
             launch: what the worker runs.
             forked: called with the process at once: `start_kernel` sleeps before it returns, and the worker may have
                 to be killed meanwhile.
-
         """
         self.worker = fork(replace(launch, connection_file=self.parent.connection_file))
         forked(self.worker)
@@ -92,7 +91,6 @@ async def start_kernel(launch: Launch, forked: Callable[[ForkServerProcess], Non
     Args:
         launch: what the worker runs.
         forked: called with the process as soon as it exists.
-
     """
     manager = _Manager(connection_file=launch.connection_file, transport="ipc", ip=f"{launch.connection_file[:-5]}-ipc")
     manager.transport_encryption = "disabled"  # the sockets are in a folder that only their user can enter

@@ -16,7 +16,6 @@ class Running:
         fingerprint: see `GraphSpec.fingerprint`.
         indices: of the workers.
         identity: see `GraphSpec.identity`.
-
     """
 
     fingerprint: str
@@ -33,7 +32,6 @@ class Change:
         start: indices of new workers.
         stop: indices of workers to drain once the new ones serve.
         reconfigure: indices of workers that get other configuration and go on.
-
     """
 
     service: str
@@ -55,9 +53,8 @@ def changes(running: Mapping[str, Running], spec: GraphSpec) -> list[Change]:
         spec: the desired graph.
 
     Returns:
-        Services that go away, then the others, dependencies before dependants. Old workers are drained in the reverse
-        order, so that a service that goes away serves as long as it has callers.
-
+        Services that are removed, then the others, dependencies before dependants. Old workers are drained in the
+        reverse order, so that a removed service serves as long as it has callers.
     """
     found = [Change(name, stop=now.indices) for name, now in running.items() if name not in spec.started]
     for name, service in spec.started.items():

@@ -32,7 +32,6 @@ class WorkerRegistry:
         closing: True once the deployment is being stopped. No worker is started any more.
         workers: from their placement until their process has ended.
         lost: ended workers that are not replaced yet, by slot. They keep their GPUs.
-
     """
 
     placement: Placement
@@ -68,7 +67,6 @@ class WorkerRegistry:
 
         Raises:
             PlacementError: too few GPUs are free.
-
         """
         lost = self.lost.get(slot)
         if lost is not None:
@@ -108,7 +106,7 @@ class WorkerRegistry:
             self.placement.free(worker.id)
 
     def forget(self, lost: WorkerProcess) -> None:
-        """Gives up the slot of a worker that was lost, and frees its GPUs."""
+        """Removes a lost worker, and frees its GPUs."""
         self.lost.pop(lost.slot, None)
         self.placement.free(lost.id)
         self.on_change()

@@ -26,7 +26,6 @@ class Usage:
     Attributes:
         memory: resident bytes.
         gpu_memory: bytes on GPUs; None where they are not known.
-
     """
 
     memory: int = 0
@@ -44,7 +43,6 @@ def usage(workers: Iterable[int], *, gpus: bool) -> dict[int, Usage]:
 
     Returns:
         The usage by pid.
-
     """
     parents: dict[int, int] = {}
     resident: dict[int, int] = {}

@@ -29,7 +29,6 @@ class Restarts:
     Args:
         registry: of the workers.
         changing: held by every change of the deployment.
-
     """
 
     def __init__(self, registry: WorkerRegistry, changing: asyncio.Lock) -> None:
@@ -91,7 +90,7 @@ def _log_crash(lost: WorkerProcess, crashes: int) -> None:
         print(f"{lost.error}\nrestarting {lost.title}", flush=True)
     elif crashes == CRASH_LOOP:
         print(
-            f"{lost.error}\n{lost.title} is in a crash loop: it is restarted every {MAX_PAUSE:g} s or sooner; "
-            f"the next line about it comes when it has taken requests for {STABLE_AFTER:g} s",
+            f"{lost.error}\n{lost.title} is in a crash loop: it is restarted every {MAX_PAUSE:g} s or sooner. "
+            f"The next message follows when it has taken requests for {STABLE_AFTER:g} s.",
             flush=True,
         )

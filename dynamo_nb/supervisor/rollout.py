@@ -39,7 +39,6 @@ class Rollout:
     Attributes:
         old: the workers that the new ones replace, or that are not needed any more, by service.
         new: the new workers, by service.
-
     """
 
     def __init__(
@@ -159,7 +158,6 @@ class Rollout:
 
         Args:
             gone: old workers that were stopped for their GPUs, or have died since; they are started again.
-
         """
         registry = self._registry
         before = registry.desired.spec if registry.desired is not None else None
@@ -202,7 +200,6 @@ def held_back(spec: GraphSpec, services: Iterable[str], lacking: Collection[str]
         spec: of the release.
         services: of the rollout.
         lacking: services without workers until there is a GPU for them.
-
     """
     held: set[str] = set()
     for name in filter(spec.started.__contains__, services):  # dependencies come before their dependants

@@ -51,7 +51,6 @@ class Supervisor:
     Args:
         options: of the deployment.
         nats: the embedded server; None to use the one of `options.access`.
-
     """
 
     def __init__(self, options: Options, nats: NatsServer | None) -> None:
@@ -105,7 +104,6 @@ class Supervisor:
 
         Args:
             report: called once, with `ready` or with the `error` that kept the supervisor from starting.
-
         """
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

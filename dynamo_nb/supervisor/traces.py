@@ -39,7 +39,6 @@ class Traces:
 
         Args:
             trace: its id.
-
         """
 
         async def ask(worker: WorkerProcess) -> list[dict[str, Any]]:

@@ -72,7 +72,6 @@ class WorkerProcess:
         started: seconds since the epoch.
         process: None until it was started.
         gone: set when its process group has ended.
-
     """
 
     slot: Slot
@@ -174,7 +173,6 @@ class WorkerProcess:
         Raises:
             DeploymentError: the hook raised an error, and the service keeps its configuration; or it did not return
                 within RECONFIGURE_LIMIT. The configuration is unknown then, and the worker is ended as failed.
-
         """
         answer = self.lifeline.reconfigure(config, version_of(fingerprint))
         broken = asyncio.ensure_future(self._broken.wait())

@@ -29,7 +29,6 @@ class Assignment:
         host: address to listen on for other machines; None for this machine only.
         http: host and port of its HTTP endpoints.
         enabled: service name to False, for services that run inside their callers.
-
     """
 
     service: str
@@ -61,7 +60,6 @@ class Launch:
         path: folders to put before `sys.path`.
         cwd: working directory.
         connection_file: of its kernel; "" for a worker that is not a kernel.
-
     """
 
     assignment: Assignment

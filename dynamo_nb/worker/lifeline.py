@@ -24,7 +24,6 @@ class Lifeline:
     Args:
         path: of the control socket.
         worker_id: of this worker.
-
     """
 
     def __init__(self, path: str, worker_id: str) -> None:

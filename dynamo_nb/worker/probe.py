@@ -26,7 +26,6 @@ async def fault(question: str) -> str:
 
     Returns:
         The first fault found; "" if there is none.
-
     """
     running = [record for record in records() if record.alive]
     if not running:

@@ -61,7 +61,6 @@ class Worker:
         assignment: what it runs.
         instance: the service; None before `prepare` has built it.
         runtime: its connections; None before `prepare`.
-
     """
 
     def __init__(self, assignment: Assignment) -> None:
@@ -161,7 +160,6 @@ class Worker:
 
         Raises:
             BaseException: what a `reconfigure` hook raised; the configuration stays as it was.
-
         """
         assert self._definition is not None
         assert self.runtime is not None
@@ -230,7 +228,6 @@ class Worker:
 
         Args:
             grace: seconds after which the process is killed; HTTP requests are cancelled earlier. None for no limit.
-
         """
         if self._stopped:
             return

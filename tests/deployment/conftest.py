@@ -27,6 +27,6 @@ def deployment(module_program):
 
 @pytest.fixture
 def owner_script(program):
-    """The command line of a process that serves the program and says what it started; takes the configuration."""
+    """Returns the command line of a process that serves the program and prints what it started, for a configuration."""
     program.write("owner.py", SCRIPT)
     return lambda **config: [sys.executable, str(program.folder / "owner.py"), json.dumps(config)]

@@ -1,4 +1,4 @@
-"""The graph that these tests serve, and what they look at from outside."""
+"""The graph that these tests serve, and how they observe it from outside."""
 
 import time
 
@@ -115,16 +115,16 @@ sys.stdin.read()
 
 
 def until(condition, bound=15.0):
-    """Waits for something that nobody announces, such as the end of another's process; gives what it became."""
+    """Polls a condition that no event announces, such as the end of another process. Returns its value."""
     deadline = time.monotonic() + bound
     while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.02)
     return value
 
 
 def workers(deployment, service="Backend"):
-    """The workers of a service that serve, by index."""
+    """The ready workers of a service, by index."""
     found = deployment.status.services[service].workers
     return {worker.index: worker for worker in found if worker.state == "ready"}
 

@@ -1,4 +1,4 @@
-"""A deployment that is scaled, updated and restarted: the least that reaches what is asked for."""
+"""Scaling, updating and restarting a deployment: only what differs changes."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from dynamo_nb.errors import DeploymentError, NoInstances, PlacementError, Start
 from dynamo_nb.sdk.portal import portal
 
 
-def test_scaling_adds_and_removes_workers_and_touches_no_other(deployment):
+def test_scaling_adds_and_removes_workers_and_keeps_the_others(deployment):
     backend, frontend = pids(deployment), pids(deployment, "Frontend")
 
     deployment.scale(Backend=3).result()
@@ -49,7 +49,7 @@ def test_an_update_that_changes_nothing_replaces_nothing(deployment):
     assert pids(deployment) == before
 
 
-def test_a_scaled_service_stays_so_over_an_update_until_its_own_number_is_changed(deployment):
+def test_a_service_stays_scaled_over_an_update_until_its_number_of_workers_changes(deployment):
     deployment.scale(Backend=1).result()
 
     deployment.update({"Backend.suffix": "?"}).result()
@@ -60,7 +60,7 @@ def test_a_scaled_service_stays_so_over_an_update_until_its_own_number_is_change
     deployment.update({"Backend.ServiceArgs.workers": 2}).result()
 
 
-def test_a_service_can_be_scaled_to_nothing_and_back(deployment):
+def test_a_service_can_be_scaled_to_zero_and_back(deployment):
     deployment.scale(Backend=0).result()
     assert deployment.status.services["Backend"].state == "stopped"
 
@@ -68,7 +68,7 @@ def test_a_service_can_be_scaled_to_nothing_and_back(deployment):
     assert deployment.Frontend.say("back").result().startswith("back")
 
 
-def test_a_call_of_a_service_that_was_scaled_to_nothing_says_so(deployment):
+def test_a_call_of_a_service_scaled_to_zero_says_that_it_has_no_workers(deployment):
     deployment.scale(Backend=0).result()
 
     with pytest.raises(NoInstances, match=r"(?s)Backend has 0 workers.*deployment\.scale\(Backend=1\)"):
@@ -77,7 +77,7 @@ def test_a_call_of_a_service_that_was_scaled_to_nothing_says_so(deployment):
     deployment.scale(Backend=2).result()
 
 
-def test_restart_replaces_the_workers_by_new_ones_of_the_same_version(deployment):
+def test_a_restart_replaces_the_workers_by_new_ones_of_the_same_version(deployment):
     before = pids(deployment)
 
     deployment.restart("Backend").result()
@@ -86,7 +86,7 @@ def test_restart_replaces_the_workers_by_new_ones_of_the_same_version(deployment
     assert not set(pids(deployment)) & set(before)
 
 
-def test_what_cannot_be_is_refused_and_changes_nothing(deployment):
+def test_an_invalid_change_is_rejected_and_changes_nothing(deployment):
     before = pids(deployment)
 
     with pytest.raises(DeploymentError, match="Backnd is not running here"):
@@ -126,18 +126,18 @@ async def _update(deployment, suffixes):
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         ("start", "RuntimeError: no weights here"),
         ("init", "ValueError: no suffix will do"),
         ("exit", "exit code 3"),
     ],
 )
-def test_when_the_new_version_does_not_start_the_old_one_goes_on_as_it_was(deployment, fault, said):
+def test_a_new_version_that_does_not_start_leaves_the_old_one_serving(deployment, fault, message):
     before, spec = (pids(deployment), pids(deployment, "Frontend")), deployment.spec
     suffix = deployment.Frontend.say("").result()
 
-    with pytest.raises(StartError, match=said):
+    with pytest.raises(StartError, match=message):
         deployment.update({"Backend.fault": fault, "Backend.suffix": "broken"}).result()
 
     assert (pids(deployment), pids(deployment, "Frontend")) == before
@@ -145,7 +145,7 @@ def test_when_the_new_version_does_not_start_the_old_one_goes_on_as_it_was(deplo
     assert deployment.Frontend.say("").result() == suffix
 
 
-def test_an_update_that_is_interrupted_is_taken_back(deployment, tmp_path):
+def test_an_interrupted_update_is_undone(deployment, tmp_path):
     before, spec, notes = pids(deployment), deployment.spec, tmp_path / "notes"
 
     async def interrupted():
@@ -161,7 +161,7 @@ def test_an_update_that_is_interrupted_is_taken_back(deployment, tmp_path):
     assert not any(alive(int(line.split()[1])) for line in notes.read_text().splitlines())
 
 
-def test_an_old_worker_that_dies_while_its_successor_fails_is_started_again(deployment, tmp_path):
+def test_an_old_worker_that_dies_while_its_successor_fails_is_restarted(deployment, tmp_path):
     deployment.scale(Backend=1).result()
     (old,), spec, notes = pids(deployment), deployment.spec, tmp_path / "notes"
 
@@ -177,14 +177,14 @@ def test_an_old_worker_that_dies_while_its_successor_fails_is_started_again(depl
         return successor
 
     successor = portal.run(failing())
-    (again,) = until(lambda: pids(deployment))
-    assert again not in {old, successor}
+    (restarted,) = until(lambda: pids(deployment))
+    assert restarted not in {old, successor}
     assert deployment.spec == spec
     assert deployment.Frontend.say("still").result().startswith("still")
     deployment.scale(Backend=2).result()
 
 
-def test_a_scaling_that_waits_for_an_update_does_not_bring_the_old_version_back(deployment):
+def test_a_scaling_during_an_update_keeps_the_new_version(deployment):
     async def both():
         update = asyncio.ensure_future(deployment.update({"Backend.suffix": "~new"}))
         until_started = asyncio.to_thread(until, lambda: len(deployment.status.services["Backend"].workers) == 4)
@@ -199,7 +199,7 @@ def test_a_scaling_that_waits_for_an_update_does_not_bring_the_old_version_back(
     deployment.scale(Backend=2).result()
 
 
-def test_a_killed_worker_is_started_again_while_calls_go_on_and_leaves_no_child(deployment):
+def test_a_killed_worker_is_restarted_while_calls_go_on_and_leaves_no_child(deployment):
     deployment.scale(Backend=1).result()
     (lost,) = workers(deployment).values()
     children = deployment.Backend.start_children().result()
@@ -216,7 +216,7 @@ def test_a_killed_worker_is_started_again_while_calls_go_on_and_leaves_no_child(
     deployment.scale(Backend=2).result()
 
 
-def test_a_worker_that_a_person_terminates_drains_and_is_replaced(deployment):
+def test_a_worker_that_receives_sigterm_drains_and_is_replaced(deployment):
     before = pids(deployment)
 
     os.kill(before[0], signal.SIGTERM)
@@ -225,16 +225,16 @@ def test_a_worker_that_a_person_terminates_drains_and_is_replaced(deployment):
     assert pids(deployment)[1] == before[1]
 
 
-def test_the_supervisor_keeps_no_dead_children(deployment):
+def test_the_supervisor_reaps_its_children(deployment):
     supervisor = psutil.Process(deployment.status.pid)
 
     until(lambda: all(child.status() != psutil.STATUS_ZOMBIE for child in supervisor.children()))
 
 
-def test_everybody_who_watches_hears_of_another_number_of_workers(deployment):
-    async def scaled_from_elsewhere():
+def test_a_client_that_watches_learns_the_number_of_workers_that_another_client_set(deployment):
+    async def scale_with_another_client():
         await ask(deployment.folder / CONTROL, "scale", workers={"Backend": 3})
 
-    portal.run(scaled_from_elsewhere(), timeout=60)
+    portal.run(scale_with_another_client(), timeout=60)
     until(lambda: deployment.spec.services["Backend"].workers == 3)
     deployment.scale(Backend=2).result()

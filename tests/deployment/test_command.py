@@ -1,4 +1,4 @@
-"""The `dynamo` command as a person types it in a terminal."""
+"""The `dynamo` command in a real terminal."""
 
 import asyncio
 import json
@@ -27,14 +27,14 @@ DYNAMO = str(Path(sys.executable).with_name("dynamo"))
 BOUND = 60
 
 
-def hear_interrupts():
-    """As in a terminal: tests that a shell runs in the background inherit that SIGINT is ignored."""
+def accept_interrupts():
+    """Restores the handler that a terminal has: a shell starts background jobs with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
 def terminal(program):
-    """Runs `dynamo …` at a terminal in the program's folder."""
+    """Runs `dynamo …` in a terminal, in the program's folder."""
     children = []
 
     def run(*words):
@@ -44,7 +44,7 @@ def terminal(program):
             cwd=str(program.folder),
             encoding="utf-8",
             timeout=BOUND,
-            preexec_fn=hear_interrupts,
+            preexec_fn=accept_interrupts,
         )
         children.append(child)
         return child
@@ -56,7 +56,7 @@ def terminal(program):
 
 @pytest.fixture
 def dynamo(program):
-    """Runs `dynamo …` to its end; gives what it printed, and fails if it did not exit as expected."""
+    """Runs `dynamo …` to its end. Returns its output, and fails if the exit status is another one."""
 
     def run(*words, status=0):
         done = subprocess.run([DYNAMO, *words], cwd=program.folder, capture_output=True, text=True, check=False)
@@ -84,14 +84,14 @@ def ended(child, status=0):
     return child.before
 
 
-def test_serve_shows_each_workers_lines_and_ctrl_c_drains_all_of_it(terminal, dynamo_home):
+def test_serve_shows_the_lines_of_each_worker_and_ctrl_c_drains_all_of_them(terminal, dynamo_home):
     child = terminal("serve", "program:Frontend", "--http-port", "0", "--Backend.notes=notes")
     child.expect(r"Backend +ready +2/2 workers")
     child.expect(r"\[Backend\.[01]\] weights loaded")
     (record,) = records()
     workers = [process.pid for process in record.processes]
 
-    # In the terminal's foreground process group: the workers and the supervisor are not.
+    # It reaches the terminal's foreground process group only, which has neither the workers nor the supervisor.
     child.sendintr()
 
     child.expect_exact("draining")
@@ -102,19 +102,19 @@ def test_serve_shows_each_workers_lines_and_ctrl_c_drains_all_of_it(terminal, dy
     assert folders(dynamo_home) == []
 
 
-def test_a_second_ctrl_c_stops_at_once(terminal, dynamo_home, tmp_path):
+def test_a_second_ctrl_c_stops_immediately(terminal, dynamo_home, tmp_path):
     gate = tmp_path / "gate"
     child = terminal("serve", "program.py:Frontend", "--no-kernels", "--http-port", "0")
     child.expect_exact("weights loaded")
     (record,) = records()
-    portal.run(_interrupt_twice_while_it_drains(child, record, gate))
+    portal.run(_interrupt_twice_while_draining(child, record, gate))
 
     assert "Task was destroyed" not in ended(child, status=130)
     until(lambda: not alive(record.supervisor.pid), 5)
     assert folders(dynamo_home) == []
 
 
-async def _interrupt_twice_while_it_drains(child, record, gate):
+async def _interrupt_twice_while_draining(child, record, gate):
     control = await ControlClient.connect(record.control)
     url = (await control.request("access"))["nats_url"]
     await control.close()
@@ -135,7 +135,7 @@ async def _answer(call):
     return await call
 
 
-def test_ctrl_c_before_it_is_ready_leaves_nothing(terminal, dynamo_home):
+def test_ctrl_c_before_the_deployment_is_ready_leaves_no_process(terminal, dynamo_home):
     child = terminal("serve", "program:Frontend", "--port", "0", "--Backend.fault=never", "--Backend.notes=notes")
     until((Path(child.cwd) / "notes").exists, BOUND)
 
@@ -145,10 +145,10 @@ def test_ctrl_c_before_it_is_ready_leaves_nothing(terminal, dynamo_home):
     until(lambda: folders(dynamo_home) == [])
 
 
-def test_ctrl_c_while_the_program_is_imported_says_nothing(terminal, program, dynamo_home):
-    program.write("slow.py", "import time\nfrom pathlib import Path\nPath('begun').touch()\ntime.sleep(1000)\n")
+def test_ctrl_c_while_the_program_is_imported_prints_nothing(terminal, program, dynamo_home):
+    program.write("slow.py", "import time\nfrom pathlib import Path\nPath('importing').touch()\ntime.sleep(1000)\n")
     child = terminal("serve", "slow.py")
-    until((program.folder / "begun").exists, BOUND)
+    until((program.folder / "importing").exists, BOUND)
 
     child.sendintr()
 
@@ -156,7 +156,7 @@ def test_ctrl_c_while_the_program_is_imported_says_nothing(terminal, program, dy
     assert folders(dynamo_home) == []
 
 
-def test_ctrl_c_ends_the_logs_that_are_followed_and_nothing_else(terminal, dynamo, dynamo_home):
+def test_ctrl_c_ends_following_the_logs_and_not_the_deployment(terminal, dynamo, dynamo_home):
     dynamo("serve", "program:Frontend", "--detach", "--port", "0", "--no-kernels")
     child = terminal("logs", "-f")
     child.expect_exact("[Backend.1] weights loaded")
@@ -168,7 +168,7 @@ def test_ctrl_c_ends_the_logs_that_are_followed_and_nothing_else(terminal, dynam
     dynamo("stop")
 
 
-def test_ctrl_c_ends_the_look_at_a_deployment_and_leaves_it_running(terminal, dynamo, dynamo_home):
+def test_ctrl_c_ends_an_attached_terminal_and_leaves_the_deployment_running(terminal, dynamo, dynamo_home):
     dynamo("serve", "program:Frontend", "--detach", "--port", "0", "--no-kernels")
     (record,) = records()
     child = terminal("attach")
@@ -182,7 +182,7 @@ def test_ctrl_c_ends_the_look_at_a_deployment_and_leaves_it_running(terminal, dy
     dynamo("stop")
 
 
-def test_a_service_that_does_not_start_is_one_clear_error_and_status_1(dynamo, dynamo_home):
+def test_a_service_that_does_not_start_is_one_error_and_exit_status_1(dynamo, dynamo_home):
     shown = dynamo("serve", "program:Frontend", "--port", "0", "--Backend.fault=start", status=1)
 
     assert shown.startswith("error: Backend did not start: RuntimeError: no weights here\n")
@@ -190,7 +190,7 @@ def test_a_service_that_does_not_start_is_one_clear_error_and_status_1(dynamo, d
     assert folders(dynamo_home) == []
 
 
-def test_what_runs_is_listed_scaled_read_and_stopped_from_another_terminal(dynamo, dynamo_home, terminal):
+def test_a_deployment_is_listed_scaled_read_and_stopped_from_another_terminal(dynamo, dynamo_home, terminal):
     assert dynamo("ps") == "nothing is being served\n"
     shown = dynamo("serve", "program:Frontend", "--detach", "--port", "0", "--no-kernels")
     name = re.search(r"deployment (\S+)", shown)[1]
@@ -219,7 +219,7 @@ def test_what_runs_is_listed_scaled_read_and_stopped_from_another_terminal(dynam
     assert "nothing is being served" in dynamo("stop", status=1)
 
 
-def test_a_dry_run_shows_what_would_run_and_starts_nothing(dynamo, dynamo_home, monkeypatch):
+def test_a_dry_run_shows_the_plan_and_starts_no_process(dynamo, dynamo_home, monkeypatch):
     monkeypatch.setenv("DYNAMO_GPUS", "0,1")
 
     shown = dynamo("serve", "program:Frontend", "--dry-run", "--Backend.ServiceArgs.resources.gpu=1")
@@ -245,17 +245,17 @@ def test_the_configuration_is_shown_with_its_origins_and_as_json(dynamo, program
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "text"),
     [
         ([], "Frontend"),
         (["--format", "svg"], "<svg"),
         (["--format", "dot"], "digraph"),
     ],
 )
-def test_a_graph_is_drawn(dynamo, words, said):
+def test_a_graph_is_drawn(dynamo, words, text):
     shown = dynamo("graph", "program:Frontend", *words)
 
-    assert said in shown
+    assert text in shown
     assert "Backend" in shown
 
 
@@ -267,7 +267,7 @@ def test_a_graph_is_written_to_a_file_and_its_schema_printed(dynamo, program):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "text"),
     [
         (["serve", "program:Frontnd"], "Frontend"),
         (["serve", "nothing_here"], "there is no module 'nothing_here'"),
@@ -277,16 +277,16 @@ def test_a_graph_is_written_to_a_file_and_its_schema_printed(dynamo, program):
         (["scale", "Backend"], "write it as Backend=4"),
     ],
 )
-def test_what_is_mistyped_is_said_with_what_was_meant(dynamo, words, said):
+def test_a_typing_error_is_reported_with_a_suggestion(dynamo, words, text):
     shown = dynamo(*words, status=1)
 
     assert shown.startswith("error: ")
-    assert said in shown
+    assert text in shown
     assert "Traceback" not in shown
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "line"),
+    ("text", "error", "line"),
     [
         (
             "import os\nimport not_installed\n",
@@ -297,15 +297,15 @@ def test_what_is_mistyped_is_said_with_what_was_meant(dynamo, words, said):
         ("TOP = {}['key']\n", "KeyError: 'key'", "1: TOP = {}['key']"),
     ],
 )
-def test_a_file_that_cannot_be_imported_is_shown_at_its_line(dynamo, program, text, said, line):
+def test_an_error_of_an_import_is_shown_with_its_line(dynamo, program, text, error, line):
     program.write("broken.py", text)
 
     shown = dynamo("serve", "broken.py", status=1)
 
-    assert shown == f"error: broken cannot be imported: {said}\n  where: {program.folder / 'broken.py'}, line {line}\n"
+    assert shown == f"error: broken cannot be imported: {error}\n  where: {program.folder / 'broken.py'}, line {line}\n"
 
 
-def test_what_a_killed_supervisor_leaves_is_cleaned(terminal, dynamo, dynamo_home):
+def test_clean_removes_the_folder_of_a_killed_supervisor(terminal, dynamo, dynamo_home):
     child = terminal("serve", "program:Frontend", "--port", "0", "--no-kernels")
     child.expect_exact("weights loaded")
     (record,) = records()
@@ -318,7 +318,7 @@ def test_what_a_killed_supervisor_leaves_is_cleaned(terminal, dynamo, dynamo_hom
     assert folders(dynamo_home) == []
 
 
-def test_serve_ends_when_the_deployment_is_stopped_from_elsewhere(terminal, dynamo):
+def test_serve_ends_when_another_process_stops_the_deployment(terminal, dynamo):
     child = terminal("serve", "program:Frontend", "--port", "0", "--no-kernels")
     child.expect_exact("weights loaded")
 
@@ -327,7 +327,7 @@ def test_serve_ends_when_the_deployment_is_stopped_from_elsewhere(terminal, dyna
     assert "the deployment was stopped by another process" in ended(child, status=1)
 
 
-def test_serve_killed_outright_leaves_nothing(terminal, dynamo_home):
+def test_a_killed_serve_leaves_no_process(terminal, dynamo_home):
     child = terminal("serve", "program:Frontend", "--port", "0")
     child.expect_exact("weights loaded")
     (record,) = records()
@@ -338,7 +338,7 @@ def test_serve_killed_outright_leaves_nothing(terminal, dynamo_home):
     assert folders(dynamo_home) == []
 
 
-def test_services_of_one_graph_are_served_by_separate_commands_on_one_nats(terminal, nats):
+def test_separate_commands_serve_the_services_of_one_graph_on_one_nats(terminal, nats):
     one_namespace = ["--nats", nats, "--namespace", "apart", "--no-kernels", "--port", "0"]
     backend = terminal("serve", "program:Frontend", "--service-name", "Backend", "--Backend.suffix=!", *one_namespace)
     backend.expect_exact("weights loaded")
@@ -376,7 +376,7 @@ async def _say(url, namespace):
         await runtime.close()
 
 
-def test_a_file_with_http_endpoints_says_its_url(terminal, program):
+def test_serving_a_file_with_http_endpoints_prints_its_url(terminal, program):
     program.write("pages.py", PAGES)
     child = terminal("serve", "pages.py", "--port", "0", "--no-kernels")
     child.expect(r"(http://127\.0\.0\.1:\d+)")

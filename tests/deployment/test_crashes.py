@@ -1,4 +1,4 @@
-"""Processes that are killed: within five seconds nothing of their deployment runs, whatever its workers had started."""
+"""Killed processes: within five seconds no process of their deployment runs, including those its workers started."""
 
 import json
 import os
@@ -20,15 +20,15 @@ BOUND = 5.0
 
 @pytest.fixture
 def started(owner_script):
-    """Starts a process that owns a deployment; gives it and what it says."""
+    """Starts a process that owns a deployment. Returns it and what it printed."""
     processes = []
 
     def start(**config):
         process = subprocess.Popen(owner_script(**config), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         processes.append(process)
-        said = json.loads(process.stdout.readline())
-        assert all(map(alive, said["children"]))
-        return process, said
+        printed = json.loads(process.stdout.readline())
+        assert all(map(alive, printed["children"]))
+        return process, printed
 
     yield start
     for process in processes:
@@ -36,47 +36,47 @@ def started(owner_script):
         process.communicate()
 
 
-def everything(dynamo_home, said):
+def all_processes(printed):
     (record,) = records()
     assert record.alive
-    return [said["supervisor"], *said["children"], *(process.pid for process in record.processes)]
+    return [printed["supervisor"], *printed["children"], *(process.pid for process in record.processes)]
 
 
-def gone(processes):
+def wait_until_ended(processes):
     until(lambda: not any(map(alive, processes)), BOUND)
 
 
 def test_the_owner_is_killed(started, dynamo_home):
-    process, said = started()
-    processes = everything(dynamo_home, said)
+    process, printed = started()
+    processes = all_processes(printed)
 
     process.kill()
 
-    gone(processes)
+    wait_until_ended(processes)
     assert folders(dynamo_home) == []
 
 
 def test_the_owner_is_killed_while_a_worker_drains(started, dynamo_home, tmp_path):
-    process, said = started()
-    processes = everything(dynamo_home, said)
+    process, printed = started()
+    processes = all_processes(printed)
     gate = tmp_path / "gate"
     blocked = subprocess.Popen([sys.executable, "-c", BLOCK, str(dynamo_home), str(gate)])
     until(gate.with_suffix(".held").exists)
-    os.kill(said["supervisor"], signal.SIGTERM)
+    os.kill(printed["supervisor"], signal.SIGTERM)
 
     process.kill()
 
-    gone(processes)
+    wait_until_ended(processes)
     blocked.wait()
 
 
 def test_the_supervisor_is_killed(started, dynamo_home, capsys):
-    _, said = started()
-    processes = everything(dynamo_home, said)
+    _, printed = started()
+    processes = all_processes(printed)
 
-    os.kill(said["supervisor"], signal.SIGKILL)
+    os.kill(printed["supervisor"], signal.SIGKILL)
 
-    gone(processes)
+    wait_until_ended(processes)
     assert len(folders(dynamo_home)) == 1
     run(["ps"], TerminalHost())
     run(["clean"], TerminalHost())
@@ -88,15 +88,15 @@ def test_the_supervisor_is_killed(started, dynamo_home, capsys):
 
 
 def test_the_supervisor_is_killed_while_a_workers_loop_is_blocked(started, dynamo_home, tmp_path):
-    _, said = started(**{"Backend.ServiceArgs.workers": 1})
-    processes = everything(dynamo_home, said)
+    _, printed = started(**{"Backend.ServiceArgs.workers": 1})
+    processes = all_processes(printed)
     gate = tmp_path / "gate"
     blocked = subprocess.Popen([sys.executable, "-c", BLOCK, str(dynamo_home), str(gate)])
     until(gate.with_suffix(".held").exists)
 
-    os.kill(said["supervisor"], signal.SIGKILL)
+    os.kill(printed["supervisor"], signal.SIGKILL)
 
-    gone(processes)
+    wait_until_ended(processes)
     blocked.wait()
 
 
@@ -132,9 +132,9 @@ from program import Frontend
 
 deployment = serve(Frontend, http_port=0).result()
 children = deployment.Backend.start_children().result()
-said = json.dumps({"supervisor": deployment.status.pid, "children": children})
-Path("said.new").write_text(said)
-Path("said.new").rename("said.json")
+printed = json.dumps({"supervisor": deployment.status.pid, "children": children})
+Path("printed.new").write_text(printed)
+Path("printed.new").rename("printed.json")
 """
 
 
@@ -148,11 +148,11 @@ def test_the_notebooks_kernel_is_killed(program, dynamo_home):
         client = kernel.client()
         client.start_channels()
         client.execute(NOTEBOOK)
-        said = json.loads(until(lambda: _read(program.folder / "said.json"), 60))
+        printed = json.loads(until(lambda: _read(program.folder / "printed.json"), 60))
         client.stop_channels()
-        processes = everything(dynamo_home, said)
+        processes = all_processes(printed)
         os.kill(kernel.provisioner.pid, signal.SIGKILL)
-        gone(processes)
+        wait_until_ended(processes)
     finally:
         kernel.shutdown_kernel(now=True)
     until(lambda: [path for path in folders(dynamo_home) if path.is_dir()] == [])
@@ -169,12 +169,12 @@ def test_a_papermill_run_is_killed(program, dynamo_home):
         command, cwd=program.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        said = json.loads(until(lambda: _read(program.folder / "said.json"), 60))
-        processes = everything(dynamo_home, said)
+        printed = json.loads(until(lambda: _read(program.folder / "printed.json"), 60))
+        processes = all_processes(printed)
     finally:
         papermill.kill()
         papermill.wait()
-    gone(processes)
+    wait_until_ended(processes)
 
 
 def _read(path):

@@ -1,4 +1,4 @@
-"""A deployment that cannot start: the user's own lines, at once, and nothing left running."""
+"""A deployment that cannot start: the error shows the user's own lines at once, and no process is left."""
 
 import asyncio
 import os
@@ -13,13 +13,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(program, dynamo_home):
+def no_folder_is_left(program, dynamo_home):
     yield
     assert folders(dynamo_home) == []
 
 
 @pytest.mark.parametrize(
-    ("words", "said", "line"),
+    ("words", "message", "line"),
     [
         (["--Backend.fault=start"], "Backend did not start: RuntimeError: no weights here", "raise RuntimeError("),
         (["--Backend.fault=init"], "Backend did not start: ValueError: no suffix will do", "raise ValueError("),
@@ -31,8 +31,8 @@ def nothing_is_left(program, dynamo_home):
     ],
 )
 @pytest.mark.parametrize("kernels", [False, True])
-def test_what_the_service_raises_is_shown_with_its_lines(program, words, said, line, kernels):
-    with pytest.raises(StartError, match=said) as error:
+def test_an_error_of_the_service_is_shown_with_its_lines(program, words, message, line, kernels):
+    with pytest.raises(StartError, match=message) as error:
         program.serve("program:Frontend", args=words, kernels=kernels).result()
 
     assert line in error.value.traceback
@@ -42,7 +42,7 @@ def test_what_the_service_raises_is_shown_with_its_lines(program, words, said, l
     assert ".log" not in str(error.value)
 
 
-def test_a_worker_that_ends_in_its_start_is_shown_with_its_last_lines(program):
+def test_a_worker_that_exits_at_its_start_is_shown_with_the_last_lines_of_its_log(program):
     with pytest.raises(StartError, match="of Backend ended by itself, with exit code 3") as error:
         program.serve("program:Frontend", args=["--Backend.fault=exit"]).result()
 
@@ -64,7 +64,7 @@ def test_a_start_that_never_ends_can_be_interrupted(program, tmp_path):
     assert not any(alive(int(line.split()[1])) for line in notes.read_text().splitlines())
 
 
-def test_a_nats_server_that_nobody_answers_for_is_an_error_that_names_it(program):
+def test_a_nats_server_that_does_not_answer_is_named_in_the_error(program):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ConnectError, match=address) as error:
@@ -73,10 +73,10 @@ def test_a_nats_server_that_nobody_answers_for_is_an_error_that_names_it(program
     assert "secret" not in str(error.value)
 
 
-def test_a_taken_port_names_its_owner(program):
+def test_an_error_about_a_port_in_use_names_the_process(program):
     program.write("with_http.py", HTTP)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as in_use:
+        port = in_use.getsockname()[1]
         with pytest.raises(PlacementError, match=f"port {port} is in use by process {os.getpid()} "):
             program.serve("with_http:Page", http_port=port).result()
 
@@ -108,12 +108,12 @@ class Backend:
     def __init__(self, fault="", limit=0):
         self.fault = fault
         if fault == "init":
-            raise Odd("of its own making")
+            raise Odd("an unusual error")
 
     @async_on_start
     async def begin(self):
         if self.fault == "start":
-            raise asyncio.CancelledError("of a task of its own")
+            raise asyncio.CancelledError("in a task of the service")
 
     @reconfigure
     async def take(self, config):
@@ -125,10 +125,10 @@ class Backend:
 """
 
 
-@pytest.mark.parametrize(("fault", "said"), [("init", "Odd: of its own making"), ("start", "CancelledError")])
-def test_what_is_no_exception_is_told_too(project, fault, said):
+@pytest.mark.parametrize(("fault", "message"), [("init", "Odd: an unusual error"), ("start", "CancelledError")])
+def test_an_error_that_is_not_an_exception_is_reported_too(project, fault, message):
     project.write("odd.py", ODD)
-    with pytest.raises(StartError, match=said):
+    with pytest.raises(StartError, match=message):
         project.serve("odd:Backend", args=[f"--Backend.fault={fault}"]).result(timeout=60)
 
 

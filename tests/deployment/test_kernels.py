@@ -1,4 +1,4 @@
-"""Workers are Jupyter kernels: a person can look into one while it serves."""
+"""Workers are Jupyter kernels: clients can run cells in one while it serves."""
 
 import asyncio
 import re
@@ -41,7 +41,7 @@ def console(deployment, module_home):
 
 
 async def load(deployment, ended):
-    """Calls all the time; gives how many answers came."""
+    """Calls until `ended` is set. Returns the number of answers."""
     answered = 0
     while not ended.is_set():
         answers = await asyncio.gather(*(deployment.Frontend.say("x") for _ in range(4)))
@@ -55,7 +55,7 @@ def test_a_console_answers_under_load_and_self_is_the_live_service(deployment, c
         ended = asyncio.Event()
         loading = asyncio.ensure_future(load(deployment, ended))
         try:
-            return await asyncio.to_thread(_look_inside, console)
+            return await asyncio.to_thread(_inspect, console)
         finally:
             ended.set()
             assert await loading > 0
@@ -64,20 +64,20 @@ def test_a_console_answers_under_load_and_self_is_the_live_service(deployment, c
 
     assert pid == pids(deployment)[0]
     assert suffix == "!"
-    assert "what a person prints" in printed
+    assert "printed by a cell" in printed
 
 
-def _look_inside(console):
+def _inspect(console):
     pid = int(re.search(r"pid=(\d+)", console("import os; print(f'pid={os.getpid()}')"))[1])
     suffix = re.search(r"suffix=(\S+)", console("print('suffix=' + self.suffix)"))[1]
-    return pid, suffix, console("print('what a person prints')")
+    return pid, suffix, console("print('printed by a cell')")
 
 
-def test_what_the_service_prints_goes_to_its_log_and_what_a_person_prints_to_that_person(deployment, console, tmp_path):
+def test_output_of_the_service_goes_to_its_log_and_output_of_a_cell_to_its_client(deployment, console, tmp_path):
     gate = tmp_path / "gate"
 
     async def speak_while_a_cell_runs():
-        cell = asyncio.create_task(asyncio.to_thread(console, f"print('a person', await self.hold('{gate}'))"))
+        cell = asyncio.create_task(asyncio.to_thread(console, f"print('a cell', await self.hold('{gate}'))"))
         await asyncio.to_thread(until, gate.with_suffix(".held").exists)
         await deployment.Backend.speak("the service speaks")
         gate.touch()
@@ -85,13 +85,13 @@ def test_what_the_service_prints_goes_to_its_log_and_what_a_person_prints_to_tha
 
     shown = portal.run(speak_while_a_cell_runs())
 
-    assert "a person finished" in shown
+    assert "a cell finished" in shown
     assert "the service speaks" not in shown
     assert "[Backend.0] the service speaks" in deployment.logs("Backend").splitlines()
-    assert "a person" not in deployment.logs("Backend")
+    assert "a cell" not in deployment.logs("Backend")
 
 
-def test_what_a_person_changes_inside_is_what_requests_meet(deployment, console):
+def test_a_change_made_by_a_cell_takes_effect_for_requests(deployment, console):
     console("self.suffix = '?'")
     try:
         assert deployment.Frontend.say("x").result() == "x?"
@@ -99,7 +99,7 @@ def test_what_a_person_changes_inside_is_what_requests_meet(deployment, console)
         console("self.suffix = '!'")
 
 
-def test_an_error_in_a_persons_cell_leaves_the_service_alone(deployment, console):
+def test_an_error_in_a_cell_does_not_affect_the_service(deployment, console):
     before = pids(deployment)
 
     assert "ZeroDivisionError" in console("1 / 0")

@@ -1,4 +1,4 @@
-"""The logs of workers: rotated when they have grown large, and read as if they were one file."""
+"""The logs of workers: rotated when they are large, and read as one file."""
 
 import os
 from contextlib import closing
@@ -17,7 +17,7 @@ def log(tmp_path):
 
 @pytest.fixture
 def write(log):
-    """Appends as a worker does, which keeps its log open."""
+    """Appends to the log as a worker does, which keeps it open."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     yield lambda text: os.write(descriptor, text.encode())
     os.close(descriptor)
@@ -25,18 +25,18 @@ def write(log):
 
 @pytest.fixture
 def tail(tmp_path):
-    opened = []
+    tails = []
 
     def follow(lines=None):
-        opened.append(LogTail(tmp_path, lines=lines))
-        return lambda: [line.removeprefix("[Backend.0] ") for line in opened[-1].read()]
+        tails.append(LogTail(tmp_path, lines=lines))
+        return lambda: [line.removeprefix("[Backend.0] ") for line in tails[-1].read()]
 
     yield follow
-    for one in opened:
-        one.close()
+    for tail in tails:
+        tail.close()
 
 
-def test_a_rotated_log_goes_on_empty_and_its_text_stands_in_the_older_part(log, write):
+def test_a_rotated_log_is_empty_and_its_text_is_in_the_older_part(log, write):
     write("one\n")
     rotate(log)
     write("two\n")
@@ -48,7 +48,7 @@ def test_a_rotated_log_goes_on_empty_and_its_text_stands_in_the_older_part(log, 
     assert sorted(path.name for path in log.parent.iterdir()) == ["Backend.0.log", "Backend.0.log.1"]
 
 
-def test_a_log_is_followed_across_its_rotation_without_a_line_lost_or_told_twice(log, write, tail):
+def test_a_log_is_followed_across_its_rotation_without_lost_or_repeated_lines(log, write, tail):
     write("one\ntw")
     read = tail()
     assert read() == ["one"]
@@ -67,7 +67,7 @@ def test_a_log_is_followed_across_its_rotation_without_a_line_lost_or_told_twice
 
 
 @pytest.mark.parametrize("lines", [0, 1, 2, 3, 5])
-def test_the_last_lines_may_stand_in_the_older_part(log, write, tail, lines):
+def test_the_last_lines_may_be_in_the_older_part(log, write, tail, lines):
     write("one\ntwo\nthr")
     rotate(log)
     write("ee\nfour\nfi")
@@ -79,7 +79,7 @@ def test_the_last_lines_may_stand_in_the_older_part(log, write, tail, lines):
     assert read() == ["five"]
 
 
-def test_the_last_lines_of_a_long_log_are_those_at_its_end(write, tail):
+def test_the_last_lines_of_a_long_log_are_read(write, tail):
     numbers = [f"{number:>100}" for number in range(5000)]
     write("\n".join(numbers) + "\n")
 

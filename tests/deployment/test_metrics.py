@@ -1,3 +1,5 @@
+"""The metrics of a deployment: the page for Prometheus and the same numbers as plain data."""
+
 import os
 import signal
 import socket
@@ -17,7 +19,7 @@ from dynamo_nb.errors import DynamoError, EndpointError, PlacementError
 
 pytestmark = pytest.mark.slow
 
-SHORT = 0.2  # seconds for a worker that will never finish what it holds
+SHORT = 0.2  # seconds for a worker that never finishes its request
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def served(program):
 
 
 def page(deployment):
-    """The values of the page, by name and the values of its labels in their order by name."""
+    """The values of the page, by metric and by the values of its labels, which are sorted by name."""
     with urllib.request.urlopen(deployment.metrics_url, timeout=10) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         families = list(text_string_to_metric_families(answer.read().decode()))
@@ -38,8 +40,8 @@ def page(deployment):
     }
 
 
-def of_service(deployment, service, endpoint):
-    """What each worker of a service has served, less those that have served nothing."""
+def served_by(deployment, service, endpoint):
+    """The number of requests that each worker of a service has served, without those that have served none."""
     known = deployment.metrics().result()["services"][service]["workers"]
     return {worker: ends[endpoint]["requests"] for worker, ends in known.items() if ends[endpoint]["requests"]}
 
@@ -62,7 +64,7 @@ def test_the_page_has_every_endpoint_and_edge(deployment):
     assert found["dynamo_workers_ready", "Backend"] == found["dynamo_workers_desired", "Backend"] == 2
 
 
-def test_the_same_numbers_are_had_as_plain_data(deployment):
+def test_metrics_returns_the_same_numbers_as_plain_data(deployment):
     with pytest.raises(EndpointError):
         deployment.Frontend.hold("/no/such/folder/gate").result()
 
@@ -74,7 +76,7 @@ def test_the_same_numbers_are_had_as_plain_data(deployment):
     assert page(deployment)["dynamo_edge_errors_total", "endpoint", "hold", "Frontend", "Backend"] == 1
 
 
-def test_a_worker_whose_loop_is_blocked_tells_what_it_has_in_hand(program, tmp_path):
+def test_a_worker_whose_loop_is_blocked_reports_its_requests_in_flight(program, tmp_path):
     gate = tmp_path / "gate"
     with program.serve("program:Frontend", grace=SHORT).result() as deployment:
 
@@ -92,38 +94,38 @@ def test_a_worker_whose_loop_is_blocked_tells_what_it_has_in_hand(program, tmp_p
     waiting.join()
 
 
-def test_what_a_worker_told_last_stands_while_it_does_not_answer(served):
+def test_the_last_report_of_a_worker_counts_while_it_does_not_answer(served):
     for _ in range(2):
         served.Backend.say("x").result()
-    before = of_service(served, "Backend", "say")
-    stuck = workers(served)[0].pid
-    os.kill(stuck, signal.SIGSTOP)
+    before = served_by(served, "Backend", "say")
+    stopped = workers(served)[0].pid
+    os.kill(stopped, signal.SIGSTOP)
     try:
-        after = of_service(served, "Backend", "say")
+        after = served_by(served, "Backend", "say")
     finally:
-        os.kill(stuck, signal.SIGCONT)
+        os.kill(stopped, signal.SIGCONT)
 
     assert before == after == {worker.id: 1 for worker in workers(served).values()}
 
 
-def test_what_workers_counted_until_they_were_stopped_stays_in_the_sums(served):
+def test_the_counts_of_stopped_workers_stay_in_the_sums(served):
     for _ in range(4):
         served.Frontend.say("x").result()
 
     served.restart("Backend").result()
     served.restart("Frontend").result()
 
-    assert of_service(served, "Backend", "say") == {"ended": 4}
-    assert of_service(served, "Frontend", "say") == {"ended": 4}
+    assert served_by(served, "Backend", "say") == {"ended": 4}
+    assert served_by(served, "Frontend", "say") == {"ended": 4}
     assert page(served)["dynamo_edge_requests_total", "say", "Frontend", "Backend"] == 4
 
 
-def test_what_a_killed_worker_told_last_stays_and_nothing_is_in_its_hand(served, tmp_path):
+def test_the_last_report_of_a_killed_worker_stays_without_requests_in_flight(served, tmp_path):
     gate = tmp_path / "gate"
     holding = threading.Thread(target=served.Frontend.hold(str(gate)).result)
     holding.start()
     until(gate.with_suffix(".held").exists)
-    assert of_service(served, "Frontend", "hold")
+    assert served_by(served, "Frontend", "hold")
     (killed,) = workers(served, "Frontend").values()
 
     os.kill(killed.pid, signal.SIGKILL)
@@ -145,23 +147,23 @@ def test_what_a_killed_worker_told_last_stays_and_nothing_is_in_its_hand(served,
         ("dynamo_nb.supervisor.preload", ("prometheus_client", "opentelemetry.sdk")),  # FastAPI has its API
     ],
 )
-def test_nothing_that_starts_a_deployment_imports_what_shows_it(module, absent):
+def test_the_start_of_a_deployment_does_not_import_the_libraries_that_show_it(module, absent):
     code = f"import sys, {module}; print([name for name in sys.modules if name.startswith({absent})])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_the_page_is_where_it_was_asked_for(program, dynamo_home, monkeypatch):
+def test_the_page_is_on_the_configured_port(program, dynamo_home, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     monkeypatch.setenv("DYNAMO_METRICS_PORT", str(port))
     with program.serve("program:Frontend").result() as deployment:
         assert deployment.metrics_url == f"http://127.0.0.1:{port}/metrics"
-        with pytest.raises(PlacementError, match="cannot be served: Address already in use") as caught:
+        with pytest.raises(PlacementError, match="the metrics page cannot listen: Address already in use") as caught:
             program.serve("program:Frontend").result()
         assert "--metrics-port" in caught.value.remedy
 
 
-def test_the_command_says_where_the_page_shall_be(program, dynamo_home):
+def test_options_of_the_command_set_the_address_of_the_page(program, dynamo_home):
     class Served(TerminalHost):
         def serve(self, source, options):
             resolved = options.resolve()
@@ -172,7 +174,7 @@ def test_the_command_says_where_the_page_shall_be(program, dynamo_home):
     assert run(target, Served()) == ("127.0.0.1", 0)
 
 
-def test_a_deployment_ends_while_its_page_is_being_read(program):
+def test_a_deployment_can_end_while_its_page_is_read(program):
     deployment = program.serve("program:Frontend").result()
     port = int(deployment.metrics_url.rpartition(":")[2].removesuffix("/metrics"))
     supervisor = psutil.Process(deployment.status.pid)
@@ -181,10 +183,10 @@ def test_a_deployment_ends_while_its_page_is_being_read(program):
         page(deployment)
         deployment.stop().result()
         assert half.recv(1) == b""
-    supervisor.wait(30)  # some process between may be slow to reap it
+    supervisor.wait(30)  # its parent may be slow to reap it
 
 
-def test_the_memory_of_each_worker_is_told(deployment):
+def test_the_memory_of_each_worker_is_reported(deployment):
     services = deployment.metrics().result()["services"]
     for name in ("Frontend", "Backend"):
         assert set(services[name]["usage"]) == {worker.id for worker in workers(deployment, name).values()}

@@ -1,4 +1,4 @@
-"""Which service is started before which."""
+"""The order in which services are started."""
 
 import pytest
 
@@ -42,7 +42,7 @@ Front.link(Helper)
 """
 
 
-async def test_a_service_does_not_wait_for_what_it_can_do_without(project):
+async def test_a_service_does_not_wait_for_an_optional_dependency(project):
     project.write("order.py", PROGRAM)
     async with await project.serve("order:Front") as deployment:
         assert await deployment.Front.ask() == "helped"

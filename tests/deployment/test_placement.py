@@ -1,4 +1,4 @@
-"""Workers on GPUs: who sees which, and what happens when there are too few."""
+"""Workers on GPUs: which worker sees which, and what happens when there are too few."""
 
 import os
 import signal
@@ -22,20 +22,20 @@ def on_gpus(program, workers, gpu):
 
 
 def visible(deployment):
-    """What each worker of Backend says that it sees."""
-    asked = 2 * len(pids(deployment))
-    return sorted({deployment.Backend.visible().result() for _ in range(asked)})
+    """What CUDA_VISIBLE_DEVICES is in each worker of Backend."""
+    calls = 2 * len(pids(deployment))
+    return sorted({deployment.Backend.visible().result() for _ in range(calls)})
 
 
-def given(deployment, service="Backend"):
+def allocated(deployment, service="Backend"):
     return [list(worker.gpus) for worker in workers(deployment, service).values()]
 
 
-def test_each_worker_sees_its_own_gpus_and_one_without_sees_none(program):
+def test_each_worker_sees_its_own_gpus_only(program):
     with on_gpus(program, 3, 1).result() as deployment:
         assert visible(deployment) == ["0", "1", "2"]
-        assert given(deployment) == [["0"], ["1"], ["2"]]
-        assert given(deployment, "Frontend") == [[]]
+        assert allocated(deployment) == [["0"], ["1"], ["2"]]
+        assert allocated(deployment, "Frontend") == [[]]
 
         with pytest.raises(PlacementError, match=r"Backend\.3\.\d+ needs 1 GPU, and 0 can be allocated") as error:
             deployment.scale(Backend=4).result()
@@ -46,27 +46,27 @@ def test_each_worker_sees_its_own_gpus_and_one_without_sees_none(program):
         assert visible(deployment) == [""]
 
 
-def test_two_workers_share_a_gpu_of_which_each_asks_a_half(program):
+def test_two_workers_that_ask_for_half_a_gpu_share_one(program):
     with on_gpus(program, 3, 0.5).result() as deployment:
-        assert given(deployment) == [["0"], ["0"], ["1"]]
+        assert allocated(deployment) == [["0"], ["0"], ["1"]]
 
 
-def test_too_many_start_nothing(program, dynamo_home):
+def test_too_few_gpus_start_no_worker(program, dynamo_home):
     with pytest.raises(PlacementError, match="needs 2 GPU, and 1 can be allocated"):
         on_gpus(program, 2, 2).result()
 
     assert folders(dynamo_home) == []
 
 
-def test_a_second_deployment_gets_what_the_first_has_not(program):
+def test_a_second_deployment_gets_gpus_that_the_first_does_not_have(program):
     with on_gpus(program, 2, 1).result() as first:
         with on_gpus(program, 1, 1).result() as second:
-            assert (given(first), given(second)) == ([["0"], ["1"]], [["2"]])
+            assert (allocated(first), allocated(second)) == ([["0"], ["1"]], [["2"]])
         with pytest.raises(PlacementError, match="GPU 0: another deployment; GPU 1: another deployment; GPU 2: free"):
             on_gpus(program, 1, 2).result()
 
 
-def test_a_change_that_finds_too_few_gives_back_what_it_took(program):
+def test_a_change_with_too_few_gpus_frees_those_it_allocated(program):
     with on_gpus(program, 1, 1).result() as deployment:
         with pytest.raises(PlacementError):
             deployment.scale(Backend=4).result()
@@ -74,10 +74,10 @@ def test_a_change_that_finds_too_few_gives_back_what_it_took(program):
 
         deployment.scale(Backend=3).result()
 
-        assert given(deployment) == [["0"], ["1"], ["2"]]
+        assert allocated(deployment) == [["0"], ["1"], ["2"]]
 
 
-def test_a_worker_that_is_started_again_keeps_its_gpu(program):
+def test_a_restarted_worker_keeps_its_gpu(program):
     with on_gpus(program, 2, 1).result() as deployment:
         before = workers(deployment)
         deployment.scale(Backend=3).result()
@@ -85,7 +85,7 @@ def test_a_worker_that_is_started_again_keeps_its_gpu(program):
         os.kill(before[1].pid, signal.SIGKILL)
 
         until(lambda: 1 in workers(deployment) and workers(deployment)[1].pid != before[1].pid)
-        assert given(deployment) == [["0"], ["1"], ["2"]]
+        assert allocated(deployment) == [["0"], ["1"], ["2"]]
 
 
 def test_without_a_spare_gpu_workers_are_replaced_one_by_one_while_the_others_serve(program, tmp_path):
@@ -96,11 +96,11 @@ def test_without_a_spare_gpu_workers_are_replaced_one_by_one_while_the_others_se
         deployment.update({"Backend.suffix": "!"}).result()
 
         assert min(serving) == 2
-        assert given(deployment) == [["0"], ["1"], ["2"]]
+        assert allocated(deployment) == [["0"], ["1"], ["2"]]
         assert {deployment.Backend.say("x").result() for _ in range(6)} == {"x!"}
 
 
-def test_without_a_spare_gpu_a_version_that_does_not_start_gives_way_to_the_old_one(program):
+def test_without_a_spare_gpu_a_version_that_does_not_start_is_replaced_by_the_old_one(program):
     with on_gpus(program, 3, 1).result() as deployment:
         before, spec = workers(deployment), deployment.spec
 
@@ -110,7 +110,7 @@ def test_without_a_spare_gpu_a_version_that_does_not_start_gives_way_to_the_old_
         until(lambda: len(workers(deployment)) == 3)
         assert [worker.pid for worker in workers(deployment).values()][1:] == [before[1].pid, before[2].pid]
         assert not alive(before[0].pid)
-        assert given(deployment) == [["0"], ["1"], ["2"]]
+        assert allocated(deployment) == [["0"], ["1"], ["2"]]
         assert deployment.spec == spec
         assert {deployment.Backend.say("x").result() for _ in range(6)} == {"x"}
 
@@ -119,12 +119,12 @@ def test_gpus_go_from_a_service_that_shrinks_to_one_that_grows(program):
     words = ["--Backend.ServiceArgs.resources.gpu=1", "--Frontend.ServiceArgs.resources.gpu=1"]
     with program.serve("program:Frontend", args=words).result() as deployment:
         before = pids(deployment), pids(deployment, "Frontend")
-        assert given(deployment) + given(deployment, "Frontend") == [["0"], ["1"], ["2"]]
+        assert allocated(deployment) + allocated(deployment, "Frontend") == [["0"], ["1"], ["2"]]
 
         deployment.scale(Backend=1, Frontend=2).result()
 
         assert (pids(deployment), pids(deployment, "Frontend")[:1]) == (before[0][:1], before[1])
-        assert given(deployment) + given(deployment, "Frontend") == [["0"], ["2"], ["1"]]
+        assert allocated(deployment) + allocated(deployment, "Frontend") == [["0"], ["2"], ["1"]]
 
         with pytest.raises(PlacementError):
             deployment.scale(Backend=0, Frontend=4).result()

@@ -1,4 +1,4 @@
-"""A value that is changed reaches running workers, where the service has a hook for it."""
+"""Services with a `reconfigure` hook: a changed value reaches their running workers."""
 
 import asyncio
 
@@ -17,20 +17,20 @@ from dynamo_nb import ServiceConfig, depends, dynamo_context, dynamo_endpoint, r
 
 @service(workers=2)
 class Backend:
-    def __init__(self, limit=1, refused_by=-1):
-        self.limit, self.started_with, self.taken = limit, limit, []
+    def __init__(self, limit=1, rejected_by=-1):
+        self.limit, self.started_with, self.received = limit, limit, []
 
     @reconfigure
-    async def take(self, config):
-        self.taken.append(config["limit"])
+    async def change_limit(self, config):
+        self.received.append(config["limit"])
         slot = int(dynamo_context["worker_id"].split(".")[1])
-        if config.get("refused_by") == slot or 0 in self.taken:  # 0: nothing can be taken any more
+        if config.get("rejected_by") == slot or 0 in self.received:  # after 0 every value is rejected
             raise ValueError("that is too many")
         self.limit = config["limit"]
 
     @dynamo_endpoint()
     async def state(self) -> list:
-        return [self.limit, self.started_with, self.taken, ServiceConfig.get_instance()["Backend"]["limit"]]
+        return [self.limit, self.started_with, self.received, ServiceConfig.get_instance()["Backend"]["limit"]]
 
 
 @service
@@ -51,12 +51,12 @@ def tuned(project):
 
 
 def states(deployment):
-    """What each of the two workers says."""
+    """The state of each of the two workers."""
     found = [deployment.Backend.state().result(timeout=30) for _ in range(2)]
     return sorted(found)
 
 
-def test_a_value_that_is_changed_reaches_the_workers_that_run(tuned):
+def test_a_changed_value_reaches_the_running_workers(tuned):
     before = pids(tuned)
 
     tuned.update({"Backend.limit": 5}).result(timeout=60)
@@ -65,7 +65,7 @@ def test_a_value_that_is_changed_reaches_the_workers_that_run(tuned):
     assert states(tuned) == [[5, 1, [5], 5]] * 2
 
 
-def test_with_more_workers_the_new_ones_start_with_it(tuned):
+def test_additional_workers_start_with_the_changed_value(tuned):
     before = pids(tuned)
 
     tuned.update({"Backend.limit": 5, "Backend.ServiceArgs.workers": 3}).result(timeout=60)
@@ -75,7 +75,7 @@ def test_with_more_workers_the_new_ones_start_with_it(tuned):
     assert found == [[5, 1, [5], 5], [5, 1, [5], 5], [5, 5, [], 5]]
 
 
-def test_instances_carry_the_version_that_they_run(tuned):
+def test_instances_register_the_version_that_they_run(tuned):
     tuned.update({"Backend.limit": 5}).result(timeout=60)
 
     async def versions():
@@ -89,32 +89,34 @@ def test_instances_carry_the_version_that_they_run(tuned):
 
 
 @pytest.mark.parametrize("slot", [0, 1])
-def test_when_one_worker_refuses_all_keep_what_they_had(tuned, slot):
+def test_when_one_worker_rejects_a_value_all_keep_the_old_one(tuned, slot):
     before = pids(tuned)
 
-    with pytest.raises(DeploymentError, match=r"(?s)Backend rejected its configuration: ValueError: that is too.*take"):
-        tuned.update({"Backend.limit": 9, "Backend.refused_by": slot}).result(timeout=60)
+    with pytest.raises(
+        DeploymentError, match=r"(?s)Backend rejected its configuration: ValueError: that is too.*in change_limit"
+    ):
+        tuned.update({"Backend.limit": 9, "Backend.rejected_by": slot}).result(timeout=60)
 
     assert pids(tuned) == before
     assert [[limit, config] for limit, _, _, config in states(tuned)] == [[1, 1]] * 2
-    tuned.update({"Backend.limit": 3, "Backend.refused_by": -1}).result(timeout=60)
+    tuned.update({"Backend.limit": 3, "Backend.rejected_by": -1}).result(timeout=60)
     assert [limit for limit, *_ in states(tuned)] == [3, 3]
 
 
-def test_a_worker_that_does_not_take_the_old_values_back_is_started_again(tuned):
-    kept, ended = pids(tuned)
+def test_a_worker_that_rejects_the_old_value_too_is_restarted(tuned):
+    before = set(pids(tuned))
 
     with pytest.raises(DeploymentError, match="rejected its configuration"):
-        tuned.update({"Backend.limit": 0, "Backend.refused_by": 0}).result(timeout=60)
+        tuned.update({"Backend.limit": 0, "Backend.rejected_by": 0}).result(timeout=60)
 
-    until(lambda: len(pids(tuned)) == 2 and not {kept, ended} <= set(pids(tuned)))
+    until(lambda: len(pids(tuned)) == 2 and not before <= set(pids(tuned)))
     assert [limit for limit, *_ in states(tuned)] == [1, 1]
 
 
-def test_a_hook_that_never_returns_does_not_keep_a_deployment_from_being_stopped(project, tmp_path):
-    begun = tmp_path / "begun"
+def test_a_deployment_can_be_stopped_while_a_hook_never_returns(project, tmp_path):
+    started = tmp_path / "started"
     hangs = f"""        from pathlib import Path
-        Path({str(begun)!r}).touch()
+        Path({str(started)!r}).touch()
         await asyncio.Event().wait()
         self.limit = config"""
     text = TUNED.replace("        self.limit = config", hangs, 1).replace(
@@ -127,7 +129,7 @@ def test_a_hook_that_never_returns_does_not_keep_a_deployment_from_being_stopped
         await deployment.update({"Backend.limit": 2})
 
     updating = asyncio.run_coroutine_threadsafe(update(), portal.loop)
-    until(begun.exists)
+    until(started.exists)
     deployment.stop().result(timeout=30)
     with pytest.raises(DeploymentError):
         updating.result(timeout=30)

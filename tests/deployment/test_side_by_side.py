@@ -37,50 +37,52 @@ async def nats(tmp_path):
     await server.stop()
 
 
-async def test_each_calls_its_own_workers_on_a_shared_nats(program, nats):
+async def test_deployments_on_one_nats_call_their_own_workers(program, nats):
     async with (
         await program.serve("program:Frontend", args=["--Backend.suffix=a"], nats=nats) as one,
         await program.serve("program:Frontend", args=["--Backend.suffix=b"], nats=nats) as two,
     ):
-        said = await asyncio.gather(*(d.Frontend.say("x") for d in (one, two) * 10))
+        answers = await asyncio.gather(*(d.Frontend.say("x") for d in (one, two) * 10))
         direct = await asyncio.gather(*(d.Backend.say("x") for d in (one, two) * 10))
-        assert said == direct == ["xa", "xb"] * 10
+        assert answers == direct == ["xa", "xb"] * 10
         assert all([d.Backend.say("x").result() for d in (one, two)] == ["xa", "xb"] for _ in range(4))
 
         runtime = await DistributedRuntime.connect(nats)
         client = await runtime.namespace("default").component("Backend").endpoint("say").client()
-        assert len(await client.wait_for_instances(timeout=10, count=4)) == 4, "who belongs to neither finds all"
+        assert len(await client.wait_for_instances(timeout=10, count=4)) == 4, (
+            "a client that belongs to neither deployment finds all workers"
+        )
         await runtime.close()
 
 
-async def test_a_service_that_is_served_by_itself_is_everybodys(program, nats):
+async def test_every_deployment_of_the_namespace_calls_a_service_that_is_served_alone(program, nats):
     async with (
         await program.serve("program:Frontend", args=["--Backend.suffix=a"], nats=nats) as whole,
         await program.serve("program:Frontend", args=["--Backend.suffix=b"], only="Backend", nats=nats) as part,
     ):
-        said = {await whole.Frontend.say("x") for _ in range(12)}
-        assert said == {"xa", "xb"}
+        answers = {await whole.Frontend.say("x") for _ in range(12)}
+        assert answers == {"xa", "xb"}
         assert {await part.Backend.say("x") for _ in range(12)} == {"xb"}
 
 
-async def test_the_second_takes_the_next_port_and_says_so(program, dynamo_home, monkeypatch):
+async def test_a_second_deployment_takes_the_next_port_with_a_warning(program, dynamo_home, monkeypatch):
     monkeypatch.delenv("DYNAMO_PORT", raising=False)
     program.write("pages.py", PAGES)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as in_use:
+        in_use.bind(("127.0.0.1", 0))
+        in_use.listen()
+        port = in_use.getsockname()[1]
         monkeypatch.setattr("dynamo_nb.deployment.serve_options.HTTP_PORT", port)
         async with await program.serve("pages:Page", http_port=None) as deployment:
             found = int(deployment.urls["Page"].rpartition(":")[2])
             assert found > port
-            (remark,) = deployment.warnings
-            assert remark == f"port {port} is in use by process {os.getpid()} (python): Page listens on {found}"
+            (warning,) = deployment.warnings
+            assert warning == f"port {port} is in use by process {os.getpid()} (python): Page listens on {found}"
         with pytest.raises(PlacementError, match=f"port {port} is in use"):
             await program.serve("pages:Page", http_port=port)
 
 
-async def test_what_runs_is_listed_with_its_owner_and_who_looks_on(program, dynamo_home, capsys):
+async def test_a_deployment_is_listed_with_its_owner_and_clients(program, dynamo_home, capsys):
     async with await program.serve("program:Frontend") as deployment:
         run(["ps", "--json"], TerminalHost())
         (listed,) = json.loads(capsys.readouterr().out)
@@ -100,7 +102,7 @@ async def test_what_runs_is_listed_with_its_owner_and_who_looks_on(program, dyna
         assert attached.spec == deployment.spec
 
 
-async def test_a_module_that_was_changed_is_read_again_by_update_alone(program, dynamo_home):
+async def test_only_update_reads_a_changed_module_again(program, dynamo_home):
     async with await program.serve("program:Frontend", args=["--Backend.suffix=a"]) as deployment:
         before = deployment.export(program.folder / "before")
         text = (program.folder / "program.py").read_text()
@@ -116,33 +118,33 @@ async def test_a_module_that_was_changed_is_read_again_by_update_alone(program, 
         await attached.update()
 
         assert await attached.Frontend.say("x") == "ax"
-        assert pids(attached, "Frontend") != frontend, "both stand in the file"
+        assert pids(attached, "Frontend") != frontend, "both services are in the file"
 
 
 def _contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-async def test_clean_tells_what_it_killed_and_leaves_what_lives(program, dynamo_home, capsys):
+async def test_clean_lists_what_it_killed_and_leaves_living_deployments(program, dynamo_home, capsys):
     async with await program.serve("program:Frontend") as living:
-        left = await program.serve("program:Frontend")
-        record = next(r for r in records() if r.id == left.id)
+        crashed = await program.serve("program:Frontend")
+        record = next(r for r in records() if r.id == crashed.id)
         workers = [process.pid for process in record.processes]
         for pid in workers:
-            os.kill(pid, 19)  # stopped: they cannot notice that their supervisor has gone
+            os.kill(pid, 19)  # stopped, so that they do not notice the end of their supervisor
         os.kill(record.supervisor.pid, 9)
         await record.supervisor.ended()
-        unborn = dynamo_home / "unborn-00000000"
-        (unborn / "sockets").mkdir(parents=True)
+        unstarted = dynamo_home / "unstarted-00000000"
+        (unstarted / "sockets").mkdir(parents=True)
         fresh = dynamo_home / "fresh-00000000"
         (fresh / "sockets").mkdir(parents=True)
-        os.utime(unborn, (0, 0))
+        os.utime(unstarted, (0, 0))
 
         run(["clean"], TerminalHost())
 
         shown = capsys.readouterr().out
-        assert f"removed {left.id}\n" in shown
-        assert "removed unborn-00000000, which never started to serve\n" in shown
+        assert f"removed {crashed.id}\n" in shown
+        assert "removed unstarted-00000000, which never started to serve\n" in shown
         assert all(f"process {pid}" in shown for pid in workers)
         assert living.id not in shown
         assert not any(map(alive, workers))

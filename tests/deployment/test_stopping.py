@@ -1,4 +1,4 @@
-"""How a deployment ends when somebody asks for it: what is under way is finished, each hook runs once."""
+"""Stopping a deployment: requests in flight are finished, and each shutdown hook runs once."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ BOUND = 30.0
 
 @pytest.fixture
 def gate(tmp_path):
-    """A file that ends the request which waits for it; `gate.held` is there once the request has begun."""
+    """A file that ends the request that waits for it. `gate.held` exists once the request has begun."""
     return tmp_path / "gate"
 
 
@@ -42,9 +42,7 @@ def shutdowns(notes):
 
 
 @pytest.mark.parametrize("way", ["stop", "SIGTERM"])
-def test_requests_under_way_are_finished_and_then_each_shutdown_hook_runs_once(
-    deployment, dynamo_home, notes, gate, way
-):
+def test_requests_in_flight_are_finished_before_each_shutdown_hook_runs_once(deployment, dynamo_home, notes, gate, way):
     backend, supervisor = pids(deployment), deployment.status.pid
 
     async def stop():
@@ -72,7 +70,7 @@ async def _wait(call):
     return await call
 
 
-def test_a_worker_that_is_replaced_finishes_what_it_holds(deployment, notes, gate):
+def test_a_replaced_worker_finishes_its_requests(deployment, notes, gate):
     before = pids(deployment)
 
     async def replace():
@@ -80,7 +78,7 @@ def test_a_worker_that_is_replaced_finishes_what_it_holds(deployment, notes, gat
         await asyncio.to_thread(until, gate.with_suffix(".held").exists)
         update = asyncio.ensure_future(deployment.update({"Backend.suffix": "!"}))
         await asyncio.to_thread(until, lambda: len(pids(deployment)) == 2 and not set(pids(deployment)) & set(before))
-        async with asyncio.timeout(BOUND):  # the old ones take calls until they are told to drain
+        async with asyncio.timeout(BOUND):  # the old workers take calls until they drain
             while await deployment.Backend.say("new") != "new!":
                 pass
         gate.touch()
@@ -92,7 +90,7 @@ def test_a_worker_that_is_replaced_finishes_what_it_holds(deployment, notes, gat
         assert shutdowns(notes) == sorted(before)
 
 
-def test_a_worker_that_does_not_stop_in_the_grace_is_killed(program, gate):
+def test_a_worker_that_does_not_stop_within_the_grace_is_killed(program, gate):
     deployment = program.serve("program:Frontend", grace=0.5).result()
     before = pids(deployment)
 
@@ -107,7 +105,7 @@ def test_a_worker_that_does_not_stop_in_the_grace_is_killed(program, gate):
     assert not any(map(alive, before))
 
 
-def test_what_a_worker_started_goes_with_it(deployment):
+def test_the_children_of_a_worker_end_with_it(deployment):
     children = deployment.Backend.start_children().result()
     assert all(map(alive, children))
 
@@ -117,10 +115,10 @@ def test_what_a_worker_started_goes_with_it(deployment):
 
 
 @pytest.mark.parametrize("way", ["cancelled", "stopped"])
-def test_a_deployment_that_ends_while_its_first_kernel_starts_leaves_nothing(program, dynamo_home, way):
+def test_a_deployment_that_ends_while_its_first_kernel_starts_leaves_no_process(program, dynamo_home, way):
     async def end():
         serving = asyncio.ensure_future(program.serve("program:Frontend", kernels=True))
-        # Written just before the worker is forked, for which the supervisor then waits.
+        # The file is written just before the worker is forked.
         await asyncio.to_thread(until, lambda: list(dynamo_home.glob("*/kernels/*.json")))
         (record,) = records()
         if way == "stopped":
@@ -138,7 +136,7 @@ def test_a_deployment_that_ends_while_its_first_kernel_starts_leaves_nothing(pro
     assert folders(dynamo_home) == []
 
 
-def test_stopping_while_a_worker_is_being_restarted_leaves_nothing(deployment):
+def test_stopping_during_a_restart_leaves_no_process(deployment):
     supervisor = psutil.Process(deployment.status.pid)
     with deployment:
         for pid in pids(deployment):
@@ -147,12 +145,12 @@ def test_stopping_while_a_worker_is_being_restarted_leaves_nothing(deployment):
     until(lambda: not supervisor.is_running())
 
 
-def test_stopping_while_workers_are_about_to_be_started_leaves_nothing(program, dynamo_home):
+def test_stopping_before_new_workers_are_started_leaves_no_process(program, dynamo_home):
     deployment = program.serve("program:Frontend", kernels=True).result()
 
     async def stop():
         scaling = asyncio.ensure_future(deployment.scale(Backend=8))
-        await asyncio.sleep(0)  # it is asked for
+        await asyncio.sleep(0)  # the request is sent
         await deployment.stop()
         await asyncio.wait([scaling])
         return scaling.exception()
@@ -161,8 +159,8 @@ def test_stopping_while_workers_are_about_to_be_started_leaves_nothing(program, 
     assert folders(dynamo_home) == []
 
 
-@pytest.mark.parametrize("end", ["", "raise SystemExit('its own words')"])
-def test_a_script_that_ends_without_stopping_leaves_nothing_and_says_nothing(program, dynamo_home, end):
+@pytest.mark.parametrize("end", ["", "raise SystemExit('the message of the script')"])
+def test_a_script_that_ends_without_stopping_leaves_and_prints_nothing(program, dynamo_home, end):
     begin = "from program import Frontend\n\nfrom dynamo_nb import serve\n\n"
     serve = "deployment = serve(Frontend, http_port=0, kernels=False).result()\ndeployment.Frontend.pid().result()\n"
     program.write("script.py", begin + serve + end)
@@ -170,7 +168,7 @@ def test_a_script_that_ends_without_stopping_leaves_nothing_and_says_nothing(pro
     ended = subprocess.run([sys.executable, "script.py"], cwd=program.folder, capture_output=True, text=True)
 
     assert ended.stdout == ""
-    assert ended.stderr.strip() == ("its own words" if end else "")
+    assert ended.stderr.strip() == ("the message of the script" if end else "")
     until(lambda: not folders(dynamo_home))
 
 
@@ -200,7 +198,7 @@ class Streaming:
 """
 
 
-def test_a_stream_over_http_has_as_long_to_end_as_any_request(project, tmp_path):
+def test_a_stream_over_http_has_the_same_grace_as_other_requests(project, tmp_path):
     project.write("streaming.py", STREAMING)
     args = ["--Streaming.seconds=7", f"--Streaming.notes={tmp_path / 'notes'}"]
     with project.serve("streaming:Streaming", args=args).result() as deployment:
@@ -222,6 +220,6 @@ def test_a_stream_over_http_that_never_ends_leaves_time_for_the_shutdown_hooks(p
         lines = answer.iter_lines()
         assert next(lines) == "item"
         deployment.stop().result()
-        with suppress(httpx.HTTPError):  # it may be cut in the middle of an item
+        with suppress(httpx.HTTPError):  # the connection may be closed in the middle of an item
             assert "last" not in list(lines)
     assert (tmp_path / "notes").read_text() == "released"

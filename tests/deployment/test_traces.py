@@ -1,4 +1,4 @@
-"""Traced requests of a real deployment, over every plane."""
+"""Traced requests of a real deployment, over both planes."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
 
-SHORT = 0.2  # seconds, of a request that will never be answered
+SHORT = 0.2  # seconds, for a request that is never answered
 
 PROGRAM = """
 import asyncio
@@ -61,7 +61,7 @@ class Backend:
         await asyncio.Event().wait()
 
     @dynamo_endpoint()
-    async def kept(self) -> int:
+    async def span_count(self) -> int:
         return len(SPANS.read())
 
 
@@ -94,7 +94,7 @@ class Middle:
     @dynamo_endpoint()
     async def alone(self, text: str) -> str:
         with no_request():
-            trace_note(apart=True)
+            trace_note(outside=True)
             return await self.backend.say(text)
 
 
@@ -126,11 +126,10 @@ def tree(span):
 
 def chain(endpoint):
     names = [f"{service}.{endpoint}" for service in ("Frontend", "Middle", "Backend")]
-    below = []
+    children = []
     for name, caller in zip(reversed(names), ("Middle", "Frontend", ""), strict=True):
-        below = ["client", name, caller, ["server", name, name.partition(".")[0], *below]]
-        below = [below]
-    return below[0]
+        children = [["client", name, caller, ["server", name, name.partition(".")[0], *children]]]
+    return children[0]
 
 
 @pytest.mark.parametrize(("endpoint", "text", "value"), [("say", "x", "x"), ("words", "a b", ["a", "b"])])
@@ -141,7 +140,7 @@ def test_a_request_over_three_services_is_one_tree(deployment, endpoint, text, v
     assert tree(trace.root) == chain(endpoint)
     backend = trace.spans[-1]
     assert backend.worker in {worker.id for worker in workers(deployment).values()}
-    assert [one.worker for one in trace.spans[-2].tries] == [backend.worker]
+    assert [attempt.worker for attempt in trace.spans[-2].tries] == [backend.worker]
     assert trace.spans[0].worker == ""
 
 
@@ -154,7 +153,7 @@ async def test_a_trace_can_be_awaited(project):
 
 
 @pytest.mark.parametrize("call", ["say", "words"])
-def test_what_is_below_lies_within_what_is_above(deployment, call):
+def test_a_span_lies_within_its_parent(deployment, call):
     trace = deployment.trace(getattr(deployment.Frontend, call)("one two three")).result()
 
     def check(span):
@@ -168,11 +167,11 @@ def test_what_is_below_lies_within_what_is_above(deployment, call):
     assert trace.duration == trace.root.end
 
 
-def test_a_stream_tells_its_first_item_and_how_many_came(deployment):
+def test_a_stream_has_the_time_of_its_first_item_and_the_number_of_items(deployment):
     trace = deployment.trace(deployment.Frontend.words("one two three")).result()
     assert {span.items for span in trace.spans} == {3}
     firsts = [span.first for span in trace.spans]
-    assert firsts == sorted(firsts, reverse=True)  # it goes up from the backend
+    assert firsts == sorted(firsts, reverse=True)  # the item passes from the backend to the frontend
     for span in trace.spans:
         assert span.begin < span.first < span.end
         assert span.bytes_out > 0
@@ -183,7 +182,7 @@ def test_an_answer_has_no_first_item(deployment):
     assert {(span.first, span.items) for span in trace.spans} == {(None, 0)}
 
 
-def test_an_error_is_on_every_span_it_passed(deployment):
+def test_an_error_is_on_every_span_that_it_passed(deployment):
     trace = deployment.trace(deployment.Frontend.say("fail")).result()
     with pytest.raises(EndpointError, match="I cannot say this"):
         _ = trace.value
@@ -193,21 +192,21 @@ def test_an_error_is_on_every_span_it_passed(deployment):
 
 def test_notes_of_a_handler_are_on_its_span(deployment):
     trace = deployment.trace(deployment.Frontend.say("four")).result()
-    *above, backend = trace.spans
+    *others, backend = trace.spans
     notes = dict(backend.notes)
     assert notes.pop("long") == "x" * (LONGEST_NOTE - 1) + "…"
     assert notes == {"length": 4, "scores": {"a": 0.5, "b": [1, 2]}, "odd": "<class 'object'>"}
-    assert not any(span.notes for span in above)
+    assert not any(span.notes for span in others)
 
 
-def test_calls_beside_each_other_are_beside_each_other(deployment):
+def test_concurrent_calls_have_one_parent(deployment):
     trace = deployment.trace(deployment.Middle.twice("x")).result()
     (served,) = trace.root.children
     assert [child.name for child in served.children] == ["Backend.say"] * 2
     assert len({child.children[0].worker for child in served.children}) == 2
 
 
-def test_two_traces_at_once_do_not_mix(deployment):
+def test_concurrent_traces_do_not_mix(deployment):
     async def both():
         calls = deployment.Frontend.say("x"), deployment.Frontend.words("a b")
         return await asyncio.gather(*map(deployment.trace, calls))
@@ -218,24 +217,24 @@ def test_two_traces_at_once_do_not_mix(deployment):
     assert one.id != other.id
 
 
-def test_a_request_that_nobody_traces_leaves_nothing(deployment):
+def test_a_request_that_is_not_traced_leaves_no_span(deployment):
     for index in (0, 1):
         instance = int(workers(deployment)[index].instance_id)
-        kept = deployment.Backend.kept().using(instance_id=instance)
-        before, here = kept.result(), SPANS.read()
+        count = deployment.Backend.span_count().using(instance_id=instance)
+        before, here = count.result(), SPANS.read()
         deployment.Frontend.say("x").result()
         deployment.Backend.say("x").using(instance_id=instance).result()
-        assert kept.result() == before
+        assert count.result() == before
         assert SPANS.read() == here
 
 
-def test_work_apart_from_its_request_is_no_part_of_its_trace(deployment):
+def test_calls_outside_of_the_request_are_not_part_of_its_trace(deployment):
     trace = deployment.trace(deployment.Middle.alone("x")).result()
     assert [span.name for span in trace.spans] == ["Middle.alone"] * 2
     assert not trace.spans[-1].notes
 
 
-def test_who_waits_no_longer_and_what_it_left(deployment):
+def test_a_call_that_times_out_is_in_the_trace_with_what_it_started(deployment):
     trace = deployment.trace(deployment.Backend.wait().using(timeout=SHORT)).result()
     assert isinstance(trace.error, DeadlineExceeded)
     call, served = trace.spans
@@ -244,19 +243,19 @@ def test_who_waits_no_longer_and_what_it_left(deployment):
     assert served.name == "Backend.wait"
 
 
-def test_a_call_that_could_not_begin_raises_as_it_would(deployment):
+def test_a_call_that_cannot_begin_raises_its_error(deployment):
     deployment.scale(Backend=0).result()
     with pytest.raises(NoInstances, match="0 workers"):
         deployment.trace(deployment.Backend.say("x")).result()
     deployment.scale(Backend=2).result()
 
 
-def test_what_is_no_call_to_a_worker_is_refused(deployment):
+def test_a_value_that_is_not_a_call_is_rejected(deployment):
     with pytest.raises(InvalidArgument, match="only a call of a running service"):
         deployment.trace("x").result()
 
 
-def test_a_worker_that_cannot_answer_is_left_out(deployment):
+def test_a_worker_that_does_not_answer_is_left_out(deployment):
     (frontend,) = pids(deployment, "Frontend")
     os.kill(frontend, signal.SIGSTOP)
     try:
@@ -266,16 +265,16 @@ def test_a_worker_that_cannot_answer_is_left_out(deployment):
     assert [span.service for span in trace.spans] == ["", "Middle", "Middle", "Backend"]
 
 
-def test_a_worker_that_was_replaced_leaves_its_part(deployment):
+def test_the_spans_of_a_replaced_worker_stay_in_the_trace(deployment):
     number = "f" * 32
     with request_scope({TRACED: number}):
         deployment.Frontend.say("x").result()
     deployment.restart("Backend").result()
-    told = portal.run(ask(deployment.folder / CONTROL, "trace", trace=number))
-    assert sorted(span["service"] for span in told) == ["Backend", "Frontend", "Frontend", "Middle", "Middle"]
+    spans = portal.run(ask(deployment.folder / CONTROL, "trace", trace=number))
+    assert sorted(span["service"] for span in spans) == ["Backend", "Frontend", "Frontend", "Middle", "Middle"]
 
 
-def test_a_request_that_another_worker_answered_tells_of_the_first(deployment, tmp_path):
+def test_a_call_that_another_worker_answered_shows_the_failed_attempt(deployment, tmp_path):
     trace = deployment.trace(deployment.Middle.die_once(str(tmp_path / "mark"))).result()
     assert trace.value == "alive"
     _, _, call, served = trace.spans
@@ -288,7 +287,7 @@ def test_a_request_that_another_worker_answered_tells_of_the_first(deployment, t
     until(lambda: len(workers(deployment)) == 2)
 
 
-def test_a_worker_that_died_in_the_middle_leaves_what_is_known(deployment):
+def test_a_worker_that_dies_during_a_stream_leaves_the_spans_of_its_callers(deployment):
     trace = deployment.trace(deployment.Middle.die("x")).result()
     assert isinstance(trace.error, WorkerLost)
     root, middle, call = trace.spans

@@ -134,8 +134,8 @@ def lines(log):
 
 @pytest.fixture
 def fleet(tmp_path):
-    """Makes a fleet on a machine with `gpus` GPUs; gives it with the log of its workers' steps."""
-    made = []
+    """Returns a function that makes a fleet on a machine with GPUs, and the log of its workers' steps."""
+    fleets = []
 
     def make(gpus=0, faults=(), hangs=None):
         placement = Placement(
@@ -149,14 +149,14 @@ def fleet(tmp_path):
         )
         log = []
         registry = WorkerRegistry(placement, on_change=lambda: None, worker_class=toy_workers(log, faults, hangs or {}))
-        made.append(Fleet(registry))
-        return made[-1], log
+        fleets.append(Fleet(registry))
+        return fleets[-1], log
 
     yield make
-    for each in made:
-        each._restarts.cancel()
-        for service in list(each.registry.placement.ports._held):
-            each.registry.placement.ports.release(service)
+    for deployed in fleets:
+        deployed._restarts.cancel()
+        for service in list(deployed.registry.placement.ports._held):
+            deployed.registry.placement.ports.release(service)
 
 
 def serving(fleet):
@@ -203,7 +203,7 @@ TUNED = S(2, reconfigures=True)
             ["start B0' B1' B2", "build B0' B1' B2", "serve B0' B1' B2", "stop B0 B1"],
             id="a service grows with new code",
         ),
-        pytest.param({"B": BACKEND, "F": S()}, {"F": S()}, 0, ["stop B0 B1"], id="a service goes away"),
+        pytest.param({"B": BACKEND, "F": S()}, {"F": S()}, 0, ["stop B0 B1"], id="a service is removed"),
         pytest.param(
             {"F": S()},
             {"B": BACKEND, "F": S(1, "new", needs="B")},

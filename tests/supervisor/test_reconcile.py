@@ -1,4 +1,4 @@
-"""What has to change to get from what runs to what is asked for."""
+"""The changes from the workers that run to those of a GraphSpec."""
 
 import pytest
 
@@ -7,17 +7,17 @@ from dynamo_nb.supervisor.reconcile import Change, Running, changes
 
 
 def spec(namespace="x", **services):
-    """A GraphSpec; each service is given as its number of workers, or as (workers, suffix)."""
-    given = {name: s if isinstance(s, tuple) else (s, "") for name, s in services.items()}
-    spaces = {name: namespace if name == "Backend" else "x" for name in given}
+    """Returns a GraphSpec. services: name to number of workers, or to (workers, suffix)."""
+    pairs = {name: s if isinstance(s, tuple) else (s, "") for name, s in services.items()}
+    spaces = {name: namespace if name == "Backend" else "x" for name in pairs}
     return GraphSpec(
         name="hello",
         entry="Frontend",
         services={
-            n: ServiceSpec(name=n, namespace=spaces[n], target=f"m:{n}", workers=w) for n, (w, _) in given.items()
+            n: ServiceSpec(name=n, namespace=spaces[n], target=f"m:{n}", workers=w) for n, (w, _) in pairs.items()
         },
         edges=[EdgeSpec(source="Frontend", attribute="backend", target="Backend", active=False)],
-        config={name: {"suffix": suffix} for name, (_, suffix) in given.items()},
+        config={name: {"suffix": suffix} for name, (_, suffix) in pairs.items()},
     )
 
 
@@ -25,7 +25,7 @@ SERVED = spec(Backend=2, Frontend=1)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"),
+    ("desired", "expected"),
     [
         (SERVED, []),
         (spec(Backend=3, Frontend=1), [Change("Backend", start=(2,))]),
@@ -48,20 +48,20 @@ SERVED = spec(Backend=2, Frontend=1)
         ),
     ],
 )
-def test_only_what_differs_changes(wanted, expected):
+def test_only_services_that_differ_change(desired, expected):
     running = {
         "Backend": Running(SERVED.fingerprint("Backend"), (0, 1)),
         "Frontend": Running(SERVED.fingerprint("Frontend"), (0,)),
     }
 
-    assert changes(running, wanted) == expected
+    assert changes(running, desired) == expected
 
 
-def test_everything_starts_where_nothing_runs():
+def test_all_services_start_where_none_runs():
     assert changes({}, SERVED) == [Change("Backend", start=(0, 1)), Change("Frontend", start=(0,))]
 
 
-def test_a_worker_that_is_missing_is_started():
+def test_a_missing_worker_is_started():
     running = {
         "Backend": Running(SERVED.fingerprint("Backend"), (1,)),
         "Frontend": Running(SERVED.fingerprint("Frontend"), (0,)),
@@ -70,7 +70,7 @@ def test_a_worker_that_is_missing_is_started():
     assert changes(running, SERVED) == [Change("Backend", start=(0,))]
 
 
-def test_other_configuration_goes_to_the_workers_that_can_take_it():
+def test_workers_that_can_be_reconfigured_are_not_replaced():
     def configured(suffix, workers=2, digest=""):
         services = {
             "Backend": ServiceSpec(

@@ -1,4 +1,4 @@
-"""The memory of workers, with what they started."""
+"""The memory of workers, with that of their descendants."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ HOLDS = "held = b'x' * 50_000_000; print(flush=True); input()"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HOLDS!r}], start_new_session=True)"
 
 
-def test_what_a_worker_started_counts_as_its_own_even_in_another_session():
+def test_the_memory_of_a_worker_includes_descendants_in_other_sessions():
     with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         worker.stdout.readline()
         found = usage([worker.pid, os.getpid()], gpus=False)
@@ -19,7 +19,7 @@ def test_what_a_worker_started_counts_as_its_own_even_in_another_session():
     assert found[worker.pid].gpu_memory is None
 
 
-def test_a_process_that_has_gone_uses_nothing():
+def test_a_process_that_has_ended_uses_no_memory():
     worker = subprocess.Popen([sys.executable, "-c", ""])
     worker.wait()
     assert usage([worker.pid], gpus=False)[worker.pid].memory == 0

@@ -1,4 +1,4 @@
-"""Which worker gets which GPU."""
+"""The allocation of GPUs to workers."""
 
 import pytest
 
@@ -9,12 +9,12 @@ from dynamo_nb.supervisor.gpus import Gpu, inventory
 
 @pytest.fixture
 def allocator(tmp_path):
-    """Makes allocators as deployments of one user have them: with the same locks."""
+    """Returns allocators with the same locks, as the deployments of one user have."""
     return lambda *ids, busy="": GpuAllocator(tmp_path / "gpus", [Gpu(i, busy=busy if i == busy else "") for i in ids])
 
 
 @pytest.mark.parametrize(
-    ("requests", "given"),
+    ("requests", "allocated"),
     [
         ([("a", 1), ("b", 1), ("c", 1)], ["0", "1", "2"]),
         ([("a", 2), ("b", 1)], ["0,1", "2"]),
@@ -24,23 +24,23 @@ def allocator(tmp_path):
         ([("a", 1), ("b", 0.3), ("c", 0.3), ("d", 0.3), ("e", 0.3)], ["0", "1", "1", "1", "2"]),
     ],
 )
-def test_workers_get_whole_gpus_of_their_own_and_shares_fill_one_gpu_after_the_other(allocator, requests, given):
+def test_workers_get_whole_gpus_and_shares_fill_one_gpu_after_another(allocator, requests, allocated):
     gpus = allocator("0", "1", "2")
 
-    assert [",".join(gpus.take(worker, amount)) for worker, amount in requests] == given
+    assert [",".join(gpus.take(worker, amount)) for worker, amount in requests] == allocated
 
 
-def test_a_worker_that_comes_back_gets_the_gpu_it_had(allocator):
+def test_a_preferred_gpu_is_allocated_first(allocator):
     gpus = allocator("0", "1", "2")
     gpus.take("a", 1)
-    had = gpus.take("b", 1)
+    before = gpus.take("b", 1)
     gpus.free("a")
     gpus.free("b")
 
-    assert gpus.take("b again", 1, prefer=had) == had
+    assert gpus.take("b again", 1, prefer=before) == before
 
 
-def test_too_many_is_an_error_that_says_who_has_what_and_takes_nothing(allocator):
+def test_too_few_gpus_are_an_error_that_names_their_users_and_allocates_nothing(allocator):
     gpus = allocator("0", "1", "2", busy="2")
     gpus.take("Prefill.0", 1)
 
@@ -52,7 +52,7 @@ def test_too_many_is_an_error_that_says_who_has_what_and_takes_nothing(allocator
     assert gpus.take("Decode.0", 1) == ["1"]
 
 
-def test_two_deployments_never_share_a_gpu_and_one_that_ends_gives_it_back(allocator):
+def test_deployments_do_not_share_a_gpu_and_a_freed_one_is_available_to_others(allocator):
     first, second = allocator("0", "1"), allocator("0", "1")
     first.take("a", 0.5)
 
@@ -63,7 +63,7 @@ def test_two_deployments_never_share_a_gpu_and_one_that_ends_gives_it_back(alloc
     assert second.take("c", 1) == ["0"]
 
 
-def test_a_machine_without_gpus_says_so(allocator):
+def test_a_machine_without_gpus_is_named_in_the_error(allocator):
     with pytest.raises(PlacementError, match="this machine has no GPU"):
         allocator().take("a", 1)
 
@@ -71,7 +71,7 @@ def test_a_machine_without_gpus_says_so(allocator):
 @pytest.mark.parametrize(
     ("named", "ids"), [("0,1", ["0", "1"]), (" 3 ,", ["3"]), ("", []), ("GPU-8f,MIG-1", ["GPU-8f", "MIG-1"])]
 )
-def test_an_inventory_can_be_named(monkeypatch, named, ids):
+def test_a_variable_names_the_inventory(monkeypatch, named, ids):
     monkeypatch.setenv("DYNAMO_GPUS", named)
 
     assert [gpu.id for gpu in inventory()] == ids

@@ -1,4 +1,4 @@
-"""How the process that workers are forked from imports what they need."""
+"""The imports of the fork server."""
 
 import subprocess
 import sys
@@ -26,16 +26,16 @@ BOUND = 30
 CONFIG = 'listen: "127.0.0.1:-1"\nwebsocket { listen: "127.0.0.1:-1", no_tls: true }\n'
 
 
-def test_what_nats_takes_for_websockets_is_imported_with_the_first_websocket(tmp_path):
+def test_the_websocket_library_of_nats_is_imported_at_its_first_use(tmp_path):
     config = tmp_path / "nats.conf"
     config.write_text(CONFIG)
     with subprocess.Popen([find_binary(), "-c", config], stderr=subprocess.PIPE, text=True) as server:
         try:
             url = next(line.split()[-1] for line in server.stderr if "Listening for websocket clients" in line)
             command = [sys.executable, "-c", WEBSOCKETS, url]
-            told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=BOUND)
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=BOUND)
         finally:
             server.terminate()
             server.stderr.read()
 
-    assert told.stdout.split() == ["False", "True"]
+    assert done.stdout.split() == ["False", "True"]
