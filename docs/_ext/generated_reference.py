@@ -38,8 +38,6 @@ class PublicApi(Generated):
         loaded = importlib.import_module(module)
         for name in sorted(loaded.__all__, key=str.lower):
             value = getattr(loaded, name)
-            if inspect.ismodule(value):
-                continue
             if inspect.isclass(value):
                 yield f".. autoclass:: {module}.{name}"
                 yield "   :members:"

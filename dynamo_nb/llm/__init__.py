@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dynamo_nb.llm.frontend import Frontend as Frontend
     from dynamo_nb.llm.processor import Processor as Processor
     from dynamo_nb.llm.router import Router as Router
-    from dynamo_nb.llm.tiny_model import tiny_model as tiny_model
+    from dynamo_nb.llm.tiny import tiny_model as tiny_model
     from dynamo_nb.llm.workers.echo_worker import EchoPrefillWorker as EchoPrefillWorker
     from dynamo_nb.llm.workers.echo_worker import EchoWorker as EchoWorker
     from dynamo_nb.llm.workers.prefill_worker import EnginePrefiller as EnginePrefiller
@@ -49,7 +49,7 @@ _MODULES = {
     "VllmEngine": "engines.vllm.engine",
     "VllmWorker": "workers.vllm_worker",
     "parse_vllm_args": "engines.vllm.arguments",
-    "tiny_model": "tiny_model",
+    "tiny_model": "tiny",
 }
 
 __all__ = sorted(_MODULES)  # noqa: PLE0605

@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
-PUBLIC = ["dynamo_nb", "dynamo_nb.runtime"]
+PUBLIC = ["dynamo_nb", "dynamo_nb.llm", "dynamo_nb.runtime"]
 
 
 @pytest.fixture(scope="session")
@@ -113,3 +113,12 @@ def test_the_services_of_a_guide_can_be_defined(guide):
     assert blocks
     for block in blocks:
         exec(compile(block, guide, "exec"), {"__name__": "guide"})
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_no_module_hides_a_public_name_that_is_loaded_on_first_use(package):
+    loaded = importlib.import_module(package)
+    names = set(loaded.__all__)
+    assert names
+    folder = Path(loaded.__file__).parent
+    assert not names & {path.stem for path in folder.iterdir()}

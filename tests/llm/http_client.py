@@ -9,7 +9,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from dynamo_nb.llm.text.tokens import Tokenizer
-from dynamo_nb.llm.tiny_model import tiny_model
+from dynamo_nb.llm.tiny import tiny_model
 
 CHAT, COMPLETION, EMBEDDING = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 

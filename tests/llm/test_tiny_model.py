@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("tokenizers")
 
-from dynamo_nb.llm.tiny_model import LINES, VOCABULARY, tiny_model
+from dynamo_nb.llm.tiny import LINES, VOCABULARY, tiny_model
 
 
 def contents(folder):
@@ -18,7 +18,7 @@ def contents(folder):
 
 
 def test_another_process_generates_the_same_bytes(tmp_path):
-    code = f"from dynamo_nb.llm.tiny_model import tiny_model; tiny_model({str(tmp_path / 'other')!r})"
+    code = f"from dynamo_nb.llm.tiny import tiny_model; tiny_model({str(tmp_path / 'other')!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert contents(tiny_model(tmp_path / "own")) == contents(tmp_path / "other")
 

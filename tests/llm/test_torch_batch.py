@@ -18,7 +18,7 @@ from dynamo_nb.llm.engines.torch.sampling import sample
 from dynamo_nb.llm.engines.torch.scheduler import CHUNK, TorchScheduler
 from dynamo_nb.llm.engines.torch.sequence import TorchSequence
 from dynamo_nb.llm.messages import Sampling, TokenRequest
-from dynamo_nb.llm.tiny_model import VOCABULARY, tiny_model
+from dynamo_nb.llm.tiny import VOCABULARY, tiny_model
 
 
 def sequence(seed=0, generated=(), **sampling):

@@ -21,7 +21,7 @@ from vllm_engines import answer, prompt, request, wait_for_cache
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.engines.engine import Engine
 from dynamo_nb.llm.engines.torch.scheduler import CHUNK
-from dynamo_nb.llm.tiny_model import VOCABULARY, tiny_model
+from dynamo_nb.llm.tiny import VOCABULARY, tiny_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

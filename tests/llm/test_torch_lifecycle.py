@@ -22,7 +22,7 @@ from dynamo_nb.llm.engines.torch.engine import TorchEngine
 from dynamo_nb.llm.engines.torch.options import TorchOptions
 from dynamo_nb.llm.messages import Sampling, TextRequest
 from dynamo_nb.llm.text.tokens import Tokenizer
-from dynamo_nb.llm.tiny_model import tiny_model
+from dynamo_nb.llm.tiny import tiny_model
 
 
 def threads():

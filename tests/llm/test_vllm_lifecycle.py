@@ -17,7 +17,7 @@ from vllm_engines import BLOCK, answer, configured, descendants, prompt, request
 from dynamo_nb.errors import ConfigError, EngineError, InvalidArgument
 from dynamo_nb.llm.cache.blocks import block_hashes
 from dynamo_nb.llm.engines.vllm.arguments import parse_vllm_args
-from dynamo_nb.llm.tiny_model import tiny_model
+from dynamo_nb.llm.tiny import tiny_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

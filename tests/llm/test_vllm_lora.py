@@ -15,7 +15,7 @@ from vllm_engines import BLOCK, answer, prompt, request, started, wait_for_cache
 
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.cache.blocks import block_hashes
-from dynamo_nb.llm.tiny_model import tiny_model
+from dynamo_nb.llm.tiny import tiny_model
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

@@ -3,7 +3,7 @@ import pytest
 from dynamo_nb.llm.messages import Sampling, TextRequest, TokenDelta
 from dynamo_nb.llm.text.tokens import Tokenizer
 from dynamo_nb.llm.text.writer import Writer
-from dynamo_nb.llm.tiny_model import tiny_model
+from dynamo_nb.llm.tiny import tiny_model
 
 TOKENIZER = Tokenizer(str(tiny_model()))
 TOKENS = TOKENIZER.encode("The worker keeps what it has read, so that the next question is answered sooner.")

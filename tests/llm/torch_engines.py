@@ -10,7 +10,7 @@ import transformers
 
 from dynamo_nb.llm.engines.torch.engine import TorchEngine
 from dynamo_nb.llm.engines.torch.options import TorchOptions
-from dynamo_nb.llm.tiny_model import tiny_model
+from dynamo_nb.llm.tiny import tiny_model
 
 CONTEXT = 2048
 SLOTS = 4

@@ -13,7 +13,7 @@ import psutil
 from dynamo_nb.llm.engines.vllm.arguments import parse_vllm_args
 from dynamo_nb.llm.engines.vllm.engine import VllmEngine
 from dynamo_nb.llm.messages import Sampling, TokenRequest
-from dynamo_nb.llm.tiny_model import tiny_model
+from dynamo_nb.llm.tiny import tiny_model
 
 BLOCK = 32
 CONTEXT = 512

@@ -44,7 +44,7 @@ def options_of(service: Any, kind: type[Options]) -> Options:
         service: A service whose class inherits from `kind`.
         kind: A dataclass of options, one of them `model`.
     """
-    from dynamo_nb.llm.tiny_model import tiny_model
+    from dynamo_nb.llm.tiny import tiny_model
 
     options = {option.name: getattr(service, option.name) for option in fields(kind)}  # type: ignore[arg-type]
     return kind(**options | {"model": service.model or str(tiny_model())})

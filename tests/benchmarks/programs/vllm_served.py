@@ -78,7 +78,7 @@ async def bare():
     from vllm.sampling_params import RequestOutputKind
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from dynamo_nb.llm.tiny_model import tiny_model
+    from dynamo_nb.llm.tiny import tiny_model
 
     settings = {key.replace("-", "_"): value for key, value in SETTINGS.items()}
     arguments = AsyncEngineArgs(str(tiny_model(layers=LAYERS)), dtype="float32", enable_prefix_caching=True, **settings)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
 from dynamo_nb import ServiceConfig
 from dynamo_nb.errors import ConfigError, EngineError, Problem, suggestion
 from dynamo_nb.llm.remote_prefill import RemotePrefill
-from dynamo_nb.llm.tiny_model import tiny_model
+from dynamo_nb.llm.tiny import tiny_model
 from dynamo_nb.llm.worker_calls import RoutingPolicy
 
 if TYPE_CHECKING:
