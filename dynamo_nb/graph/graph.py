@@ -110,7 +110,14 @@ class Graph:
         return tuple(order)
 
     def bindings(self, service: str) -> dict[str, str | None]:
-        """Returns the dependencies of a service: attribute to the connected service, or None if inactive."""
+        """Returns the dependencies of a service.
+
+        Args:
+            service: The name of the service.
+
+        Returns:
+            The name of the connected service by attribute; None if the dependency is inactive.
+        """
         found: dict[str, str | None] = {}
         for edge in self.edges:
             if edge.source == service:

@@ -125,16 +125,37 @@ class GraphSpec(_Value):
         return {name: s for name, s in self.services.items() if s.running and s.enabled}
 
     def awaited(self, service: str) -> set[str]:
-        """Returns the services that must be ready before this one is built."""
+        """Returns the services that must be ready before a service is built.
+
+        Args:
+            service: The name of the service.
+
+        Returns:
+            The targets of its active dependencies that are not optional.
+        """
         return {e.target for e in self.edges if e.source == service and e.active and not e.optional}
 
     def fingerprint(self, service: str) -> str:
-        """Returns a digest that changes exactly with what a worker runs: code, configuration, edges."""
+        """Returns a digest that changes with everything that a worker runs with: code, configuration, edges.
+
+        Args:
+            service: The name of the service.
+
+        Returns:
+            The digest as text.
+        """
         config = _without_workers(self.config.get(service, {}))
         return _digest([self.identity(service), config, self.config.get(COMMON, {})])
 
     def identity(self, service: str) -> str:
-        """Returns a digest that changes with a worker's code, edges, resources or environment."""
+        """Returns a digest that changes with a worker's code, edges, resources or environment.
+
+        Args:
+            service: The name of the service.
+
+        Returns:
+            The digest as text.
+        """
         spec = self.services[service]
         local = [self.fingerprint(t) for t in spec.bindings.values() if t and not self.services[t].enabled]
         own = spec.model_dump(exclude={"workers", "labels", "running"})
@@ -145,7 +166,14 @@ class GraphSpec(_Value):
         return _digest([own, namespaces, local])
 
     def with_workers(self, workers: Mapping[str, int]) -> GraphSpec:
-        """Returns a copy with these numbers of workers. Services that do not run stay unchanged."""
+        """Returns a copy with these numbers of workers. Services that do not run stay unchanged.
+
+        Args:
+            workers: The number of workers by service.
+
+        Returns:
+            The copy.
+        """
         services, config = dict(self.services), dict(self.config)
         for name, count in workers.items():
             if services[name].running and services[name].workers != count:
