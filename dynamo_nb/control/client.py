@@ -75,7 +75,7 @@ class ControlClient:
         A request that is cancelled returns once the supervisor has undone it, or has completed it.
 
         Args:
-            verb: what to do; the supervisor's verbs are in `supervisor/control_server.py`.
+            verb: what to do; the supervisor's verbs are in `supervisor/supervisor.py`.
             args: of the verb, as plain data.
 
         Returns:

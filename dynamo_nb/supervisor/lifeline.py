@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from dynamo_nb.control.channel import Channel
 from dynamo_nb.control.worker_messages import (
@@ -20,6 +20,9 @@ from dynamo_nb.control.worker_messages import (
     report_from,
 )
 from dynamo_nb.runtime.meters import Reading
+
+REPLY_LIMIT: Final = 0.5
+"""Seconds to wait for counts or spans. A thread of the worker sends them: only a stopped process takes longer."""
 
 
 class Lifeline:

@@ -16,12 +16,11 @@ from math import inf
 from typing import Any, Final
 
 from dynamo_nb.runtime.meters import BOUNDS, Reading, total
+from dynamo_nb.supervisor.lifeline import REPLY_LIMIT
 from dynamo_nb.supervisor.registry import WorkerRegistry
 from dynamo_nb.supervisor.resource_usage import Usage, usage
 from dynamo_nb.supervisor.worker_process import WorkerProcess
 
-REPLY_LIMIT: Final = 0.5
-"""Seconds for workers to report. A thread of theirs does it: only a process that was stopped takes longer."""
 USAGE_PAUSE: Final = 1.0
 """Least seconds between two readings of the memory of workers: one walks through all processes of the machine."""
 ENDED: Final = "ended"

@@ -17,8 +17,7 @@ from dynamo_nb.sdk.service_config import VARIABLE
 from dynamo_nb.supervisor.desired import Slot
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.ports import Ports
-from dynamo_nb.supervisor.worker_process import version_of
-from dynamo_nb.worker.launch import Assignment, Launch
+from dynamo_nb.worker.launch import Assignment, Launch, version_of
 
 _NOT_INHERITED: Final = {"JPY_PARENT_PID", "JPY_SESSION_NAME"}
 """Environment variables of the notebook's kernel that would mislead a worker's kernel."""
@@ -31,7 +30,7 @@ class Placement:
     Attributes:
         folder: of the deployment.
         access: how workers reach each other.
-        host: address on which they listen for other machines; None for this machine only.
+        worker_host: address on which they listen for other machines; None for this machine only.
         kernels: True if they are Jupyter kernels.
         shared: True if every deployment in their namespace may call them.
         ports: of HTTP endpoints.
@@ -40,7 +39,7 @@ class Placement:
 
     folder: Path
     access: Access
-    host: str | None
+    worker_host: str | None
     kernels: bool
     shared: bool
     ports: Ports
@@ -90,7 +89,7 @@ class Placement:
                 capacity={"gpus": gpus, "cpu": service.cpu, "memory": service.memory},
                 socket_dir=str(self.folder / "sockets"),
                 folder=str(self.folder),
-                host=self.host,
+                host=self.worker_host,
                 http=self.ports.reserve(name) if service.http else None,
             ),
             control=str(self.folder / state_dir.CONTROL),

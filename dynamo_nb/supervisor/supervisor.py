@@ -29,7 +29,7 @@ from dynamo_nb.errors import DeploymentError, DynamoError, to_wire
 from dynamo_nb.runtime.cancellation import cancel_and_wait
 from dynamo_nb.runtime.nats_server import NatsServer
 from dynamo_nb.supervisor.control_server import ControlServer
-from dynamo_nb.supervisor.fleet import Fleet
+from dynamo_nb.supervisor.controller import Controller
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.journal import Journal
 from dynamo_nb.supervisor.log_rotation import keep_small
@@ -65,7 +65,7 @@ class Supervisor:
         self._placement = Placement(
             folder=self.folder,
             access=options.access,
-            host=options.worker_host,
+            worker_host=options.worker_host,
             kernels=options.kernels,
             shared=options.shared,
             ports=Ports(options.http_host, options.http_port, required=options.http_port_required),
@@ -74,7 +74,7 @@ class Supervisor:
         self._registry = WorkerRegistry(
             self._placement, on_change=self._changed, grace=options.grace, hang=options.hang
         )
-        self._fleet = Fleet(self._registry)
+        self._controller = Controller(self._registry)
         if nats is not None:
             nats.on_start = self._registry.own_processes.add
             self._registry.own_processes.add(nats.pid or 0)  # it may have been launched already
@@ -90,8 +90,8 @@ class Supervisor:
             changes={
                 "status": self._no_change,
                 "apply": self._apply,
-                "scale": self._fleet.scale,
-                "restart": self._fleet.restart,
+                "scale": self._controller.scale,
+                "restart": self._controller.restart,
                 "detach": self._detach,
                 "stop": self._stop,
             },
@@ -133,7 +133,7 @@ class Supervisor:
             self._following = asyncio.create_task(self._follow_owner())
             logs = asyncio.create_task(keep_small(self.folder / "logs"))
             await self._ended.wait()
-            await self._fleet.stop(self._grace)
+            await self._controller.stop(self._grace)
             self._following.cancel()
             logs.cancel()
         finally:
@@ -163,7 +163,7 @@ class Supervisor:
             metrics_url=self._page.url if self._page is not None else "",
             entry=desired.spec.entry if desired is not None else "",
             services=self._registry.status(),
-            rollout=self._fleet.rollout(),
+            rollout=self._controller.rollout(),
         )
 
     async def _follow_owner(self) -> None:
@@ -175,7 +175,7 @@ class Supervisor:
         self._grace = ORPHAN_GRACE
         self._ended.set()
         await asyncio.sleep(ORPHAN_GRACE)
-        self._fleet.kill()  # including workers that were draining already, with more time, when the owner died
+        self._controller.kill()  # including workers that were draining already, with more time, when the owner died
 
     async def _follow_worker(self, worker_id: str, channel: Channel) -> None:
         worker = next((w for w in self._registry.workers if w.id == worker_id), None)
@@ -194,13 +194,13 @@ class Supervisor:
         return asdict(self._placement.access)
 
     async def _release(self) -> dict[str, Any]:
-        return self._fleet.release.as_data()
+        return self._controller.release.as_data()
 
     async def _no_change(self) -> None:
         pass
 
     async def _apply(self, release: dict[str, Any]) -> None:
-        await self._fleet.apply(Release.from_data(release))
+        await self._controller.apply(Release.from_data(release))
         if self._page is not None:
             self._page.enable()
 

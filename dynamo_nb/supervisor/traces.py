@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dynamo_nb.runtime.spans import RING
-from dynamo_nb.supervisor.metrics import REPLY_LIMIT
+from dynamo_nb.supervisor.lifeline import REPLY_LIMIT
 from dynamo_nb.supervisor.worker_process import WorkerProcess
 
 

@@ -37,17 +37,12 @@ from dynamo_nb.supervisor.desired import Slot
 from dynamo_nb.supervisor.forkserver import exited, fork
 from dynamo_nb.supervisor.health_check import HealthCheck
 from dynamo_nb.supervisor.lifeline import Lifeline
-from dynamo_nb.worker.launch import Launch
+from dynamo_nb.worker.launch import Launch, version_of
 
 STACK_TIME: Final = 0.5
 """Seconds for a worker that hangs to write its stacks to its log."""
 RECONFIGURE_LIMIT: Final = 60.0
 """Seconds for a `reconfigure` hook. Every later change of the deployment waits for it."""
-
-
-def version_of(fingerprint: str) -> str:
-    """What instances register of a service's fingerprint."""
-    return fingerprint[:12]
 
 
 @dataclass(eq=False)

@@ -22,7 +22,7 @@ class Assignment:
         graph: id of the deployment.
         shared: True if every deployment in its namespace may call it.
         own: components that its deployment serves, see `DistributedRuntime.connect`.
-        version: of its code and configuration, registered with its endpoints.
+        version: of its code and configuration, see `version_of`; registered with its endpoints.
         capacity: its resources, registered with its endpoints.
         socket_dir: folder of the sockets for connections on this host.
         folder: for files of the services; removed with the deployment.
@@ -46,6 +46,11 @@ class Assignment:
     host: str | None = None
     http: tuple[str, int] | None = None
     enabled: Mapping[str, bool] = field(default_factory=dict)
+
+
+def version_of(fingerprint: str) -> str:
+    """The version that instances register, from the fingerprint of their service."""
+    return fingerprint[:12]
 
 
 @dataclass(frozen=True)

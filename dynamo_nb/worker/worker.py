@@ -59,16 +59,16 @@ class Worker:
 
     Attributes:
         assignment: what it runs.
-        instance: the service; None before `prepare` has built it.
+        service: the object; None before `prepare` has built it.
         runtime: its connections; None before `prepare`.
     """
 
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
-        self.instance: Any = None
+        self.service: Any = None
         self.runtime: DistributedRuntime | None = None
         self._locals: list[Any] = []
-        self._services: dict[str, str] = {}  # component's address -> service name
+        self._names: dict[str, str] = {}  # component's address -> service name
         self._http: HttpServer | None = None
         self._definition: ServiceDefinition | None = None
         self._stopped = False
@@ -99,19 +99,19 @@ class Worker:
             instance_id=self.runtime.instance_id,
             folder=Path(own.folder) if own.folder else None,
         )
-        self._services[f"{namespace}/{name}"] = own.service
-        self.instance = await self._build(definition)
+        self._names[f"{namespace}/{name}"] = own.service
+        self.service = await self._build(definition)
         TRACING.detect()  # the service may have configured OpenTelemetry itself
 
     async def _build(self, definition: ServiceDefinition) -> Any:
         cls: Any = definition.cls
-        instance = cls.__new__(cls)
+        service = cls.__new__(cls)
         for attribute, name in self.assignment.bindings.get(definition.name, {}).items():
             dependency = dependencies_of(cls)[attribute]
-            instance.__dict__[attribute] = None if name is None else await self._connect(name, dependency, cls)
-        instance.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
-        await run_hooks(instance, "start")
-        return instance
+            service.__dict__[attribute] = None if name is None else await self._connect(name, dependency, cls)
+        service.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
+        await run_hooks(service, "start")
+        return service
 
     async def _connect(self, name: str, dependency: Dependency, owner: type) -> Any:
         """The value of a dependency: a client, or the service itself if it is not `enabled`."""
@@ -122,7 +122,7 @@ class Worker:
         # The declared class may be an interface only: the imports of the service itself need not be installed here.
         definition = _declared(dependency, name, owner) or load(self.assignment.targets[name])
         assert self.runtime is not None
-        self._services["/".join(definition.cls.dynamo_address())] = name  # type: ignore[attr-defined]
+        self._names["/".join(definition.cls.dynamo_address())] = name  # type: ignore[attr-defined]
         return await connect_service(self.runtime, definition, dependency.policy)
 
     async def serve(self) -> str:
@@ -133,7 +133,7 @@ class Worker:
         url = ""
         if self.assignment.http is not None and http_endpoints(endpoints):
             host, port = self.assignment.http
-            self._http = HttpServer(application(self.instance, endpoints, self._definition.app), host, port)
+            self._http = HttpServer(application(self.service, endpoints, self._definition.app), host, port)
             await self._http.start()
             url = f"http://{host}:{port}"
         namespace, name = self._definition.cls.dynamo_address()  # type: ignore[attr-defined]
@@ -146,7 +146,7 @@ class Worker:
 
     def _handler(self, endpoint: Endpoint) -> Any:
         def handle(args: Sequence[Any], kwargs: dict[str, Any], _context: Any) -> Any:
-            return endpoint.start(self.instance, args, kwargs)
+            return endpoint.start(self.service, args, kwargs)
 
         handle.__qualname__ = f"{self.assignment.service}.{endpoint.attribute}"  # used in errors
         return handle
@@ -166,8 +166,8 @@ class Worker:
         before, os.environ[VARIABLE] = os.environ.get(VARIABLE, ""), config
         try:
             section = ServiceConfig.get_instance().get(self.assignment.service, {})
-            for hook in hooks_of(type(self.instance), "reconfigure"):
-                await run_hook(self.instance, hook, section)
+            for hook in hooks_of(type(self.service), "reconfigure"):
+                await run_hook(self.service, hook, section)
         except BaseException:
             os.environ[VARIABLE] = before
             raise
@@ -178,16 +178,16 @@ class Worker:
 
     @property
     def has_liveness(self) -> bool:
-        return any(hooks_of(type(instance), "liveness") for instance in self._instances())
+        return any(hooks_of(type(service), "liveness") for service in self._built_services())
 
     async def liveness_fault(self) -> str:
         """Runs the liveness hooks. Returns the first fault: one returned false, raised, or took too long; else ""."""
-        for instance in self._instances():
-            for hook in hooks_of(type(instance), "liveness"):
-                name = f"{type(instance).__name__}.{hook}"
+        for service in self._built_services():
+            for hook in hooks_of(type(service), "liveness"):
+                name = f"{type(service).__name__}.{hook}"
                 try:
                     async with asyncio.timeout(LIVENESS_LIMIT) as bound:
-                        answer = await run_hook(instance, hook)
+                        answer = await run_hook(service, hook)
                 except BaseException as error:
                     if (task := asyncio.current_task()) is not None and task.cancelling():
                         raise  # the worker ends
@@ -198,9 +198,9 @@ class Worker:
                     return f"{name} returned {answer!r}"
         return ""
 
-    def _instances(self) -> list[Any]:
+    def _built_services(self) -> list[Any]:
         """The service, and those that run in this process because they are not `enabled`."""
-        return [instance for instance in [self.instance, *reversed(self._locals)] if instance is not None]
+        return [service for service in [self.service, *reversed(self._locals)] if service is not None]
 
     def measured(self) -> Reading:
         """Counts of the requests that it has `served` and `called`, by service and endpoint. From any thread."""
@@ -208,7 +208,7 @@ class Worker:
         for direction, readings in (self.runtime.measured() if self.runtime is not None else {}).items():
             for path, reading in readings.items():
                 component, _, endpoint = path.rpartition("/")
-                service = self._services.get(component, component)
+                service = self._names.get(component, component)
                 counted[direction].setdefault(service, {})[endpoint] = reading
         return counted
 
@@ -219,7 +219,7 @@ class Worker:
     def _name_of(self, path: str) -> str:
         """`Service/endpoint` for a path, whose component may have another name than the service."""
         component, _, endpoint = path.rpartition("/")
-        return f"{self._services.get(component, component)}/{endpoint}"
+        return f"{self._names.get(component, component)}/{endpoint}"
 
     async def stop(self, grace: float | None = None) -> None:
         """Takes no new requests, finishes those in flight, runs the shutdown hooks and closes the connections.
@@ -236,10 +236,10 @@ class Worker:
             await self._http.stop(max(grace - HOOK_TIME, grace / 2) if grace is not None else None)
         if self.runtime is not None:
             await self.runtime.drain()
-        for instance in self._instances():
-            for hook in hooks_of(type(instance), "shutdown"):
+        for service in self._built_services():
+            for hook in hooks_of(type(service), "shutdown"):
                 try:
-                    await run_hook(instance, hook)
+                    await run_hook(service, hook)
                 except Exception:
                     traceback.print_exc()  # to the log; the other hooks still run
         if self.runtime is not None:

@@ -151,7 +151,7 @@ class _Executor:
             match command:
                 case Begin():
                     await self._worker.prepare()
-                    self._on_built(self._worker.instance)
+                    self._on_built(self._worker.service)
                     self._lifeline.report(Prepared())
                 case Serve():
                     url = await self._worker.serve()

@@ -14,8 +14,8 @@ from dynamo_nb.control.release import Release
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError
 from dynamo_nb.graph.spec import EdgeSpec, EndpointSpec, GraphSpec, ServiceSpec
 from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.supervisor.controller import Controller
 from dynamo_nb.supervisor.desired import Slot
-from dynamo_nb.supervisor.fleet import Fleet
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.gpus import Gpu
 from dynamo_nb.supervisor.placement import Placement
@@ -133,15 +133,15 @@ def lines(log):
 
 
 @pytest.fixture
-def fleet(tmp_path):
-    """Returns a function that makes a fleet on a machine with GPUs, and the log of its workers' steps."""
-    fleets = []
+def new_controller(tmp_path):
+    """Returns a function that makes a controller on a machine with GPUs, and the log of its workers' steps."""
+    controllers = []
 
     def make(gpus=0, faults=(), hangs=None):
         placement = Placement(
             folder=tmp_path,
             access=Access(),
-            host=None,
+            worker_host=None,
             kernels=False,
             shared=False,
             ports=Ports("127.0.0.1", 0),
@@ -149,19 +149,19 @@ def fleet(tmp_path):
         )
         log = []
         registry = WorkerRegistry(placement, on_change=lambda: None, worker_class=toy_workers(log, faults, hangs or {}))
-        fleets.append(Fleet(registry))
-        return fleets[-1], log
+        controllers.append(Controller(registry))
+        return controllers[-1], log
 
     yield make
-    for deployed in fleets:
-        deployed._restarts.cancel()
-        for service in list(deployed.registry.placement.ports._held):
-            deployed.registry.placement.ports.release(service)
+    for controller in controllers:
+        controller._restarts.cancel()
+        for service in list(controller.registry.placement.ports._held):
+            controller.registry.placement.ports.release(service)
 
 
-def serving(fleet):
+def serving(controller):
     """The workers that take requests."""
-    return " ".join(worker.name for worker in fleet.registry.workers if worker.state == "ready")
+    return " ".join(worker.name for worker in controller.registry.workers if worker.state == "ready")
 
 
 BACKEND, FRONTEND = S(2), S(needs="B")
@@ -269,16 +269,16 @@ TUNED = S(2, reconfigures=True)
         ),
     ],
 )
-async def test_the_steps_of_a_rollout(fleet, before, after, gpus, steps):
-    deployed, log = fleet(gpus)
-    await deployed.apply(release(**before))
+async def test_the_steps_of_a_rollout(new_controller, before, after, gpus, steps):
+    controller, log = new_controller(gpus)
+    await controller.apply(release(**before))
     log.clear()
 
-    await deployed.apply(release(**after))
+    await controller.apply(release(**after))
 
     assert lines(log) == steps
-    assert len(serving(deployed).split()) == sum(service.workers for service in after.values())
-    assert deployed.rollout() == {}
+    assert len(serving(controller).split()) == sum(service.workers for service in after.values())
+    assert controller.rollout() == {}
 
 
 @pytest.mark.parametrize(
@@ -370,80 +370,82 @@ async def test_the_steps_of_a_rollout(fleet, before, after, gpus, steps):
         ),
     ],
 )
-async def test_a_rollout_that_fails_restores_the_old_state(fleet, before, after, gpus, fault, steps, remaining):
-    deployed, log = fleet(gpus, [fault])
-    await deployed.apply(release(**before))
-    served = deployed.release
+async def test_a_rollout_that_fails_restores_the_old_state(
+    new_controller, before, after, gpus, fault, steps, remaining
+):
+    controller, log = new_controller(gpus, [fault])
+    await controller.apply(release(**before))
+    served = controller.release
     log.clear()
 
     with pytest.raises(DynamoError):
-        await deployed.apply(release(**after))
+        await controller.apply(release(**after))
 
     assert lines(log) == steps
-    assert serving(deployed) == remaining
+    assert serving(controller) == remaining
     missing = [Slot(name, index) for name, service in before.items() for index in range(service.workers)]
     missing = [slot for slot in missing if f"{slot.service}{slot.index}" not in remaining.split()]
-    assert list(deployed.registry.lost) == missing, "what is gone is about to be restarted"
-    assert len(deployed._restarts._tasks) == len(missing)
-    assert deployed.release is served
-    assert deployed.rollout() == {}
+    assert list(controller.registry.lost) == missing, "what is gone is about to be restarted"
+    assert len(controller._restarts._tasks) == len(missing)
+    assert controller.release is served
+    assert controller.rollout() == {}
 
 
-async def test_a_worker_that_was_lost_in_a_failed_rollout_comes_back_on_its_gpu(fleet):
-    deployed, log = fleet(2, ["build B0'"])
-    await deployed.apply(release(B=ON_GPUS))
+async def test_a_worker_that_was_lost_in_a_failed_rollout_comes_back_on_its_gpu(new_controller):
+    controller, log = new_controller(2, ["build B0'"])
+    await controller.apply(release(B=ON_GPUS))
     log.clear()
     with pytest.raises(StartError):
-        await deployed.apply(release(B=S(2, "new", gpu=1)))
+        await controller.apply(release(B=S(2, "new", gpu=1)))
 
-    await asyncio.gather(*deployed._restarts._tasks)
+    await asyncio.gather(*controller._restarts._tasks)
 
     assert lines(log)[-3:] == ["start B0''", "build B0''", "serve B0''"]
-    assert {worker.name: worker.gpus for worker in deployed.registry.workers} == {"B1": ["1"], "B0''": ["0"]}
+    assert {worker.name: worker.gpus for worker in controller.registry.workers} == {"B1": ["1"], "B0''": ["0"]}
 
 
-async def test_a_cancelled_rollout_is_undone(fleet):
+async def test_a_cancelled_rollout_is_undone(new_controller):
     hangs = asyncio.Event()
-    deployed, log = fleet(hangs={"build B1'": hangs})
-    await deployed.apply(release(B=BACKEND))
+    controller, log = new_controller(hangs={"build B1'": hangs})
+    await controller.apply(release(B=BACKEND))
     log.clear()
-    change = asyncio.ensure_future(deployed.apply(release(B=S(2, "new"))))
+    change = asyncio.ensure_future(controller.apply(release(B=S(2, "new"))))
     await hangs.wait()
-    assert {name: (rollout.ready, rollout.desired) for name, rollout in deployed.rollout().items()} == {"B": (0, 2)}
+    assert {name: (rollout.ready, rollout.desired) for name, rollout in controller.rollout().items()} == {"B": (0, 2)}
 
     change.cancel()
     with pytest.raises(asyncio.CancelledError):
         await change
 
     assert lines(log) == ["start B0' B1'", "build B0' B1'", "stop B0' B1'"]
-    assert serving(deployed) == "B0 B1"
+    assert serving(controller) == "B0 B1"
 
 
-async def test_a_deployment_that_is_stopped_during_a_rollout_says_so_and_leaves_no_worker(fleet):
+async def test_a_deployment_that_is_stopped_during_a_rollout_says_so_and_leaves_no_worker(new_controller):
     hangs = asyncio.Event()
-    deployed, _ = fleet(hangs={"build B1'": hangs})
-    await deployed.apply(release(B=BACKEND))
-    change = asyncio.ensure_future(deployed.apply(release(B=S(2, "new"))))
+    controller, _ = new_controller(hangs={"build B1'": hangs})
+    await controller.apply(release(B=BACKEND))
+    change = asyncio.ensure_future(controller.apply(release(B=S(2, "new"))))
     await hangs.wait()
 
-    await deployed.stop(grace=0)
+    await controller.stop(grace=0)
 
     with pytest.raises(DeploymentError, match="the deployment is being stopped"):
         await change
-    assert deployed.registry.workers == []
+    assert controller.registry.workers == []
 
 
-async def test_the_port_of_a_service_is_reserved_with_its_workers_and_released_after_them(fleet):
-    deployed, _ = fleet(faults=["build P0"])
-    ports = deployed.registry.placement.ports
+async def test_the_port_of_a_service_is_reserved_with_its_workers_and_released_after_them(new_controller):
+    controller, _ = new_controller(faults=["build P0"])
+    ports = controller.registry.placement.ports
 
     with pytest.raises(StartError):
-        await deployed.apply(release(P=S(http=True)))
+        await controller.apply(release(P=S(http=True)))
     assert not ports._held
 
-    await deployed.apply(release(Q=S(http=True)))
+    await controller.apply(release(Q=S(http=True)))
     assert list(ports._held) == ["Q"]
-    await deployed.apply(release(B=S()))
+    await controller.apply(release(B=S()))
     assert not ports._held
 
 

@@ -1,4 +1,4 @@
-"""The changes of a deployment, one after the other: a release is applied, services are scaled and restarted."""
+"""Changes a deployment, one request after the other: applies a release, scales and restarts services, stops all."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dynamo_nb.supervisor.rollout import Rollout
 from dynamo_nb.supervisor.tasks import run_to_end
 
 
-class Fleet:
-    """Changes the workers of a registry until they are what clients ask for.
+class Controller:
+    """Brings the workers of a registry to the state that clients ask for.
 
     A change that fails leaves everything as it was. Workers that end by themselves are restarted.
     """
