@@ -1,1 +1,1 @@
-"""Serving a graph: the plan, `serve()`, `attach()`, and the handle of what is being served."""
+"""Serving a graph: from a plan to a running deployment, and the handle that a user holds."""

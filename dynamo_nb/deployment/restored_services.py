@@ -30,7 +30,7 @@ class RestoredDefinitions(Mapping[str, ServiceDefinition]):
         self._loaded: dict[str, ServiceDefinition] = {}
         self._modules: dict[str, ModuleType] = {}
         running = [name for name, service in spec.services.items() if service.running]
-        # The order of discovery: `assemble` has reversed it for services that do not run.
+        # `assemble` reverses services that do not run. From this order it makes the same GraphSpec again.
         self._names = [*running, *(name for name in reversed(list(spec.services)) if name not in running)]
 
     def __getitem__(self, name: str) -> ServiceDefinition:

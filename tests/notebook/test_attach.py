@@ -1,7 +1,8 @@
-"""A kernel that ends and one that takes up what it left running."""
+"""A deployment outlives its kernel, and another kernel attaches to it."""
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from cell_runners import Kernel
@@ -40,8 +41,8 @@ class Frontend:
 SERVE = "deployment = await serve(Frontend, {'Backend.ServiceArgs.workers': 2}, http_port=0, detach=True)"
 
 
-class Life:
-    """The life of one kernel in a notebook's folder."""
+class NotebookKernel:
+    """One kernel of a notebook, from its start to its end."""
 
     def __init__(self, folder, home):
         self.kernel = Kernel(folder, home).load()
@@ -62,75 +63,66 @@ class Life:
     def answer(self):
         return self.value("await deployment.Frontend.generate('Hello Big')")
 
-    def killed(self):
+    def kill(self):
         os.kill(self.kernel.manager.provisioner.pid, 9)
         self.kernel.close()
 
 
 @pytest.fixture
-def lives(dynamo_home, tmp_path):
-    begun = []
+def new_kernel(dynamo_home, tmp_path):
+    """Starts kernels of the same notebook. Deployments and kernels that are left are stopped."""
+    started = []
 
-    def begin():
-        begun.append(Life(tmp_path, dynamo_home))
-        return begun[-1]
+    def start():
+        started.append(NotebookKernel(tmp_path, dynamo_home))
+        return started[-1]
 
-    yield begin
-    for life in begun:
-        if life.kernel.manager.is_alive():
-            life.kernel.run("for one in __dynamo_notebook__.deployments: one.stop().result()")
-            life.kernel.close()
+    yield start
+    for notebook in started:
+        if notebook.kernel.manager.is_alive():
+            notebook.kernel.run("for one in __dynamo_notebook__.deployments: one.stop().result()")
+            notebook.kernel.close()
 
 
 @pytest.fixture
-def first(lives):
+def first(new_kernel):
     """A kernel that serves CELLS, detached and scaled."""
-    life = lives()
+    notebook = new_kernel()
     for name, text in CELLS.items():
-        life.run(text, name)
-    said = life.run(SERVE, "serve").text
-    assert f"%dynamo attach {life.value('deployment.id')}" in said
-    life.run("await deployment.scale(Backend=1)")
-    return life
+        notebook.run(text, name)
+    printed = notebook.run(SERVE, "serve").text
+    assert f"%dynamo attach {notebook.value('deployment.id')}" in printed
+    notebook.run("await deployment.scale(Backend=1)")
+    return notebook
 
 
-def known(life):
-    """All that a deployment says of itself."""
-    life.run("deployment.export('bundle')")
-    written = {path: (life_folder(life) / path).read_bytes() for path in files(life_folder(life))}
-    told = life.value(
+def description(notebook):
+    """All public data of a deployment: its properties, the files of its bundle and its pids."""
+    notebook.run("deployment.export('bundle')")
+    folder = Path(notebook.value("os.getcwd()"))
+    bundle = {path.relative_to(folder): path.read_bytes() for path in (folder / "bundle").rglob("*") if path.is_file()}
+    data = notebook.value(
         "[deployment.spec.model_dump(), deployment.config.rows(), deployment.config.as_json(), "
         "deployment.config.to_yaml(), str(deployment.picture), deployment.config.services['Backend'].arguments(), "
         "repr(deployment), deployment.metrics_url]"
     )
-    return told, written, life.pids()
+    return data, bundle, notebook.pids()
 
 
-def life_folder(life):
-    from pathlib import Path
+def test_a_new_kernel_attaches_to_the_deployment_of_a_killed_one(first, new_kernel):
+    before = description(first)
+    first.kill()
 
-    return Path(life.value("os.getcwd()"))
-
-
-def files(folder):
-    return sorted(p.relative_to(folder) for p in (folder / "bundle").rglob("*") if p.is_file())
-
-
-def test_a_new_kernel_takes_up_what_a_killed_one_left(first, lives):
-    before = known(first)
-    first.killed()
-
-    second = lives()
+    second = new_kernel()
     ran = second.run("deployment = %dynamo attach", "attach")
-    assert known(second) == before
+    assert description(second) == before
     assert second.answer() == ["hello!", "big!"]
     assert second.value("str(__import__('inspect').signature(deployment.Frontend.generate))") == (
         "(text: str, loud: bool = False) -> collections.abc.AsyncIterator[str]"
     )
-    refused = second.kernel.run("await deployment.Frontend.generate(3)")
-    assert not refused.ok
+    assert not second.kernel.run("await deployment.Frontend.generate(3)").ok
 
-    # The notebook runs again, cell by cell.
+    # All cells run again.
     pids = second.pids()
     for name, text in CELLS.items():
         assert second.run(text, name).text == "", name
@@ -146,35 +138,35 @@ def test_a_new_kernel_takes_up_what_a_killed_one_left(first, lives):
     assert list(records()) == []
 
 
-def test_a_notebook_that_has_run_again_in_part_changes_nothing(first, lives):
-    first.killed()
-    second = lives()
+def test_cells_that_have_not_run_again_stay_in_effect(first, new_kernel):
+    first.kill()
+    second = new_kernel()
     second.run("%dynamo attach")
     second.run("(deployment,) = __dynamo_notebook__.deployments")
     before = second.pids()
 
-    # Without the link both of its dependencies would run, without the configuration the suffix would be another.
+    # Without the old link, both dependencies would run; without the old configuration, the suffix would differ.
     for name in ("backend", "other", "frontend"):
         assert second.run(CELLS[name], name).text == ""
     assert second.pids() == before
 
     changed = second.run(CELLS["backend"].replace("shape(word)", "shape(word) + '~'"), "backend")
     assert "replaced Backend" in changed.text
-    assert second.answer() == ["hello~!", "big~!"], "the helper, the link and the configuration hold as they were"
+    assert second.answer() == ["hello~!", "big~!"], "the old helper, link and configuration are in effect"
     assert second.run("elsewhere = 1", deleted=["config"], cell_id="more").text.count("replaced Backend") == 1
-    assert second.answer() == ["hello~-back", "big~-back"], "a configuration that was deleted from the page is gone"
+    assert second.answer() == ["hello~-back", "big~-back"], "a configuration cell that was deleted has no effect"
     assert "stopped Backend" in second.run("Frontend.link(Other)", "link").text
     assert second.answer() == ["hello-other", "big-other"]
 
 
-def test_a_cell_that_names_a_service_before_its_own_has_run_says_nothing(lives):
+def test_a_cell_may_name_a_service_whose_cell_has_not_run_again(new_kernel):
     named = {**CELLS, "frontend": CELLS["frontend"].replace("depends(Backend)", "depends('Backend')")}
-    first = lives()
+    first = new_kernel()
     for name, text in named.items():
         first.run(text, name)
     first.run(SERVE, "serve")
-    first.killed()
-    second = lives()
+    first.kill()
+    second = new_kernel()
     second.run("deployment = %dynamo attach")
     before = second.pids()
 
@@ -185,9 +177,9 @@ def test_a_cell_that_names_a_service_before_its_own_has_run_says_nothing(lives):
     assert "replaced Backend" in second.run(BACKEND.replace("shape(word)", "shape(word) + '~'"), "backend").text
 
 
-def test_configuration_can_be_changed_before_any_cell_has_run(first, lives):
-    first.killed()
-    second = lives()
+def test_configuration_can_be_changed_before_any_cell_has_run_again(first, new_kernel):
+    first.kill()
+    second = new_kernel()
     second.run("from dynamo_nb import attach\ndeployment = attach('Frontend').result()")
     before = second.pids()
 
@@ -201,10 +193,10 @@ def test_configuration_can_be_changed_before_any_cell_has_run(first, lives):
     assert len(second.pids()["Backend"]) == 1
 
 
-def test_who_looks_on_calls_and_changes_and_follows_no_cells(first, lives):
+def test_an_observer_can_call_and_change_a_deployment_which_does_not_follow_its_cells(first, new_kernel):
     owned = first.run("mine = await serve(Other, name='mine', http_port=0)")
     assert "keeps running" not in owned.text
-    other = lives()
+    other = new_kernel()
     deployment_id = other.run("deployment = %dynamo attach mine") and other.value("deployment.id")
     assert other.value("await deployment.Other.generate('A')") == ["a-other"]
     listed = other.run("%dynamo ps").text.splitlines()
@@ -219,23 +211,23 @@ def test_who_looks_on_calls_and_changes_and_follows_no_cells(first, lives):
     other.run("await deployment.update({'Other.suffix': '?'})")
     assert first.value("await mine.Other.generate('A')") == ["a?"]
     assert first.value("[v for k, v, _ in mine.config.rows() if k == 'Other.suffix']") == ["?"]
-    assert first.run("here = 1").text == "", "its own cells say nothing new"
+    assert first.run("here = 1").text == "", "the owner's cells are as before"
     other.run("%dynamo attach mine")
     assert other.value("len(__dynamo_notebook__.deployments)") == 1
-    other.killed()
+    other.kill()
     assert first.value("await mine.Other.generate('A')") == ["a?"]
     first.run("await mine.stop()")
 
 
-def test_a_deployment_that_was_detached_later_outlives_its_kernel(first, lives):
+def test_a_deployment_outlives_its_kernel_if_it_was_detached_later(first, new_kernel):
     first.run("mine = await serve(Other, name='mine', http_port=0)")
     assert "this notebook" in first.run("%dynamo ps").text
     first.run("await mine.detach()")
     assert "this notebook" not in first.run("%dynamo ps").text
-    first.killed()
-    second = lives()
+    first.kill()
+    second = new_kernel()
     second.run("deployment = %dynamo attach mine")
     assert second.value("await deployment.Other.generate('A')") == ["a-other"]
-    several = second.kernel.run("%dynamo attach nothing")
-    assert "there is no deployment 'nothing'" in several.error
+    failed = second.kernel.run("%dynamo attach nothing")
+    assert "there is no deployment 'nothing'" in failed.error
     second.run("(await __import__('dynamo_nb').attach('Frontend'))")

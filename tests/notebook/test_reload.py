@@ -1,4 +1,4 @@
-"""`%reload_ext` and `%unload_ext`: nothing is doubled, nothing is left, and what runs goes on."""
+"""`%reload_ext` and `%unload_ext`: nothing is added twice, nothing is left, and deployments keep running."""
 
 import pytest
 
@@ -17,13 +17,13 @@ ASK = "print(await deployment.Backend.generate('x'))"
 
 
 def hooks(ip):
-    """All that an extension can add to a shell, as far as it is ours to add."""
+    """What an extension can add to a shell."""
     return {
-        "events": {name: len(them) for name, them in ip.events.callbacks.items()},
+        "events": {name: len(found) for name, found in ip.events.callbacks.items()},
         "cleanup": len(ip.input_transformers_cleanup),
         "tokens": len(ip.input_transformer_manager.token_transformers),
         "matchers": len(ip.Completer.custom_matchers),
-        "magics": {kind: sorted(them) for kind, them in ip.magics_manager.magics.items()},
+        "magics": {kind: sorted(found) for kind, found in ip.magics_manager.magics.items()},
         "registry": sorted(ip.magics_manager.registry),
         "configurables": len(ip.configurables),
         "exceptions": ip.custom_exceptions,
@@ -32,7 +32,7 @@ def hooks(ip):
     }
 
 
-def test_unloading_leaves_the_shell_as_it_was(shell):
+def test_unloading_restores_the_shell(shell):
     shell.run("%unload_ext dynamo_nb")  # IPython makes its own magics when they are first used
     before = hooks(shell.ip)
     assert shell.run("%load_ext dynamo_nb").ok
@@ -42,7 +42,7 @@ def test_unloading_leaves_the_shell_as_it_was(shell):
     assert notebook.current() is None
 
 
-def test_reloading_doubles_nothing(shell):
+def test_reloading_adds_nothing_twice(shell):
     shell.load()
     once, session = hooks(shell.ip), notebook.current()
     for _ in range(2):
@@ -51,14 +51,14 @@ def test_reloading_doubles_nothing(shell):
     assert notebook.current() is session
 
 
-def test_a_loader_that_runs_twice_doubles_nothing(shell):
+def test_loading_twice_adds_nothing_twice(shell):
     shell.load()
     once = hooks(shell.ip)
     assert shell.run("import dynamo_nb\ndynamo_nb.load_ipython_extension(get_ipython())").ok
     assert hooks(shell.ip) == once
 
 
-def test_a_reset_of_all_names_leaves_the_notebook_a_notebook(shell):
+def test_the_extension_survives_a_reset_of_all_names(shell):
     shell.load()
     assert shell.run("%reset -f").ok
     assert shell.run("from dynamo_nb import dynamo_endpoint, service\n").ok
@@ -69,7 +69,7 @@ def test_a_reset_of_all_names_leaves_the_notebook_a_notebook(shell):
 
 
 @pytest.mark.slow
-def test_a_deployment_goes_on_and_follows_its_cells_after_a_reload(kernel):
+def test_a_deployment_follows_its_cells_after_a_reload(kernel):
     kernel.load()
     assert kernel.run(BACKEND, "backend").ok
     ran = kernel.run("deployment = await serve(Backend, http_port=0)")
@@ -83,7 +83,7 @@ def test_a_deployment_goes_on_and_follows_its_cells_after_a_reload(kernel):
 
 
 @pytest.mark.slow
-def test_a_deployment_goes_on_while_the_extension_is_away_and_is_found_again(kernel):
+def test_a_deployment_keeps_running_while_the_extension_is_unloaded(kernel):
     kernel.load()
     assert kernel.run(BACKEND, "backend").ok
     assert kernel.run("deployment = await serve(Backend, http_port=0)").ok

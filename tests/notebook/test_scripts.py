@@ -1,4 +1,4 @@
-"""The same in plain Python scripts, whose services stand in `__main__`."""
+"""Serving from plain Python scripts, whose services are in `__main__`."""
 
 import subprocess
 import sys
@@ -71,7 +71,7 @@ def test_a_script_serves_its_own_services(dynamo_home, tmp_path, main):
     assert (done.stdout, done.stderr, done.returncode) == ("one! two!\n2\nTrue\n", "", 0)
 
 
-def test_a_script_that_forgets_its_guard_does_not_serve_itself_for_ever(dynamo_home, tmp_path):
+def test_a_script_without_a_main_guard_fails_instead_of_serving_itself_again(dynamo_home, tmp_path):
     """Workers import the script, and its last lines with it."""
     main = WITHOUT_A_LOOP.replace('if __name__ == "__main__":', "if True:")
     (tmp_path / "script.py").write_text(SERVICES + main)
