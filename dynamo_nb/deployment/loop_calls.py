@@ -71,7 +71,7 @@ class LoopCalls:
         return ServiceClient(name, definition.cls, definition.endpoints, caller_of)
 
     async def _client(self, namespace: str, service: str, endpoint: str) -> Client:
-        """The running loop's client of an endpoint. It is kept, so that calls take turns among the workers."""
+        """The running loop's client of an endpoint: one for all calls, so that they take turns among the workers."""
         self._check_workers(service)
         TRACING.detect()  # tracing may have been configured since the last call
         runtime = await self._runtime()
@@ -122,7 +122,7 @@ class LoopCalls:
                 await runtime.close()
 
     def _set_own(self, plan: Plan) -> None:
-        """Tells all runtimes of which components the deployment has workers."""
+        """Updates in all runtimes the components of which the deployment has workers."""
         for connecting in self._runtimes.values():
             if connecting.done() and not connecting.cancelled() and not connecting.exception():
                 connecting.result().own = _components(plan.spec)

@@ -71,7 +71,7 @@ class PlanSource(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedProgram(PlanSource):
-    """A program that was found once. Its code is read again for each plan, its graph is not."""
+    """A program that was found once. The files of a module are read again for each plan, the graph is not."""
 
     found: Program
 

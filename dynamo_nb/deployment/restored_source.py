@@ -138,7 +138,7 @@ class RestoredCells(PlanSource):
 
 
 class _NoNotebook:
-    """Stands for the notebook where a script or terminal attaches: no cell has run."""
+    """In place of the notebook if a script or terminal attaches: no cell has run."""
 
     names: Mapping[str, Any] = {}
     deleted: Collection[str] = ()

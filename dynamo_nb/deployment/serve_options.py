@@ -18,7 +18,7 @@ _LAST_PORT = 2**16 - 1
 class ServeOptions:
     """How a deployment is run. `serve` describes the options, which have the same names there.
 
-    None stands for the environment variable of the option, or else the default.
+    If an option is None, its environment variable applies, or else the default.
     """
 
     nats: str | None = None

@@ -41,6 +41,16 @@ def test_an_update_replaces_only_the_service_whose_configuration_changed(deploym
     assert pids(deployment, "Frontend") == frontend
 
 
+def test_the_client_of_a_service_is_made_once_for_each_plan(deployment):
+    client = deployment.Backend
+    assert deployment.Backend is deployment["Backend"] is client
+
+    deployment.update().result()
+
+    assert deployment.Backend is not client
+    assert client.say("old client").result().startswith("old client")
+
+
 def test_an_update_that_changes_nothing_replaces_nothing(deployment):
     before = pids(deployment)
 
