@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -32,11 +33,13 @@ class PublicApi(Generated):
     """Every name in the `__all__` of a module, with its signature and docstring."""
 
     required_arguments = 1
+    option_spec: ClassVar = {"except": str}
 
     def lines(self):
         (module,) = self.arguments
         loaded = importlib.import_module(module)
-        for name in sorted(loaded.__all__, key=str.lower):
+        shown = set(importlib.import_module(other).__all__) if (other := self.options.get("except")) else set()
+        for name in sorted(set(loaded.__all__) - shown, key=str.lower):
             value = getattr(loaded, name)
             if inspect.isclass(value):
                 yield f".. autoclass:: {module}.{name}"
@@ -161,8 +164,6 @@ class Metrics(Generated):
     """The metrics that a deployment exports."""
 
     def lines(self):
-        from dynamo_nb.supervisor.prometheus import DeploymentCollector
-
         yield ".. list-table::"
         yield "   :header-rows: 1"
         yield "   :widths: 30 10 30 30"
@@ -171,12 +172,29 @@ class Metrics(Generated):
         yield "     - type"
         yield "     - labels"
         yield "     - meaning"
+        for name, kind, labels, documentation in self.families():
+            yield f"   * - ``{name}{'_total' if kind == 'counter' else ''}``"
+            yield f"     - {kind}"
+            yield f"     - {', '.join(f'``{label}``' for label in labels)}"
+            yield f"     - {documentation}"
+
+    def families(self):
+        from dynamo_nb.supervisor.prometheus import DeploymentCollector
+
         for family in DeploymentCollector(lambda: {"services": {}, "edges": []}).collect():
-            suffix = "_total" if family.type == "counter" else ""
-            yield f"   * - ``{family.name}{suffix}``"
-            yield f"     - {family.type}"
-            yield f"     - {', '.join(f'``{label}``' for label in family._labelnames)}"
-            yield f"     - {family.documentation}"
+            yield family.name, family.type, family._labelnames, family.documentation
+
+
+class FrontendMetrics(Metrics):
+    """The metrics that the frontend of language models exports."""
+
+    def families(self):
+        from dynamo_nb.llm.api.metrics import RequestMetrics
+
+        metrics = RequestMetrics()
+        for family in vars(metrics).values():
+            if hasattr(family, "_labelnames"):
+                yield family._name, family._type, family._labelnames, family._documentation
 
 
 def write_schema(app) -> None:
@@ -196,5 +214,6 @@ def setup(app):
     app.add_directive("model-keys", Keys)
     app.add_directive("service-keys", Parameters)
     app.add_directive("metric-table", Metrics)
+    app.add_directive("frontend-metric-table", FrontendMetrics)
     app.connect("builder-inited", write_schema)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
