@@ -21,6 +21,7 @@ from dynamo_nb.runtime.selection import InstanceSelection
 from dynamo_nb.runtime.spans import TRACED
 from dynamo_nb.runtime.tracing import TRACING, RequestSpans
 from dynamo_nb.sdk.call import NO_OPTIONS, CallOptions
+from dynamo_nb.sdk.tagged import Outgoing
 
 INSTANCE_WAIT: Final = 3.0  # seconds that a call waits for an instance: a restarted worker needs about one
 MAX_ATTEMPTS: Final = 3  # instances that may get one request: a request that kills its worker must not reach them all
@@ -38,11 +39,13 @@ class Attempts:
     """
 
     __slots__ = (
+        "_args",
         "_count",
         "_deadline",
         "_error",
         "_failed",
         "_instance",
+        "_kwargs",
         "_meter",
         "_options",
         "_policy",
@@ -50,9 +53,7 @@ class Attempts:
         "_spans",
         "_start",
         "_wait_until",
-        "args",
         "headers",
-        "kwargs",
         "receive",
     )
 
@@ -65,7 +66,7 @@ class Attempts:
         receive: Callable[[Any], Any] | None,
     ) -> None:
         self._selection, self._options = selection, options
-        self.args, self.kwargs, self.receive = args, kwargs, receive
+        self._args, self._kwargs, self.receive = args, kwargs, receive
         self._failed: tuple[Instance, ...] = ()
         self._count = 0
         self._instance: Instance | None = None
@@ -83,6 +84,14 @@ class Attempts:
         if (context := CURRENT.get()) is not None:
             self.headers = {**context.carried, **self.headers} if self.headers else context.carried
             self._deadline = earlier(self._deadline, context.deadline)
+
+    @property
+    def args(self) -> Sequence[Any]:
+        return [arg.value if type(arg) is Outgoing else arg for arg in self._args]
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        return {name: arg.value if type(arg) is Outgoing else arg for name, arg in self._kwargs.items()}
 
     @property
     def path(self) -> str:
@@ -153,7 +162,7 @@ class Attempts:
                 self._spans.attempt(instance.worker_id)
             if self._deadline is not None:
                 headers = {**self.headers, TIMEOUT: f"{self._deadline - time.monotonic():.6f}"}
-            return connection.open(selection.path, self.args, self.kwargs, headers, meter, self._start)
+            return connection.open(selection.path, self._args, self._kwargs, headers, meter, self._start)
 
     def _begin(self) -> Meter:
         meter = self._meter = self._selection.meter

@@ -1,7 +1,8 @@
 """Encoding of values: msgpack, with a plain form for other Python types, and raw buffers for arrays.
 
-Models and dataclasses are sent as maps, sets as lists, enums by value, paths as text. The receiver gets plain data and
-converts it to the endpoint's types where it knows them. Nothing is ever pickled.
+A value that msgpack cannot carry is an extension `(type, plain data, state)`, see `sdk.portable`: models are maps, sets
+lists, paths text. The receiver gets the plain data, and builds the value again where it knows the endpoint's types.
+Nothing is ever pickled.
 
 A numpy array or torch tensor is a msgpack extension `(dtype, shape, data)`. A small array contains its data; the data
 of a large one follows the message, and `(offset, size)` replaces it, so that neither end copies it.
@@ -18,8 +19,12 @@ from typing import Any, Final
 
 import msgspec
 
+from dynamo_nb.sdk.portable import pack
+from dynamo_nb.sdk.tagged import Outgoing, Tagged, received
+
 ARRAY: Final = 1  # msgpack extension: a numpy array
 TENSOR: Final = 2  # msgpack extension: a torch tensor
+TAGGED: Final = 3  # msgpack extension: plain data with the name of its type
 
 INLINE: Final = 16 * 1024  # bytes up to which copying an array with the message is cheaper than a separate buffer
 ALIGNMENT: Final = 64  # bytes, of a buffer's offset in its frame: the best for vector instructions
@@ -52,7 +57,7 @@ class Packer:
 
     def __init__(self) -> None:
         self.buffers: list[memoryview] = []
-        self.encode = msgspec.msgpack.Encoder(enc_hook=_hook(self._leave_out)).encode
+        self.encode = _encoder(self._leave_out)
 
     def _leave_out(self, data: memoryview) -> Any:
         if data.nbytes < INLINE:
@@ -78,6 +83,11 @@ class Unpacker:
             self._buffers = memoryview(b"")
 
     def _extension(self, code: int, content: memoryview) -> Any:
+        if code == TAGGED:
+            names, plain, state = self.decode(content)
+            if not isinstance(names, (str, list)):
+                raise ValueError("a malformed type name")
+            return received(names, plain, state)
         if code not in {ARRAY, TENSOR}:
             raise ValueError(f"unknown msgpack extension {code}")
         dtype, shape, where = _content.decode(content)
@@ -116,16 +126,19 @@ def _tensor(dtype: str, shape: tuple[int, ...], data: memoryview) -> Any:
     return torch.frombuffer(data, dtype=kind).reshape(shape)
 
 
-def _hook(replace: Callable[[memoryview], Any]) -> Callable[[Any], Any]:
-    """Returns msgspec's hook for unknown types, which raises TypeError for types without a plain form.
+def _encoder(replace: Callable[[memoryview], Any]) -> Callable[[Any], bytes]:
+    """Returns an encoder that raises TypeError for types without a plain form.
 
     replace: returns what the message contains in place of an array's data.
     """
 
     def plain(value: Any) -> Any:
         kind = type(value)
-        if dump := getattr(kind, "model_dump", None):  # a pydantic model, without importing pydantic in every worker
-            return dump(value)
+        if kind is Outgoing:
+            return value.packed()
+        if kind is Tagged:
+            content = encode_nested((value.names, value.plain, value.state))
+            return msgspec.msgpack.Ext(TAGGED, content)
         if (torch := sys.modules.get("torch")) and isinstance(value, torch.Tensor):
             return extension(TENSOR, *_of_tensor(value, torch))
         if (numpy := sys.modules.get("numpy")) and isinstance(value, (numpy.ndarray, numpy.generic)):
@@ -138,14 +151,13 @@ def _hook(replace: Callable[[memoryview], Any]) -> Callable[[Any], Any]:
             return dict(value)
         if isinstance(value, BaseException):
             return f"{kind.__name__}: {value}"
-        if isinstance(value, (range, type({}.keys()), type({}.values()), type({}.items()))):
-            return list(value)
-        raise TypeError(f"a value of type {kind.__module__}.{kind.__qualname__} cannot be sent to another process")
+        return pack(value)
 
     def extension(code: int, dtype: str, shape: tuple[int, ...], data: memoryview) -> msgspec.msgpack.Ext:
         return msgspec.msgpack.Ext(code, _encode((dtype, shape, replace(data))))
 
-    return plain
+    encode_nested = msgspec.msgpack.Encoder(enc_hook=plain).encode
+    return encode_nested
 
 
 def _of_array(value: Any, numpy: Any) -> tuple[str, tuple[int, ...], memoryview]:
@@ -170,7 +182,7 @@ def _of_tensor(value: Any, torch: Any) -> tuple[str, tuple[int, ...], memoryview
     return kind, shape, memoryview(data).cast("B")
 
 
-encode = msgspec.msgpack.Encoder(enc_hook=_hook(lambda data: data)).encode
+encode = _encoder(lambda data: data)
 """Encodes a message with all its arrays inside."""
 decode = Unpacker().decode
 """Decodes a message with all its arrays inside."""

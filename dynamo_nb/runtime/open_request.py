@@ -17,6 +17,7 @@ from dynamo_nb.runtime.spans import TRACED
 from dynamo_nb.runtime.tracing import TRACING, RequestSpans
 from dynamo_nb.runtime.wire import END, ERROR, ITEM, ITEM_COST, WINDOW
 from dynamo_nb.sdk.call import Call
+from dynamo_nb.sdk.tagged import Outgoing
 
 FAIR_SHARE: Final = 64  # items that one stream may write before the loop runs other tasks
 
@@ -133,7 +134,8 @@ class OpenRequest:
                 await self._send_items(result, handler)
                 end: tuple[Any, ...] = (END, stream)
             else:
-                end = (END, stream, result)
+                pack = getattr(handler, "pack", None)
+                end = (END, stream, result if pack is None else Outgoing(result, pack))
             if connection.paused:
                 await connection.writable()
             if not self.stopped:
@@ -161,14 +163,14 @@ class OpenRequest:
 
     async def _send_items(self, items: AsyncIterator[Any], handler: Handler) -> None:
         connection, stream, meter = self._connection, self._stream, self.meter
-        send = connection.send
+        send, pack = connection.send, getattr(handler, "pack", None)
         count, credit = 0, WINDOW
         try:
             async for item in items:
                 if self.stopped:
                     return
                 try:
-                    length = send((ITEM, stream, item))
+                    length = send((ITEM, stream, item if pack is None else Outgoing(item, pack)))
                 except (TypeError, ValueError, OverflowError, RecursionError) as error:
                     raise _cannot_be_sent(error, handler) from None
                 meter.items += 1

@@ -42,7 +42,7 @@ class RemoteEndpoint:
         Raises:
             InvalidArgument: The arguments do not fit the endpoint's signature.
         """
-        args, kwargs = self._endpoint.bind(args, kwargs)
+        args, kwargs = self._endpoint.outgoing(*self._endpoint.bind(args, kwargs))
         return self._call(args, kwargs, receive=self._receive)
 
     @property

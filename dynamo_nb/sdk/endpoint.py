@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin, overload
 from dynamo_nb.errors import DefinitionError, EndpointError, InvalidArgument
 from dynamo_nb.sdk.call import Call, LocalCall
 from dynamo_nb.sdk.origin import origin_of
+from dynamo_nb.sdk.tagged import Outgoing
 from dynamo_nb.sdk.values import Shape, hints_of
 
 _POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
@@ -139,10 +140,7 @@ class Endpoint:
     @cached_property
     def output(self) -> Shape:
         """The shape of the answer; of a stream, the shape of one item."""
-        hint = self._hints.get("return", Any)
-        if _is_stream(hint):
-            hint = next(iter(get_args(hint)), Any)
-        return Shape(hint)
+        return Shape(_item_of(self._hints.get("return", Any)))
 
     @property
     def where(self) -> str:
@@ -192,6 +190,34 @@ class Endpoint:
                 ) from None
         return bound.args, bound.kwargs
 
+    @cached_property
+    def _packs(self) -> bool:
+        return not all(shape.plain for shape in self.inputs.values())
+
+    def outgoing(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Prepares arguments that `bind` returned for another process.
+
+        Args:
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+
+        Returns:
+            The arguments, each that msgpack alone cannot carry as `Outgoing`.
+        """
+        if not self._packs:
+            return args, kwargs
+        parameters = list(self.signature.parameters.values())
+        positional = [p.name for p in parameters if p.kind in _POSITIONAL]
+        rest = {p.kind: p.name for p in parameters}
+        positional += [rest.get(inspect.Parameter.VAR_POSITIONAL, "")] * (len(args) - len(positional))
+        others = rest.get(inspect.Parameter.VAR_KEYWORD, "")
+        sent = {name: self._outgoing(name if name in self.inputs else others, item) for name, item in kwargs.items()}
+        return tuple(map(self._outgoing, positional, args)), sent
+
+    def _outgoing(self, parameter: str, value: Any) -> Any:
+        shape = self.inputs[parameter]
+        return value if shape.plain else Outgoing(value, shape.pack_fitted)
+
     def receive(self, value: Any) -> Any:
         """Converts an answer to the annotated return type. The answers of HTTP routes are left to FastAPI.
 
@@ -233,6 +259,29 @@ class Endpoint:
         args, kwargs = self.bind(args, kwargs)
         return self.function(instance, *args, **kwargs)
 
+    def check_types(self, where: str) -> None:
+        """Checks that values of the annotations can be sent. Names that are not defined yet are passed over.
+
+        Args:
+            where: Names the service in the error.
+
+        Raises:
+            DefinitionError: An annotation contains a type that cannot be sent to another process.
+        """
+        if not self.served:
+            return
+        for name, hint in hints_of(self.function).items():
+            found = Shape(_item_of(hint) if name == "return" else hint).obstacle
+            if found:
+                what = "its answer" if name == "return" else f"its parameter {name!r}"
+                raise DefinitionError(
+                    f"the endpoint {self.function.__qualname__} cannot be called from another process: "
+                    f"{what} has the type {found}",
+                    where=where,
+                    remedy="write the class as a dataclass, a pydantic model or a msgspec.Struct; "
+                    "send a name or a path in place of a resource, such as an open file",
+                )
+
     def schema(self) -> dict[str, Any]:
         """Describes the parameters and the answer.
 
@@ -253,6 +302,11 @@ class Endpoint:
 
 def _is_stream(hint: Any) -> bool:
     return (get_origin(hint) or hint) in (AsyncIterator, AsyncGenerator, AsyncIterable)
+
+
+def _item_of(hint: Any) -> Any:
+    """The annotation of an answer; of a stream, that of one item."""
+    return next(iter(get_args(hint)), Any) if _is_stream(hint) else hint
 
 
 def _origin_of_method(function: Callable[..., Any]) -> str:

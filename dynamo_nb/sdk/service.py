@@ -169,6 +169,7 @@ def _check_endpoints(definition: ServiceDefinition) -> None:
         endpoint = inspect.getattr_static(cls, attribute)
         if not isinstance(endpoint, Endpoint) or endpoint.abstract:
             continue
+        endpoint.check_types(definition.where)
         if attribute in {"link", "unlink"}:
             raise DefinitionError(
                 f"{cls.__name__} has an endpoint method named {attribute!r}, which services use for links",

@@ -1,4 +1,4 @@
-"""The values of parameters and answers: converted to their annotated types, and described as JSON schemas."""
+"""The values of parameters and answers: sent between processes, converted to their annotated types, and described."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from collections.abc import Callable
 from functools import cached_property
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from dynamo_nb.sdk.class_names import Classes
+from dynamo_nb.sdk.field_types import (
+    converts,
+    described,
+    is_plain,
+    is_struct,
+    is_typed_dict,
+    obstacle,
+)
+from dynamo_nb.sdk.portable import load, pack
+from dynamo_nb.sdk.tagged import Fitted
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -51,7 +63,59 @@ class Shape:
     @cached_property
     def _of_structs(self) -> bool:
         """Whether it contains msgspec structs. msgspec converts those itself, several times as fast."""
-        return _has_struct(self.annotation)
+        if not _has_struct(self.annotation):
+            return False
+        import msgspec
+
+        try:
+            msgspec.msgpack.Decoder(self.annotation)
+        except TypeError:  # such as an alternative to a pydantic model
+            return False
+        except Exception:  # a name that is not defined yet
+            return True
+        return True
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether values are sent as they are: msgpack, or msgspec for its structs, gives them back equal."""
+        return self.free or self._of_structs or is_plain(self.annotation)
+
+    @cached_property
+    def _converts(self) -> bool:
+        return converts(self.annotation)
+
+    @cached_property
+    def _described(self) -> str:
+        return described(self.annotation)
+
+    @cached_property
+    def _classes(self) -> Classes:
+        return Classes(self.annotation)
+
+    @property
+    def obstacle(self) -> str:
+        """The first type whose values cannot be sent to another process; "" if there is none."""
+        return "" if self.free else obstacle(self.annotation)
+
+    def pack(self, value: Any) -> Any:
+        """Returns the form in which a value is sent. The same shape elsewhere gives an equal value with `fit`.
+
+        Raises TypeError if the value cannot be sent.
+        """
+        return value if self.plain else pack(value, self._classes)
+
+    def pack_fitted(self, value: Any) -> Any:
+        """`pack` for a value that `fit` has returned, so that the receiver does not convert it a second time."""
+        packed = self.pack(value)
+        return Fitted.mark(packed, self._described) if self._converts and not self.plain else packed
+
+    def _loaded(self, value: Any) -> Any:
+        try:
+            return load(value, self._classes)
+        except ValueError:
+            raise
+        except Exception as error:  # of data that a peer sent, and of the user's classes
+            raise ValueError(f"{type(error).__name__}: {error}") from error
 
     @cached_property
     def structured(self) -> bool:
@@ -70,20 +134,30 @@ class Shape:
 
             if self.structured and isinstance(value, str | bytes):
                 return msgspec.json.decode(value, type=self.annotation)
-            return msgspec.convert(value, self.annotation, from_attributes=True)
-        if self._adapter is None:
-            return value
+            return msgspec.convert(
+                value, self.annotation, from_attributes=True, dec_hook=lambda kind, item: Shape(kind).fit(item)
+            )
         from pydantic import ValidationError
 
         try:
+            if not self.plain:
+                value, checked = Fitted.unmark(value)
+                value = self._loaded(value)
+                if checked and checked == self._described:
+                    return value
+            if self._adapter is None:
+                return value
             if self.structured and isinstance(value, str | bytes):
                 return self._adapter.validate_json(value)
             if self.structured and not self._holds(value):  # e.g. of the class from an earlier run of its cell
-                if hasattr(value, "model_dump"):
-                    value = value.model_dump()
-                elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-                    value = dataclasses.asdict(value)
-            return self._adapter.validate_python(value)
+                value = self._linked(value)
+            try:
+                return self._adapter.validate_python(value)
+            except ValidationError:
+                linked = self._linked(value)
+                if linked is value:
+                    raise
+                return self._adapter.validate_python(linked)
         except ValidationError as error:
             parts = []
             for fault in error.errors(include_url=False, include_context=False):
@@ -91,8 +165,18 @@ class Shape:
                 parts.append(f"{fault['msg']}, not {fault['input']!r:.80}" + (f" @ {path}" if path else ""))
             raise ValueError("; ".join(parts)) from None
 
+    def _linked(self, value: Any) -> Any:
+        """The value with the classes of this annotation in place of those from earlier runs of their cells."""
+        if self.plain:
+            return value
+        try:
+            packed = pack(value, self._classes)
+        except TypeError:  # it contains values that only this process can use
+            return value
+        return value if packed is value else self._loaded(packed)
+
     def _holds(self, value: Any) -> bool:
-        return isinstance(value, tuple(kind for kind in self._kinds if not _is_typed_dict(kind)))
+        return isinstance(value, tuple(kind for kind in self._kinds if not is_typed_dict(kind)))
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema; empty if the type has none."""
@@ -110,17 +194,9 @@ class Shape:
 
 def _has_fields(kind: Any) -> bool:
     return isinstance(kind, type) and (
-        hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind) or _is_typed_dict(kind) or _is_struct(kind)
+        hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind) or is_typed_dict(kind) or is_struct(kind)
     )
 
 
-def _is_struct(kind: Any) -> bool:
-    return hasattr(kind, "__struct_fields__")
-
-
 def _has_struct(annotation: Any) -> bool:
-    return _is_struct(annotation) or any(map(_has_struct, get_args(annotation)))
-
-
-def _is_typed_dict(kind: Any) -> bool:
-    return hasattr(kind, "__required_keys__")  # `typing.is_typeddict` denies those of typing_extensions
+    return is_struct(annotation) or any(map(_has_struct, get_args(annotation)))

@@ -148,6 +148,8 @@ class Worker:
         def handle(args: Sequence[Any], kwargs: dict[str, Any], _context: Any) -> Any:
             return endpoint.start(self.service, args, kwargs)
 
+        if not endpoint.output.plain:
+            handle.pack = endpoint.output.pack  # type: ignore[attr-defined]
         handle.__qualname__ = f"{self.assignment.service}.{endpoint.attribute}"  # used in errors
         return handle
 

@@ -20,8 +20,9 @@ pytestmark = pytest.mark.slow
 GRAPH = """
 import asyncio
 import os
+from collections.abc import AsyncIterator
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, HttpUrl, PrivateAttr
 
 from dynamo_nb import AbstractService, abstract_endpoint, async_on_shutdown, async_on_start, depends, dynamo_context
 from dynamo_nb import dynamo_api, dynamo_endpoint, service
@@ -30,6 +31,12 @@ from dynamo_nb import dynamo_api, dynamo_endpoint, service
 class Message(BaseModel):
     text: str
     count: int = 1
+
+
+class Ask(BaseModel):
+    max_tokens: int = Field(16, alias="maxTokens")
+    site: HttpUrl | None = None
+    _seen: set = PrivateAttr(default_factory=set)
 
 
 @service(dynamo={"namespace": "n"}, workers=2)
@@ -41,6 +48,16 @@ class Backend:
     async def model(self, message: Message) -> Message:
         '''Returns the message, louder.'''
         return Message(text=message.text + self.suffix, count=message.count)
+
+    @dynamo_endpoint()
+    async def aliased(self, ask: Ask) -> Ask:
+        ask._seen.add(ask.max_tokens)
+        return ask
+
+    @dynamo_endpoint()
+    async def aliases(self, asks: list[Ask]) -> AsyncIterator[Ask]:
+        for ask in asks:
+            yield ask
 
     @dynamo_endpoint(name="words")
     async def split(self, text: str):
@@ -133,6 +150,12 @@ class Frontend:
         return [*self.at_first, here, await self.local.generate("ab"), await self.scorer.score("abc")]
 
     @dynamo_endpoint()
+    async def aliases(self) -> list:
+        ask = await self.backend.aliased(Ask(maxTokens=99, site="http://a.b"))
+        items = [item async for item in self.backend.aliases([ask, Ask()])]
+        return [ask.max_tokens, ask.site.host, ask._seen == {99}, items == [ask, Ask()]]
+
+    @dynamo_endpoint()
     async def wrong(self):
         return await self.backend.model({"txt": "a"})
 
@@ -201,6 +224,10 @@ def deployment(module_project):
 
 def test_only_linked_and_enabled_services_are_started(deployment):
     assert set(deployment.spec.started) == {"Entry", "Chooser", "Frontend", "Backend", "logs"}
+
+
+def test_a_model_with_aliases_is_read_back_equal_by_another_service(deployment):
+    assert deployment.Frontend.aliases().result(timeout=30) == [99, "a.b", True, True]
 
 
 def test_a_dependency_is_called_as_if_it_were_a_local_object(deployment):
@@ -321,7 +348,17 @@ def test_the_context_of_a_worker(deployment):
     assert context["namespace"] == "n"
     assert context["worker_id"].startswith("Backend.")
     assert context["runtime"] == "DistributedRuntime"
-    assert context["endpoints"] == ["model", "words", "pid", "slow", "fails", "context", "missing_context"]
+    assert context["endpoints"] == [
+        "model",
+        "aliased",
+        "aliases",
+        "words",
+        "pid",
+        "slow",
+        "fails",
+        "context",
+        "missing_context",
+    ]
     assert isinstance(context["instance_id"], int)
     with pytest.raises(DynamoError, match=r"dynamo_context\['nothing'\] is not set[\s\S]*this worker"):
         deployment.Backend.missing_context().result(timeout=30)

@@ -1,0 +1,556 @@
+"""What is sent is read back equal: arguments, answers and the items of streams, over the features of every model."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import fractions
+import ipaddress
+import pathlib
+import re
+import threading
+import typing
+import uuid
+import zoneinfo
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+
+import msgspec
+import pydantic
+import pydantic.alias_generators
+import pytest
+import typing_extensions
+
+from dynamo_nb.errors import DefinitionError
+from dynamo_nb.runtime.codec import decode, encode
+from dynamo_nb.sdk import dynamo_endpoint, service
+from dynamo_nb.sdk.tagged import Outgoing
+from dynamo_nb.sdk.values import Shape
+
+T = TypeVar("T")
+
+
+def as_argument(annotation, value):
+    """The value in the handler: checked by the caller, sent, and checked by the worker."""
+    caller, worker = Shape(annotation), Shape(annotation)
+    fitted = value if caller.free else caller.fit(value)
+    return fitted, worker.fit(decode(encode([Outgoing(fitted, caller.pack_fitted)]))[0])
+
+
+def as_answer(annotation, value):
+    """The value at the caller: sent by the worker, and checked by the caller; and as if there were no connection."""
+    shape = Shape(annotation)
+    received = decode(encode([Outgoing(value, shape.pack)]))[0]
+    return Shape(annotation).fit(value), Shape(annotation).fit(received)
+
+
+class Alias(pydantic.BaseModel):
+    max_tokens: int = pydantic.Field(16, alias="maxTokens")
+
+
+class ValidationAlias(pydantic.BaseModel):
+    a: int = pydantic.Field(1, validation_alias="x")
+
+
+class SerializationAlias(pydantic.BaseModel):
+    a: int = pydantic.Field(1, serialization_alias="x")
+    model_config = pydantic.ConfigDict(serialize_by_alias=True)
+
+
+class Choices(pydantic.BaseModel):
+    a: int = pydantic.Field(1, validation_alias=pydantic.AliasChoices("x", pydantic.AliasPath("y", 0)))
+
+
+class Path(pydantic.BaseModel):
+    a: int = pydantic.Field(1, validation_alias=pydantic.AliasPath("deep", 0))
+
+
+class Generated(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(alias_generator=pydantic.alias_generators.to_camel)
+    max_tokens: int = 16
+
+
+class Populated(Generated):
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+
+
+class NameOnly(Generated):
+    model_config = pydantic.ConfigDict(validate_by_name=True, validate_by_alias=False)
+
+
+class Swapped(pydantic.BaseModel):
+    a: int = pydantic.Field(1, alias="b")
+    b: int = pydantic.Field(2, alias="a")
+
+
+class Before(pydantic.BaseModel):
+    text: str
+
+    @pydantic.field_validator("text", mode="before")
+    @classmethod
+    def strip(cls, value):
+        return value.removeprefix(">")
+
+
+class After(pydantic.BaseModel):
+    n: int
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def double(cls, value):
+        return value * 2
+
+
+class Wrap(pydantic.BaseModel):
+    n: Annotated[int, pydantic.WrapValidator(lambda value, inner: inner(value) + 1)]
+
+
+class Plain(pydantic.BaseModel):
+    n: Annotated[int, pydantic.PlainValidator(lambda value: int(value) + 1)]
+
+
+class ModelValidators(pydantic.BaseModel):
+    n: int = 0
+    runs: int = 0
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def count(cls, data):
+        return {**data, "n": data.get("n", 0) + 1}
+
+    @pydantic.model_validator(mode="after")
+    def count_after(self):
+        self.runs += 1
+        return self
+
+
+class FieldSerializer(pydantic.BaseModel):
+    n: int = 3
+
+    @pydantic.field_serializer("n")
+    def write(self, value):
+        return f"number {value}"
+
+
+class WrapSerializer(pydantic.BaseModel):
+    n: Annotated[int, pydantic.WrapSerializer(lambda value, inner: inner(value) + 1)] = 3
+
+
+class ModelSerializer(pydantic.BaseModel):
+    n: int = 3
+
+    @pydantic.model_serializer
+    def write(self):
+        return "all of it"
+
+
+class WrapModelSerializer(ModelSerializer):
+    @pydantic.model_serializer(mode="wrap")
+    def write(self, inner):
+        return {"wrapped": inner(self)}
+
+
+class Excluded(pydantic.BaseModel):
+    secret: int = pydantic.Field(1, exclude=True)
+
+
+class Computed(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    n: int = 1
+
+    @pydantic.computed_field
+    @property
+    def twice(self) -> int:
+        return self.n * 2
+
+
+class Allow(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+    a: int = pydantic.Field(1, alias="x")
+
+
+class Forbid(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    a: int = pydantic.Field(1, alias="x")
+
+
+class Private(pydantic.BaseModel):
+    n: int = 1
+    _seen: set[int] = pydantic.PrivateAttr(default_factory=set)
+
+    def seeing(self, n):
+        self._seen.add(n)
+        return self
+
+
+class Frozen(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True)
+    n: int = pydantic.Field(1, alias="N")
+
+
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+    day: dt.date
+    key: uuid.UUID
+
+
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"] = pydantic.Field("cat", alias="type")
+    lives: int = 9
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"] = pydantic.Field("dog", alias="type")
+
+
+class Owner(pydantic.BaseModel):
+    pet: Cat | Dog = pydantic.Field(discriminator="kind")
+
+
+class SameA(pydantic.BaseModel):
+    x: int
+
+
+class SameB(pydantic.BaseModel):
+    x: int
+
+
+class SubModel(SameA):
+    y: int = pydantic.Field(2, alias="why")
+
+
+class Box(pydantic.BaseModel, Generic[T]):
+    content: T = pydantic.Field(alias="Content")
+
+
+class Root(pydantic.RootModel[dict[str, dt.date]]):
+    pass
+
+
+class RootList(pydantic.RootModel[list[Alias]]):
+    pass
+
+
+class Nested(pydantic.BaseModel):
+    asks: dict[str, list[Alias]] = pydantic.Field(alias="Asks")
+    other: Nested | None = None
+
+
+class Opaque:
+    def __init__(self, text):
+        self.text = text
+
+    def __eq__(self, other):
+        return isinstance(other, Opaque) and self.text == other.text
+
+    __hash__ = None
+
+
+class Custom(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    opaque: Annotated[
+        Opaque,
+        pydantic.PlainSerializer(lambda value: value.text),
+        pydantic.BeforeValidator(lambda value: value if isinstance(value, Opaque) else Opaque(value)),
+    ] = pydantic.Field(alias="o")
+    n: int = pydantic.Field(1, alias="N")
+
+
+class Anything(pydantic.BaseModel):
+    value: Any
+
+
+class Locked(pydantic.BaseModel):
+    n: int = 1
+    _lock: Any = pydantic.PrivateAttr(default_factory=threading.Lock)
+
+    def __eq__(self, other):
+        return self.n == other.n and type(self._lock) is type(other._lock)
+
+    __hash__ = None
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    path: pathlib.PurePosixPath
+    total: int = dataclasses.field(init=False)
+    seed: dataclasses.InitVar[int] = 0
+
+    def __post_init__(self, seed):
+        self.total = self.x + seed
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Slotted:
+    tags: frozenset[str]
+
+
+@pydantic.dataclasses.dataclass
+class PydanticPoint:
+    day: dt.date
+    x: int = pydantic.Field(alias="X")
+
+    @pydantic.field_validator("x")
+    @classmethod
+    def double(cls, value):
+        return value * 2
+
+
+class Pair(NamedTuple):
+    a: int
+    day: dt.date | str = "none"
+
+
+class Typed(typing_extensions.TypedDict, total=False):
+    day: dt.date
+    n: Annotated[int, pydantic.Field(alias="N")]
+
+
+class Color(enum.Enum):
+    RED = "red"
+    PAIR = (1, 2)
+
+
+class Odd(enum.Enum):
+    YES = True
+    NONE = None
+
+
+class Bits(enum.IntFlag):
+    A = 1
+    B = 2
+
+
+class Word(enum.StrEnum):
+    A = "a"
+
+
+class Struct(msgspec.Struct, rename="camel", omit_defaults=True):
+    max_tokens: int = 16
+    day: dt.date | None = None
+
+
+class Array(msgspec.Struct, array_like=True, frozen=True):
+    a: int
+    path: bytes = b"x"
+
+
+class TagA(msgspec.Struct, tag="A"):
+    x: int
+
+
+class TagB(msgspec.Struct, tag=True, tag_field="kind"):
+    x: int
+
+
+class TagC(msgspec.Struct, tag=True, tag_field="kind"):
+    x: int
+
+
+class Holder(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    struct: Struct = pydantic.Field(alias="S")
+    either: TagB | TagC
+
+
+class MyStr(str):
+    __slots__ = ()
+
+
+NOW = dt.datetime.fromisoformat("2026-11-01T01:30:00.000005")
+ROWS: list[tuple[Any, Any]] = [
+    (Alias, Alias(maxTokens=99)),
+    (ValidationAlias, ValidationAlias(x=5)),
+    (SerializationAlias, SerializationAlias(a=5)),
+    (Choices, Choices(x=5)),
+    (Choices, Choices(y=[6])),
+    (Path, Path(deep=[7])),
+    (Generated, Generated(maxTokens=99)),
+    (Populated, Populated(max_tokens=99)),
+    (NameOnly, NameOnly(max_tokens=99)),
+    (Swapped, Swapped(a=1, b=5)),
+    (Before, Before(text=">>a")),
+    (After, After(n=1)),
+    (Wrap, Wrap(n=1)),
+    (Plain, Plain(n=1)),
+    (ModelValidators, ModelValidators(n=4)),
+    (FieldSerializer, FieldSerializer()),
+    (WrapSerializer, WrapSerializer()),
+    (ModelSerializer, ModelSerializer(n=4)),
+    (WrapModelSerializer, WrapModelSerializer(n=4)),
+    (Excluded, Excluded(secret=5)),
+    (Computed, Computed(n=5)),
+    (Allow, Allow(x=5, a=6, b={dt.date(2026, 1, 2)})),
+    (Forbid, Forbid(x=5)),
+    (Private, Private(n=2).seeing(3)),
+    (Locked, Locked(n=4)),
+    (Frozen, Frozen(N=5)),
+    (Strict, Strict(day=dt.date(2026, 1, 2), key=uuid.UUID(int=5))),
+    (Owner, Owner(pet={"type": "dog"})),
+    (Cat | Dog, Dog()),
+    (Annotated[Cat | Dog, pydantic.Field(discriminator="kind")], Dog()),
+    (SameA | SameB, SameB(x=1)),
+    (SameA, SubModel(x=1, why=5)),
+    (Box[Alias], Box[Alias](Content=Alias(maxTokens=9))),
+    (Box[int] | Box[str], Box[str](Content="5")),
+    (Root, Root({"a": dt.date(2026, 1, 2)})),
+    (RootList, RootList([Alias(maxTokens=4)])),
+    (Nested, Nested(Asks={"a": [Alias(maxTokens=4)]}, other=Nested(Asks={}))),
+    (Custom, Custom(o="text", N=5)),
+    (Anything, Anything(value={"a": {1, 2}, (1, 2): [dt.timedelta(1)], dt.date(2026, 1, 2): 3})),
+    (Anything, Anything(value=2**200)),
+    (Anything, Anything(value=[2**64, -(2**70), 1])),
+    (list[Alias], [Alias(maxTokens=4)]),
+    (dict[str, Alias | None], {"a": None, "b": Alias(maxTokens=4)}),
+    (Alias | None, Alias(maxTokens=4)),
+    (tuple[Alias, ...], (Alias(maxTokens=4),)),
+    (Point, Point(1, pathlib.PurePosixPath("a"), 5)),
+    (Slotted, Slotted(tags=frozenset("ab"))),
+    (PydanticPoint, PydanticPoint(X=2, day=dt.date(2026, 1, 2))),
+    (list[Point | Slotted], [Slotted(tags=frozenset()), Point(1, pathlib.PurePosixPath("/"))]),
+    (Pair, Pair(1, dt.date(2026, 1, 2))),
+    (Pair, Pair(1, "2026-01-02")),
+    (Typed, {"day": dt.date(2026, 1, 2), "N": 5}),
+    (Color, Color.PAIR),
+    (Color | str, Color.RED),
+    (Color | str, "red"),
+    (Odd | int, Odd.YES),
+    (Odd, Odd.NONE),
+    (pydantic.RootModel[dt.date], pydantic.RootModel[dt.date](dt.date(2026, 1, 2))),
+    (pydantic.RootModel[Alias | None], pydantic.RootModel[Alias | None](Alias(maxTokens=3))),
+    (pydantic.Secret[dt.date], pydantic.Secret[dt.date](dt.date(2026, 1, 2))),
+    (Bits, Bits.A | Bits.B),
+    (Word | int, Word.A),
+    (Literal["a", 1], 1),
+    (dict[Color, int], {Color.RED: 1, Color.PAIR: 2}),
+    (dict[tuple[int, str], int], {(1, "a"): 1}),
+    (dict[dt.date, int], {dt.date(2026, 1, 2): 1}),
+    (dict[int, str], {1: "a"}),
+    (dict[frozenset[int], int], {frozenset({1}): 1}),
+    (dt.date | str, "2026-01-02"),
+    (dt.date | str, dt.date(2026, 1, 2)),
+    (dt.datetime | dt.date, dt.date(2026, 1, 2)),
+    (dt.datetime, NOW.replace(tzinfo=zoneinfo.ZoneInfo("America/New_York"), fold=1)),
+    (dt.datetime, NOW.replace(tzinfo=dt.timezone(dt.timedelta(hours=5, seconds=7)))),
+    (dt.time, NOW.time()),
+    (dt.timedelta | str, dt.timedelta(-1, 5, 7)),
+    (decimal.Decimal | float, decimal.Decimal("1.10")),
+    (decimal.Decimal | float, 1.5),
+    (fractions.Fraction, fractions.Fraction(1, 3)),
+    (uuid.UUID | str, uuid.UUID(int=7)),
+    (set[int] | list[int], {1}),
+    (set[int] | list[int], [1]),
+    (frozenset[dt.date], frozenset({dt.date(2026, 1, 2)})),
+    (tuple[int, str] | list[int], (1, "a")),
+    (collections.deque[int], collections.deque([1, 2], maxlen=2)),
+    (bytes | str, b"\xff"),
+    (bytearray | bytes, bytearray(b"a")),
+    (complex, 1 + 2j),
+    (range, range(1, 9, 3)),
+    (pathlib.Path | str, pathlib.Path("/a")),
+    (re.Pattern[str], re.compile("a", re.IGNORECASE)),
+    (ipaddress.IPv4Address | str, ipaddress.IPv4Address("1.2.3.4")),
+    (ipaddress.IPv6Network, ipaddress.IPv6Network("::/8")),
+    (pydantic.HttpUrl, pydantic.HttpUrl("http://a.b/c?d=e")),
+    (pydantic.PostgresDsn, pydantic.PostgresDsn("postgres://a:b@c/d")),
+    (pydantic.SecretStr, pydantic.SecretStr("no")),
+    (pydantic.SecretBytes, pydantic.SecretBytes(b"no")),
+    (pydantic.Secret[int], pydantic.Secret[int](5)),
+    (MyStr | int, MyStr("a")),
+    (zoneinfo.ZoneInfo, zoneinfo.ZoneInfo("Europe/Berlin")),
+    (Annotated[int, pydantic.AfterValidator(lambda n: n * 2)], 2),
+    (Annotated[bool, pydantic.AfterValidator(lambda n: not n)], True),
+    (list[Annotated[str, pydantic.BeforeValidator(lambda text: text[1:])]], ["abc"]),
+    (Struct, Struct(max_tokens=9, day=dt.date(2026, 1, 2))),
+    (list[Array], [Array(1)]),
+    (TagA | None, TagA(1)),
+    (TagB | TagC, TagC(1)),
+    (TagA | Alias, Alias(maxTokens=5)),
+    (TagA | Alias, TagA(5)),
+    (Holder, Holder(S=Struct(max_tokens=9), either=TagC(1))),
+]
+IDS = [f"{number} {getattr(annotation, '__name__', annotation)}" for number, (annotation, _) in enumerate(ROWS)]
+
+
+def same(one, other):
+    assert type(one) is type(other)
+    assert one == other
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_private__", "__pydantic_extra__"):
+        if not isinstance(one, (enum.Enum, Locked, Custom)) and hasattr(one, "__pydantic_fields_set__"):
+            assert getattr(one, name, None) == getattr(other, name, None)
+
+
+@pytest.mark.parametrize(("annotation", "value"), ROWS, ids=IDS)
+def test_an_argument_is_read_back_equal(annotation, value):
+    same(*as_argument(annotation, value))
+
+
+@pytest.mark.parametrize(("annotation", "value"), ROWS, ids=IDS)
+def test_an_answer_is_read_back_equal(annotation, value):
+    same(*as_answer(annotation, value))
+
+
+@pytest.mark.parametrize(("annotation", "value"), ROWS, ids=IDS)
+def test_a_value_in_a_model_is_read_back_equal(annotation, value):
+    config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    fields = {"field": (annotation, pydantic.Field(alias="Other"))}
+    model = pydantic.create_model("Around", __config__=config, **fields).model_construct(field=value)
+    same(*as_answer(type(model), model))
+
+
+@pytest.mark.parametrize(("annotation", "value"), ROWS, ids=IDS)
+def test_its_type_can_be_the_type_of_a_parameter(annotation, value):
+    assert Shape(annotation).obstacle == ""
+
+
+class Unsendable:
+    pass
+
+
+class HasUnsendable(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    lock: Unsendable
+
+
+@dataclasses.dataclass
+class AlsoUnsendable:
+    inner: list[HasUnsendable]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "named"),
+    [
+        (Unsendable, "Unsendable"),
+        (HasUnsendable, "HasUnsendable.lock"),
+        (AlsoUnsendable, "HasUnsendable.lock"),
+        (Unsendable | None, "Unsendable"),
+        (dict[str, list[Unsendable]], "Unsendable"),
+        (threading.Thread, "Thread"),
+        (typing.Callable[[int], int], "Callable"),
+        (type[int], "type"),
+        (typing.Iterator[int], "Iterator"),
+        (typing.IO[str], "IO"),
+        (ValueError, "ValueError"),
+    ],
+    ids=str,
+)
+def test_a_type_that_cannot_be_sent_is_refused_where_the_endpoint_is_defined(annotation, named):
+    class Takes:
+        @dynamo_endpoint()
+        async def run(self, value: annotation) -> str:
+            return ""
+
+    class Returns:
+        @dynamo_endpoint()
+        async def run(self) -> annotation:
+            return ""
+
+    for cls in (Takes, Returns):
+        cls.run.function.__annotations__ = {
+            name: annotation if hint == "annotation" else str for name, hint in cls.run.function.__annotations__.items()
+        }
+        with pytest.raises(DefinitionError, match=rf"(?s){re.escape(named)}.*dataclass"):
+            service(cls)
