@@ -97,10 +97,7 @@ class CellTracker:
     @property
     def cells(self) -> Sequence[Cell]:
         """The cells that ran, and the running one."""
-        running = self.running
-        if running is None:
-            return self.book.cells
-        return [*(cell for cell in self.book if cell.key != running.key or cell.failed_at is not None), running]
+        return self.book.cells if self.running is None else self.book.followed_by(self.running)
 
     @property
     def running_key(self) -> str:

@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dynamo_nb.source.cell_book import CellBook as CellBook
     from dynamo_nb.source.cells import Cell as Cell
-    from dynamo_nb.source.cells import CellBook as CellBook
     from dynamo_nb.source.cells import read_notebook as read_notebook
     from dynamo_nb.source.code_tree import CodeTree as CodeTree
     from dynamo_nb.source.code_tree import Module as Module
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "PACKAGE": "layout",
     "Cell": "cells",
-    "CellBook": "cells",
+    "CellBook": "cell_book",
     "CodeTree": "code_tree",
     "Module": "code_tree",
     "read_notebook": "cells",

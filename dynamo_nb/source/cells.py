@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,38 +27,11 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """The same for each run of a cell: its id, or its text with nbclient and papermill, which send no id."""
-        return self.cell_id or self.text
+        """The same for each run of a cell: its id, or its text with front ends that send no id (nbclient, papermill).
 
-
-class CellBook:
-    """The cells that a live notebook has run: the last run of each, in order of execution."""
-
-    def __init__(self) -> None:
-        self._cells: list[Cell] = []
-
-    def record(self, cell: Cell) -> None:
-        """Adds a cell that has run.
-
-        It replaces its earlier runs, except if it failed: then the definitions of the earlier runs are still in use.
+        Two cells with the same text and no id have the same key. `CellBook` tells them apart by what they do.
         """
-        if cell.failed_at is None:
-            self._cells = [known for known in self._cells if known.key != cell.key]
-        self._cells.append(cell)
-
-    def forget(self, cell_ids: Collection[str]) -> None:
-        """Removes cells that were deleted from the notebook."""
-        self._cells = [known for known in self._cells if known.cell_id not in cell_ids]
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        return tuple(self._cells)
-
-    def __iter__(self) -> Iterator[Cell]:
-        return iter(self._cells)
-
-    def __len__(self) -> int:
-        return len(self._cells)
+        return self.cell_id or self.text
 
 
 def read_notebook(path: str | Path) -> list[Cell]:
