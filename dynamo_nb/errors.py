@@ -7,9 +7,11 @@ error of a worker by its class.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import TracebackType
 from typing import Any, ClassVar
 
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
@@ -277,6 +279,62 @@ class ProtocolError(RequestError):
 
 # --- errors as data
 
+LONGEST_TEXT = 32 * 1024
+"""Characters of one text of an error that are sent or logged: a long traceback, but not a file."""
+
+MOST_PROBLEMS, LONGEST_PROBLEM = 1000, 1000
+"""Problems of one error that are sent, and characters of each of their texts."""
+
+
+def readable(text: str, limit: int = LONGEST_TEXT) -> str:
+    """Returns text that any encoding carries and a person can read: surrogates are escaped, the middle is left out.
+
+    Args:
+        text: Any text.
+        limit: Most characters of it that are kept.
+    """
+    text = _cut(text, limit)
+    escaped = text.encode("utf-8", "backslashreplace").decode()
+    return _cut(escaped, limit) if len(escaped) > len(text) else escaped
+
+
+def _cut(text: str, limit: int) -> str:
+    half = limit // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]}\n… {left_out:,} characters left out …\n{text[-half:]}" if left_out > 0 else text
+
+
+def message_of(error: BaseException) -> str:
+    """Returns the message of any exception, `readable`; a phrase if its own class cannot write it."""
+    try:
+        return readable(str(error))
+    except BaseException as fault:  # of a user's exception class
+        return f"(no message: its __str__ raised {type(fault).__name__})"
+
+
+def summary_of(error: BaseException) -> str:
+    """Returns the class and the message of any exception, `readable`."""
+    return f"{type(error).__name__}: {message_of(error)}"
+
+
+def traceback_of(error: BaseException, frames: TracebackType | list[traceback.FrameSummary] | None) -> str:
+    """Returns the traceback of any exception, `readable`.
+
+    Args:
+        error: The exception.
+        frames: Its traceback, or the entries of it that are shown.
+    """
+    try:
+        shown = traceback.TracebackException(type(error), error, None if isinstance(frames, list) else frames)
+        if isinstance(frames, list):
+            shown.stack = traceback.StackSummary.from_list(frames)
+        chain = not isinstance(frames, list)
+        lines = shown.format(chain=chain) if frames else shown.format_exception_only()
+        return readable("".join(lines))
+    except BaseException:  # of a user's exception class, such as a property that raises
+        listed = frames if isinstance(frames, list) else traceback.extract_tb(frames)
+        return readable("".join([*traceback.format_list(listed), summary_of(error), "\n"]))
+
 
 def _subclasses(base: type[DynamoError]) -> Iterable[type[DynamoError]]:
     for child in base.__subclasses__():
@@ -293,13 +351,23 @@ def to_wire(error: DynamoError) -> dict[str, Any]:
     Returns:
         A dict with `code`, `what`, `where`, `remedy` and the attributes that the class adds.
     """
-    data: dict[str, Any] = {"code": error.code, "what": error.what, "where": error.where, "remedy": error.remedy}
-    for field in ("kind", "traceback", "log"):
-        if value := getattr(error, field, ""):
+    data: dict[str, Any] = {"code": _text_of(error, "code", DynamoError.code)}
+    data["what"] = _text_of(error, "what", message_of(error))  # a subclass may not have called this __init__
+    for field in ("where", "remedy", "kind", "traceback", "log"):
+        value = _text_of(error, field)
+        if value or field in {"where", "remedy"}:
             data[field] = value
     if problems := getattr(error, "problems", ()):
-        data["problems"] = [[p.message, p.path, p.origin] for p in problems]
+        known = [p for p in problems[:MOST_PROBLEMS] if isinstance(p, Problem)]
+        data["problems"] = [[readable(text, LONGEST_PROBLEM) for text in (p.message, p.path, p.origin)] for p in known]
     return data
+
+
+def _text_of(error: DynamoError, field: str, default: str = "") -> str:
+    try:
+        return readable(str(getattr(error, field, default)))
+    except Exception:  # a user's subclass of an error
+        return default
 
 
 def from_wire(data: dict[str, Any]) -> DynamoError:
@@ -311,7 +379,9 @@ def from_wire(data: dict[str, Any]) -> DynamoError:
     Returns:
         An error of the same class; a `DynamoError` if the code is unknown.
     """
-    kinds = {kind.code: kind for kind in _subclasses(DynamoError)}
+    kinds: dict[str, type[DynamoError]] = {}
+    for known in _subclasses(DynamoError):
+        kinds.setdefault(known.code, known)  # before a user's subclass, which inherits its code
     kind = kinds.get(data.get("code", ""), DynamoError)
     error = kind.__new__(kind)
     Exception.__init__(error, data.get("what", ""))

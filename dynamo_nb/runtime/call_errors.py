@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, NoSuchEndpoint, suggestion
+from dynamo_nb.errors import (
+    DeadlineExceeded,
+    DynamoError,
+    EndpointError,
+    NoSuchEndpoint,
+    suggestion,
+    summary_of,
+    traceback_of,
+)
 
 _RUNTIME = str(Path(__file__).parent) + os.sep
 
@@ -49,9 +56,5 @@ def to_dynamo_error(error: BaseException, handler: Callable[..., Any]) -> Dynamo
     kind, frames = type(error).__name__, error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_RUNTIME):
         frames = frames.tb_next
-    text = "".join(traceback.TracebackException(type(error), error, frames).format())
-    try:
-        message = str(error)
-    except Exception:  # a user's exception class whose __str__ raises
-        message = "(no message)"
-    return EndpointError(f"{kind}: {message}", where=handler_name(handler), kind=kind, traceback=text)
+    text = traceback_of(error, frames)
+    return EndpointError(summary_of(error), where=handler_name(handler), kind=kind, traceback=text)

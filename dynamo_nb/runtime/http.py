@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import wraps
 from typing import Annotated, Any, get_origin
 
-from dynamo_nb.errors import DynamoError, InvalidArgument, NoInstances
+from dynamo_nb.errors import DynamoError, InvalidArgument, NoInstances, summary_of
 from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
 from dynamo_nb.sdk.hooks import run_hooks
 
@@ -49,7 +49,7 @@ def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any = 
         try:
             healthy = all(await run_hooks(instance, kind))
         except Exception as error:
-            return JSONResponse({"status": "failed", "error": f"{type(error).__name__}: {error}"}, status_code=503)
+            return JSONResponse({"status": "failed", "error": summary_of(error)}, status_code=503)
         return JSONResponse({"status": "ok" if healthy else "failed"}, status_code=200 if healthy else 503)
 
     async def healthz() -> JSONResponse:

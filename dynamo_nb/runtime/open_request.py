@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Final, Protocol
 
-from dynamo_nb.errors import DynamoError, EndpointError, to_wire
+from dynamo_nb.errors import DynamoError, EndpointError, message_of, to_wire
 from dynamo_nb.runtime.call_context import CURRENT, REQUEST_ID, TRACE
 from dynamo_nb.runtime.call_errors import handler_name, to_dynamo_error
 from dynamo_nb.runtime.meters import Meter
@@ -215,7 +215,7 @@ class OpenRequest:
 
 def _cannot_be_sent(error: Exception, handler: Handler) -> EndpointError:
     return EndpointError(
-        f"the answer cannot be sent: {error}",
+        f"the answer cannot be sent: {message_of(error)}",
         where=handler_name(handler),
         remedy="return plain data, models, dataclasses or arrays",
         kind=type(error).__name__,

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Final, Literal
 
-from dynamo_nb.errors import DynamoError
+from dynamo_nb.errors import DynamoError, summary_of
 from dynamo_nb.runtime.meters import Meter, Reading
 
 TRACED: Final = "dynamo-trace"
@@ -114,7 +114,7 @@ class Span:
         self.stopped = stopped
         if error is not None:
             self.error = error.code if isinstance(error, DynamoError) else DynamoError.code
-            self.what = (error.what if isinstance(error, DynamoError) else f"{type(error).__name__}: {error}").strip()
+            self.what = (error.what if isinstance(error, DynamoError) else summary_of(error)).strip()
             self.what = self.what[:LONGEST_NOTE]
 
     def read(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError
+from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, message_of
 from dynamo_nb.runtime.meters import Meter
 from dynamo_nb.runtime.spans import SPANS, TRACED, Kind, Span, SpanMeter
 from dynamo_nb.sdk.trace import SPAN
@@ -257,7 +257,7 @@ def _end(span: Any, error: BaseException | None, stopped: str = "") -> None:
     elif error is not None:
         kind = error.kind if isinstance(error, EndpointError) else type(error).__qualname__
         code = error.code if isinstance(error, DynamoError) else DynamoError.code
-        what = error.what if isinstance(error, DynamoError) else str(error)
+        what = error.what if isinstance(error, DynamoError) else message_of(error)
         trace = getattr(error, "traceback", "")
         span.set_attribute("rpc.response.status_code", code)
         span.set_attribute("error.type", kind if isinstance(error, EndpointError) else code)

@@ -12,7 +12,7 @@ from typing import Any
 from dynamo_nb.control.channel import Channel
 from dynamo_nb.control.framing import MAX_LINE, Message
 from dynamo_nb.control.status import ClientStatus, Status
-from dynamo_nb.errors import DeploymentError, DynamoError, to_wire
+from dynamo_nb.errors import DeploymentError, DynamoError, summary_of, to_wire
 
 Verb = Callable[..., Awaitable[Any]]
 
@@ -130,5 +130,5 @@ class _Requests:
             self._channel.send({"id": number, "error": to_wire(error)})
         except Exception as error:
             traceback.print_exc()
-            fault = DeploymentError(f"the supervisor failed at {verb}: {type(error).__name__}: {error}")
+            fault = DeploymentError(f"the supervisor failed at {verb}: {summary_of(error)}")
             self._channel.send({"id": number, "error": to_wire(fault)})

@@ -25,7 +25,7 @@ from dynamo_nb.control.processes import ProcessId
 from dynamo_nb.control.release import Release
 from dynamo_nb.control.status import Status
 from dynamo_nb.control.subreaper import adopt_orphans, kill_descendants
-from dynamo_nb.errors import DeploymentError, DynamoError, to_wire
+from dynamo_nb.errors import DeploymentError, DynamoError, summary_of, to_wire
 from dynamo_nb.runtime.cancellation import cancel_and_wait
 from dynamo_nb.runtime.nats_server import NatsServer
 from dynamo_nb.supervisor.control_server import ControlServer
@@ -126,7 +126,7 @@ class Supervisor:
                 await self._control.listen(self.folder / state_dir.CONTROL)
                 self._journal.write()
             except Exception as error:
-                fault = DeploymentError(f"the supervisor could not start: {type(error).__name__}: {error}")
+                fault = DeploymentError(f"the supervisor could not start: {summary_of(error)}")
                 report({"error": to_wire(error if isinstance(error, DynamoError) else fault)})
                 return
             report({"ready": True})

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from dynamo_nb.config.constructor import constructor_arguments
-from dynamo_nb.errors import DynamoError
+from dynamo_nb.errors import DynamoError, readable, summary_of, traceback_of
 from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
 from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
 from dynamo_nb.runtime.meters import Reading
@@ -35,6 +34,8 @@ from dynamo_nb.worker.launch import Assignment
 
 HOOK_TIME: Final = 2.0
 """Seconds of a worker's grace, at most half of it, that are kept for the shutdown hooks, after HTTP requests."""
+LONGEST_RESULT: Final = 200
+"""Characters of a liveness hook's result that are reported."""
 LIVENESS_LIMIT: Final = 10.0
 """Seconds for one liveness hook; an engine that has to answer through its own queue may take some."""
 
@@ -190,14 +191,14 @@ class Worker:
                 try:
                     async with asyncio.timeout(LIVENESS_LIMIT) as bound:
                         answer = await run_hook(service, hook)
+                        if not answer:
+                            return f"{name} returned {readable(repr(answer), LONGEST_RESULT)}"
                 except BaseException as error:
                     if (task := asyncio.current_task()) is not None and task.cancelling():
                         raise  # the worker ends
                     if bound.expired():
                         return f"{name} did not answer within {LIVENESS_LIMIT:g} s"
-                    return f"{name} raised {type(error).__name__}: {error}"
-                if not answer:
-                    return f"{name} returned {answer!r}"
+                    return f"{name} raised {summary_of(error)}"
         return ""
 
     def _built_services(self) -> list[Any]:
@@ -242,8 +243,8 @@ class Worker:
             for hook in hooks_of(type(service), "shutdown"):
                 try:
                     await run_hook(service, hook)
-                except Exception:
-                    traceback.print_exc()  # to the log; the other hooks still run
+                except Exception as error:  # the other hooks still run
+                    print(traceback_of(error, error.__traceback__), file=sys.stderr, end="")
         if self.runtime is not None:
             with suppress(DynamoError, asyncio.TimeoutError):
                 await self.runtime.close()

@@ -38,7 +38,7 @@ from dynamo_nb.control.worker_messages import (
     Spans,
     Stop,
 )
-from dynamo_nb.errors import DynamoError, to_wire
+from dynamo_nb.errors import DynamoError, summary_of, to_wire, traceback_of
 from dynamo_nb.source.tracebacks import show_cell_names
 from dynamo_nb.worker.launch import Launch
 from dynamo_nb.worker.lifeline import Lifeline
@@ -175,10 +175,8 @@ def _describe(error: BaseException) -> Failure:
     sys.stdout.flush()
     sys.stderr.flush()
     log_size = os.fstat(2).st_size
-    traceback.print_exception(error)
+    print(traceback_of(error, error.__traceback__), file=sys.stderr, end="")
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_INTERNAL)]
     frames = [f for f in frames if not f.filename.startswith("<frozen importlib")]
-    lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
-    text = "".join([*lines, *traceback.format_exception_only(error)])
     cause: dict[str, Any] = to_wire(error) if isinstance(error, DynamoError) else {}
-    return Failure(f"{type(error).__name__}: {error}".splitlines()[0], text, log_size, cause)
+    return Failure(summary_of(error).splitlines()[0], traceback_of(error, list(frames)), log_size, cause)
