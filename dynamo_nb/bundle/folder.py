@@ -10,7 +10,7 @@ from dynamo_nb.bundle.container import DOCKERFILE, DOCKERIGNORE, image_name
 from dynamo_nb.bundle.kubernetes import manifest
 from dynamo_nb.bundle.readme import readme
 from dynamo_nb.bundle.requirements import requirements
-from dynamo_nb.config.yaml_layer import from_yaml, to_yaml
+from dynamo_nb.config.yaml_layer import config_yaml, from_yaml, to_yaml
 from dynamo_nb.errors import BundleError
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.source import CodeTree, Module, verify
@@ -96,7 +96,7 @@ def contents(spec: GraphSpec, code: CodeTree) -> dict[str, str]:
     image = image_name(spec.name, graph)
     return {
         GRAPH_FILE: graph,
-        CONFIG_FILE: _CONFIG_HEAD + to_yaml(spec.config),
+        CONFIG_FILE: _CONFIG_HEAD + config_yaml(spec.config),
         "kubernetes.yaml": manifest(spec, image),
         "Dockerfile": DOCKERFILE,
         ".dockerignore": DOCKERIGNORE,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from dynamo_nb.config.layers import Layer, Tree, holds_texts, merged, placed, sections_of, split_key, tree_of
 from dynamo_nb.errors import ConfigError, Problem
+from dynamo_nb.sdk.written import read_json
 
 
 def arguments_layer(argv: Sequence[str]) -> Layer:
     """The layer of `--Service.key=value` and `--Service.key value`. A value is parsed as JSON if possible, else text.
 
-    Dotted keys nest; values below `ServiceArgs.envs` stay text. The last of equal keys counts. Raises ConfigError with
-    every argument that does not have this form.
+    Dotted keys nest; a number keeps its text; values below `ServiceArgs.envs` stay text. The last of equal keys counts.
+    Raises ConfigError with every argument that does not have this form.
     """
     values: Tree = {}
     problems = []
@@ -59,7 +59,7 @@ def is_value(token: str) -> bool:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return read_json(text, _no_constant)
     except ValueError:
         return text
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dynamo_nb.config.layers import Tree, Value, merged, origin_in, plain, tree_of
+from dynamo_nb.config.layers import Tree, Value, merged, origin_in, raw, tree_of
 from dynamo_nb.errors import ConfigError, Problem
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_config import SERVICE_ARGS, SUBSCRIPTIONS, VARIABLE, ServiceConfig, underscored
-from dynamo_nb.sdk.values import Shape, hints_of
+from dynamo_nb.sdk.values import MisfitError, Shape, hints_of
+from dynamo_nb.sdk.written import Written, text_of, values_of
 
 DEFAULT = "constructor default"
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -60,7 +61,7 @@ def bind_constructor(definition: ServiceDefinition, section: Tree) -> Constructo
         annotation = annotations.get(parameter if parameter in named else rest, _MISSING)
         default = named[parameter].default if parameter in named else _MISSING
         try:
-            bound.arguments[parameter] = _fitted(plain(node), annotation, default)
+            bound.arguments[parameter] = _fitted(raw(node), annotation, default)
         except ValueError as error:
             path = f"{name}.{bound.written[parameter]}"
             bound.problems.append(Problem(str(error), path, origin_in(section[bound.written[parameter]])))
@@ -81,7 +82,7 @@ def constructor_arguments(definition: ServiceDefinition, config: Mapping[str, An
     ConfigError for a value of a wrong type, and for a required parameter without a value.
     """
     sections = ServiceConfig.get_instance() if config is None else ServiceConfig(config)
-    section = tree_of(sections.get(definition.name, {}), VARIABLE)
+    section = tree_of(sections.written_section(definition.name), VARIABLE)
     bound = bind_constructor(definition, section if isinstance(section, dict) else {})
     if bound.problems:
         raise ConfigError(bound.problems)
@@ -99,12 +100,47 @@ def _over_default(node: Value | Tree, parameter: inspect.Parameter | None) -> Va
 def _fitted(value: Any, annotation: Any, default: Any) -> Any:
     if annotation is not _MISSING:
         # `x: str = None` is a common way to write an optional parameter.
-        return None if value is None and default is None else Shape(annotation).fit(value)
+        return None if value is None and default is None else fitted(Shape(annotation).fit, value)
     kind, expected = _simple(default)
+    value = text_of(value) if kind == (str,) and _is_scalar(value) else values_of(value)
     if kind and not (isinstance(value, kind) and (bool in kind or not isinstance(value, bool))):
         wrong = f"should be {expected} like its default {default!r}, not {value!r:.80}"
         raise ValueError(f"{wrong}; annotate the parameter to allow other types")
     return value
+
+
+def fitted(fit: Callable[[Any], Any], value: Any) -> Any:
+    """Fits a value to a type. A number or truth value that does not fit, as for a `str`, is replaced by its text.
+
+    fit: raises MisfitError with the paths of the faulty parts.
+    """
+    data, first = values_of(value), None
+    while True:
+        try:
+            return fit(data)
+        except MisfitError as error:
+            first = first or error
+            before = data
+            for path in error.paths:
+                data = _with_text(data, value, path)
+            if data == before:
+                raise first from first.__cause__
+
+
+def _with_text(data: Any, value: Any, path: Sequence[int | str]) -> Any:
+    """The data with the text of the scalar at the path. Steps that the data lacks name alternatives of a union."""
+    if _is_scalar(data):
+        return text_of(value)
+    for at, step in enumerate(path):
+        if isinstance(data, dict) and step in data:
+            return data | {step: _with_text(data[step], value[step], path[at + 1 :])}
+        if isinstance(data, list) and isinstance(step, int) and step < len(data):
+            return [*data[:step], _with_text(data[step], value[step], path[at + 1 :]), *data[step + 1 :]]
+    return data
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, Written | bool | int | float)
 
 
 def _simple(default: Any) -> tuple[tuple[type, ...], str]:

@@ -6,12 +6,12 @@ import inspect
 import re
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from dynamo_nb.config.constructor import DEFAULT, ConstructorBinding, bind_constructor
+from dynamo_nb.config.constructor import DEFAULT, ConstructorBinding, bind_constructor, fitted
 from dynamo_nb.config.layers import (
     Layer,
     Path,
@@ -23,6 +23,7 @@ from dynamo_nb.config.layers import (
     overlaid,
     placed,
     plain,
+    raw,
     subtree,
     tree_of,
 )
@@ -31,6 +32,7 @@ from dynamo_nb.errors import ConfigError, Problem, suggestion
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_args import ServiceArgs, faults_of
 from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, SUBSCRIPTIONS, underscored, with_common
+from dynamo_nb.sdk.values import MisfitError
 
 __all__ = ["EffectiveConfig", "ServiceSettings", "resolve"]
 
@@ -142,9 +144,9 @@ class _Service:
         decorator = tree_of(dict(self.definition.args), f"@service, {self.definition.origin}")
         tree = merged(decorator if isinstance(decorator, dict) else {}, given)
         try:
-            args = ServiceArgs.model_validate(plain(tree))
-        except ValidationError as error:
-            for path, message in faults_of(error):
+            args = fitted(_args_of, raw(tree))
+        except MisfitError as error:
+            for path, message in faults_of(cast("ValidationError", error.__cause__)):
                 self._fault(message, (SERVICE_ARGS, *path), origin_in(tree, path))
             return None
         origins = {path: value.origin for path, value in leaves(tree)}
@@ -166,8 +168,15 @@ class _Service:
         return parameters | bound.trees
 
 
+def _args_of(data: Any) -> ServiceArgs:
+    try:
+        return ServiceArgs.model_validate(data)
+    except ValidationError as error:
+        raise MisfitError(str(error), [fault["loc"] for fault in error.errors(include_url=False)]) from error
+
+
 def _whole(node: Value | Tree) -> Value:
-    return Value(plain(node), origin_in(node))
+    return Value(raw(node), origin_in(node))
 
 
 def _misspelt(definition: ServiceDefinition, bound: ConstructorBinding) -> Iterator[Problem]:

@@ -12,7 +12,15 @@ from typing import Any, TypeAlias
 
 from dynamo_nb.errors import ConfigError, Problem
 from dynamo_nb.sdk.service_args import envs_by_name
-from dynamo_nb.sdk.service_config import SERVICE_ARGS, VARIABLE, config_text, parsed_config
+from dynamo_nb.sdk.service_config import (
+    SERVICE_ARGS,
+    VARIABLE,
+    config_text,
+    parsed_config,
+    separated,
+    texts_joined,
+)
+from dynamo_nb.sdk.written import Written, texts_in, values_of, with_texts
 
 _TEXTS = {"envs", "labels"}
 """Fields of ServiceArgs with texts as values, and with keys that may contain dots."""
@@ -20,10 +28,17 @@ _TEXTS = {"envs", "labels"}
 
 @dataclass(frozen=True)
 class Value:
-    """A value and its origin: `config.yaml:7`, `--Backend.temperature`, `@service, cell 4, line 3`."""
+    """A value and its origin: `config.yaml:7`, `--Backend.temperature`, `@service, cell 4, line 3`.
 
-    value: Any
+    raw: the value, with a Written for each scalar whose text is not that of its value.
+    """
+
+    raw: Any
     origin: str
+
+    @property
+    def value(self) -> Any:
+        return values_of(self.raw)
 
 
 Tree: TypeAlias = "dict[str, Value | Tree]"
@@ -86,6 +101,11 @@ def plain(node: Value | Tree) -> Any:
     return node.value if isinstance(node, Value) else {key: plain(child) for key, child in node.items()}
 
 
+def raw(node: Value | Tree) -> Any:
+    """The values without origins, with their texts."""
+    return node.raw if isinstance(node, Value) else {key: raw(child) for key, child in node.items()}
+
+
 def leaves(node: Value | Tree, path: Path = ()) -> Iterator[tuple[Path, Value]]:
     """The values in a tree, each with its path."""
     if isinstance(node, Value):
@@ -112,15 +132,23 @@ def tree_of(value: Any, origin: str) -> Value | Tree:
 
 
 def tree_data(node: Value | Tree) -> Any:
-    """The tree as JSON data: a value becomes a list of itself and its origin."""
+    """The tree as JSON data: a value becomes a list of itself, its origin and its texts, if it has any."""
     if isinstance(node, Value):
-        return [node.value, node.origin]
+        texts = texts_in(node.raw)
+        return [node.value, node.origin] if texts is None else [node.value, node.origin, texts]
     return {key: tree_data(child) for key, child in node.items()}
 
 
 def tree_from(data: Any) -> Any:
     """The tree from the data of `tree_data`."""
-    return Value(*data) if isinstance(data, list) else {key: tree_from(child) for key, child in data.items()}
+    if isinstance(data, list):
+        return Value(with_texts(data[0], data[2]) if len(data) > 2 else data[0], data[1])
+    return {key: tree_from(child) for key, child in data.items()}
+
+
+def section_data(section: Value | Tree) -> Any:
+    """A section as JSON data, with the texts of its values under `as-written`."""
+    return separated(raw(section))
 
 
 def layer_data(layer: Layer) -> dict[str, Any]:
@@ -149,8 +177,17 @@ def _normalised(section: Value | Tree) -> Value | Tree:
         return section
     args = {key: node for key, node in args.items() if not (isinstance(node, Value) and node.value is None)}
     if isinstance(envs := args.get("envs"), Value):
-        args["envs"] = tree_of(envs_by_name(envs.value), envs.origin)
+        args["envs"] = tree_of(envs_by_name(envs.raw), envs.origin)
+    for key in _TEXTS & args.keys():
+        args[key] = _as_texts(args[key])
     return {**section, SERVICE_ARGS: args or Value({}, origin_in(section[SERVICE_ARGS]))}
+
+
+def _as_texts(node: Value | Tree) -> Value | Tree:
+    """The node with the texts of its numbers and truth values, where they are known."""
+    if isinstance(node, Value):
+        return Value(node.raw.text, node.origin) if isinstance(node.raw, Written) else node
+    return {key: _as_texts(child) for key, child in node.items()}
 
 
 def mapping_layer(mapping: Mapping[str, Any], origin: str) -> Layer:
@@ -180,5 +217,6 @@ def mapping_layer(mapping: Mapping[str, Any], origin: str) -> Layer:
 
 def env_layer() -> Layer:
     """The layer of DYNAMO_SERVICE_CONFIG. Raises ConfigError if it is not a JSON object of objects."""
-    values = tree_of(parsed_config(config_text()), VARIABLE)
+    sections = {name: texts_joined(section) for name, section in parsed_config(config_text()).items()}
+    values = tree_of(sections, VARIABLE)
     return sections_of(VARIABLE, values if isinstance(values, dict) else {})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from dynamo_nb.config.layers import Tree, Value, leaves, plain, tree_data, tree_from
-from dynamo_nb.config.yaml_layer import to_yaml
+from dynamo_nb.config.layers import Tree, Value, leaves, plain, section_data, subtree, tree_data, tree_from
+from dynamo_nb.config.yaml_layer import config_yaml
 from dynamo_nb.sdk.service_args import ServiceArgs
 from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, underscored
+from dynamo_nb.sdk.written import Written
 
 
 @dataclass(frozen=True)
@@ -89,19 +90,25 @@ class EffectiveConfig:
         """
         sections: dict[str, dict[str, Any]] = {}
         if COMMON in self.written:
-            sections[COMMON] = plain(self.written[COMMON])
+            sections[COMMON] = section_data(self.written[COMMON])
         for name, settings in self.services.items():
             sections[name] = {SERVICE_ARGS: settings.args.model_dump(exclude_none=True)}
-            sections[name] |= {k: v for k, v in plain(self.written.get(name, {})).items() if k != SERVICE_ARGS}
-        return sections | {name: plain(node) for name, node in self.written.items() if name not in sections}
+            own = {key: node for key, node in (subtree(self.written.get(name)) or {}).items() if key != SERVICE_ARGS}
+            sections[name] |= section_data(own)
+        return sections | {name: section_data(node) for name, node in self.written.items() if name not in sections}
 
     def rows(self) -> list[tuple[str, Any, str]]:
         """Returns (path, value, origin) of every value, by service: ServiceArgs, parameters, then other keys."""
-        return [
-            (".".join((name, *path)), value.value, value.origin)
-            for name, settings in self.services.items()
-            for path, value in leaves(settings.values)
-        ]
+        return [(path, value.value, value.origin) for path, value in self._leaves()]
+
+    def _leaves(self) -> Iterator[tuple[str, Value]]:
+        for name, settings in self.services.items():
+            for path, value in leaves(settings.values):
+                yield ".".join((name, *path)), value
+
+    def _shown_rows(self) -> Iterator[tuple[str, str, str]]:
+        for path, value in self._leaves():
+            yield path, _shown(value), value.origin
 
     def origins(self) -> dict[str, str]:
         """Returns the origin of every value, by path."""
@@ -124,13 +131,11 @@ class EffectiveConfig:
 
     def to_yaml(self) -> str:
         """Returns YAML that, as the only file, results in the same effective configuration."""
-        return to_yaml(self.for_workers())
+        return config_yaml(self.for_workers())
 
     def table(self) -> str:
         """Returns the rows as a text table with three columns."""
-        rows = [("value of", "value", "origin")] + [
-            (path, _shown(value), origin) for path, value, origin in self.rows()
-        ]
+        rows = [("value of", "value", "origin"), *self._shown_rows()]
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         lines = [f"{path:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip() for path, value, origin in rows]
         return "\n".join(lines)
@@ -140,14 +145,11 @@ class EffectiveConfig:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         cell = '<t{0} style="text-align:left;padding:1px 14px 1px 0">{1}</t{0}>'
-        rows = [
-            ("value of", "value", "origin"),
-            *((path, _shown(value), origin) for path, value, origin in self.rows()),
-        ]
+        rows = [("value of", "value", "origin"), *self._shown_rows()]
         lines = ("".join(cell.format("d" if n else "h", escape(text)) for text in row) for n, row in enumerate(rows))
         return {"text/plain": self.table(), "text/html": f"<table><tr>{'</tr><tr>'.join(lines)}</tr></table>"}
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+def _shown(value: Value) -> str:
+    text = value.raw.text if isinstance(value.raw, Written) else json.dumps(value.value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -13,10 +13,12 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dynamo_nb.config.layers import Layer, Path, Tree, Value, holds_texts, sections_of, tree_from
 from dynamo_nb.errors import ConfigError, Problem
+from dynamo_nb.sdk.service_config import texts_joined
+from dynamo_nb.sdk.written import Written, written
 
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
-_STR, _FLOAT, _TIMESTAMP, _NULL, _MERGE = (
-    f"tag:yaml.org,2002:{name}" for name in ("str", "float", "timestamp", "null", "merge")
+_STR, _BOOL, _INT, _FLOAT, _TIMESTAMP, _NULL, _MERGE = (
+    f"tag:yaml.org,2002:{name}" for name in ("str", "bool", "int", "float", "timestamp", "null", "merge")
 )
 # YAML 1.1 requires a dot and a sign in floats, so PyYAML reads `1e-5` as text.
 _EXPONENT = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -38,7 +40,13 @@ def _text(dumper: _Dumper, text: str) -> Node:
     return dumper.represent_scalar(_STR, text, style='"' if any(c in text for c in "\x85\u2028\u2029") else None)
 
 
+def _as_written(dumper: _Dumper, scalar: Written) -> Node:
+    tag = _BOOL if isinstance(scalar.value, bool) else _INT if isinstance(scalar.value, int) else _FLOAT
+    return dumper.represent_scalar(tag, scalar.text)
+
+
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(Written, _as_written)
 for _kind in (_Loader, _Dumper):
     _kind.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
@@ -48,8 +56,13 @@ for _kind in (_Loader, _Dumper):
 
 
 def to_yaml(data: Any) -> str:
-    """The YAML of plain data. `yaml_layer` and `from_yaml` read the same data from it."""
+    """The YAML of plain data, in which a Written has its text. `yaml_layer` and `from_yaml` read the same from it."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def config_yaml(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """The YAML of sections in the form of DYNAMO_SERVICE_CONFIG, in which every value has the text that was written."""
+    return to_yaml({name: texts_joined(section) for name, section in sections.items()})
 
 
 def from_yaml(text: str) -> Any:
@@ -134,8 +147,8 @@ class _Reader:
         if holds_texts(path) and isinstance(node, ScalarNode) and not (node.tag == _NULL and node.value):
             return node.value
         if node.tag == _FLOAT and _EXPONENT.fullmatch(node.value):
-            return float(node.value.replace("_", ""))
-        return self.loader.construct_object(node)
+            return written(float(node.value.replace("_", "")), node.value)
+        return written(self.loader.construct_object(node), node.value)
 
     def _items(self, node: MappingNode, path: Path) -> Iterator[tuple[str, Node, str]]:
         """The keys as written, each with its value and line. Keys from `<<` are included; own keys override them."""

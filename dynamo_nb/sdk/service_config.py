@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from dynamo_nb.errors import ConfigError, Problem
+from dynamo_nb.sdk.written import read_json, text_of, texts_in, values_of, with_texts
 
 T = TypeVar("T")
 
@@ -19,6 +20,8 @@ SUBSCRIPTIONS = "common-configs"
 """The key that lists the keys of Common to which a service subscribes."""
 SERVICE_ARGS = "ServiceArgs"
 """The key that overrides the parameters of the decorator."""
+AS_WRITTEN = "as-written"
+"""The key with the texts of values such as `1.10`, where the values are JSON. ServiceConfig takes it out."""
 
 _WITH_NEGATION = frozenset({"enable_prefix_caching", "use_tqdm_on_load", "multi_step_stream_outputs"})
 """Flags of vLLM that are on by default, so that False becomes `--no-…`."""
@@ -35,12 +38,12 @@ def config_text() -> str:
 
 
 def parsed_config(text: str) -> dict[str, dict[str, Any]]:
-    """The data in DYNAMO_SERVICE_CONFIG. Raises ConfigError if it is not a JSON object of objects."""
+    """The data in DYNAMO_SERVICE_CONFIG, with its texts. Raises ConfigError if it is not a JSON object of objects."""
     if not text.strip():
         return {}
     remedy = f"set {VARIABLE} to a JSON object of the form {{service: {{key: value}}}}, or unset it"
     try:
-        data = json.loads(text)
+        data = read_json(text)
     except json.JSONDecodeError as error:
         raise ConfigError([Problem(f"{VARIABLE} is not JSON: {error}", origin=VARIABLE)], remedy=remedy) from None
     if not isinstance(data, dict):
@@ -48,6 +51,19 @@ def parsed_config(text: str) -> dict[str, dict[str, Any]]:
     if wrong := [service for service, section in data.items() if not isinstance(section, dict)]:
         raise ConfigError([Problem("should be a JSON object", name, VARIABLE) for name in wrong], remedy=remedy)
     return data
+
+
+def separated(section: Any) -> Any:
+    """A section as JSON data: the values, and their texts under `as-written` if there are any."""
+    texts = texts_in(section)
+    return values_of(section) if texts is None else {**values_of(section), AS_WRITTEN: texts}
+
+
+def texts_joined(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with its texts, from the data of `separated`."""
+    data = {key: value for key, value in section.items() if key != AS_WRITTEN}
+    joined: dict[str, Any] = with_texts(data, section.get(AS_WRITTEN))
+    return joined
 
 
 class ServiceConfig(dict[str, dict[str, Any]]):
@@ -66,14 +82,21 @@ class ServiceConfig(dict[str, dict[str, Any]]):
     _latest: ClassVar[tuple[str, ServiceConfig] | None] = None
 
     def __init__(self, sections: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        sections = sections or {}
-        common = sections.get(COMMON, {})
-        super().__init__(
-            {
-                name: with_common(section, common, section.get(SUBSCRIPTIONS) or (), _deep)
-                for name, section in sections.items()
-            }
-        )
+        joined = {name: texts_joined(section) for name, section in (sections or {}).items()}
+        common = joined.get(COMMON, {})
+        self._written = {
+            name: with_common(section, common, section.get(SUBSCRIPTIONS) or (), _deep)
+            for name, section in joined.items()
+        }
+        super().__init__(values_of(self._written))
+
+    def written_section(self, service: str) -> dict[str, Any]:
+        """Returns a section whose numbers and truth values have the text in which they were written (`Written`)."""
+        before = self._written.get(service, {})
+        return {
+            key: before[key] if key in before and values_of(before[key]) == value else value
+            for key, value in self.get(service, {}).items()
+        }
 
     @classmethod
     def get_instance(cls) -> Self:
@@ -127,7 +150,7 @@ class ServiceConfig(dict[str, dict[str, Any]]):
 
                 config.as_args("Backend", prefix="lib_")  # ["--size", "4", "--fast"]
         """
-        section = self.get(service, {})
+        section = self.written_section(service)
         return [
             argument
             for key, value in section.items()
@@ -158,6 +181,8 @@ def _deep(low: Any, high: Any) -> Any:
 
 
 def _arguments(key: str, value: Any) -> Iterator[str]:
+    if isinstance(switch := values_of(value), bool):
+        value = switch
     if value is None:
         return
     if value is False:
@@ -167,8 +192,4 @@ def _arguments(key: str, value: Any) -> Iterator[str]:
     yield f"--{key}"
     if value is True:
         return
-    yield from (_text(item) for item in (value if isinstance(value, list | tuple) else [value]))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    yield from (text_of(item) for item in (value if isinstance(value, list | tuple) else [value]))

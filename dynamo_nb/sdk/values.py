@@ -34,6 +34,14 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
         return {key: hint for key, hint in found.items() if not isinstance(hint, str)}
 
 
+class MisfitError(ValueError):
+    """A value that does not fit its annotation. paths: the steps to each faulty part, as pydantic names them."""
+
+    def __init__(self, message: str, paths: list[tuple[int | str, ...]]) -> None:
+        super().__init__(message)
+        self.paths = paths
+
+
 class Shape:
     """The type that an annotation allows. `free` shapes allow any value, unchanged."""
 
@@ -160,10 +168,11 @@ class Shape:
                 return self._adapter.validate_python(linked)
         except ValidationError as error:
             parts = []
-            for fault in error.errors(include_url=False, include_context=False):
+            faults = error.errors(include_url=False, include_context=False)
+            for fault in faults:
                 path = ".".join(str(step) for step in fault["loc"])
                 parts.append(f"{fault['msg']}, not {fault['input']!r:.80}" + (f" @ {path}" if path else ""))
-            raise ValueError("; ".join(parts)) from None
+            raise MisfitError("; ".join(parts), [fault["loc"] for fault in faults]) from None
 
     def _linked(self, value: Any) -> Any:
         """The value with the classes of this annotation in place of those from earlier runs of their cells."""

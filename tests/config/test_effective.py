@@ -316,10 +316,10 @@ AN = {"of": (LLMService,)}
             ),
         ),
         (
-            ["--LLMService.model-name=1"],
+            ["--LLMService.model-name=[1]"],
             AN,
             (
-                "should be text like its default 'gpt-2', not 1; annotate the parameter to allow other types",
+                "should be text like its default 'gpt-2', not [1]; annotate the parameter to allow other types",
                 "LLMService.model-name",
                 "--LLMService.model-name",
             ),
