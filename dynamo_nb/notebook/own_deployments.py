@@ -43,7 +43,7 @@ class OwnDeployments:
             print(warning)
         if not deployment.owned:
             id_ = deployment.id
-            print(f"{id_} keeps running without this notebook; `%dynamo attach {id_}` connects to it again")
+            print(f"{id_} is detached; `%dynamo attach {id_}` connects to it again")
 
     def _mark(self, deployment: Deployment) -> None:
         if (running := self._cells.running) is not None:

@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator
 from dynamo_nb import async_on_start, depends, dynamo_api, dynamo_endpoint, serve, service
 """
 BOUND = 60.0
-"""Seconds for a cell to show that it has begun."""
+"""Seconds for a cell to start."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass
 class Ran:
-    """What a cell showed. error: what stands under it in red. name: what a front end is told that it was.
-    updates: of what earlier cells have shown.
+    """The outputs of a cell. error: the traceback, as it is shown. name: the error's name, as front ends receive it.
+    updates: of the outputs of earlier cells.
     """
 
     ok: bool
@@ -31,7 +31,7 @@ class Ran:
 
 
 class Shell:
-    """An IPython shell in this process: as in a kernel, less the kernel."""
+    """An IPython shell in this process, without a kernel."""
 
     def __init__(self):
         from IPython.core.interactiveshell import InteractiveShell
@@ -77,12 +77,12 @@ class Shell:
 
 
 class Kernel:
-    """A kernel in a process of its own, asked as a front end asks: with the ids of cells."""
+    """A kernel in its own process. Requests have cell ids, as from a front end."""
 
     def __init__(self, cwd, home):
         from jupyter_client.manager import KernelManager
 
-        # Sockets stand beside the connection file.
+        # The sockets are created next to the connection file.
         self.manager = KernelManager(transport="ipc", connection_file=str(home / "notebook.json"))
         self.manager.start_kernel(cwd=str(cwd))
         self.client = self.manager.blocking_client()
@@ -90,7 +90,7 @@ class Kernel:
         self.client.wait_for_ready(timeout=60)
 
     def run(self, code, cell_id=None, deleted=()):
-        """deleted: ids of cells that the page no longer has, as JupyterLab sends them along."""
+        """Runs a cell. deleted: ids of deleted cells, which JupyterLab sends with its requests."""
         return self._ran(self._ask(code, cell_id, deleted))
 
     def _ask(self, code, cell_id=None, deleted=()):
@@ -105,7 +105,9 @@ class Kernel:
         while True:
             message = self.client.get_iopub_msg(timeout=60)
             kind, content = message["msg_type"], message["content"]
-            if kind == "comm_msg" and content["data"].get("method") == "update":  # from any thread, in any cell's name
+            if (
+                kind == "comm_msg" and content["data"].get("method") == "update"
+            ):  # from any thread, with any cell as its parent
                 ran.updates.append(content["data"]["state"])
             if message["parent_header"].get("msg_id") != request["header"]["msg_id"]:
                 continue
@@ -126,12 +128,26 @@ class Kernel:
         ran.ok, ran.name = reply["content"]["status"] == "ok", reply["content"].get("ename", "")
         return ran
 
+    def interrupted_after(self, seconds, code, cell_id=None):
+        """Runs a cell and interrupts it after a time, wherever it is then. Returns when the cell has ended."""
+        request = self._ask(code, cell_id)["header"]["msg_id"]
+        time.sleep(seconds)
+        self.manager.interrupt_kernel()
+        # ipykernel sends no reply if the interrupt meets its own code around the cell. It always reports the end.
+        while True:
+            message = self.client.get_iopub_msg(timeout=60)
+            if (
+                message["parent_header"].get("msg_id") == request
+                and message["content"].get("execution_state") == "idle"
+            ):
+                return
+
     def interrupted_at(self, gate, code):
-        """Runs a cell and interrupts it as soon as the file `gate` is there."""
+        """Runs a cell and interrupts it when the file `gate` exists."""
         request = self._ask(code)
         deadline = time.monotonic() + BOUND
         while not gate.exists():
-            assert time.monotonic() < deadline, "the cell did not come so far"
+            assert time.monotonic() < deadline, "the cell did not create the file"
             time.sleep(0.02)
         self.manager.interrupt_kernel()
         return self._ran(request)

@@ -195,7 +195,7 @@ def test_configuration_can_be_changed_before_any_cell_has_run_again(first, new_k
 
 def test_an_observer_can_call_and_change_a_deployment_which_does_not_follow_its_cells(first, new_kernel):
     owned = first.run("mine = await serve(Other, name='mine', http_port=0)")
-    assert "keeps running" not in owned.text
+    assert "is detached" not in owned.text
     other = new_kernel()
     deployment_id = other.run("deployment = %dynamo attach mine") and other.value("deployment.id")
     assert other.value("await deployment.Other.generate('A')") == ["a-other"]

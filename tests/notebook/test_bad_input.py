@@ -1,4 +1,4 @@
-"""Bad input: each message has the place and the remedy; nothing is left running, nothing is half applied."""
+"""Invalid input: each error names the place and the remedy, and leaves nothing running or half applied."""
 
 import re
 import subprocess
@@ -41,7 +41,7 @@ SERVE = "serve(Frontend, http_port=0).result()"
 
 @dataclass
 class Case:
-    """The last of `cells` fails. message: patterns, all of which its error has."""
+    """The last cell fails. message: patterns that its error must match."""
 
     name: str
     cells: list[str]
@@ -55,18 +55,22 @@ def config(yaml):
     return [GRAPH, f"%%dynamo_config\n{yaml}", SERVE]
 
 
-BEFORE_ANYTHING_RUNS = [
+BEFORE_SERVING = [
     Case(
-        "YAML that does not parse, in a file",
+        "invalid YAML in a file",
         [GRAPH, "%%writefile c.yaml\nBackend:\n  suffix: [a\n  size: 1\n", "%dynamo serve Frontend -f c.yaml"],
         ["ConfigError: not valid YAML at line 3, column 7", r"\(c\.yaml:3\)"],
     ),
     Case(
-        "YAML that does not parse, in a cell",
+        "invalid YAML in a cell",
         [GRAPH, "%%dynamo_config\nBackend:\n  suffix: [a\n  size: 1\n"],
         ["ConfigError: not valid YAML at line 4, column 7", r"\(cell 3:4\)"],
     ),
-    Case("an unknown service", config("Bakend:\n  suffix: a"), ["'Bakend'", "did you mean 'Backend'", r"cell 3:\d"]),
+    Case(
+        "configuration of an unknown service",
+        config("Bakend:\n  suffix: a"),
+        ["'Bakend'", "did you mean 'Backend'", r"cell 3:\d"],
+    ),
     Case("an unknown key", config("Backend:\n  sufix: a"), ["did you mean 'suffix'", "@ Backend.sufix", "cell 3:3"]),
     Case(
         "an unknown field of ServiceArgs",
@@ -88,14 +92,16 @@ BEFORE_ANYTHING_RUNS = [
         [GRAPH.replace('suffix: str = "-back"', "suffix: str"), SERVE],
         ["the constructor needs 'suffix'", "@ Backend.suffix", "--Backend.suffix=VALUE"],
     ),
-    Case("depends on something that is no service", ["class Plain: pass", "depends(Plain)"], ["Plain", "@service"]),
     Case(
-        "a link that is no dependency",
+        "a dependency on a class that is not a service", ["class Plain: pass", "depends(Plain)"], ["Plain", "@service"]
+    ),
+    Case(
+        "a link to a service that is not a dependency",
         [GRAPH, "Backend.link(Frontend)"],
         ["LinkError: ", "Backend", "dependenc|depends"],
     ),
     Case(
-        "two services of one name",
+        "two services with one name",
         [
             GRAPH,
             BACKEND.replace("Backend", "Backend2").replace("@service", '@service(dynamo={"name": "Backend"})'),
@@ -146,17 +152,17 @@ BEFORE_ANYTHING_RUNS = [
         ["StartError: Backend did not start: OSError: no weights here", r"raise OSError\('no weights here'\)"],
     ),
     Case(
-        "a service that is not there",
+        "an unknown service",
         [GRAPH, "%dynamo serve Fronted"],
         ["this notebook has no service 'Fronted'", "did you mean 'Frontend'"],
     ),
     Case(
-        "a name in place of the service",
+        "a name instead of the service",
         [GRAPH, "serve('Frontend').result()"],
         ["DefinitionError: 'Frontend' is not a service", "pass the class itself"],
     ),
     Case(
-        "a name that there is not, where a cell has shown a service",
+        "an unknown service after a cell has shown one",
         [GRAPH, "Frontend", "%dynamo graph Nowhere"],
         ["has no service 'Nowhere'\n  to do: known are Backend, Frontend$"],
     ),
@@ -171,23 +177,23 @@ BEFORE_ANYTHING_RUNS = [
         ["DefinitionError: the endpoint Plain.say is not asynchronous\n  where: cell 2, line [34]"],
     ),
     Case(
-        "a port that there is not",
+        "an invalid port",
         [GRAPH, "serve(Frontend, http_port=-2).result()"],
         ["ConfigError: -2 is not a port", "use a port from 1 to 65535, or 0 for any free port"],
     ),
     Case(
-        "a port that there is not, on a verb's line",
+        "an invalid port as an option",
         [GRAPH, "%dynamo serve Frontend --port 99999"],
         ["ConfigError: 99999 is not a port"],
     ),
     Case(
-        "a port that there is not, in the environment",
+        "an invalid port in the environment",
         [GRAPH, "os.environ['DYNAMO_PORT'] = 'http'", "%dynamo serve Frontend"],
         [r"ConfigError: http is not a port  \(DYNAMO_PORT\)"],
     ),
-    Case("a verb that there is not", [GRAPH, "%dynamo stpo"], ["dynamo has no verb 'stpo'", "did you mean 'stop'"]),
+    Case("an unknown verb", [GRAPH, "%dynamo stpo"], ["dynamo has no verb 'stpo'", "did you mean 'stop'"]),
     Case(
-        "a bundle whose code was altered",
+        "a bundle with altered code",
         [
             GRAPH,
             "%dynamo export Frontend bundle",
@@ -199,10 +205,10 @@ BEFORE_ANYTHING_RUNS = [
 ]
 
 
-@pytest.mark.parametrize("case", BEFORE_ANYTHING_RUNS, ids=repr)
-def test_what_cannot_be_served(shell, case, dynamo_home, monkeypatch):
+@pytest.mark.parametrize("case", BEFORE_SERVING, ids=repr)
+def test_a_graph_that_cannot_be_served(shell, case, dynamo_home, monkeypatch):
     monkeypatch.setenv("DYNAMO_GPUS", "0,1")
-    monkeypatch.setenv("DYNAMO_PORT", "")  # what a cell sets is taken back
+    monkeypatch.setenv("DYNAMO_PORT", "")  # restores what a cell sets
     shell.load()
     *before, last = case.cells
     for text in before:
@@ -212,7 +218,7 @@ def test_what_cannot_be_served(shell, case, dynamo_home, monkeypatch):
     assert not ran.ok
     for pattern in case.message:
         assert re.search(pattern, ran.error), f"{pattern}\n{ran.error}"
-    assert "dynamo_nb/" not in ran.error, "no frame of ours"
+    assert "dynamo_nb/" not in ran.error, "no frame of the package"
     assert "secret" not in ran.error
     assert shell.run("%dynamo ps").text.strip() == "nothing is being served"
     assert [path.name for path in dynamo_home.iterdir() if path.is_dir() and (path / "logs").exists()] == []
@@ -223,7 +229,7 @@ CALLS = [
         "an endpoint that does not exist", ["deployment.Frontend.generat('x')"], ["generat", "did you mean 'generate'"]
     ),
     Case(
-        "a method that is no endpoint",
+        "a method that is not an endpoint",
         ["deployment.Frontend.explain('x')"],
         ["Frontend.explain is a method, but not an endpoint", r"decorate it with @dynamo_endpoint\(\)"],
     ),
@@ -262,7 +268,7 @@ def served(shared_kernel):
 
 
 @pytest.mark.parametrize("case", CALLS, ids=repr)
-def test_a_call_that_cannot_work(served, case):
+def test_an_invalid_call(served, case):
     (text,) = case.cells
     ran = served.run(text)
     assert not ran.ok
@@ -286,7 +292,7 @@ def test_a_call_that_cannot_work(served, case):
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-def test_at_a_shell(dynamo_home, tmp_path, argv, message):
+def test_an_invalid_command_line_in_a_shell(dynamo_home, tmp_path, argv, message):
     header = "from collections.abc import AsyncIterator\nfrom dynamo_nb import depends, dynamo_endpoint, service\n\n\n"
     (tmp_path / "hello.py").write_text(header + GRAPH)
     (tmp_path / "bad.yaml").write_text("Backend:\n  suffix: 'a\n")

@@ -1,4 +1,4 @@
-"""Cells in a shell: the magics, what is known of the cells that ran, and what they show."""
+"""Cells in a shell: the magics, the record of cells that ran, and their outputs."""
 
 import re
 
@@ -57,7 +57,7 @@ SPELLINGS = {"magic": "%%dynamo_service", "comment": "#| dynamo_service"}
 spelled = pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 
 
-def test_all_spellings_give_the_same_definition_and_modules(dynamo_home, tmp_path, monkeypatch):
+def test_all_spellings_make_the_same_definition_and_modules(dynamo_home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plans = []
     for header in ("", *(f"{spelling}\n" for spelling in SPELLINGS.values())):
@@ -69,7 +69,7 @@ def test_all_spellings_give_the_same_definition_and_modules(dynamo_home, tmp_pat
         finally:
             shell.close()
     plain, *others = plans
-    origins = {"Backend.ServiceArgs.dynamo.namespace": "@service, cell 3, line 2"}  # the header is a line
+    origins = {"Backend.ServiceArgs.dynamo.namespace": "@service, cell 3, line 2"}  # the header counts as a line
     for other in others:
         assert other.code.modules == plain.code.modules
         assert other.code.digests == plain.code.digests
@@ -87,7 +87,7 @@ def test_flags_are_configuration_with_an_origin(shell, spelling):
     assert (spec.workers, spec.gpu, spec.cpu, spec.memory, spec.namespace) == (3, 0.5, "500m", "1Gi", "other")
     assert plan.spec.origins["Backend.ServiceArgs.workers"] == f"{spelling}, cell 3"
     shell.run("%%dynamo_config\nBackend:\n  ServiceArgs: {workers: 2}")
-    assert shell.plan("Backend").spec.services["Backend"].workers == 2, "YAML stands over flags"
+    assert shell.plan("Backend").spec.services["Backend"].workers == 2, "YAML overrides flags"
 
 
 @spelled
@@ -107,7 +107,7 @@ def test_a_wrong_flag_defines_nothing(shell, spelling, flags, message):
 
 
 @spelled
-def test_a_cell_that_is_being_typed_is_not_refused_yet(shell, spelling):
+def test_a_cell_that_is_being_typed_is_not_an_error(shell, spelling):
     assert shell.load().ip.check_complete(f"{spelling} --wor\nx = 1\n")[0] != "invalid"
 
 
@@ -121,7 +121,7 @@ def test_a_service_cell_may_begin_with_a_future_import(shell, spelling):
 
 
 @spelled
-def test_an_error_in_a_service_cell_is_the_cells_own(shell, spelling):
+def test_an_error_in_a_service_cell_has_the_traceback_of_the_cell(shell, spelling):
     shell.load()
     shell.run(HELPER)
     ran = shell.run(f"{spelling}\n{BACKEND}\n\n1 / 0")
@@ -140,7 +140,7 @@ def test_await_in_a_service_cell_works(shell):
     assert "['hi-back']" in ran.text
 
 
-def test_the_source_of_a_method_is_at_hand(shell):
+def test_inspect_finds_the_source_of_a_method(shell):
     shell.load()
     shell.run(HELPER)
     shell.run(f"%%dynamo_service\n{BACKEND}")
@@ -149,15 +149,15 @@ def test_the_source_of_a_method_is_at_hand(shell):
 
 
 @spelled
-def test_a_service_cell_checks_at_once_that_it_can_be_shipped(shell, spelling):
+def test_a_service_cell_checks_that_workers_can_import_it(shell, spelling):
     ran = shell.load().run(f"{spelling}\n{BACKEND}")
     assert not ran.ok
     assert "'shape' is defined nowhere @ Backend  (cell 2, line 9)" in ran.error
-    assert shell.run(BACKEND).ok, "an ordinary cell can come before its helpers"
+    assert shell.run(BACKEND).ok, "an ordinary cell may run before its helpers"
 
 
-def test_names_in_messages_are_the_cells_own(shell):
-    """The number that Jupyter shows beside the cell."""
+def test_messages_name_cells_by_their_execution_count(shell):
+    """It is the number that Jupyter shows next to the cell."""
     shell.load()
     shell.run("1 + 1")
     shell.run(HELPER)
@@ -167,11 +167,11 @@ def test_names_in_messages_are_the_cells_own(shell):
     assert re.findall(r"^# (cell \d+)$", module.text, re.MULTILINE) == ["cell 1", "cell 3", "cell 4"]
 
 
-# --- what is known -----------------------------------------------------------------------------------------------
+# --- the record of cells -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(IPython.version_info < (9,), reason="IPython 8 does not keep which of its earlier cells failed")
-def test_cells_before_the_extension_are_known(shell):
+@pytest.mark.skipif(IPython.version_info < (9,), reason="IPython 8 does not record which cells have failed")
+def test_cells_before_the_extension_are_recorded(shell):
     header = LOAD.removeprefix("%load_ext dynamo_nb\n")
     shell.run(header)
     shell.run(HELPER)
@@ -183,13 +183,13 @@ def test_cells_before_the_extension_are_known(shell):
     assert "not_here" not in module.text
 
 
-def test_flags_in_the_cell_that_loads_the_extension_are_checked_too(shell):
+def test_flags_in_the_cell_that_loads_the_extension_are_checked(shell):
     ran = shell.run(f"#| dynamo_service --wrkers 2\n{LOAD}\n{HELPER}\n\n{BACKEND}")
     assert not ran.ok
     assert "unrecognized arguments: --wrkers 2" in ran.error
 
 
-def test_everything_in_the_cell_that_loads_the_extension(shell):
+def test_one_cell_loads_the_extension_defines_links_and_configures(shell):
     ran = shell.run(f"{LOAD}\n{HELPER}\n\n{BACKEND}\n{TWO}\nFrontend.link(Backend)\n%dynamo config Frontend", "first")
     assert ran.ok, ran.error
     assert "-back" in ran.shown[0]["text/plain"]
@@ -198,7 +198,7 @@ def test_everything_in_the_cell_that_loads_the_extension(shell):
     assert shell.plan("Frontend").spec.started
 
 
-def test_a_cell_that_failed_defines_what_stands_before_the_line(shell):
+def test_a_failed_cell_defines_everything_before_the_failed_line(shell):
     shell.load()
     assert not shell.run(f"{HELPER}\n\n{BACKEND}\nraise ValueError\nlater = 1").ok
     assert shell.plan("Backend").spec.started
@@ -207,7 +207,7 @@ def test_a_cell_that_failed_defines_what_stands_before_the_line(shell):
 # --- links -------------------------------------------------------------------------------------------------------
 
 
-def test_running_a_link_again_adds_nothing_and_editing_it_does_what_it_says(graph):
+def test_running_a_link_again_adds_nothing_and_editing_it_replaces_the_link(graph):
     graph.run("Frontend.link(Backend)", "link")
     graph.run("Frontend.link(Backend)", "link")
     assert active(graph) == ["Backend"]
@@ -218,10 +218,10 @@ def test_running_a_link_again_adds_nothing_and_editing_it_does_what_it_says(grap
     graph.run("Frontend.unlink(Backend2)")
     assert active(graph) == ["Backend"]
     graph.run("# no link any more", "another")
-    assert active(graph) == ["Backend", "Backend2"], "without a link every dependency is active"
+    assert active(graph) == ["Backend", "Backend2"], "without a link, every dependency is active"
 
 
-def test_links_hold_when_a_service_is_run_again(graph):
+def test_links_stay_when_a_service_cell_runs_again(graph):
     graph.run("Frontend.link(Backend)")
     graph.run(TWO.replace("yield text", "yield text + text"))
     assert active(graph) == ["Backend"]
@@ -230,14 +230,14 @@ def test_links_hold_when_a_service_is_run_again(graph):
 # --- configuration -----------------------------------------------------------------------------------------------
 
 
-def test_configuration_cells_are_layers_with_places(graph):
+def test_configuration_cells_are_layers_with_origins(graph):
     assert graph.run("%%dynamo_config\nBackend:\n  suffix: one\n", "a").ok
     assert graph.run("%%dynamo_config\nBackend:\n  suffix: two\n", "b").ok
     origins = graph.plan("Frontend").spec.origins
     assert origins["Backend.suffix"] == "cell 6:3"
     assert graph.run("%%dynamo_config\nBackend:\n  ServiceArgs:\n    workers: 2\n", "b").ok
     plan = graph.plan("Frontend")
-    assert plan.spec.config["Backend"]["suffix"] == "one", "running a cell again replaces what it said"
+    assert plan.spec.config["Backend"]["suffix"] == "one", "running a cell again replaces its configuration"
     assert plan.spec.origins["Backend.suffix"] == "cell 5:3"
     assert plan.spec.origins["Backend.ServiceArgs.workers"] == "cell 7:4"
     (table,) = graph.run("%dynamo config Frontend --Backend.suffix=three").shown
@@ -245,7 +245,7 @@ def test_configuration_cells_are_layers_with_places(graph):
     assert "<td" in table["text/html"]
 
 
-def test_bad_yaml_is_an_error_at_its_place_and_changes_nothing(graph):
+def test_invalid_yaml_is_an_error_with_its_line_and_changes_nothing(graph):
     graph.run("%%dynamo_config\nBackend:\n  suffix: one\n", "a")
     ran = graph.run("%%dynamo_config\nBackend:\n  suffix: 'one\n", "a")
     assert not ran.ok
@@ -257,7 +257,7 @@ def test_bad_yaml_is_an_error_at_its_place_and_changes_nothing(graph):
 # --- drawings ----------------------------------------------------------------------------------------------------
 
 
-def test_a_drawing_is_svg_and_text_and_follows_the_cells(graph):
+def test_a_graph_is_drawn_as_svg_and_text_and_updated_by_cells(graph):
     ran = graph.run("%dynamo graph Frontend")
     assert ran.ok, ran.error
     (data,) = ran.shown
@@ -268,21 +268,21 @@ def test_a_drawing_is_svg_and_text_and_follows_the_cells(graph):
 
     (linked,) = graph.run("Frontend.link(Backend)").updates
     assert linked["image/svg+xml"] != data["image/svg+xml"]
-    half = graph.run("class Backend2:\n    pass")
-    assert (half.ok, half.updates) == (True, [])
+    incomplete = graph.run("class Backend2:\n    pass")
+    assert (incomplete.ok, incomplete.updates) == (True, [])
     (grown,) = graph.run(
         TWO.replace("Frontend:", "Frontend:\n    third = depends('Third')") + BACKEND.replace("Backend", "Third")
     ).updates
     assert "Third" in grown["text/plain"]
 
 
-def test_a_graph_in_code_is_drawn_too(graph):
+def test_a_graph_object_is_drawn(graph):
     ran = graph.run("from dynamo_nb.graph import Graph\ndisplay(Graph.of(Frontend))")
     assert ran.ok, ran.error
     assert "<svg" in ran.shown[0]["image/svg+xml"]
 
 
-# --- the magics themselves ---------------------------------------------------------------------------------------
+# --- the magics ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_a_graph_in_code_is_drawn_too(graph):
         ("config Frontend -f missing.yaml", "missing.yaml"),
     ],
 )
-def test_a_wrong_line_is_a_short_block(graph, line, message):
+def test_an_invalid_line_is_a_short_error(graph, line, message):
     ran = graph.run(f"%dynamo {line}")
     assert not ran.ok
     assert message in ran.error
@@ -313,7 +313,7 @@ def test_a_wrong_line_is_a_short_block(graph, line, message):
     assert len(ran.error.splitlines()) < 8
 
 
-def test_help(graph):
+def test_the_command_and_the_magics_have_help(graph):
     for line in ("%dynamo", "%dynamo --help"):
         ran = graph.run(line)
         assert ran.ok, ran.error
@@ -325,7 +325,7 @@ def test_help(graph):
     assert graph.run("%dynamo ps").text.strip() == "nothing is being served"
 
 
-def test_reloading_and_unloading_are_clean(graph):
+def test_reloading_and_unloading_leave_no_hooks(graph):
     shell = graph.ip
     graph.run("Frontend.link(Backend)", "link")
     events = {name: list(found) for name, found in shell.events.callbacks.items()}

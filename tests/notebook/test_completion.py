@@ -1,4 +1,4 @@
-"""What Tab and Shift-Tab tell, asked of a kernel as front ends ask."""
+"""Completion (Tab) and inspection (Shift-Tab), requested from a kernel as front ends do."""
 
 import re
 
@@ -15,7 +15,7 @@ class Backend:
 
     @dynamo_endpoint()
     async def generate(self, text: str) -> AsyncIterator[str]:
-        \"\"\"Gives the words one by one.\"\"\"
+        \"\"\"Yields the words one by one.\"\"\"
         for word in text.split():
             yield word + self.suffix
 """,
@@ -31,8 +31,8 @@ class Frontend:
 ]
 
 
-class Asked:
-    """A kernel that is asked about code; `|` in it is the cursor."""
+class CompletingKernel:
+    """A kernel with requests for completion and inspection. `|` in a text is the cursor."""
 
     def __init__(self, kernel):
         self.kernel = kernel
@@ -46,7 +46,7 @@ class Asked:
         return code, reply["content"]
 
     def completed(self, text):
-        """The lines that the front end would offer instead of what is typed."""
+        """Returns the lines that a front end would offer."""
         code, content = self._reply(lambda client: client.complete, text)
         head, tail = code[: content["cursor_start"]], code[content["cursor_end"] :]
         return [(head + match + tail).splitlines()[-1] for match in content["matches"]]
@@ -63,7 +63,7 @@ def typed(shared_kernel, tmp_path_factory):
         ran = kernel.run(cell)
         assert ran.ok, ran.error
     assert kernel.run("for name in ('c.yaml', 'notes.txt'): open(name, 'w').close()\nos.mkdir('bundle')").ok
-    return Asked(kernel)
+    return CompletingKernel(kernel)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def served(typed):
         ("%%dynamo_config\nBackend:\n  ServiceArgs:\n    resources:\n      g|", ["      gpu:"]),
     ],
 )
-def test_a_word_of_ours_is_completed(typed, text, lines):
+def test_words_of_the_magics_are_completed(typed, text, lines):
     assert typed.completed(text) == lines
 
 
@@ -120,7 +120,7 @@ def test_every_verb_and_every_option_is_offered(typed):
 
 
 @pytest.mark.parametrize("text", ["dynamos = 1\ndynamos|", "import jso|", "'%dynamo'.upp|"])
-def test_python_is_completed_as_ever(typed, text):
+def test_python_is_completed_as_before(typed, text):
     assert typed.completed(text)
 
 
@@ -141,7 +141,7 @@ def test_python_is_completed_as_ever(typed, text):
         ("await deployment['Backend'].gen|", ["await deployment['Backend'].generate"]),
     ],
 )
-def test_what_runs_is_completed(served, text, lines):
+def test_names_of_a_deployment_are_completed(served, text, lines):
     assert sorted(served.completed(text)) == lines
 
 
@@ -154,16 +154,16 @@ def test_deployments_are_completed_by_id(served):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "parts"),
     [
-        ("deployment.Backend.generate|", ["(text: str) -> ", "AsyncIterator[str]", "Gives the words one by one."]),
-        ("deployment.Backend.generate(|)", ["(text: str) -> ", "Gives the words one by one."]),
+        ("deployment.Backend.generate|", ["(text: str) -> ", "AsyncIterator[str]", "Yields the words one by one."]),
+        ("deployment.Backend.generate(|)", ["(text: str) -> ", "Yields the words one by one."]),
         ("deployment.Backend|", ["Adds a suffix.", "generate(text: str)"]),
         ("deployment|", ["A graph that is being served.", "Methods that take time return a `Pending`"]),
         ("deployment.scale(|)", ["**workers: ", "await deployment.scale(Backend=4)"]),
         ("serve(|)", ["entry:", "await serve(Frontend"]),
     ],
 )
-def test_shift_tab_tells_signatures_and_docstrings(served, text, said):
-    told = served.described(text)
-    assert [part for part in said if part not in told] == []
+def test_shift_tab_shows_signatures_and_docstrings(served, text, parts):
+    shown = served.described(text)
+    assert [part for part in parts if part not in shown] == []

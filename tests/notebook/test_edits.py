@@ -1,4 +1,4 @@
-"""Editing a graph while it is served, in a kernel, with the ids of cells that a front end sends."""
+"""Cells that are edited while their graph is served. The kernel receives cell ids, as from a front end."""
 
 import json
 import re
@@ -71,7 +71,7 @@ class Served:
         self.kernel = kernel
 
     def run(self, name, *change):
-        """Runs a cell, with one text in it changed for another if two are given."""
+        """Runs a cell of CELLS. change: a text of the cell, and its replacement."""
         text = CELLS[name].replace(*change) if change else CELLS[name]
         assert not change or text != CELLS[name]
         return self.kernel.run(text, name)
@@ -88,17 +88,17 @@ class Served:
         services = self.value("deployment.status.as_data()['services']")
         return {n: sorted(w["pid"] for w in s["workers"]) for n, s in services.items() if s["workers"]}
 
-    def untouched(self, before):
-        """The services whose workers are the same as before."""
+    def unchanged(self, before):
+        """Returns the services whose workers are the same as before."""
         return {name for name, pids in self.pids().items() if pids == before.get(name)}
 
 
 @pytest.fixture
 def served(shared_kernel):
-    """The graph as CELLS have it; what an earlier test has changed is changed back."""
+    """The graph of CELLS. Changes of earlier tests are undone."""
     kernel = shared_kernel
     if kernel.run("deployment").ok:
-        for name in sorted(CELLS):  # Backend first: nothing can be served while it is broken
+        for name in sorted(CELLS):  # Backend first: no cell succeeds while Backend is broken
             assert kernel.run(CELLS[name], name).ok
     else:
         kernel.load()
@@ -111,35 +111,35 @@ def served(shared_kernel):
     return served
 
 
-def test_an_edited_service_is_replaced_alone(served):
+def test_only_the_edited_service_is_replaced(served):
     before = served.pids()
     ran = served.run("backend", "shape(word) +", "shape(word).title() +")
     assert ran.ok, ran.error
     assert ran.text.split(": ")[1].startswith("replaced Backend in ")
     assert served.answer() == ["Hello!", "Big!"]
-    assert served.untouched(before) == {"Middle", "Frontend"}
+    assert served.unchanged(before) == {"Middle", "Frontend"}
 
 
-def test_a_helper_replaces_the_services_that_use_it(served):
+def test_an_edited_helper_replaces_the_services_that_use_it(served):
     before = served.pids()
     assert served.run("helper", "lower", "upper").ok
     assert served.answer() == ["HELLO!", "BIG!"]
-    assert served.untouched(before) == {"Middle"}
+    assert served.unchanged(before) == {"Middle"}
 
 
-def test_another_signature_replaces_the_callers_too(served):
+def test_a_changed_signature_replaces_the_callers_too(served):
     before = served.pids()
     assert served.run("backend", "text: str)", 'text: str, end: str = "?")').ok
-    assert served.untouched(before) == {"Frontend"}
+    assert served.unchanged(before) == {"Frontend"}
 
 
-def test_an_edited_link_does_what_it_says(served):
+def test_an_edited_link_replaces_the_earlier_link(served):
     before = served.pids()
     ran = served.run("link", "link(Backend)", "link(Other)")
     assert ran.ok, ran.error
     assert "stopped Backend" in ran.text
     assert served.answer() == ["other:hello big"]
-    assert served.untouched(before) == {"Frontend"}
+    assert served.unchanged(before) == {"Frontend"}
     assert set(served.pids()) == {"Frontend", "Middle", "Other"}
 
 
@@ -151,62 +151,62 @@ def test_no_call_fails_while_a_link_is_edited(served):
     assert served.value("sorted(set(answers))") == ["hello!", "other:hello"]
 
 
-def test_edited_configuration_replaces_the_services_concerned(served):
+def test_edited_configuration_replaces_the_configured_services(served):
     before = served.pids()
     assert served.run("config", '"!"', '"?"').ok
     assert served.answer() == ["hello?", "big?"]
-    assert served.untouched(before) == {"Middle", "Frontend"}
+    assert served.unchanged(before) == {"Middle", "Frontend"}
 
 
-def test_configuration_goes_with_its_cell_and_definitions_stay(served):
-    assert served.kernel.run("%%dynamo_config\nBackend:\n  suffix: '?'\n", "passing").ok
+def test_deleting_a_cell_removes_its_configuration_but_not_its_definitions(served):
+    assert served.kernel.run("%%dynamo_config\nBackend:\n  suffix: '?'\n", "temporary").ok
     assert served.answer() == ["hello?", "big?"]
     before = served.pids()
 
-    ran = served.kernel.run("elsewhere = 3", "elsewhere", deleted=["passing", "helper", "backend"])
+    ran = served.kernel.run("elsewhere = 3", "elsewhere", deleted=["temporary", "helper", "backend"])
 
     assert ran.ok, ran.error
     assert "replaced Backend" in ran.text
     assert served.answer() == ["hello!", "big!"]
-    assert served.untouched(before) == {"Middle", "Frontend"}
+    assert served.unchanged(before) == {"Middle", "Frontend"}
 
 
-def test_a_cell_that_touches_no_service_does_nothing(served):
+def test_a_cell_without_changes_to_a_service_replaces_nothing(served):
     before = served.pids()
     again = served.run("backend")
     other = served.kernel.run("shown = 1 + 1")
     assert (again.ok, again.text, other.ok, other.text) == (True, "", True, "")
-    assert served.untouched(before) == {"Backend", "Middle", "Frontend"}
+    assert served.unchanged(before) == {"Backend", "Middle", "Frontend"}
 
 
-def test_a_value_that_is_changed_in_place_is_told_once_under_its_cell(served):
+def test_a_value_changed_in_place_is_noted_once_under_its_cell(served):
     assert served.kernel.run("ends = ['.']", "ends").ok
     assert served.run("backend", "+ self.suffix", "+ self.suffix + ends[-1]").ok
 
-    told = served.kernel.run("ends.append('?')", "change")
+    noted = served.kernel.run("ends.append('?')", "change")
 
-    assert (told.ok, told.text.count("\n")) == (True, 1)
-    assert "`ends.append('?')` changes ends in the notebook only" in told.text
+    assert (noted.ok, noted.text.count("\n")) == (True, 1)
+    assert "`ends.append('?')` changes ends in the notebook only" in noted.text
     assert served.answer() == ["hello!.", "big!."]
     assert served.kernel.run("elsewhere = 2").text == ""
     assert served.run("backend").ok
-    assert served.kernel.run("ends.append('!')", "change").text == "", "no service uses it any more"
+    assert served.kernel.run("ends.append('!')", "change").text == "", "no service uses the value now"
 
 
-def test_a_name_that_another_cell_binds_anew_is_told_once_whatever_the_numbers_of_the_cells(served):
+def test_a_name_assigned_in_a_second_cell_is_noted_once_for_all_runs_of_the_cells(served):
     assert served.kernel.run("mark = '.'", "first").ok
     assert served.run("backend", "+ self.suffix", "+ self.suffix + mark").ok
 
-    told = served.kernel.run("mark = '?'", "second")
+    noted = served.kernel.run("mark = '?'", "second")
 
-    assert re.search(r"^mark is from cell \d+ \(cell \d+ set it before\)$", told.text, re.MULTILINE)
+    assert re.search(r"^mark is from cell \d+ \(cell \d+ set it before\)$", noted.text, re.MULTILINE)
     assert served.answer() == ["hello!?", "big!?"]
-    assert "mark is from" not in served.kernel.run("mark = ','", "second").text, "the same cell once more"
+    assert "mark is from" not in served.kernel.run("mark = ','", "second").text, "the same cell runs again"
     assert served.answer() == ["hello!,", "big!,"]
-    assert "mark is from" in served.kernel.run("mark = ':'", "first").text, "now it is the other one"
+    assert "mark is from" in served.kernel.run("mark = ':'", "first").text, "now the other cell assigns it last"
 
 
-def test_configuration_that_cannot_be_used_is_refused_under_its_cell(served):
+def test_invalid_configuration_is_an_error_under_its_cell(served):
     before = served.pids()
     ran = served.run("config", "suffix", "sufix")
     assert not ran.ok
@@ -214,7 +214,7 @@ def test_configuration_that_cannot_be_used_is_refused_under_its_cell(served):
     assert ":3)" in ran.error  # the line of the cell
     assert served.kernel.run("elsewhere = 1").ok
     assert served.answer() == ["hello!", "big!"]
-    assert served.untouched(before) == {"Backend", "Middle", "Frontend"}
+    assert served.unchanged(before) == {"Backend", "Middle", "Frontend"}
 
 
 def test_a_service_that_does_not_start_leaves_the_old_one_serving(served):
@@ -223,23 +223,23 @@ def test_a_service_that_does_not_start_leaves_the_old_one_serving(served):
     assert not ran.ok
     assert ran.error.count("Traceback") == ran.error.count('raise OSError("no weights here")') == 1
     assert re.findall(r", line \d+, in \w+|  File ", ran.error) == [", line 4, in __init__"], (
-        "the user's own frame alone"
+        "only the user's own frame"
     )
     assert re.search(r'\n  cell \d+ "Backend", line 4, in __init__\n', ran.error)
     assert served.answer() == ["hello!", "big!"]
 
-    elsewhere = served.kernel.run("x = 1")  # what was refused is not tried again by other cells
+    elsewhere = served.kernel.run("x = 1")  # other cells do not repeat an update that has failed
     assert (elsewhere.ok, elsewhere.text) == (True, "")
     again = served.run("backend", "self.suffix = suffix", 'raise OSError("no weights here")')
-    assert not again.ok, "the cell itself tries again"
-    assert served.untouched(before) == {"Backend", "Middle", "Frontend"}
+    assert not again.ok, "the cell itself repeats it"
+    assert served.unchanged(before) == {"Backend", "Middle", "Frontend"}
 
-    mended = served.run("backend", "self.suffix = suffix", 'self.suffix = suffix + "~"')
-    assert mended.ok, mended.error
+    corrected = served.run("backend", "self.suffix = suffix", 'self.suffix = suffix + "~"')
+    assert corrected.ok, corrected.error
     assert served.answer() == ["hello!~", "big!~"]
 
 
-def test_a_name_that_is_missing_is_told_once_and_defining_it_goes_on(served):
+def test_a_missing_name_is_reported_once_and_defining_it_completes_the_update(served):
     ran = served.run("backend", "shape(word)", "later(word)")
     assert not ran.ok
     assert "'later' is defined nowhere" in ran.error
@@ -250,22 +250,22 @@ def test_a_name_that_is_missing_is_told_once_and_defining_it_goes_on(served):
     assert served.answer() == ["olleh!", "gib!"]
 
 
-def test_a_deleted_name_stops_nothing(served):
+def test_deleting_a_variable_stops_no_service(served):
     before = served.pids()
     assert served.kernel.run("del Frontend").ok
-    assert served.untouched(before) == {"Backend", "Middle", "Frontend"}
+    assert served.unchanged(before) == {"Backend", "Middle", "Frontend"}
 
 
-def test_a_deployment_is_followed_when_the_extension_was_loaded_anew(served):
+def test_a_deployment_is_updated_when_the_extension_is_loaded_again(served):
     assert served.kernel.run("%reload_ext dynamo_nb").ok
     assert served.kernel.run("%unload_ext dynamo_nb").ok
     assert served.run("helper", "lower", "upper").ok
-    assert served.answer() == ["hello!", "big!"], "nothing follows while the extension is away"
+    assert served.answer() == ["hello!", "big!"], "no update while the extension is unloaded"
     assert served.kernel.run("%load_ext dynamo_nb").ok
     assert served.answer() == ["HELLO!", "BIG!"]
 
 
-def test_a_drawing_on_a_page_is_widget_svg_and_text_in_one_and_follows(served):
+def test_a_graph_is_widget_svg_and_text_in_one_output_and_is_updated(served):
     ran = served.kernel.run("%dynamo graph Frontend", "drawing")
     (data,) = ran.shown
     assert {"application/vnd.jupyter.widget-view+json", "image/svg+xml", "text/plain"} <= data.keys()
@@ -276,19 +276,19 @@ def test_a_drawing_on_a_page_is_widget_svg_and_text_in_one_and_follows(served):
     assert any(update.get("svg", data["image/svg+xml"]) != data["image/svg+xml"] for update in updates)
 
 
-def test_a_serving_cell_that_runs_again_goes_on_with_what_it_made(served):
+def test_a_serving_cell_that_runs_again_updates_its_deployment(served):
     before, name = served.pids(), served.value("deployment.id")
     ran = served.kernel.run(SERVE, "serve")
     assert (ran.ok, ran.text) == (True, f"{name} keeps running, updated by this cell\n")
     assert (served.pids(), served.value("deployment.id")) == (before, name)
     ran = served.kernel.run(SERVE.replace("http_port=0", "{'Backend.suffix': '?'}, http_port=0"), "serve")
     assert ran.ok, ran.error
-    assert served.untouched(before) == {"Middle", "Frontend"}
+    assert served.unchanged(before) == {"Middle", "Frontend"}
     assert served.answer() == ["hello?", "big?"]
     assert served.kernel.run(SERVE, "serve").ok
 
 
-def test_a_serving_cell_with_other_options_serves_anew(served):
+def test_a_serving_cell_with_other_options_replaces_its_deployment(served):
     name = served.value("deployment.id")
     assert served.kernel.run(SERVE.replace("http_port=0", "http_port=0, kernels=False"), "serve").ok
     assert served.value("deployment.id") != name
@@ -297,7 +297,7 @@ def test_a_serving_cell_with_other_options_serves_anew(served):
     assert served.kernel.run(SERVE, "serve").ok
 
 
-def test_another_cell_serves_another_deployment(served):
+def test_another_cell_starts_another_deployment(served):
     name = served.value("deployment.id")
     assert served.kernel.run(f"other = {SERVE.partition('= ')[2]}", "another").ok
     assert served.value("other.id") != name
@@ -312,24 +312,24 @@ def test_a_deployment_shows_its_states(served):
         assert any(line.split()[:3] == [name, "ready", "1/1"] for line in data["text/plain"].splitlines())
 
 
-def test_the_verbs_are_about_what_is_served_here(served):
+def test_verbs_use_the_deployment_of_the_notebook(served):
     run = served.kernel.run
     before = served.pids()
     assert "Backend ready 1/1" in run("%dynamo ps").text
     assert "Backend ready 2/2" in run("%dynamo scale Backend=2").text
     assert len(served.pids()["Backend"]) == 2
-    assert run("touched = 1").text == "", "what was scaled stays so"
+    assert run("unrelated = 1").text == "", "the scale is unchanged"
     assert len(served.pids()["Backend"]) == 2
     assert "[Backend.0] asked for hello big" in run("%dynamo logs Backend").text
     assert run("%dynamo export bundle/").ok
     assert "Backend" in run("print(open('bundle/graph.yaml').read())").text
     assert "Backend ready 1/1" in run("%dynamo scale Backend=1").text
-    assert served.untouched(before) >= {"Frontend", "Middle"}
+    assert served.unchanged(before) >= {"Frontend", "Middle"}
     unknown = run("%dynamo scale Bakend=2")
     assert "did you mean 'Backend'?" in unknown.error
 
 
-def test_a_notebook_serves_and_stops_by_its_verbs(served):
+def test_a_notebook_serves_and_stops_with_verbs(served):
     run = served.kernel.run
     ran = run("second = %dynamo serve Other --port 0 --Other.ServiceArgs.workers=2")
     assert ran.ok, ran.error

@@ -1,4 +1,4 @@
-"""Cells that run inside a live worker."""
+"""Cells that run in a worker: `%%dynamo_exec`."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def pids(kernel):
     return [int(pid) for pid in ran.text.strip()[1:-1].split(",")]
 
 
-def test_self_is_the_live_service(served):
+def test_self_is_the_service_object_of_the_worker(served):
     assert served.run("for _ in range(2): await deployment.Backend.generate('seen here')").ok
     ran = served.run("%%dynamo_exec Backend[0]\nprint(self.seen)\nimport os\nos.getpid()")
     assert ran.ok, ran.error
@@ -58,19 +58,19 @@ def test_self_is_the_live_service(served):
     assert ran.shown == [{"text/plain": str(pids(served)[0])}]
 
 
-def test_a_star_is_all_of_them(served):
+def test_a_star_runs_the_cell_in_all_workers(served):
     ran = served.run("%%dynamo_exec Backend[*]\nimport os\nprint('pid', os.getpid())")
     first, second = pids(served)
     assert ran.text == f"Backend[0]:\npid {first}\nBackend[1]:\npid {second}\n"
 
 
-def test_rich_output_and_await_are_as_in_any_cell(served):
+def test_rich_output_and_await_work_as_in_any_cell(served):
     ran = served.run(f"%%dynamo_exec Backend\n{RICH}")
     assert ran.ok, ran.error
     assert [data["text/html"] for data in ran.shown] == ["<b>x</b>"]
 
 
-def test_it_answers_under_load(served):
+def test_a_cell_runs_while_the_service_is_under_load(served):
     assert served.run(LOAD).ok
     ran = served.run("%%dynamo_exec Backend[*]\nprint(len(self.seen) > 0)")
     assert ran.text == "Backend[0]:\nTrue\nBackend[1]:\nTrue\n"
@@ -78,7 +78,7 @@ def test_it_answers_under_load(served):
     assert (ended.ok, ended.text) == (True, "True\n"), ended.error
 
 
-def test_an_error_is_shown_here_and_harms_nothing_there(served):
+def test_an_error_is_shown_here_and_the_worker_continues(served):
     before = pids(served)
     ran = served.run("%%dynamo_exec Backend[1]\nx = 1\nself.no_such_thing")
     assert not ran.ok
@@ -90,7 +90,7 @@ def test_an_error_is_shown_here_and_harms_nothing_there(served):
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "message"),
     [
         ("Backend[7]", "there is no ready worker Backend[7]"),
         ("Backed", "did you mean 'Backend'?"),
@@ -98,13 +98,13 @@ def test_an_error_is_shown_here_and_harms_nothing_there(served):
         ("Backend[x]", "write Backend[0]"),
     ],
 )
-def test_what_is_no_worker_is_said(served, target, said):
+def test_a_target_without_a_worker_is_an_error(served, target, message):
     ran = served.run(f"%%dynamo_exec {target}\n1")
     assert not ran.ok
-    assert said in ran.error
+    assert message in ran.error
 
 
-def test_a_worker_that_ends_meanwhile_ends_the_cell(served):
+def test_the_cell_ends_with_an_error_if_its_worker_ends(served):
     first, _ = pids(served)
     ran = served.run("%%dynamo_exec Backend[0]\nimport os\nos.kill(os.getpid(), 9)")
     assert not ran.ok
@@ -113,6 +113,6 @@ def test_a_worker_that_ends_meanwhile_ends_the_cell(served):
         os.kill(first, signal.SIG_DFL)
 
 
-def test_nothing_is_served_yet(kernel):
+def test_a_notebook_without_a_deployment_is_an_error(kernel):
     kernel.load()
     assert "nothing is being served here" in kernel.run("%%dynamo_exec Backend\n1").error

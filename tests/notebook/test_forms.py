@@ -1,4 +1,4 @@
-"""Everything that takes time is awaited, or asked for its result; streams are iterated: in cells and in scripts."""
+"""Forms of a call: `await`, `.result()`, and loops over streams, in cells and in scripts."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ class Backend:
         return text + self.suffix
 """
 GRAPH = "from dynamo_nb import Graph, attach\ngraph = Graph.of(Backend)"
-ASKED = {
+ANSWERS = {
     "deployment.Backend.say('a')": "a-back",
     "deployment['Backend'].say('a')": "a-back",
     "deployment.Backend.say('a').using(timeout=20)": "a-back",
@@ -56,9 +56,9 @@ def served(shared_kernel):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("asked", "answer"), ASKED.items())
-def test_in_a_cell(served, asked, answer, form):
-    ran = served.run(f"print(short({form.format(asked)}))")
+@pytest.mark.parametrize(("call", "answer"), ANSWERS.items())
+def test_a_call_in_a_cell(served, call, answer, form):
+    ran = served.run(f"print(short({form.format(call)}))")
     assert (ran.text, ran.error) == (f"{answer}\n", "")
 
 
@@ -69,7 +69,7 @@ def test_a_stream_in_a_cell(served, stream, loop):
     assert (ran.text, ran.error) == ("['a-back', 'b-back']\n", "")
 
 
-def test_a_loop_that_is_left_early_can_be_begun_again(served):
+def test_a_loop_that_ended_early_can_start_again(served):
     ran = served.run(
         "for _ in range(3):\n    for word in deployment.Backend.generate('a b'):\n        break\nprint(word)"
     )
@@ -119,7 +119,7 @@ async def with_a_loop():
 def without_a_loop():
     global deployment
     deployment = serve(Graph.of(Backend), http_port=0, kernels=False).result()
-    {asked}
+    {results}
     deployment.stop().result()
 
 if __name__ == "__main__":
@@ -132,7 +132,7 @@ if __name__ == "__main__":
 """
 )
 FORBIDDEN = ["IPython", "ipykernel", "ipywidgets", "anywidget", "jupyter_client", "traitlets", "zmq"]
-NOTHING_OF_JUPYTER = f"""\
+WITHOUT_JUPYTER = f"""\
 import sys
 
 class Absent:
@@ -145,20 +145,20 @@ sys.meta_path.insert(0, Absent())
 
 
 def lines_of(forms, loops):
-    calls = [f"print(short({form.format(asked)}))" for form in forms for asked in ASKED]
+    calls = [f"print(short({form.format(call)}))" for form in forms for call in ANSWERS]
     return "\n    ".join([*calls, *(f"print({loop.format(stream)})" for loop in loops for stream in STREAMS)])
 
 
-def test_in_a_script_with_nothing_of_jupyter_installed(dynamo_home, tmp_path, monkeypatch):
-    """Nor has the deployment's own process, nor its workers: they find no Jupyter either."""
-    (tmp_path / "sitecustomize.py").write_text(NOTHING_OF_JUPYTER)
+def test_a_script_without_jupyter_installed(dynamo_home, tmp_path, monkeypatch):
+    """The processes of the supervisor and the workers cannot import Jupyter either."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_JUPYTER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    awaited, asked = lines_of(FORMS[:1], LOOPS[:1]), lines_of(FORMS[1:], LOOPS[1:])
-    (tmp_path / "script.py").write_text(SCRIPT.replace("{awaited}", awaited).replace("{asked}", asked))
+    awaited, results = lines_of(FORMS[:1], LOOPS[:1]), lines_of(FORMS[1:], LOOPS[1:])
+    (tmp_path / "script.py").write_text(SCRIPT.replace("{awaited}", awaited).replace("{results}", results))
     done = subprocess.run(
         [sys.executable, "-W", "error", "script.py"],
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     streams = ["['a-back', 'b-back']"]
     assert done.stderr == ""
-    assert done.stdout.splitlines() == [*ASKED.values(), *streams * 2, *ASKED.values(), *streams * 4, "absent"]
+    assert done.stdout.splitlines() == [*ANSWERS.values(), *streams * 2, *ANSWERS.values(), *streams * 4, "absent"]

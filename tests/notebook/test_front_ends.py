@@ -1,4 +1,4 @@
-"""Wherever IPython runs: a terminal, `jupyter console`, nbclient, VS Code; and other clients of a worker's kernel."""
+"""Other front ends: a terminal, `jupyter console`, nbclient, VS Code; and other clients of a worker's kernel."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ URI = "vscode-notebook-cell:/home/me/graph.ipynb#W0sZmlsZQ%3D%3D"
 
 @contextmanager
 def terminal(command, *words, folder):
-    """A program in a pseudo-terminal; gives what runs a line in it and tells what was printed."""
+    """Runs a program in a pseudo-terminal. Yields a function that runs a line there and returns the output."""
     child = pexpect.spawn(command, list(words), encoding="utf-8", timeout=BOUND, cwd=str(folder))
     child.setecho(False)
     child.expect(PROMPT)
@@ -54,7 +54,7 @@ def ipython(folder):
 
 @contextmanager
 def jupyter_console(folder):
-    """Attached to a kernel: of one that it starts itself it may not hear that its first line has ended, and waits."""
+    """Attaches to a running kernel. If it started the kernel itself, it could miss the end of its first line."""
     manager, client = start_new_kernel(cwd=str(folder))
     client.stop_channels()
     words = ["-m", "jupyter_console", "--simple-prompt", "--existing", manager.connection_file]
@@ -76,7 +76,7 @@ def served(shared_kernel):
 
 
 @pytest.mark.parametrize("front_end", [ipython, jupyter_console])
-def test_a_terminal_serves_calls_and_has_the_magics(front_end, tmp_path, dynamo_home, monkeypatch):
+def test_a_terminal_has_the_magics_serves_and_calls(front_end, tmp_path, dynamo_home, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     (tmp_path / "graph_of_mine.py").write_text(MODULE)
     with front_end(tmp_path) as run:
@@ -93,7 +93,7 @@ def test_a_terminal_serves_calls_and_has_the_magics(front_end, tmp_path, dynamo_
         assert "nothing is being served" in run("%dynamo ps")
 
 
-def test_nbclient_runs_all_of_it(tmp_path, dynamo_home):
+def test_nbclient_runs_a_whole_notebook(tmp_path, dynamo_home):
     cells = [
         "%load_ext dynamo_nb\nfrom dynamo_nb import dynamo_endpoint, serve, service",
         BACKEND,
@@ -114,7 +114,7 @@ def test_nbclient_runs_all_of_it(tmp_path, dynamo_home):
     assert "image/svg+xml" in notebook.cells[3].outputs[0].data
 
 
-def test_vs_code_names_its_cells_by_uri(kernel):
+def test_cells_are_identified_by_the_uris_of_vs_code(kernel):
     """https://github.com/microsoft/vscode-jupyter/pull/8881"""
     kernel.load()
     assert kernel.run(BACKEND, URI).ok
@@ -130,7 +130,7 @@ def command_in(text):
     return shlex.split(re.search(r"in a terminal +(jupyter console .*)", text)[1])
 
 
-def test_what_console_prints_attaches_a_terminal(served, tmp_path):
+def test_the_command_that_console_prints_attaches_a_terminal(served, tmp_path):
     ran = served.run("%dynamo console Backend[0]")
     assert ran.ok, ran.error
     jupyter, *words = command_in(ran.text)
@@ -139,7 +139,7 @@ def test_what_console_prints_attaches_a_terminal(served, tmp_path):
     assert served.run("print(await deployment.Backend.say('a'))").text == "a-old\n"
 
 
-def test_what_console_prints_attaches_a_program(served):
+def test_the_code_that_console_prints_attaches_a_program(served):
     lines = served.run("%dynamo console Backend").text.partition("in Python")[2].splitlines()[:3]
     space = {}
     exec("\n".join(line.strip() for line in lines), space)
@@ -150,10 +150,10 @@ def test_what_console_prints_attaches_a_program(served):
     assert reply["content"]["user_expressions"]["name"]["data"]["text/plain"] == "'Backend'"
 
 
-def test_console_at_a_shell_opens_one_on_a_terminal(served):
+def test_console_in_a_shell_attaches_the_terminal(served):
     dynamo = f"{sys.prefix}/bin/dynamo"
-    said = pexpect.run(f"{dynamo} console Backend[0]", encoding="utf-8", timeout=BOUND)
-    assert command_in(said) == command_in(served.run("%dynamo console Backend[0]").text)
+    printed = pexpect.run(f"{dynamo} console Backend[0]", encoding="utf-8", timeout=BOUND)
+    assert command_in(printed) == command_in(served.run("%dynamo console Backend[0]").text)
     child = pexpect.spawn(dynamo, ["console", "Backend[0]", "--open"], encoding="utf-8", timeout=BOUND)
     child.expect(r"In .*\[")
     child.send("print(type(self).__name__ + '-ok')\r")
@@ -162,7 +162,7 @@ def test_console_at_a_shell_opens_one_on_a_terminal(served):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("%dynamo console Backend[0] --open", "this is not a terminal"),
         ("%dynamo console Backend[5]", "there is no ready worker Backend[5]"),
@@ -170,5 +170,5 @@ def test_console_at_a_shell_opens_one_on_a_terminal(served):
         ("%dynamo console Backend[x]", "write Backend[0]"),
     ],
 )
-def test_what_cannot_be_attached_is_said(served, line, said):
-    assert said in served.run(line).error
+def test_a_worker_that_cannot_be_attached_is_an_error(served, line, message):
+    assert message in served.run(line).error

@@ -1,4 +1,4 @@
-"""`?` and `--help` on magics and verbs."""
+"""The help of magics and verbs: `?`, `--help` and `%dynamo help`."""
 
 import pytest
 
@@ -23,27 +23,27 @@ def test_every_verb_has_help_with_an_example(shell, verb):
         "%dynamo \\\n  scale?",
     ],
 )
-def test_all_ways_to_ask_for_the_help_of_a_verb_tell_the_same(shell, line):
+def test_all_ways_to_request_the_help_of_a_verb_show_the_same(shell, line):
     shell.load()
     assert shell.run(line).text.rstrip() == shell.run("%dynamo help scale").text.rstrip() != ""
 
 
-def test_a_question_mark_in_a_string_is_left_alone(shell):
+def test_a_question_mark_in_a_string_is_not_changed(shell):
     text = 'x = """\n%dynamo serve?\n"""\nprint(x)'
     assert shell.load().run(text).text == "\n%dynamo serve?\n\n"
 
 
-def test_the_question_marks_of_others_work_as_ever(shell):
+def test_question_marks_on_python_objects_work_as_before(shell):
     shell.load().run("def dynamos():\n    'mine'")
     assert "mine" in shell.run("dynamos?").text
 
 
-def test_help_for_what_is_no_verb_names_the_nearest(shell):
+def test_help_for_an_unknown_verb_suggests_the_nearest(shell):
     assert "did you mean 'scale'?" in shell.load().run("%dynamo scael?").error
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "text"),
     [
         ("%dynamo?", "%dynamo serve Frontend"),
         ("%%dynamo_service?", "--workers N"),
@@ -52,5 +52,5 @@ def test_help_for_what_is_no_verb_names_the_nearest(shell):
         ("serve?", "await serve(Frontend"),
     ],
 )
-def test_magics_and_functions_have_help(shell, line, said):
-    assert said in shell.load().run(line).text
+def test_magics_and_functions_have_help(shell, line, text):
+    assert text in shell.load().run(line).text

@@ -1,9 +1,8 @@
-"""A cell that is interrupted: what stands under it, and what it leaves running."""
+"""Interrupted cells: the error that is shown, and the state of the deployment."""
 
 import json
 import os
 import random
-import time
 
 import pytest
 
@@ -14,13 +13,13 @@ from pathlib import Path
 
 @service
 class Patient:
-    def __init__(self, begun: str = ""):
-        self.begun = begun
+    def __init__(self, started: str = ""):
+        self.started = started
 
     @async_on_start
     async def load(self):
-        if self.begun:
-            Path(self.begun).write_text(str(os.getpid()))
+        if self.started:
+            Path(self.started).write_text(str(os.getpid()))
             await asyncio.Event().wait()
 
     @dynamo_endpoint()
@@ -53,7 +52,7 @@ def served(shared_kernel):
         "deployment.Patient.wait({gate!r}).result()",
     ],
 )
-def test_an_interrupted_call_shows_the_persons_line_and_no_frame_of_ours(served, tmp_path, call):
+def test_an_interrupted_call_shows_the_users_line_and_no_frame_of_the_package(served, tmp_path, call):
     gate = tmp_path / "gate"
     code = call.format(gate=str(gate))
 
@@ -66,24 +65,24 @@ def test_an_interrupted_call_shows_the_persons_line_and_no_frame_of_ours(served,
     assert "dynamo_nb/" not in ran.error
 
 
-def test_what_is_cancelled_without_an_interrupt_is_shown_as_that(served):
+def test_a_cancelled_task_is_not_shown_as_an_interrupt(served):
     ran = served.run("waiting = asyncio.ensure_future(asyncio.Event().wait())\nwaiting.cancel()\nawait waiting")
 
     assert ran.name == "CancelledError"
     assert "----> 3 await waiting" in ran.error
 
 
-def test_serving_that_is_interrupted_leaves_nothing(served, module_home, tmp_path):
-    begun = tmp_path / "begun"
+def test_an_interrupted_serve_leaves_nothing_behind(served, module_home, tmp_path):
+    started = tmp_path / "started"
     before = sorted(path.name for path in module_home.iterdir())
 
-    ran = served.interrupted_at(begun, f"await serve(Patient, {{'Patient.begun': {str(begun)!r}}}, http_port=0)")
+    ran = served.interrupted_at(started, f"await serve(Patient, {{'Patient.started': {str(started)!r}}}, http_port=0)")
 
     assert ran.name == "KeyboardInterrupt"
     assert "dynamo_nb/" not in ran.error
     assert sorted(path.name for path in module_home.iterdir()) == before
     with pytest.raises(ProcessLookupError):
-        os.kill(int(begun.read_text()), 0)
+        os.kill(int(started.read_text()), 0)
     assert served.run("deployment").ok
 
 
@@ -95,7 +94,7 @@ class Word:
         return "before"
 """
 SECONDS = 0.6
-"""In which each of these things is begun, done, or half done."""
+"""An interrupt at a random time in this range meets each operation before, during or after its effect."""
 
 
 @pytest.fixture(scope="module")
@@ -107,20 +106,20 @@ def word(shared_kernel):
     return shared_kernel
 
 
-def looked(kernel):
-    """What the deployment says of itself, what its workers say, and what would be exported."""
+def state_of(kernel):
+    """Returns what the deployment reports, what its workers answer, and what would be exported."""
     ran = kernel.run(
-        "say = {await word.Word.say() for _ in range(6)}\n"
+        "answers = {await word.Word.say() for _ in range(6)}\n"
         "served = word.status.services['Word']\n"
         "written = (word.export('exported') / 'code' / 'cells' / 'Word.py').read_text()\n"
-        "print(json.dumps([sorted(say), [w.state for w in served.workers], served.desired, "
+        "print(json.dumps([sorted(answers), [w.state for w in served.workers], served.desired, "
         "word.spec.services['Word'].workers, word.spec.services['Word'].digest == served.digest, written]))"
     )
     assert ran.ok, ran.error
-    return json.loads(ran.text.splitlines()[0])  # the notebook says below it what it brought about after all
+    return json.loads(ran.text.splitlines()[0])  # messages about a completed update may follow
 
 
-ASKED = {
+OPERATIONS = {
     "scaling up": ("await word.scale(Word=3)", "await word.scale(Word=1)"),
     "scaling by a magic": ("%dynamo scale Word=2 -d word", "%dynamo scale Word=1 -d word"),
     "restarting": ("await word.restart('Word')", ""),
@@ -131,43 +130,37 @@ ASKED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ASKED)
-def test_what_is_interrupted_is_as_before_or_as_asked(word, module_home, what):
-    cell, back = ASKED[what]
-    chance = random.Random(what)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_interrupted_operation_is_complete_or_has_no_effect(word, module_home, operation):
+    cell, undo = OPERATIONS[operation]
+    chance = random.Random(operation)
     assert word.run(WORD, "word").ok
     for _ in range(6):
-        request = word._ask(cell, "word" if cell.startswith("@service") else None)
-        time.sleep(chance.uniform(0, SECONDS))  # the moment itself is what is tried out
-        word.manager.interrupt_kernel()
-        word._ran(request)
+        word.interrupted_after(chance.uniform(0, SECONDS), cell, "word" if cell.startswith("@service") else None)
 
-        said, states, wanted, told, same, written = looked(word)
+        answers, states, desired, workers, same_digest, written = state_of(word)
 
         assert set(states) <= {"ready", "draining"}
-        assert states.count("ready") == wanted == told
-        assert same
-        assert len(said) == 1, "one version answers"
-        assert f'return "{said[0]}"' in written, "and it is the one that is exported"
-        if back:
-            assert word.run(back, "word" if back.startswith("@service") else None).ok
+        assert states.count("ready") == desired == workers
+        assert same_digest
+        assert len(answers) == 1, "all workers have one version"
+        assert f'return "{answers[0]}"' in written, "the export has the same version"
+        if undo:
+            assert word.run(undo, "word" if undo.startswith("@service") else None).ok
     assert [path.name for path in module_home.iterdir() if path.name.startswith("word-")] == [
         word.run("print(word.id, end='')").text
     ]
-    word.run("await word.restart('Word')")  # nothing drains any more
-    assert looked(word)[:4] == [["before"], ["ready"], 1, 1]
+    word.run("await word.restart('Word')")  # waits for workers that drain
+    assert state_of(word)[:4] == [["before"], ["ready"], 1, 1]
 
 
 @pytest.mark.slow
-def test_stopping_that_is_interrupted_stops_or_does_not(word, module_home):
+def test_a_deployment_can_be_stopped_after_an_interrupted_stop(word, module_home):
     chance = random.Random(1)
     for _ in range(3):
         ran = word.run("brief = await serve(Word, name='brief', http_port=0, kernels=False)")
         assert ran.ok, ran.error
-        request = word._ask("await brief.stop()")
-        time.sleep(chance.uniform(0, SECONDS))
-        word.manager.interrupt_kernel()
-        word._ran(request)
+        word.interrupted_after(chance.uniform(0, SECONDS), "await brief.stop()")
 
         ran = word.run("await brief.stop()\nprint(brief.ended)")
 

@@ -1,4 +1,4 @@
-"""What a notebook shows while something goes on: loads, logs that are followed, and services that take long to start."""
+"""Outputs of long operations: benchmarks, followed logs, and slow starts of services."""
 
 from dataclasses import replace
 
@@ -27,8 +27,8 @@ class Backend:
         return text
 
     @dynamo_endpoint()
-    async def tell(self, gate: str) -> None:
-        print("told", Path(gate).name, flush=True)
+    async def log(self, gate: str) -> None:
+        print("logged", Path(gate).name, flush=True)
         Path(gate).touch()
 """
 UNTIL = """\
@@ -52,7 +52,7 @@ def served(shared_kernel):
     return shared_kernel
 
 
-def test_a_load_shows_one_place_that_is_updated_and_its_result_as_the_value(served):
+def test_a_benchmark_shows_progress_in_one_output_and_returns_its_result(served):
     ran = served.run("""%dynamo bench backend.say --payload '"a"' -c 4 --duration 1.2""")
 
     assert ran.ok, ran.error
@@ -74,16 +74,16 @@ def test_a_load_shows_one_place_that_is_updated_and_its_result_as_the_value(serv
         """result = %dynamo bench Backend.say -p '"a"' --requests 20""",
     ],
 )
-def test_the_result_of_a_load_is_a_value(served, code):
+def test_the_result_of_a_benchmark_is_a_value(served, code):
     assert served.run(code).ok
     assert served.run("result.calls, result.errors, (result / result).ratios['rate']").shown[0]["text/plain"] == (
         "(20, {}, 1.0)"
     )
 
 
-def test_a_load_in_the_background_leaves_the_cells_free_and_goes_on_while_one_is_edited(served):
-    began = served.run("""running = %dynamo bench backend.say --payload '"a"' -c 4 --duration 1000 --background""")
-    assert began.ok, began.error
+def test_a_benchmark_in_the_background_continues_while_a_cell_is_edited(served):
+    started = served.run("""running = %dynamo bench backend.say --payload '"a"' -c 4 --duration 1000 --background""")
+    assert started.ok, started.error
     assert served.run("until(lambda: running.measured.calls > 100)").ok
 
     edited = served.run(GRAPH.replace("return text", "return text.upper()"), cell_id="graph")
@@ -108,24 +108,24 @@ def test_no_call_fails_while_a_service_is_edited_twenty_times(served):
     assert served.run(GRAPH, cell_id="graph").ok
 
 
-def test_the_last_state_of_a_load_that_ended_between_cells_is_told_by_the_next_one(served):
-    begun = served.run("""running = %dynamo bench backend.say --payload '"a"' --requests 5 --background""")
-    assert begun.ok, begun.error
+def test_the_result_of_a_benchmark_that_ended_between_cells_is_sent_with_the_next_cell(served):
+    started = served.run("""running = %dynamo bench backend.say --payload '"a"' --requests 5 --background""")
+    assert started.ok, started.error
     ran, after = served.run("running.result(); 1"), served.run("1")
 
-    told = [*begun.shown, *begun.updates, *ran.updates, *after.updates]
-    seen = [bundle for bundle in told if "image/svg+xml" in bundle]
+    sent = [*started.shown, *started.updates, *ran.updates, *after.updates]
+    seen = [bundle for bundle in sent if "image/svg+xml" in bundle]
     assert "5 calls" in seen[-1]["text/plain"]
 
 
 @pytest.mark.parametrize(
     "code",
     [
-        "await deployment.bench(deployment.Backend.say('a'), deployment.Backend.tell({gate!r}), duration=1000)",
-        "deployment.bench(deployment.Backend.say('a'), deployment.Backend.tell({gate!r}), duration=1000).result()",
+        "await deployment.bench(deployment.Backend.say('a'), deployment.Backend.log({gate!r}), duration=1000)",
+        "deployment.bench(deployment.Backend.say('a'), deployment.Backend.log({gate!r}), duration=1000).result()",
     ],
 )
-def test_an_interrupt_ends_a_load_shows_what_it_measured_and_leaves_the_deployment(served, tmp_path, code):
+def test_an_interrupt_ends_a_benchmark_shows_its_result_and_keeps_the_deployment(served, tmp_path, code):
     gate = tmp_path / "gate"
 
     ran = served.interrupted_at(gate, code.format(gate=str(gate)))
@@ -137,7 +137,7 @@ def test_an_interrupt_ends_a_load_shows_what_it_measured_and_leaves_the_deployme
     assert served.run("await deployment.Backend.say('still')").ok
 
 
-def test_an_interrupt_ends_the_waiting_for_a_load_in_the_background_and_not_the_load(served, tmp_path):
+def test_an_interrupt_ends_the_wait_for_a_background_benchmark_and_not_the_benchmark(served, tmp_path):
     gate = tmp_path / "gate"
     assert served.run("running = deployment.bench(deployment.Backend.say('a'), duration=1000).start()").ok
 
@@ -148,17 +148,17 @@ def test_an_interrupt_ends_the_waiting_for_a_load_in_the_background_and_not_the_
     assert served.run("running.stop().ended").shown[0]["text/plain"] == "'stopped'"
 
 
-def test_a_payload_that_is_missing_is_one_error_with_an_example(served):
+def test_a_missing_payload_is_an_error_with_an_example(served):
     ran = served.run("%dynamo bench backend.say")
 
     assert not ran.ok
     assert """--payload '{"text": "hello"}'""" in ran.error
 
 
-def interrupted_when_told(kernel, code, what):
-    """Runs a cell and interrupts it when it has shown this line; gives what it showed."""
+def interrupted_after(kernel, code, line):
+    """Runs a cell and interrupts it when it has printed a line. Returns its output."""
     request, shown = kernel._ask(code), ""
-    while what not in shown:
+    while line not in shown:
         message = kernel.client.get_iopub_msg(timeout=60)
         if message["msg_type"] == "stream":
             shown += message["content"]["text"]
@@ -167,12 +167,12 @@ def interrupted_when_told(kernel, code, what):
     return replace(ran, text=shown + ran.text)
 
 
-def test_logs_are_followed_until_an_interrupt_which_is_no_error(served, tmp_path):
-    telling = f"deployment.Backend.tell({str(tmp_path / 'followed')!r})"
-    assert served.run(f"running = deployment.bench({telling}, rate=20, duration=1000).start()").ok
+def test_logs_are_followed_until_an_interrupt_which_is_not_an_error(served, tmp_path):
+    calls = f"deployment.Backend.log({str(tmp_path / 'followed')!r})"
+    assert served.run(f"running = deployment.bench({calls}, rate=20, duration=1000).start()").ok
 
-    ran = interrupted_when_told(
-        served, "%dynamo logs Backend -f -n 0\nprint('and on')", "told followed\n[Backend.0] told followed\n"
+    ran = interrupted_after(
+        served, "%dynamo logs Backend -f -n 0\nprint('and on')", "logged followed\n[Backend.0] logged followed\n"
     )
     assert served.run("running.stop()").ok
 
@@ -181,25 +181,25 @@ def test_logs_are_followed_until_an_interrupt_which_is_no_error(served, tmp_path
     assert "and on" in ran.text
 
 
-def test_logs_go_on_through_a_change_of_the_deployment(served, tmp_path):
-    gate, told = tmp_path / "gate", tmp_path / "changed"
+def test_followed_logs_continue_through_a_change_of_the_deployment(served, tmp_path):
+    gate, changed = tmp_path / "gate", tmp_path / "changed"
     gate.touch()
     code = f"""\
 import threading
 def change():
     deployment.update({{"Backend.gate": {str(gate)!r}}}).result()
-    deployment.Backend.tell({str(told)!r}).result()
+    deployment.Backend.log({str(changed)!r}).result()
 threading.Thread(target=change).start()
 %dynamo logs Backend -f -n 5 --grep 'weights|changed'
 """
 
-    ran = interrupted_when_told(served, code, "told changed")
+    ran = interrupted_after(served, code, "logged changed")
 
     assert ran.ok, ran.error
-    assert ran.text.splitlines() == ["[Backend.0] reading weights", "[Backend.0] told changed"]
+    assert ran.text.splitlines() == ["[Backend.0] reading weights", "[Backend.0] logged changed"]
 
 
-def test_a_service_that_takes_long_is_shown_with_its_last_line_and_leaves_one_line(served, tmp_path):
+def test_a_slow_start_shows_the_last_log_line_and_then_one_summary_line(served, tmp_path):
     gate = tmp_path / "gate"
     config = f'{{"Backend.gate": {str(gate)!r}}}'
     request = served._ask(f"slow = await serve(Backend, {config}, http_port=0, kernels=False)")
@@ -220,7 +220,7 @@ def test_a_service_that_takes_long_is_shown_with_its_last_line_and_leaves_one_li
     assert served.run("await slow.stop()").ok
 
 
-def test_a_start_that_is_quick_shows_nothing(served):
+def test_a_quick_start_shows_nothing(served):
     ran = served.run("quick = await serve(Backend, http_port=0, kernels=False)")
 
     assert ran.ok, ran.error

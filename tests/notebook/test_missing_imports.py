@@ -1,4 +1,4 @@
-"""A worker imports what its own service needs, so it starts where another's import is not installed."""
+"""A worker imports only what its own service needs. It starts where imports of other services are not installed."""
 
 import sys
 import types
@@ -14,7 +14,7 @@ from dynamo_nb.sdk.portal import Pending, on_portal
 
 BACKEND = """\
 import sys, types
-sys.modules["heavy_engine"] = types.ModuleType("heavy_engine")  # as if installed, in this process alone
+sys.modules["heavy_engine"] = types.ModuleType("heavy_engine")  # installed in this process only
 import heavy_engine
 
 @service(workers=0)
@@ -37,18 +37,18 @@ class Frontend:
 """
 
 
-@pytest.mark.parametrize("named", ["depends(Backend)", "depends('Backend')"], ids=["by class", "by name"])
-def test_a_worker_of_a_notebook_starts_without_the_import_of_its_dependency(kernel, named):
+@pytest.mark.parametrize("dependency", ["depends(Backend)", "depends('Backend')"], ids=["by class", "by name"])
+def test_a_worker_of_a_notebook_starts_without_the_import_of_its_dependency(kernel, dependency):
     kernel.load()
     assert kernel.run(BACKEND).ok
-    assert kernel.run(FRONTEND.replace("depends(Backend)", named)).ok
+    assert kernel.run(FRONTEND.replace("depends(Backend)", dependency)).ok
 
     ran = kernel.run("deployment = await serve(Frontend, http_port=0)")
 
     assert ran.ok, ran.error
     assert kernel.run("print(await deployment.Frontend.loaded())").text == "False\n"
     scaled = kernel.run("await deployment.scale(Backend=1)")
-    assert "No module named 'heavy_engine'" in scaled.error, "it is missing where workers run"
+    assert "No module named 'heavy_engine'" in scaled.error, "it is not installed for workers"
     assert 'cell 2 "Backend", line 3' in scaled.error
 
 
@@ -92,7 +92,7 @@ class Frontend:
 
 @pytest.fixture(params=["notebook", "bundle"])
 def target(request, tmp_path, project, monkeypatch):
-    """A graph of which two services import what is not installed."""
+    """A graph with two services that import a missing package."""
     path = save(tmp_path / "graph.ipynb", SAVED)
     if request.param == "notebook":
         return f"{path}:Frontend"
@@ -104,7 +104,7 @@ def target(request, tmp_path, project, monkeypatch):
         return str(export(plan.spec, plan.code, tmp_path / "bundle"))
 
 
-def test_one_service_is_served_where_what_the_others_import_is_missing(project, target):
+def test_one_service_is_served_without_the_imports_of_the_others(project, target):
     source = replace(project.plan_source(target), only="Frontend")
     options = ServeOptions(http_port=0, metrics_port=0, kernels=False)
     with Pending(lambda: on_portal(lambda: start(source, options))).result() as deployment:
@@ -113,6 +113,6 @@ def test_one_service_is_served_where_what_the_others_import_is_missing(project, 
 
 
 @pytest.mark.parametrize("only", ["", "Backend", "Middle"])
-def test_a_service_that_is_to_start_must_have_what_it_imports(project, target, only):
+def test_a_service_with_a_missing_import_cannot_be_started(project, target, only):
     with pytest.raises(TargetError, match="cannot be imported: ModuleNotFoundError: No module named 'heavy_engine'"):
         replace(project.plan_source(target), only=only).plan()

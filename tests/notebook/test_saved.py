@@ -1,4 +1,4 @@
-"""Saved notebooks: as programs, as papermill runs them, and as pages that nothing runs behind."""
+"""Saved notebooks: as targets, run by papermill, and as pages without a kernel."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from dynamo_nb.source.headers import CONFIG
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SAVED = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
-WITH_VLLM = ("disaggregated_prefill.ipynb", "llm_serving.ipynb")  # which the tests with vLLM run
+WITH_VLLM = ("disaggregated_prefill.ipynb", "llm_serving.ipynb")  # run by the tests with vLLM
 CELLS = [
     "%load_ext dynamo_nb\nfrom dynamo_nb import depends, dynamo_endpoint, serve, service",
     "from pathlib import Path\nPath('ran.txt').write_text('a cell that no service needs')",
@@ -73,7 +73,7 @@ def notebook(tmp_path, monkeypatch):
     return save(tmp_path / "graph.ipynb", CELLS)
 
 
-def test_only_what_the_graph_needs_runs(notebook):
+def test_only_the_code_that_the_graph_needs_runs(notebook):
     program = find("graph.ipynb:Frontend")
     plan = Plan.of(program, program.layers)
     assert set(plan.spec.started) == {"Frontend", "Backend"}
@@ -94,7 +94,7 @@ def test_the_first_line_of_a_service_cell_may_be_a_comment(notebook):
     assert plan.code == program.code()
 
 
-def test_the_entry_may_be_left_out_where_there_is_one(notebook):
+def test_the_entry_may_be_left_out_if_it_is_clear(notebook):
     assert find("graph.ipynb").graph.entry == "Frontend"
 
 
@@ -103,27 +103,27 @@ def service_cell(name, *dependencies, decorator="@service"):
     return "\n".join([decorator, f"class {name}:", *lines])
 
 
-def test_dependencies_by_name_are_what_they_are_in_a_live_notebook(notebook):
+def test_dependencies_by_name_work_as_in_a_live_notebook(notebook):
     cells = [CELLS[0], service_cell("A", "'bee'"), service_cell("B", "'C'", decorator=NAMED), service_cell("C", "'A'")]
     program = find(f"{save('round.ipynb', cells)}:A")
     assert list(Plan.of(program, ()).spec.started) == ["C", "bee", "A"]
 
 
-def test_a_dependency_by_name_that_is_not_linked_need_not_be_installed(notebook):
+def test_the_imports_of_an_unlinked_dependency_by_name_need_not_be_installed(notebook):
     cells = [*CELLS[:6], CELLS[6].replace("depends(Heavy)", 'depends("Heavy")'), CELLS[7]]
     program = find(f"{save('by_name.ipynb', cells)}:Frontend")
     assert set(Plan.of(program, ()).spec.started) == {"Frontend", "Backend"}
     assert [(e.target, e.active) for e in program.graph.edges] == [("Backend", True), ("Heavy", False)]
 
 
-def test_a_service_that_has_another_name_than_its_class_is_linked_and_configured(notebook):
+def test_a_service_with_another_name_than_its_class_is_linked_and_configured(notebook):
     services = [service_cell("C"), service_cell("D"), service_cell("B", "C", "D", decorator=FLAGGED)]
     program = find(str(save("named.ipynb", [CELLS[0], *services, service_cell("A", "B"), "B.link(C)"])))
     assert (program.graph.entry, set(program.graph.running)) == ("A", {"A", "bee", "C"})
     assert Plan.of(program, program.layers).spec.services["bee"].workers == 3
 
 
-def test_a_dependency_on_a_name_that_no_service_has_names_the_nearest_and_the_cell(notebook):
+def test_a_dependency_on_an_unknown_name_is_an_error_with_the_cell_and_a_suggestion(notebook):
     save("typo.ipynb", [CELLS[0], service_cell("A", "'Backnd'"), service_cell("Backend")])
     with pytest.raises(
         DefinitionError, match=r"A depends on 'Backnd', and no service has that name\n.*, cell 2\n.*mean 'Backend'"
@@ -152,7 +152,7 @@ def test_an_invalid_target_is_an_error_with_a_remedy(notebook, target, message):
 
 
 @pytest.mark.slow
-def test_papermill_stops_at_the_cell_whose_service_cannot_be_shipped(notebook, dynamo_home):
+def test_papermill_stops_at_a_service_cell_that_workers_cannot_import(notebook, dynamo_home):
     cells = [CELLS[0], CELLS[3], "open('later.txt', 'w').close()"]
     with pytest.raises(papermill.PapermillExecutionError, match="'shape' is defined nowhere @ Backend") as raised:
         papermill.execute_notebook(save("bad.ipynb", cells), "out.ipynb", progress_bar=False)
@@ -207,7 +207,7 @@ def test_a_notebook_of_this_repository_is_saved_with_what_its_cells_show(name):
 
 
 @pytest.mark.slow
-def test_the_page_tells_what_ran_and_not_that_it_was_stopped(notebook, dynamo_home):
+def test_the_page_shows_the_running_graph_after_it_was_stopped(notebook, dynamo_home):
     plain = CELLS[3].partition("\n")[2]
     cells = [CELLS[0], CELLS[2], plain, "deployment = await serve(Backend, http_port=0)\ndeployment", "%dynamo stop"]
     done = papermill.execute_notebook(save("stop.ipynb", cells), "out.ipynb", progress_bar=False)
@@ -216,7 +216,7 @@ def test_the_page_tells_what_ran_and_not_that_it_was_stopped(notebook, dynamo_ho
 
 
 @pytest.mark.slow
-def test_the_page_has_the_result_of_a_load_that_a_later_cell_stopped(notebook, dynamo_home):
+def test_the_page_has_the_result_of_a_benchmark_that_a_later_cell_stopped(notebook, dynamo_home):
     plain = CELLS[3].partition("\n")[2]
     cells = [
         *(CELLS[0], CELLS[2], plain, "deployment = await serve(Backend, http_port=0)"),

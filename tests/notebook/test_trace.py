@@ -1,4 +1,4 @@
-"""`%dynamo trace`."""
+"""Traces of calls: `%dynamo trace` and `deployment.trace`."""
 
 import pytest
 
@@ -47,24 +47,24 @@ def test_the_verb_shows_a_waterfall(served):
     assert 'class="dynamo-trace"' in shown["image/svg+xml"]
 
 
-def test_a_cell_can_await_a_trace_and_look_into_it(served):
+def test_a_cell_awaits_a_trace_and_reads_it(served):
     assert served.run('trace = await deployment.trace(deployment.Frontend.generate("a b"))').ok
     assert served.run("print(trace.value, len(trace.spans))").text.strip() == "['a', 'b'] 4"
 
 
-def test_a_cell_without_await_can_trace(served):
+def test_a_cell_traces_without_await(served):
     ran = served.run('print(deployment.trace(deployment.Frontend.generate("a")).result().value)')
     assert ran.text.strip() == "['a']"
 
 
-def test_an_error_of_the_call_is_in_its_waterfall(served):
+def test_the_waterfall_shows_the_error_of_a_call(served):
     ran = served.run("%dynamo trace Frontend.generate --payload '\"fail\"'")
     assert ran.ok, ran.error
     (shown,) = ran.shown
     assert "✗ ValueError: I cannot say this" in shown["text/plain"]
 
 
-def test_a_target_that_is_not_there_is_told(served):
+def test_an_unknown_endpoint_is_an_error(served):
     ran = served.run("%dynamo trace Frontend.generat")
     assert not ran.ok
     assert "did you mean 'generate'" in ran.error

@@ -1,4 +1,4 @@
-"""An error in a worker leads to the cell: in the notebook, in the log, and for a saved notebook."""
+"""Tracebacks of workers name cells: in the notebook, in the log, and for a saved notebook."""
 
 import re
 from pathlib import Path
@@ -45,7 +45,7 @@ def frames_of(lines, backend, helper):
     return [line.format(backend if "Backend" in line else helper) for line in lines]
 
 
-def test_the_error_of_an_endpoint_and_the_log_lead_to_the_cells_of_a_live_notebook(kernel):
+def test_an_endpoint_error_and_the_log_name_the_cells_of_a_live_notebook(kernel):
     kernel.load()
     for text in (IMPORTS, HELPER, f"#| dynamo_service --workers 1\n{BACKEND}"):
         assert kernel.run(text).ok
@@ -55,7 +55,7 @@ def test_the_error_of_an_endpoint_and_the_log_lead_to_the_cells_of_a_live_notebo
     raised = kernel.run("await deployment.Backend.answer('no')")
 
     assert frames(raised.error) == frames_of(LINES, 4, 3)
-    assert "    raise ValueError(text)" in raised.error.splitlines(), "with the line itself"
+    assert "    raise ValueError(text)" in raised.error.splitlines(), "the line itself is shown"
     assert kernel.run("await deployment.Backend.logged('no')").ok
     assert frames(kernel.run("print(open(deployment.status.services['Backend'].workers[0].log).read())").text) == (
         frames_of(LOGGED, 4, 3)
@@ -73,7 +73,7 @@ def notebook(tmp_path, monkeypatch):
     return saved
 
 
-def test_a_saved_notebook_gives_the_numbers_that_a_run_of_it_gives(notebook, project):
+def test_a_saved_notebook_has_the_cell_numbers_of_a_run_from_top_to_bottom(notebook, project):
     target = notebook(HELPER, f"#| dynamo_service\n{BACKEND}")
     with project.serve(target).result() as deployment:
         with pytest.raises(EndpointError) as raised:
@@ -83,13 +83,13 @@ def test_a_saved_notebook_gives_the_numbers_that_a_run_of_it_gives(notebook, pro
         assert frames(deployment.logs("Backend")) == frames_of(LOGGED, 3, 2)
 
 
-def test_a_service_that_does_not_start_names_the_line_of_its_cell(notebook, project):
+def test_a_start_error_names_the_line_of_the_cell(notebook, project):
     target = notebook("\n\n@service\nclass Backend:\n    def __init__(self):\n        raise OSError('no weights')")
     with pytest.raises(StartError, match=r'\n  cell 2 "Backend", line 6, in __init__\n'):
         project.serve(target).result()
 
 
-def test_a_cell_that_fails_while_a_saved_notebook_is_read_is_named(notebook):
+def test_an_error_while_a_saved_notebook_is_read_names_its_cell(notebook):
     target = notebook(f"{HELPER}\n\nWORD = fail('no')", BACKEND.replace("text)", "WORD)"))
     with pytest.raises(TargetError) as raised:
         find(target)
@@ -99,22 +99,23 @@ def test_a_cell_that_fails_while_a_saved_notebook_is_read_is_named(notebook):
     ]
 
 
-def test_what_workers_import_is_what_a_bundle_holds(notebook, project, tmp_path):
+def test_a_bundle_has_the_code_that_workers_import(notebook, project, tmp_path):
     with project.serve(notebook(HELPER, BACKEND)).result() as deployment:
-        (ran,) = [path for path in (deployment.folder / "code").iterdir() if path.is_dir()]
+        (imported,) = [path for path in (deployment.folder / "code").iterdir() if path.is_dir()]
         deployment.export(tmp_path / "bundle")
 
         def files(folder):
             return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.py")}
 
-        assert files(tmp_path / "bundle" / "code") == files(ran)
+        assert files(tmp_path / "bundle" / "code") == files(imported)
         assert not list((tmp_path / "bundle").rglob("*.json"))
 
 
-def test_a_stack_that_python_dumps_leads_to_the_cells_too(tmp_path):
+def test_a_stack_dump_of_python_names_cells_too(tmp_path):
     tree = slice_services([Cell(f"{IMPORTS}\n\n{HELPER}\n\n{BACKEND}", "cell 1")], ["Backend"])
     folder = tmp_path / "code" / "0123456789abcdef"
-    write_source_maps(tree.source_maps, folder_made(folder))
+    folder.parent.mkdir(parents=True)
+    write_source_maps(tree.source_maps, folder)
     lines = next(module.text for module in tree.modules if module.name == "cells.Backend").splitlines()
     line = lines.index("        return fail(text)") + 1
 
@@ -123,8 +124,3 @@ def test_a_stack_that_python_dumps_leads_to_the_cells_too(tmp_path):
     assert shown == '  cell 1 "Backend", line 16 in answer'
     unknown = f'  File "{folder}/cells/Backend.py", line 1 in <module>\n  File "{Path(__file__)}", line 3 in x'
     assert with_cell_names(unknown) == unknown
-
-
-def folder_made(folder):
-    folder.parent.mkdir(parents=True)
-    return folder

@@ -39,7 +39,7 @@ def detach(context: typer.Context, which: DeploymentArgument = None) -> None:
     record = host.record(which)
     request(record, "detach")
     id_ = record.id
-    host.show(f"{id_} keeps running until `dynamo stop {id_}`; `dynamo attach {id_}` connects to it again")
+    host.show(f"{id_} is detached; `dynamo attach {id_}` connects to it, `dynamo stop {id_}` stops it")
 
 
 @verb(("stop", "the only running deployment"), ("stop frontend-1a2b3c4d", "one of several"))
