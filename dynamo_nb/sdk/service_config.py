@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from argparse import Action, ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, ClassVar, Self, TypeVar
 
 from dynamo_nb.errors import ConfigError, Problem
@@ -22,9 +25,6 @@ SERVICE_ARGS = "ServiceArgs"
 """The key that overrides the parameters of the decorator."""
 AS_WRITTEN = "as-written"
 """The key with the texts of values such as `1.10`, where the values are JSON. ServiceConfig takes it out."""
-
-_WITH_NEGATION = frozenset({"enable_prefix_caching", "use_tqdm_on_load", "multi_step_stream_outputs"})
-"""Flags of vLLM that are on by default, so that False becomes `--no-…`."""
 
 
 def underscored(key: str) -> str:
@@ -132,7 +132,7 @@ class ServiceConfig(dict[str, dict[str, Any]]):
             raise ValueError(f"{service}.{key} must be specified in configuration")
         return self[service][key]
 
-    def as_args(self, service: str, prefix: str = "") -> list[str]:
+    def as_args(self, service: str, prefix: str = "", parser: ArgumentParser | None = None) -> list[str]:
         """Returns the configuration of a service as command-line arguments, for the parser of a library.
 
         `ServiceArgs` and `common-configs` are left out. The keys of `Common` that the service subscribes to come first.
@@ -140,10 +140,13 @@ class ServiceConfig(dict[str, dict[str, Any]]):
         Args:
             service: The name of the service.
             prefix: Only keys that start with this prefix are used; the prefix is removed.
+            parser: The parser that will read the arguments. Its options decide about True and False: False becomes
+                `--no-key` for a switch that has this form, and `--key false` for an option with a value. By default
+                vLLM's parser, if the process has imported `vllm.engine.arg_utils`.
 
         Returns:
-            The arguments. True becomes `--key`, a list `--key a b c`, a mapping its JSON text. None and False are left
-            out, but False becomes `--no-key` for flags of vLLM that are on by default.
+            The arguments. True becomes `--key`, a list `--key a b c`, a mapping its JSON text. None is left out, and
+            so is False for a switch that cannot be turned off, or that the parser does not know.
 
         Example:
             With `lib_size: 4` and `lib_fast: true` in the section::
@@ -151,11 +154,13 @@ class ServiceConfig(dict[str, dict[str, Any]]):
                 config.as_args("Backend", prefix="lib_")  # ["--size", "4", "--fast"]
         """
         section = self.written_section(service)
+        parser = parser or _vllm_parser()
+        options = {} if parser is None else parser._option_string_actions
         return [
             argument
             for key, value in section.items()
             if key not in {SERVICE_ARGS, SUBSCRIPTIONS} and key.startswith(prefix)
-            for argument in _arguments(key.removeprefix(prefix), value)
+            for argument in _arguments(key.removeprefix(prefix), value, options)
         ]
 
 
@@ -180,16 +185,39 @@ def _deep(low: Any, high: Any) -> Any:
     return low | {key: _deep(low[key], value) if key in low else value for key, value in high.items()}
 
 
-def _arguments(key: str, value: Any) -> Iterator[str]:
-    if isinstance(switch := values_of(value), bool):
-        value = switch
+def _vllm_parser() -> ArgumentParser | None:
+    """The parser of vLLM's engine, in a program that uses it."""
+    module = sys.modules.get("vllm.engine.arg_utils")
+    return None if module is None else _parser_of(module.AsyncEngineArgs)
+
+
+@cache
+def _parser_of(arguments: Any) -> ArgumentParser:
+    parser = ArgumentParser(add_help=False)
+    arguments.add_cli_args(parser)
+    return parser
+
+
+def _arguments(key: str, value: Any, options: Mapping[str, Action]) -> Iterator[str]:
     if value is None:
         return
-    if value is False:
-        if underscored(key) in _WITH_NEGATION:
-            yield f"--no-{key}"
+    if isinstance(values_of(value), bool):
+        yield from _switch(key, value, options)
         return
     yield f"--{key}"
-    if value is True:
-        return
     yield from (text_of(item) for item in (value if isinstance(value, list | tuple) else [value]))
+
+
+def _switch(key: str, value: Any, options: Mapping[str, Action]) -> list[str]:
+    """The arguments for True or False. Keys may have underscores where the parser's options have hyphens."""
+    spellings = (key, key.replace("_", "-"), underscored(key))
+    known = next((name for name in spellings if f"--{name}" in options), None)
+    action = None if known is None else options[f"--{known}"]
+    if action is not None and action.nargs not in {0, "?"}:
+        return [f"--{key}", text_of(value)]
+    if values_of(value):
+        return [f"--{key}"]
+    if action is None:
+        return []
+    opposites = [f"--no-{known}", f"--{str(known).removeprefix('no-')}"]
+    return [option for option in opposites if option != f"--{known}" and options.get(option) is action]

@@ -1,4 +1,5 @@
 import json
+from argparse import ArgumentParser, BooleanOptionalAction
 
 import pytest
 
@@ -82,11 +83,6 @@ def test_a_mapping_is_merged_over_the_one_in_common():
         ({"ServiceArgs": {"workers": 2}, "k": 0.5}, "--k 0.5"),
         ({"common-configs": ["model", "block-size"], "k": 1}, "--model m --block-size 64 --k 1"),
         ({"on": True, "off": False}, "--on"),
-        (
-            {"enable-prefix-caching": False, "use_tqdm_on_load": False},
-            "--no-enable-prefix-caching --no-use_tqdm_on_load",
-        ),
-        ({"multi_step_stream_outputs": False}, "--no-multi_step_stream_outputs"),
         ({"enable_prefix_caching": True}, "--enable_prefix_caching"),
         ({"kv": {"a": [1, True]}}, '--kv|{"a": [1, true]}'),
         ({"k": ["a", 1, True, {"x": None}]}, '--k|a|1|true|{"x": null}'),
@@ -110,5 +106,49 @@ def test_as_args_with_a_prefix_removes_it():
     assert config.as_args("A", prefix="lib_") == ["--option1", "value1", "--flag2", "--option3", "value3"]
 
 
-def test_as_args_negates_by_the_name_without_the_prefix():
-    assert ServiceConfig({"A": {"v_enable-prefix-caching": False}}).as_args("A", "v_") == ["--no-enable-prefix-caching"]
+def parser():
+    options = ArgumentParser(add_help=False)
+    options.add_argument("--cache-blocks", action=BooleanOptionalAction, default=True)
+    options.add_argument("--with_graph", action=BooleanOptionalAction)
+    options.add_argument("--verbose", action="store_true")
+    options.add_argument("--no-color", action="store_false")
+    options.add_argument("--token", nargs="?", const=True)
+    options.add_argument("--mode")
+    options.add_argument("--parts", nargs="+")
+    return options
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ({"cache-blocks": False}, "--no-cache-blocks"),
+        ({"cache_blocks": False}, "--no-cache-blocks"),
+        ({"cache-blocks": True}, "--cache-blocks"),
+        ({"no-cache-blocks": True}, "--no-cache-blocks"),
+        ({"no-cache-blocks": False}, "--cache-blocks"),
+        ({"with_graph": False}, "--no-with_graph"),
+        ({"with-graph": False}, "--no-with_graph"),
+        ({"verbose": False}, ""),
+        ({"verbose": True}, "--verbose"),
+        ({"no-color": True}, "--no-color"),
+        ({"no-color": False}, ""),
+        ({"token": True}, "--token"),
+        ({"token": False}, ""),
+        ({"mode": False}, "--mode false"),
+        ({"mode": True}, "--mode true"),
+        ({"parts": False}, "--parts false"),
+        ({"cache-blocks": None, "mode": None}, ""),
+        ({"unknown": False}, ""),
+        ({"unknown": True}, "--unknown"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("prefix", ["", "lib_"])
+def test_the_parser_decides_about_switches(section, expected, prefix):
+    config = ServiceConfig({"A": {prefix + key: value for key, value in section.items()}})
+    assert config.as_args("A", prefix, parser()) == expected.split()
+
+
+def test_an_option_with_a_value_gets_the_written_text_of_a_truth_value():
+    config = ServiceConfig({"A": {"mode": False, "as-written": {"mode": "off"}}})
+    assert config.as_args("A", parser=parser()) == ["--mode", "off"]

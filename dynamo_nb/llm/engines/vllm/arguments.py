@@ -62,7 +62,7 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     AsyncEngineArgs.add_cli_args(parser)
     parser.set_defaults(model="")
     try:
-        parsed = parser.parse_args(ServiceConfig.get_instance().as_args(service, prefix=prefix))
+        parsed = parser.parse_args(ServiceConfig.get_instance().as_args(service, prefix, parser))
         if not parsed.model:
             parsed.model = str(tiny_model())
             parsed.dtype = "float32" if parsed.dtype == "auto" else parsed.dtype  # see tiny_model

@@ -1,0 +1,61 @@
+"""Every option of vLLM's parser with True, False and nothing: the same result as from vLLM's own command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("vllm")
+
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+from dynamo_nb import ServiceConfig
+from dynamo_nb.sdk.service_config import VARIABLE
+
+PARSER = AsyncEngineArgs.add_cli_args(FlexibleArgumentParser(add_help=False, exit_on_error=False))
+SWITCHES = {a.option_strings[0]: a for a in PARSER._actions if a.nargs in {0, "?"}}
+TEXTS = {a.option_strings[0]: a for a in PARSER._actions if a.nargs is None and a.type in {None, str} and not a.choices}
+
+
+@pytest.fixture(params=[PARSER, None], ids=["given", "found"])
+def parsed(request, monkeypatch):
+    """Parses a section. Without a parser, as in a program of the Dynamo SDK, vLLM's own is found."""
+
+    def parse(**section):
+        monkeypatch.setenv(VARIABLE, json.dumps({"W": section}))
+        return vars(PARSER.parse_args(ServiceConfig.get_instance().as_args("W", parser=request.param)))
+
+    return parse
+
+
+def spellings(option):
+    return [option.removeprefix("--"), option.removeprefix("--").replace("-", "_")]
+
+
+@pytest.mark.parametrize("option", SWITCHES)
+def test_a_switch_is_what_vllm_makes_of_it(option, parsed):
+    action = SWITCHES[option]
+    off = [f"--no-{option[2:]}"] if f"--no-{option[2:]}" in PARSER._option_string_actions else []
+    for key in spellings(option):
+        assert parsed(**{key: True}) == vars(PARSER.parse_args([option]))
+        assert parsed(**{key: False}) == vars(PARSER.parse_args(off))
+        assert parsed(**{key: None}) == parsed() == vars(PARSER.parse_args([]))
+    if off:
+        assert (parsed(**{key: True})[action.dest], parsed(**{key: False})[action.dest]) == (True, False)
+        for key in spellings(off[0]):
+            assert parsed(**{key: True}) == vars(PARSER.parse_args(off))
+            assert parsed(**{key: False}) == vars(PARSER.parse_args([option]))
+
+
+@pytest.mark.parametrize("option", TEXTS)
+def test_an_option_with_a_value_gets_the_text_of_true_and_false(option, parsed):
+    dest = TEXTS[option].dest
+    for key in spellings(option):
+        assert [parsed(**{key: value})[dest] for value in (True, False)] == ["true", "false"]
+
+
+def test_there_are_switches_and_texts():
+    assert len(SWITCHES) > 50
+    assert len(TEXTS) > 10
