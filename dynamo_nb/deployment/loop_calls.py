@@ -72,6 +72,7 @@ class LoopCalls:
 
     async def _client(self, namespace: str, service: str, endpoint: str) -> Client:
         """The running loop's client of an endpoint: one for all calls, so that they take turns among the workers."""
+        self._connection.check_process()
         self._check_workers(service)
         TRACING.detect()  # tracing may have been configured since the last call
         runtime = await self._runtime()

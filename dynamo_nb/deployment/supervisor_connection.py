@@ -22,6 +22,7 @@ from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.observe.display import Display, Nowhere
 from dynamo_nb.observe.progress import ProgressReport
 from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.sdk.portal import portal
 
 _ENDINGS: set[asyncio.Task[None]] = set()
 """Tasks that wait for the end of a supervisor. An event loop holds its tasks weakly only."""
@@ -57,6 +58,7 @@ class SupervisorConnection:
         self._applying: dict[str, Plan] = {}
         self._restoring: asyncio.Task[None] | None = None
         self._control: ControlClient | None = None
+        self._process = portal.process
         self._supervisor: ProcessId | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -139,7 +141,12 @@ class SupervisorConnection:
         if self._control is not None:
             await self._control.close()
 
+    def check_process(self) -> None:
+        """Raises DynamoError in a process that was forked since the deployment was opened."""
+        portal.check_process(self._process, f"the deployment {self.id}")
+
     def _connected(self) -> ControlClient:
+        self.check_process()
         if self._control is None or self._control.closed:
             raise self.stopped_error()
         return self._control

@@ -41,7 +41,10 @@ class RemoteCall(Call[T], Generic[T]):
 
         The portal never waits for the loop of the selection: the cell that waits for the portal may block that loop.
         """
-        return asyncio.get_running_loop() is self._selection.context.loop or portal.is_current()
+        if asyncio.get_running_loop() is self._selection.context.loop:
+            return True
+        portal.check_process(self._selection.process, f"the client of dynamo://{self._selection.path}")
+        return portal.is_current()
 
     def __await__(self) -> Generator[Any, None, T]:
         answer = Attempts(self._selection, self.args, self.kwargs, self.options, self.receive).answer()

@@ -13,6 +13,7 @@ from dynamo_nb.runtime.instance import Instance
 from dynamo_nb.runtime.routing import POLICIES, Affinity, Policy, Request, RoundRobin
 from dynamo_nb.runtime.watch import Watch
 from dynamo_nb.sdk.call import CallOptions, PolicyName
+from dynamo_nb.sdk.portal import portal
 
 
 class InstanceSelection:
@@ -25,6 +26,7 @@ class InstanceSelection:
         path: `namespace/component/endpoint`.
         meter: Counts the calls of the endpoint.
         policy: Chooses the instance of a call that has no policy of its own.
+        process: The process that the connections belong to, see `Portal`.
     """
 
     def __init__(self, context: ClientContext, watch: Watch, endpoint: str, policy: Policy | None = None) -> None:
@@ -33,6 +35,7 @@ class InstanceSelection:
         self.meter = context.meters[self.path]
         self.policy = policy or RoundRobin()
         self._affinity = policy if policy is not None else Affinity()
+        self.process = portal.process
         self._named_policies: dict[str, Policy] = {}  # of calls that name one, so that round robin goes on
         self._version = -1
         self._instances: tuple[Instance, ...] = ()

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from typing import Any, TypeVar
+
+from dynamo_nb.errors import DynamoError, summary_of
 
 T = TypeVar("T")
 
@@ -25,9 +29,19 @@ INTERRUPTIBLE = 0.2
 
 
 class Portal:
-    """An event loop in a daemon thread, for callers that cannot await: scripts, magics, and cells without `await`."""
+    """An event loop in a daemon thread, for callers that cannot await: scripts, magics, and cells without `await`.
+
+    Attributes:
+        process: Another object in each process, also in a forked one.
+    """
 
     def __init__(self) -> None:
+        self.begin()
+        os.register_at_fork(after_in_child=self.begin)
+
+    def begin(self) -> None:
+        """Forgets the loop. A forked process has no thread that runs it."""
+        self.process = object()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -36,20 +50,43 @@ class Portal:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="dynamo-portal", daemon=True).start()
-                atexit.register(_end, self._loop)
+                threading.Thread(target=_run, args=[self._loop], name="dynamo-portal", daemon=True).start()
+                atexit.register(_end, self._loop, os.getpid())
             return self._loop
 
     def is_current(self) -> bool:
         """Returns True on the portal's own loop. Does not start it."""
         return self._loop is not None and asyncio._get_running_loop() is self._loop
 
+    def check_process(self, process: object, what: str) -> None:
+        """Raises DynamoError in a process that was forked after `what` was opened: its connections do not work here.
+
+        Args:
+            process: The attribute `process` at that time.
+            what: The object, for the message.
+        """
+        if process is not self.process:
+            raise DynamoError(
+                f"{what} was opened before this process was forked, and cannot be used here",
+                where=f"process {os.getpid()}, a fork",
+                remedy="open it in this process, with `attach(…)`; or start the process with "
+                'multiprocessing.get_context("spawn")',
+            )
+
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Runs a coroutine on the portal's loop and waits for it.
 
         Raises TimeoutError after `timeout` seconds. After a timeout or an interrupt of the waiting thread, the
-        coroutine is cancelled, and this method waits for its cleanup.
+        coroutine is cancelled, and this method waits for its cleanup. Raises DynamoError on the loop itself, which
+        would wait for ever.
         """
+        if self.is_current():
+            coroutine.close()
+            raise DynamoError(
+                "this code runs on the loop that `.result()` would wait for",
+                where="an endpoint or hook that was itself called with `.result()`",
+                remedy="write `await` in place of `.result()`, and `async for` in place of `for`",
+            )
         ended = threading.Event()
 
         async def whole() -> T:
@@ -67,8 +104,22 @@ class Portal:
             raise
 
 
-def _end(loop: asyncio.AbstractEventLoop) -> None:
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Runs the loop for the life of the process, whatever a task raises or calls.
+
+    asyncio passes SystemExit and KeyboardInterrupt of a task on to the thread of its loop; the caller gets them too.
+    """
+    while not loop.is_closed():
+        try:
+            loop.run_forever()
+        except BaseException as error:
+            print(f"a task of the background loop raised {summary_of(error)}", file=sys.stderr)
+
+
+def _end(loop: asyncio.AbstractEventLoop, pid: int) -> None:
     """Cancels all tasks, as `asyncio.run` does: the interpreter warns about tasks that are pending at its exit."""
+    if pid != os.getpid():
+        return
 
     async def cancel() -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -126,16 +177,26 @@ class Pending(Awaitable[T]):
 async def on_portal(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Runs a coroutine on the portal's loop, from any loop. The connections of a deployment belong to that loop.
 
-    When it is cancelled, it cancels the coroutine and returns after the coroutine's cleanup.
+    When it is cancelled, it cancels the coroutine and returns after the coroutine's cleanup, at most UNDO_BOUND.
     """
     here = asyncio.get_running_loop()
+
+    async def work() -> T:
+        try:
+            return await start()  # `start` itself may raise
+        except (SystemExit, KeyboardInterrupt) as error:  # they would end the loop that awaits this
+            raise DynamoError(
+                f"the code that was run called for an exit: {summary_of(error)}",
+                remedy='remove the call of sys.exit(), or put it under `if __name__ == "__main__":`',
+            ) from error
+
     if here is portal.loop:
-        return await start()
+        return await work()
     ended = asyncio.Event()
     tasks: list[asyncio.Task[T]] = []
 
     def begin() -> None:
-        tasks.append(portal.loop.create_task(start()))
+        tasks.append(portal.loop.create_task(work()))
         tasks[0].add_done_callback(lambda _: here.is_closed() or here.call_soon_threadsafe(ended.set))
 
     def cancel() -> None:
@@ -149,6 +210,7 @@ async def on_portal(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
             await asyncio.wait([waiting], timeout=INTERRUPTIBLE)
     except asyncio.CancelledError:
         portal.loop.call_soon_threadsafe(cancel)
-        await ended.wait()
+        await asyncio.wait([waiting], timeout=UNDO_BOUND)
+        waiting.cancel()
         raise
     return tasks[0].result()
