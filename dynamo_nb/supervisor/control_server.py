@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ class ControlServer:
                 elif verb == "cancel":
                     requests.cancel(args["request"])
                 else:
-                    requests.begin(message["id"], verb, self._result(verb, args))
+                    requests.begin(message["id"], verb, partial(self._result, verb, args))
         finally:
             self._watchers.pop(channel, None)
             requests.cancel_all()
@@ -106,7 +106,7 @@ class _Requests:
         self._channel = channel
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    def begin(self, number: int, verb: str, result: Coroutine[Any, Any, Any]) -> None:
+    def begin(self, number: int, verb: str, result: Callable[[], Awaitable[Any]]) -> None:
         task = self._tasks[number] = asyncio.create_task(self._answer(number, verb, result))
         task.add_done_callback(partial(self._ended, number))
 
@@ -123,9 +123,9 @@ class _Requests:
         if task.cancelled():
             self._channel.send({"id": number, "error": to_wire(DeploymentError("the request was cancelled"))})
 
-    async def _answer(self, number: int, verb: str, result: Coroutine[Any, Any, Any]) -> None:
+    async def _answer(self, number: int, verb: str, result: Callable[[], Awaitable[Any]]) -> None:
         try:
-            self._channel.send({"id": number, "result": await result})
+            self._channel.send({"id": number, "result": await result()})
         except DynamoError as error:
             self._channel.send({"id": number, "error": to_wire(error)})
         except Exception as error:

@@ -24,7 +24,7 @@ from dynamo_nb.supervisor.tasks import run_all, run_to_end
 from dynamo_nb.supervisor.worker_process import WorkerProcess
 
 UNDO_GRACE: Final = 1.5
-"""Seconds for a new worker to end when its rollout is undone; it holds no requests yet."""
+"""Seconds for a new worker to end when its rollout is undone. Most of them have not taken a request yet."""
 
 
 class Rollout:
@@ -114,17 +114,16 @@ class Rollout:
                     if needed > self._leaving_gpus():
                         raise
 
-    async def _bring_up(self, services: Collection[str]) -> None:
+    async def _bring_up(self, services: Sequence[str]) -> None:
         """Starts the workers side by side and builds the services, dependencies first.
 
         Workers of services that replace others take requests once all workers are built.
         """
         built = {name: asyncio.Event() for name in services}
-        order = list(services)
 
         async def begin(name: str, worker: WorkerProcess) -> None:
             await self._registry.start(worker)
-            for dependency in self._spec.awaited(name).intersection(order[: order.index(name)]):
+            for dependency in self._spec.awaited(name).intersection(services[: services.index(name)]):
                 await built[dependency].wait()
             await worker.begin()
             if name not in self._replaced:
