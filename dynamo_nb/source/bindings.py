@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import takewhile
 
 from dynamo_nb.source.statements import Unit
 
@@ -26,8 +27,10 @@ class Bindings:
         for unit in units:
             for name in sorted(unit.names.binds):
                 known = self._strong.setdefault(name, [])
-                if known and unit.statement.imports and known[-1].statement.text == unit.statement.text:
-                    continue
+                if known and unit.statement.imports:
+                    first = self.creator(name, known[-1])
+                    if first.statement.imports and first.statement.text == unit.statement.text:
+                        continue
                 if known:
                     self._rebound.append(unit.position)
                 known.append(unit)
@@ -60,13 +63,20 @@ class Bindings:
             return []
         found = before[-1] if before else known[0]
         if found.statement.root_import:
-            return [unit for unit in before or known if unit.statement.root_import]
+            return [unit for unit in before or known if self.creator(name, unit).statement.root_import]
         return [found]
 
     def class_of(self, name: str) -> Unit | None:
         """The class statement that defines the final value of `name`; assignments to its attributes do not matter."""
         found = self.creator(name, self.of(name)[-1]) if name in self else None
         return found if found and isinstance(found.statement.node, ast.ClassDef) else None
+
+    def changes_after(self, name: str, unit: Unit) -> list[Unit]:
+        """The units after `unit` that change the object to which it binds `name`."""
+        known = self._strong.get(name, [])
+        if unit not in known:
+            return []
+        return list(takewhile(lambda one: name in one.names.changes, known[known.index(unit) + 1 :]))
 
     def creator(self, name: str, unit: Unit) -> Unit:
         """The unit that created the object to which `unit` binds `name`, if `unit` only changed that object."""

@@ -6,24 +6,32 @@ import ast
 from collections.abc import Callable, Iterator, Mapping
 
 from dynamo_nb.source.bindings import Bindings
+from dynamo_nb.source.effects import Effects
 from dynamo_nb.source.layout import Closure
-from dynamo_nb.source.statements import History, Unit
+from dynamo_nb.source.statements import Unit
 
 _SHOWN = 60
 """Characters of a statement in a note."""
 
 
-def changes_left_out(history: History, closures: Mapping[str, Closure]) -> Iterator[str]:
-    """Changes of containers after their definition, which no worker has: `xs.append(1)` in a later cell."""
-    used_units = {unit for closure in closures.values() for unit in closure}
-    targets = {edge.name: edge.target for closure in closures.values() for edges in closure.values() for edge in edges}
-    for unit in history.units:
-        for name in sorted(unit.names.appends & targets.keys()):
-            definition = targets[name].statement
-            if unit not in used_units and not definition.imports and not hasattr(definition.node, "body"):
-                change = ast.unparse(unit.statement.node)
-                remedy = f"workers get it as it was defined; write the change where {name} is defined"
-                yield f"{unit.location()}: `{change:.{_SHOWN}}` changes {name} in the notebook only: {remedy}"
+def unclear_effects(effects: Effects, closures: Mapping[str, Closure]) -> Iterator[str]:
+    """Calls that may change an object that a service needs, or only use it."""
+    used = {unit for closure in closures.values() for unit in closure}
+    needed = {edge.name for closure in closures.values() for edges in closure.values() for edge in edges}
+    for unit, names in effects.unclear:
+        if unit in used and (changed := sorted(names & needed)):
+            verdict = f"may change {', '.join(changed)}, so it runs in workers too"
+            yield f"{unit.location()}: `{_shown(unit)}` {verdict}; where it only uses it, assign its value to a name"
+    for unit, names in effects.left_out:
+        if unit not in used and (changed := sorted(names & needed)):
+            verdict = (
+                f"may change {', '.join(changed)} in the notebook only: workers do not `await` at the top of a cell"
+            )
+            yield f"{unit.location()}: `{_shown(unit)}` {verdict}"
+
+
+def _shown(unit: Unit) -> str:
+    return f"{ast.unparse(unit.statement.node).partition(chr(10))[0]:.{_SHOWN}}"
 
 
 def rebound_names(

@@ -17,12 +17,15 @@ from dynamo_nb.source import live_values
 from dynamo_nb.source.bindings import NOW, Bindings
 from dynamo_nb.source.cells import Cell
 from dynamo_nb.source.code_tree import CodeTree
+from dynamo_nb.source.effect_verbs import PROCESS_WIDE
+from dynamo_nb.source.effects import with_effects
 from dynamo_nb.source.files import imported, with_local_files
 from dynamo_nb.source.interface import aliases, interface, is_service, needs_interface_only, service_name
 from dynamo_nb.source.layout import Closure, Edge, Layout
 from dynamo_nb.source.names import ANNOTATION, BASE, BY_NAME, SOFT, Use
-from dynamo_nb.source.notes import changes_left_out, rebound_names
+from dynamo_nb.source.notes import rebound_names, unclear_effects
 from dynamo_nb.source.outside import OutsideNames
+from dynamo_nb.source.running_parts import held
 from dynamo_nb.source.statements import History, Unit
 
 _EVERYWHERE = frozenset(
@@ -66,8 +69,10 @@ class _Slicer:
 
     def __post_init__(self) -> None:
         self.history = History.of(self.cells)
-        self.bindings = Bindings(self.history.units)
         self.aliases = aliases(unit.statement for unit in self.history.units if unit.statement.imports)
+        self.effects = with_effects(self.history.units, self.aliases)
+        self.history.units = self.effects.units
+        self.bindings = Bindings(self.history.units)
         self.outside = OutsideNames(self.history, self.bindings, self.live)
         self._interfaces: dict[Unit, Unit] = {}
 
@@ -77,7 +82,7 @@ class _Slicer:
         for closure in closures.values():
             self._check(closure)
         notes = (
-            *changes_left_out(self.history, closures),
+            *unclear_effects(self.effects, closures),
             *rebound_names(self.bindings, roots, closures, self._class_unit),
         )
         layout = Layout(roots, closures, self.bindings, self.history.future, self.aliases)
@@ -152,12 +157,13 @@ class _Slicer:
     def _trace(self, root: Unit, whole: set[Unit]) -> Closure:
         closure: Closure = {}
         pending, visited = [(root, NOW)], set()
-        while pending:
+        while pending or (pending := self._state_of_process(root, closure)):
             unit, moment = pending.pop()
             if (state := (unit, self.bindings.epoch(moment))) in visited:
                 continue
             visited.add(state)
             edges = closure.setdefault(unit, {})
+            kept = held(unit.statement.node)
             for use in unit.names.uses:
                 runs = not use.later and use.how not in (ANNOTATION, BASE)
                 for target in self._targets(unit, use, moment, whole):
@@ -166,7 +172,24 @@ class _Slicer:
                     pending.append((target, moment))
                     if runs:
                         pending.append((target, unit.position))
+                    if not use.later and use.name in kept:
+                        for change in self.bindings.changes_after(use.name, target):
+                            if change is not unit:
+                                edges[Edge(use.name, later=True, runs=False, typed=False, target=change)] = None
+                                pending.append((change, moment))
         return closure
+
+    def _state_of_process(self, root: Unit, closure: Closure) -> list[tuple[Unit, int]]:
+        """Units outside the closure that change the state of a module that it imports: `random.seed(7)`."""
+        modules = {name for unit in closure for name in imported(unit.statement.node)}
+        packages = PROCESS_WIDE | {name.partition(".")[0] for name in modules}
+        found = []
+        for unit, package in self.effects.state:
+            if package in packages and unit not in closure:
+                for name in unit.names.binds:
+                    closure[root][Edge(name, later=True, runs=False, typed=False, target=unit)] = None
+                found.append((unit, NOW))
+        return found
 
     def _targets(self, unit: Unit, use: Use, moment: int, whole: set[Unit]) -> list[Unit]:
         if use.how == BY_NAME:

@@ -427,10 +427,12 @@ def test_a_name_that_global_rebinds_cannot_be_shared():
 # --- notes
 
 
-def test_notes_list_changes_of_containers_that_are_left_out():
-    tree = slice_services(cells_of(SDK, "x = 1\nxs = []", "y = 2\nxs.append(\n    1)", using("x, xs")), ["A"])
+def test_a_note_names_a_call_that_may_be_a_change_or_a_use():
+    tree = slice_services(
+        cells_of(SDK, "x = 1\nxs = make()\ndef make(): pass", "y = 2\nxs.guard(\n    1)", using("x, xs")), ["A"]
+    )
     (note,) = tree.notes
-    assert note.startswith("cell 3, line 2: `xs.append(1)` changes xs in the notebook only: workers get it as it was")
+    assert note.startswith("cell 3, line 2: `xs.guard(1)` may change xs, so it runs in workers too")
 
 
 def notes(*texts, services=("A",), ids=()):

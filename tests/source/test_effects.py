@@ -1,0 +1,273 @@
+"""Statements that change an object which a service needs: in the worker the object is as in the notebook."""
+
+import pytest
+
+from dynamo_nb.source import Cell, slice_services
+from tests.source.kernel_answers import both_answers
+
+APP = """\
+class App:
+    def __init__(self):
+        self.routes, self.guards, self.router = [], [], self
+    def get(self, path):
+        def keep(function):
+            self.routes.append((path, function.__name__))
+            return function
+        return keep
+    def include_router(self, other):
+        self.routes += other.routes
+    def add_middleware(self, kind):
+        self.guards.append(kind.__name__)
+    def middleware(self, function):
+        self.guards.append(function.__name__)
+        return function
+class Guard:
+    pass
+"""
+
+
+def cells_of(*texts):
+    return [Cell(text, f"cell {number}", number) for number, text in enumerate(texts, start=1)]
+
+
+def user(value, *, before=""):
+    return f"{before}class A:\n    def run(self):\n        return {value}"
+
+
+ROUTES = user("sorted(app.routes), app.guards")
+ADD = "def add(a, b):\n    return a + b"
+
+CHANGES = {
+    "a decorator of an application": [APP, "app = App()", "@app.get('/v')\ndef v():\n    pass", ROUTES],
+    "all in one cell": [f"{APP}\napp = App()\n@app.get('/v')\ndef v():\n    pass\n{ROUTES}"],
+    "a decorator after the class that uses the object": [APP, "app = App()", ROUTES, "@app.get('/v')\ndef v(): pass"],
+    "a decorator without a call": [APP, "app = App()", "@app.middleware\ndef check():\n    pass", ROUTES],
+    "a router that is included": [
+        APP,
+        "app, router = App(), App()",
+        "@router.get('/r')\ndef r():\n    pass",
+        "app.include_router(router)",
+        ROUTES,
+    ],
+    "middleware": [APP, "app = App()", "app.add_middleware(Guard)", ROUTES],
+    "middleware in a loop": [APP, "app = App()", "for kind in [Guard, App]:\n    app.add_middleware(kind)", ROUTES],
+    "objects changed through the variable of a loop": [
+        APP,
+        "a, b = App(), App()",
+        "for one in (a, b):\n    one.guards = ['x']",
+        user("a.guards, b.guards"),
+    ],
+    "a condition": [APP, "app = App()", "if len('x'):\n    app.add_middleware(Guard)", ROUTES],
+    "an attribute of the object under a name": [
+        APP,
+        "app = App()\nr = app.router",
+        "r.add_middleware(Guard)",
+        ROUTES,
+    ],
+    "the object changed, an attribute of it used": [
+        APP,
+        "app = App()\nguards = app.guards",
+        "app.add_middleware(Guard)",
+        user("guards"),
+    ],
+    "a bound method as a decorator": [
+        "tools = []\n",
+        APP,
+        "app = App()\nroute = app.get",
+        "@route('/x')\ndef x(): pass",
+        ROUTES,
+    ],
+    "a decorator of the notebook that fills a registry": [
+        "tools = {}",
+        "def tool(f):\n    tools[f.__name__] = f\n    return f",
+        f"@tool\n{ADD}",
+        user("sorted(tools)"),
+    ],
+    "a decorator with arguments that fills a registry": [
+        "tools = {}",
+        "def tool(name):\n    def keep(f):\n        tools[name] = f\n        return f\n    return keep",
+        f"@tool('plus')\n{ADD}",
+        user("sorted(tools)"),
+    ],
+    "a decorator called by hand": [
+        "tools = {}",
+        "def tool(name):\n    def keep(f):\n        tools[name] = f\n        return f\n    return keep",
+        f"{ADD}\ntool('plus')(add)",
+        user("sorted(tools)"),
+    ],
+    "a decorated class": [
+        "kinds = []\ndef kind(c):\n    kinds.append(c.__name__)\n    return c",
+        "@kind\nclass K:\n    pass",
+        user("kinds"),
+    ],
+    "a subclass that registers itself": [
+        "kinds = []\nclass Base:\n    def __init_subclass__(cls):\n        kinds.append(cls.__name__)",
+        "class K(Base):\n    pass",
+        user("kinds"),
+    ],
+    "a class made by a metaclass that registers it": [
+        "kinds = []\nclass Meta(type):\n    def __init__(cls, *rest):\n        kinds.append(cls.__name__)",
+        "class K(metaclass=Meta):\n    pass",
+        user("kinds"),
+    ],
+    "a function of the notebook that changes its argument": [
+        "xs = {}\ndef register(registry, f):\n    registry[f.__name__] = f",
+        f"{ADD}\nregister(xs, add)",
+        user("sorted(xs)"),
+    ],
+    "a function that calls the one which changes it": [
+        "xs = []\ndef put(x):\n    xs.append(x)\ndef put_two(x):\n    put(x), put(x)",
+        "put_two(3)",
+        user("xs"),
+    ],
+    "an object that registers itself when it is made": [
+        "xs = []\nclass Tool:\n    def __init__(self, name):\n        xs.append(name)",
+        "t = Tool('a')\nTool('b')",
+        user("xs"),
+    ],
+    "single dispatch": [
+        "from functools import singledispatch\n@singledispatch\ndef show(x):\n    return 'any'",
+        "@show.register\ndef _(x: int):\n    return 'int'",
+        user("show(1)"),
+    ],
+    "setattr of an object": [APP, "app = App()", "setattr(app, 'guards', ['x'])", ROUTES],
+    "setattr of a class": [APP, "setattr(App, 'extra', 3)", user("App.extra")],
+    "an attribute of a base class": ["class Base: pass\nclass K(Base): pass", "Base.x = 3", user("K().x")],
+    "an item deleted": ["d = {'a': 1, 'b': 2}", "del d['a']", user("d")],
+    "an augmented item": ["d = {'a': 1}", "d['a'] += 1", user("d")],
+    "an augmented list under a second name": ["xs = [1]\nys = xs", "xs += [2]", user("ys")],
+    "a container kept by another": ["inner = []\nouter = {'in': inner}", "inner.append(1)", user("outer")],
+    "a container in an object": [
+        "class Box:\n    def __init__(self, x): self.x = x",
+        "xs = []\nbox = Box(xs)",
+        "xs.append(1)",
+        user("box.x"),
+    ],
+    "a default argument": ["xs = []\ndef f(a=xs):\n    return a", "xs.append(1)", user("f()")],
+    "a value taken out": ["xs = [1, 2]", "last = xs.pop()", user("xs")],
+    "an imported function that changes its argument": [
+        "import heapq\nheap = []",
+        "heapq.heappush(heap, 3)\nheapq.heappush(heap, 1)",
+        user("heap"),
+    ],
+    "a with block": [
+        "from contextlib import nullcontext\nxs = []",
+        "with nullcontext(xs) as ys:\n    ys.append(1)",
+        user("xs"),
+    ],
+    "random numbers with a seed": ["import random\nrandom.seed(7)", user("random.random()")],
+    "a seed for a function imported by name": [
+        "from random import random as draw",
+        "import random\nrandom.seed(7)",
+        user("draw()"),
+    ],
+    "a module imported again after it was changed": [
+        "import random",
+        "random.seed(7)",
+        "import random",
+        user("random.random()"),
+    ],
+    "logging": [
+        "import logging\nlogging.getLogger('effects').setLevel(logging.ERROR)",
+        "import logging as log",
+        user("log.getLogger('effects').level"),
+    ],
+    "environment variables for code that does not import os": [
+        "import os\nos.environ.update({'TEST_EFFECTS_EFFECT': '1'})\nos.environ['TEST_EFFECTS_ITEM'] = '2'",
+        user("[__import__('os').environ[f'TEST_EFFECTS_{n}'] for n in ('EFFECT', 'ITEM')]"),
+    ],
+    "a warnings filter": ["import warnings\nwarnings.filterwarnings('ignore', 'effects')", user("1")],
+    "an object made anew after its change": ["xs = []", "xs.append(1)", "xs = []", user("xs")],
+    "a value read before a change": ["xs = [1]\nn = len(xs)", "xs.append(2)", user("n, xs")],
+}
+
+
+@pytest.mark.parametrize("title", CHANGES)
+def test_the_object_is_the_same_in_the_worker(title, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_EFFECTS_EFFECT", "")
+    monkeypatch.setenv("TEST_EFFECTS_ITEM", "")
+    kernel, worker, notes = both_answers(cells_of(*CHANGES[title]), tmp_path)
+    assert worker == kernel, notes
+
+
+USES = {
+    "print": "print(app)",
+    "the last value of a cell": "app",
+    "display": "from IPython.display import display\ndisplay(app)",
+    "a plot": "import matplotlib.pyplot as plt\nplt.plot(app)\nplt.show()",
+    "an assertion": "assert app.add_middleware(Guard)",
+    "a request to test it": "import requests\nrequests.post('http://x', json=app)",
+    "a run for development": "app.run()",
+    "a main block": "if __name__ == '__main__':\n    app.add_middleware(Guard)",
+    "a value of it": "schema = app.openapi()",
+    "a function of the notebook that reads it": "def look(a):\n    return len(a.routes)\nlook(app)",
+    "another object that it is put into": "others = []\nothers.append(app)",
+    "an awaited call": "await app.astart()",
+    "a magic": "%matplotlib inline\n!ls",
+    "a deployment": "from dynamo_nb import serve\ndeployment = await serve(A)\nserve(A)",
+    "a link": "A.link(App)",
+}
+
+
+@pytest.mark.parametrize("title", USES)
+def test_a_use_of_the_object_stays_in_the_notebook(title):
+    cells = cells_of(APP, "app = App()", "from dynamo_nb import service", f"@service\n{ROUTES}", USES[title])
+    before, after = slice_services(cells[:-1], ["A"]), slice_services(cells, ["A"])
+    assert after.modules == before.modules
+    assert after.digests == before.digests
+    assert bool(after.notes) == (title == "an awaited call")
+
+
+@pytest.mark.parametrize(
+    "change", ["app.add_middleware(Guard)", "@app.get('/v')\ndef v():\n    pass", "del app.guards"]
+)
+def test_a_digest_changes_with_the_effects(change):
+    cells = cells_of(APP, "app = App()", ROUTES, change)
+    assert slice_services(cells[:-1], ["A"]).digests != slice_services(cells, ["A"]).digests
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "os.environ['CUDA_VISIBLE_DEVICES'] = '0'",
+        "os.environ.update({'DYNAMO_SERVICE_CONFIG': '{}'})",
+        "os.environ.setdefault('NVIDIA_VISIBLE_DEVICES', 'all')",
+        "del os.environ['DYNAMO_NAMESPACE']",
+    ],
+)
+def test_variables_that_a_deployment_sets_in_its_workers_stay(change):
+    cells = cells_of("import os", change, user("os.environ"), user("1").replace("class A", "class B"))
+    assert not any("VISIBLE" in one.text or "DYNAMO" in one.text for one in slice_services(cells, ["A", "B"]).modules)
+
+
+def test_services_share_an_object_and_its_changes():
+    tree = slice_services(
+        cells_of(APP, "app = App()", "app.add_middleware(Guard)", ROUTES, ROUTES.replace("class A", "class B")),
+        ["A", "B"],
+    )
+    texts = {module.name: module.text for module in tree.modules}
+    assert "app.add_middleware(Guard)" in texts["cells.shared_A_B"]
+    assert "from cells.shared_A_B import app" in texts["cells.B"]
+
+
+FASTAPI = "from dynamo_nb import service\nfrom fastapi import Depends, FastAPI, APIRouter\napp = FastAPI()"
+PROTECTION = {
+    "a route": "@app.get('/version')\ndef version():\n    return 1",
+    "a router": "router = APIRouter()\napp.include_router(router)",
+    "middleware by a decorator": "@app.middleware('http')\nasync def check(request, call_next):\n    pass",
+    "middleware by its class": "from starlette.middleware.gzip import GZipMiddleware\napp.add_middleware(GZipMiddleware)",
+    "a handler of errors": "@app.exception_handler(ValueError)\nasync def refuse(request, error):\n    pass",
+    "an override of a dependency": "app.dependency_overrides[Depends] = Depends",
+    "dependencies of the application": "app.router.dependencies.append(Depends(len))",
+    "a library that protects it": "from guards import protect\nprotect(app, key='k')",
+    "an object that protects it": "from guards import Guard\nGuard(key='k').init_app(app)",
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the service", "after the service"])
+@pytest.mark.parametrize("title", PROTECTION)
+def test_what_protects_an_endpoint_is_where_it_is_served(title, after):
+    cells = [PROTECTION[title], "@service(app=app)\nclass Shop:\n    pass"]
+    tree = slice_services(cells_of(FASTAPI, *(reversed(cells) if after else cells)), ["Shop"])
+    text = next(module.text for module in tree.modules if module.name == "cells.Shop")
+    assert PROTECTION[title].splitlines()[-1] in text
