@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.control.logs import LogTail
@@ -34,6 +34,9 @@ from dynamo_nb.sdk.portal import Pending, on_portal
 if TYPE_CHECKING:
     from dynamo_nb.observe.bench_run import BenchRun
     from dynamo_nb.observe.trace import Trace
+
+
+T = TypeVar("T")
 
 
 class Screen(Protocol):
@@ -187,7 +190,7 @@ class Deployment:
         Raises:
             DynamoError: As for `serve`. The old version keeps serving.
         """
-        return Pending(lambda: on_portal(lambda: self.follower.follow(retry=again)))
+        return self._pending(lambda: self.follower.follow(retry=again))
 
     def scale(self, **workers: int) -> Pending[Deployment]:
         """Sets the number of workers of services.
@@ -241,16 +244,25 @@ class Deployment:
             await self._connection.close()
             await self._calls.close()
 
-        return Pending(lambda: on_portal(run))
+        return self._pending(run)
 
     def stop(self) -> Pending[None]:
         """Drains and stops all workers. Done when no process of the deployment is left."""
-        return Pending(lambda: on_portal(self._connection.stop))
+        return self._pending(self._connection.stop)
 
     def _change(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Pending[Deployment]:
         async def run() -> Deployment:
             await work()
             return self
+
+        return self._pending(run)
+
+    def _pending(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Pending[T]:
+        """Work of this deployment, on the portal's loop. A forked process gets an error at once."""
+
+        async def run() -> T:
+            self._connection.check_process()
+            return await work()
 
         return Pending(lambda: on_portal(run))
 
@@ -268,7 +280,7 @@ class Deployment:
             - usage: Bytes of memory by worker, with all its child processes.
             - edges: Source, target and endpoint, with the counts of the caller.
         """
-        return Pending(lambda: on_portal(lambda: self._connection.request("metrics")))
+        return self._pending(lambda: self._connection.request("metrics"))
 
     def trace(self, call: Call[Any]) -> Pending[Trace]:
         """Makes one call and records where its time goes.
