@@ -209,10 +209,36 @@ def mapping_layer(mapping: Mapping[str, Any], origin: str) -> Layer:
             except PydanticSerializationError:
                 problems.append(Problem(f"a {type(value).__name__} has no JSON form", ".".join(path), origin))
             else:
+                if changed := _changed_by_json(value):
+                    what = f"a {changed} is not read back equal from its JSON form"
+                    problems.append(Problem(what, ".".join(path), origin))
                 values = merged(values, placed(path, tree_of(data, origin)))
     if problems:
-        raise ConfigError(problems, remedy="use text, numbers, true or false, lists and mappings")
+        raise ConfigError(problems, remedy="use text, numbers, true or false, lists and mappings, as in a YAML file")
     return sections_of(origin, values)
+
+
+def _changed_by_json(value: Any) -> str:
+    """The first type in a value that is another value when it is read from its JSON form; "" if there is none.
+
+    Such as a model with aliases or validators, whose worker would validate it again, and a secret, which is hidden.
+    """
+    from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+    from pydantic_core import to_json
+
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return ""
+    if isinstance(value, Mapping):
+        return next(filter(None, map(_changed_by_json, value.values())), "")
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return next(filter(None, map(_changed_by_json, value)), "")
+    try:
+        same = TypeAdapter(type(value)).validate_json(to_json(value)) == value
+    except PydanticSchemaGenerationError:  # its class does not say how it is read; the worker's annotation may
+        return ""
+    except ValidationError:
+        same = False
+    return "" if same else type(value).__name__
 
 
 def env_layer() -> Layer:

@@ -1,7 +1,10 @@
+import datetime as dt
+import decimal
 import json
 from enum import Enum
 from pathlib import Path
 
+import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -290,3 +293,49 @@ def test_the_error_lists_all_wrong_arguments():
     with pytest.raises(ConfigError) as caught:
         arguments_layer(["--A=1", "--B.k", "--C.k=1", "stray"])
     assert len(caught.value.problems) == 3
+
+
+class Aliased(pydantic.BaseModel):
+    n: int = pydantic.Field(1, alias="N")
+
+
+class Validated(pydantic.BaseModel):
+    n: int = pydantic.Field(1, validation_alias="x")
+
+
+class Doubled(pydantic.BaseModel):
+    n: int
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def double(cls, value):
+        return value * 2
+
+
+class Written(pydantic.BaseModel):
+    n: int = 1
+
+    @pydantic.field_serializer("n")
+    def write(self, value):
+        return value + 1
+
+
+class Hidden(pydantic.BaseModel):
+    n: int = pydantic.Field(1, exclude=True)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Validated(x=2), Doubled(n=2), Written(), Hidden(n=2), pydantic.SecretStr("no"), [{"a": Doubled(n=2)}]],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_that_json_would_change_is_an_error(value):
+    with pytest.raises(ConfigError, match=r"is not read back equal from its JSON form @ Backend\.value"):
+        mapping_layer({"Backend": {"value": value}}, "serve(…)")
+
+
+@pytest.mark.parametrize(
+    "value", [Aliased(N=2), dt.date(2026, 1, 2), decimal.Decimal("1.5"), Path("/a"), {1}, {"a": [1.5, None]}]
+)
+def test_a_value_that_json_keeps_can_be_configured(value):
+    assert mapping_layer({"Backend": {"value": value}}, "serve(…)").values["Backend"]

@@ -554,3 +554,74 @@ def test_a_type_that_cannot_be_sent_is_refused_where_the_endpoint_is_defined(ann
         }
         with pytest.raises(DefinitionError, match=rf"(?s){re.escape(named)}.*dataclass"):
             service(cls)
+
+
+# --- classes that are declared differently elsewhere: their cell ran again, or the other service is of another version
+
+
+def versions(kind):
+    """Two classes of one name, the second with another field, and a value of the first."""
+    if kind == "model":
+        old = pydantic.create_model("Ask", n=(int, pydantic.Field(alias="N")))
+        new = pydantic.create_model("Ask", n=(int, pydantic.Field(alias="N")), more=(int, pydantic.Field(5, alias="M")))
+        return old, new, old(N=3)
+    if kind == "equal model":
+        old, new = (pydantic.create_model("Ask", n=(int, pydantic.Field(alias="N"))) for _ in range(2))
+        return old, new, old(N=3)
+    if kind == "struct":
+        old = msgspec.defstruct("Ask", [("n", int)], rename="upper")
+        return old, msgspec.defstruct("Ask", [("n", int), ("more", int, 5)], rename="upper"), old(n=3)
+    old = dataclasses.make_dataclass("Ask", [("n", int)])
+    return old, dataclasses.make_dataclass("Ask", [("n", int), ("more", int, 5)]), old(n=3)
+
+
+@pytest.mark.parametrize("kind", ["model", "equal model", "struct", "dataclass"])
+@pytest.mark.parametrize("around", [lambda hint: hint, lambda hint: hint | None], ids=["itself", "optional"])
+def test_a_value_of_an_earlier_class_becomes_one_of_the_present_class(kind, around):
+    old, new, value = versions(kind)
+    here = Shape(around(new)).fit(value)
+    received = Shape(around(new)).fit(decode(encode([Outgoing(value, Shape(around(old)).pack)]))[0])
+    for result in (here, received):
+        assert type(result) is new
+        assert (result.n, getattr(result, "more", 5)) == (3, 5)
+
+
+@pytest.mark.parametrize("kind", ["model", "equal model", "dataclass"])
+def test_a_list_of_values_of_an_earlier_class_becomes_a_list_of_the_present_class(kind):
+    old, new, value = versions(kind)
+    assert [type(item) for item in Shape(list[new]).fit([value])] == [new]
+    received = Shape(list[new]).fit(decode(encode([Outgoing([value], Shape(list[old]).pack)]))[0])
+    assert [type(item) for item in received] == [new]
+
+
+def test_two_classes_of_one_name_are_told_apart():
+    one, two = (pydantic.create_model("Ask", n=(int, ...)) for _ in range(2))
+    annotation = one | two
+    for value in (one(n=1), two(n=1)):
+        assert type(as_argument(annotation, value)[1]) is type(value)
+
+
+def test_a_receiver_without_an_annotation_sees_plain_data():
+    received = decode(encode([Outgoing(Nested(Asks={"a": [Alias(maxTokens=4)]}), Shape(Nested).pack)]))[0]
+    assert received == {"asks": {"a": [{"max_tokens": 4}]}, "other": None}
+    assert isinstance(received, dict)
+
+
+def test_a_value_that_passes_through_a_service_without_annotations_stays_equal():
+    first = decode(encode([Outgoing(Alias(maxTokens=4), Shape(Alias).pack)]))[0]
+    shape = Shape(Alias)
+    second = decode(encode([Outgoing(shape.fit(first), shape.pack_fitted)]))[0]
+    assert Shape(Alias).fit(second) == Alias(maxTokens=4)
+
+
+@pytest.mark.parametrize("data", [{"n": 1}, {"max_tokens": {}}, [1], "text", 5, None])
+def test_a_state_that_does_not_fit_its_class_is_an_error_of_the_value(data):
+    from dynamo_nb.sdk.tagged import Tagged
+
+    for state in (None, [0], [1, 2, 3, 4, 5, 6, 7], "x"):
+        received = decode(encode([Tagged("Alias", data, state)]))[0]
+        try:
+            value = Shape(Alias).fit(received)
+        except ValueError:
+            continue
+        assert isinstance(value, Alias)
