@@ -26,6 +26,7 @@ from dynamo_nb.sdk.origin import set_cell_finder
 from dynamo_nb.source import Cell, services_in, slice_services
 from dynamo_nb.source.first_line import service_line
 from dynamo_nb.source.headers import flags_of
+from dynamo_nb.source.search_path import process_search_path
 
 if TYPE_CHECKING:  # imported on first use: `%load_ext` must be fast
     from dynamo_nb.deployment.deployment import Deployment
@@ -114,7 +115,8 @@ class NotebookSession:
         """Checks that workers can import the services of a cell, if its first line asks for that."""
         if (line := service_line(cell.text)) is not None:
             flags_of(line)  # not checked yet if the same cell loads the extension
-            slice_services(self.tracker.book.cells, list(services_in([cell])), live=self.shell.user_ns, root=Path.cwd())
+            services, search = list(services_in([cell])), process_search_path()
+            slice_services(self.tracker.book.cells, services, live=self.shell.user_ns, root=Path.cwd(), search=search)
 
     def _status_changed(self, deployment: Deployment) -> None:
         if self._drawings is not None:

@@ -14,6 +14,7 @@ from dynamo_nb.program.program import CellsSource, Program, TargetSource
 from dynamo_nb.sdk.links import LinkBook, links_in
 from dynamo_nb.source import Cell, CodeTree, slice_modules, slice_services
 from dynamo_nb.source.headers import config_layers
+from dynamo_nb.source.search_path import process_search_path
 
 
 def live(
@@ -73,9 +74,10 @@ def _in_cells(
     def code() -> CodeTree:
         in_cells = {n: graph.services[n].cls for n in graph.running if graph.services[n].cls.__module__ == "__main__"}
         imported = {n: import_path(graph.services[n].cls) for n in graph.running if n not in in_cells}
-        tree = slice_services(cells, [c.__name__ for c in in_cells.values()], live=namespace, root=Path.cwd())
+        root, search = Path.cwd(), process_search_path()
+        tree = slice_services(cells, [c.__name__ for c in in_cells.values()], live=namespace, root=root, search=search)
         tree = tree.renamed({cls.__name__: n for n, cls in in_cells.items()})
-        return tree | slice_modules(imported, Path.cwd()) if imported else tree
+        return tree | slice_modules(imported, root, search) if imported else tree
 
     source = CellsSource(
         entry=entry.__name__,

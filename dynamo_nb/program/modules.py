@@ -13,6 +13,7 @@ from dynamo_nb.program.program import Program, Source
 from dynamo_nb.sdk.context import import_services
 from dynamo_nb.source import CodeTree, slice_modules
 from dynamo_nb.source.files import drop_stale_bytecode
+from dynamo_nb.source.search_path import process_search_path
 
 
 def module_program(
@@ -56,7 +57,9 @@ def module_program(
 
 def code_of_modules(graph: Graph, root: Path) -> CodeTree:
     """Returns the files under `root` that the services which run import."""
-    return slice_modules({name: import_path(graph.services[name].cls) for name in graph.running}, root)
+    return slice_modules(
+        {name: import_path(graph.services[name].cls) for name in graph.running}, root, process_search_path()
+    )
 
 
 def import_path(cls: type) -> str:

@@ -19,6 +19,7 @@ from dynamo_nb.sdk.links import LinkBook
 from dynamo_nb.sdk.origin import Origin
 from dynamo_nb.source import Cell, CodeTree, read_notebook, services_in, slice_services
 from dynamo_nb.source.headers import config_layers
+from dynamo_nb.source.search_path import saved_search_path
 from dynamo_nb.source.statements import ipython_to_python
 
 SUFFIX = ".ipynb"
@@ -52,13 +53,16 @@ def notebook_program(path: Path, service: str, source: Source) -> Program:
     if service and service not in defined:
         remedy = suggestion(service, defined)
         raise TargetError(f"{path.name} has no service {service!r}", where=f"{path}:{service}", remedy=remedy)
+    search = saved_search_path([cell.text for cell in cells], path.parent)
+    slice_cells = partial(slice_services, root=path.parent, search=search)
+
     # The classes are imported from the same modules as in workers.
     loaded: dict[str, type] = {}
     absent: dict[str, DynamoError] = {}
 
     def load(name: str) -> type:
         if name not in loaded:
-            tree = slice_services(cells, [name], root=path.parent)
+            tree = slice_cells(cells, [name])
             try:
                 loaded[name] = import_class(tree, tree.targets[name])
             except TargetError as error:
@@ -69,7 +73,7 @@ def notebook_program(path: Path, service: str, source: Source) -> Program:
 
     def interface(name: str) -> type:
         """The part of a class that a dependency needs, without what the service itself imports."""
-        tree = slice_services([*cells, Cell(_DEPENDANT.format(name), "a dependency")], ["_Dependant"], root=path.parent)
+        tree = slice_cells([*cells, Cell(_DEPENDANT.format(name), "a dependency")], ["_Dependant"])
         return import_class(tree, tree.targets["_Dependant"].replace(":_Dependant", f":{name}"))
 
     def whole(definition: ServiceDefinition) -> type | None:
@@ -93,7 +97,7 @@ def notebook_program(path: Path, service: str, source: Source) -> Program:
 
     def code() -> CodeTree:
         names = {graph.services[n].cls.__name__: n for n in graph.running}
-        return slice_services(cells, list(names), root=path.parent).renamed(names)
+        return slice_cells(cells, list(names)).renamed(names)
 
     return Program(path.stem, graph, code, None, path.parent, source, config_layers(cells), absent)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from importlib.util import cache_from_source
@@ -12,9 +12,10 @@ from pathlib import Path
 
 from dynamo_nb.errors import Problem, SourceError, TargetError
 from dynamo_nb.source.code_tree import CodeTree, Module, digest
+from dynamo_nb.source.search_path import folders_beyond
 
 
-def slice_modules(targets: Mapping[str, str], root: Path) -> CodeTree:
+def slice_modules(targets: Mapping[str, str], root: Path, search: Sequence[str] = ()) -> CodeTree:
     """Collects the files under `root` that the modules of some services import, also indirectly.
 
     Installed packages are not copied: a target in one has no modules, and its digest is that of the installed file.
@@ -22,6 +23,7 @@ def slice_modules(targets: Mapping[str, str], root: Path) -> CodeTree:
     Args:
         targets: "package.module:Class" by service.
         root: The folder of the project.
+        search: The search path of the process. Modules in folders of it that are not installed are copied too.
 
     Returns:
         The files as modules.
@@ -30,7 +32,7 @@ def slice_modules(targets: Mapping[str, str], root: Path) -> CodeTree:
         TargetError: A target's module does not exist.
         SourceError: A file cannot be read as Python; it lists all of them.
     """
-    project = _Project(root)
+    project = _Project(root, search)
     closures = {service: project.closure([target.partition(":")[0]]) for service, target in targets.items()}
     for service, target in targets.items():
         if not closures[service] and _installed(target.partition(":")[0]) is None:
@@ -48,12 +50,15 @@ def slice_modules(targets: Mapping[str, str], root: Path) -> CodeTree:
     )
 
 
-def with_local_files(tree: CodeTree, imports: Mapping[str, Iterable[str]], root: Path) -> CodeTree:
+def with_local_files(
+    tree: CodeTree, imports: Mapping[str, Iterable[str]], root: Path, search: Sequence[str] = ()
+) -> CodeTree:
     """Adds the files under `root` that the services of a tree import. Their digests include these files.
 
-    imports: the imported names, by service. Raises SourceError if a file cannot be read as Python.
+    imports: the imported names, by service. search: the search path; modules in its folders that are not installed are
+    added too. Raises SourceError if a file cannot be read as Python.
     """
-    project = _Project(root)
+    project = _Project(root, search)
     closures = {service: project.closure(names) for service, names in imports.items()}
     project.check()
     local = CodeTree(
@@ -109,10 +114,11 @@ _INSTALLED_IN_WORKERS = {"dynamo_nb", "dynamo"}
 
 
 class _Project:
-    """The Python files under a folder. problems: files that cannot be read."""
+    """The Python files under a folder, and under those of a search path. problems: files that cannot be read."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, search: Sequence[str] = ()) -> None:
         self.root = root
+        self._search = search
         self.problems: list[Problem] = []
         self._modules: dict[str, Module | None] = {}
 
@@ -138,14 +144,20 @@ class _Project:
         if name.partition(".")[0] in _INSTALLED_IN_WORKERS:
             return None
         if name not in self._modules:
-            base = name.replace(".", "/")
-            paths = [path for path in (f"{base}/__init__.py", f"{base}.py") if (self.root / path).is_file()]
-            self._modules[name] = self._read(name, paths[0]) if paths else None
+            folders = (self.root, *folders_beyond(self._search, name.partition(".")[0]))
+            found = (module for folder in folders for module in self._in_folder(folder, name))
+            self._modules[name] = next(found, None)
         return self._modules[name]
 
-    def _read(self, name: str, path: str) -> Module | None:
+    def _in_folder(self, folder: Path, name: str) -> Iterator[Module | None]:
+        base = name.replace(".", "/")
+        paths = [path for path in (f"{base}/__init__.py", f"{base}.py") if (folder / path).is_file()]
+        if paths:
+            yield self._read(folder, name, paths[0])
+
+    def _read(self, folder: Path, name: str, path: str) -> Module | None:
         try:
-            return Module(name, path, (self.root / path).read_bytes().decode())
+            return Module(name, path, (folder / path).read_bytes().decode())
         except UnicodeDecodeError:
             self.problems.append(Problem("the file is not UTF-8", path))
             return None

@@ -41,6 +41,7 @@ def slice_services(
     *,
     live: Mapping[str, object] | None = None,
     root: Path | None = None,
+    search: Sequence[str] = (),
 ) -> CodeTree:
     """Makes modules of the cells, with the code that some services need.
 
@@ -50,6 +51,7 @@ def slice_services(
         live: The namespace in which the cells ran, if they did. It shows which values are state, such as an open
             file, and provides plain values that no cell defines.
         root: The folder of the notebook. Files under it that the cells import are added.
+        search: The search path of the notebook. Modules in its folders that are not installed are added too.
 
     Returns:
         The modules, with a digest for each service.
@@ -57,7 +59,7 @@ def slice_services(
     Raises:
         SourceError: Some names cannot be used in modules; it lists all of them.
     """
-    return _Slicer(cells, live, root).slice(services)
+    return _Slicer(cells, live, root, search).slice(services)
 
 
 @dataclass
@@ -65,6 +67,7 @@ class _Slicer:
     cells: Sequence[Cell]
     live: Mapping[str, object] | None
     root: Path | None
+    search: Sequence[str] = ()
     problems: dict[Problem, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -100,7 +103,7 @@ class _Slicer:
             service: {name for unit in closure for name in imported(unit.statement.node)}
             for service, closure in closures.items()
         }
-        return with_local_files(tree, imports, self.root)
+        return with_local_files(tree, imports, self.root, self.search)
 
     def _root(self, name: str) -> Unit | None:
         if name in self.bindings and not (root := self.bindings.of(name)[-1]).statement.imports:

@@ -15,6 +15,7 @@ def kernel_answer(cells, service="A"):
 
 def worker_answer(tree, folder, service="A"):
     tree.write(folder / "code")
+    before = set(sys.modules)
     sys.path.insert(0, str(folder / "code"))
     importlib.invalidate_caches()
     try:
@@ -22,8 +23,9 @@ def worker_answer(tree, folder, service="A"):
         return getattr(importlib.import_module(module), name)().run()
     finally:
         sys.path.remove(str(folder / "code"))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "cells"]:
-            del sys.modules[name]
+        for name in set(sys.modules) - before:
+            if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
+                del sys.modules[name]
 
 
 def both_answers(cells, folder, service="A"):
