@@ -36,6 +36,8 @@ def assemble(graph: Graph, config: EffectiveConfig, code: CodeTree, name: str) -
 
 def _service(definition: ServiceDefinition, graph: Graph, config: EffectiveConfig, code: CodeTree) -> ServiceSpec:
     name = definition.name
+    for endpoint in definition.endpoints.values():
+        endpoint.check_types(definition.where)  # once more: names may have been defined after the service
     endpoints = [_endpoint(endpoint) for endpoint in definition.endpoints.values()]
     if name not in config.services:
         return ServiceSpec(

@@ -625,3 +625,23 @@ def test_a_state_that_does_not_fit_its_class_is_an_error_of_the_value(data):
         except ValueError:
             continue
         assert isinstance(value, Alias)
+
+
+LATE = """
+from __future__ import annotations
+from dynamo_nb import dynamo_endpoint, service
+
+@service
+class Late:
+    @dynamo_endpoint()
+    async def run(self, value: Unsendable) -> str:
+        return ""
+
+class Unsendable: ...
+"""
+
+
+def test_a_type_that_is_defined_after_its_service_is_refused_when_the_graph_is_assembled(project):
+    project.write("late.py", LATE)
+    with pytest.raises(DefinitionError, match="Unsendable"):
+        _ = project.plan_source("late:Late").plan().spec
