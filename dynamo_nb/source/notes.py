@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from dynamo_nb.source.bindings import Bindings
 from dynamo_nb.source.effects import Effects
+from dynamo_nb.source.events import Events
 from dynamo_nb.source.layout import Closure
 from dynamo_nb.source.statements import Unit
 
@@ -28,6 +29,17 @@ def unclear_effects(effects: Effects, closures: Mapping[str, Closure]) -> Iterat
                 f"may change {', '.join(changed)} in the notebook only: workers do not `await` at the top of a cell"
             )
             yield f"{unit.location()}: `{_shown(unit)}` {verdict}"
+
+
+def kernel_values(events: Events, closures: Mapping[str, Closure], *, in_kernel: bool) -> Iterator[str]:
+    """Statements that have another value each time, such as the time. in_kernel: the cells ran in this process."""
+    used = sorted({unit for closure in closures.values() for unit in closure}, key=lambda unit: unit.position)
+    for unit in used:
+        if unit in events.from_kernel:
+            yield f"{unit.location()}: workers get the notebook's value of {', '.join(sorted(unit.names.binds))}"
+        elif unit in events.repeated:
+            remedy = "assign a plain value to a name" if in_kernel else "write it into the cell, or configure it"
+            yield f"{unit.location()}: `{_shown(unit)}` has another value in each worker; to share one value, {remedy}"
 
 
 def _shown(unit: Unit) -> str:

@@ -19,11 +19,12 @@ from dynamo_nb.source.cells import Cell
 from dynamo_nb.source.code_tree import CodeTree
 from dynamo_nb.source.effect_verbs import PROCESS_WIDE
 from dynamo_nb.source.effects import with_effects
+from dynamo_nb.source.events import with_kernel_values
 from dynamo_nb.source.files import imported, with_local_files
 from dynamo_nb.source.interface import aliases, interface, is_service, needs_interface_only, service_name
 from dynamo_nb.source.layout import Closure, Edge, Layout
 from dynamo_nb.source.names import ANNOTATION, BASE, BY_NAME, SOFT, Use
-from dynamo_nb.source.notes import rebound_names, unclear_effects
+from dynamo_nb.source.notes import kernel_values, rebound_names, unclear_effects
 from dynamo_nb.source.outside import OutsideNames
 from dynamo_nb.source.running_parts import held
 from dynamo_nb.source.statements import History, Unit
@@ -32,6 +33,7 @@ _EVERYWHERE = frozenset(
     {*dir(builtins), "__file__", "__path__", "__builtins__", "__annotations__", "__class__"}
     - {"get_ipython", "display", "exit", "quit", "_"}
 )
+_ASK_ONCE = "store it in an environment variable, which workers inherit (os.environ['KEY'] = input()), and read that"
 _MAKE_IN_WORKER = "make it inside __init__ or a start hook (@async_on_start)"
 
 
@@ -74,7 +76,9 @@ class _Slicer:
         self.history = History.of(self.cells)
         self.aliases = aliases(unit.statement for unit in self.history.units if unit.statement.imports)
         self.effects = with_effects(self.history.units, self.aliases)
-        self.history.units = self.effects.units
+        self.events = with_kernel_values(self.effects.units, self.live, self.aliases)
+        self.history.units = self.events.units
+        self._in_effect = frozenset(self.history.units)
         self.bindings = Bindings(self.history.units)
         self.outside = OutsideNames(self.history, self.bindings, self.live)
         self._interfaces: dict[Unit, Unit] = {}
@@ -86,6 +90,7 @@ class _Slicer:
             self._check(closure)
         notes = (
             *unclear_effects(self.effects, closures),
+            *kernel_values(self.events, closures, in_kernel=self.live is not None),
             *rebound_names(self.bindings, roots, closures, self._class_unit),
         )
         layout = Layout(roots, closures, self.bindings, self.history.future, self.aliases)
@@ -188,7 +193,7 @@ class _Slicer:
         packages = PROCESS_WIDE | {name.partition(".")[0] for name in modules}
         found = []
         for unit, package in self.effects.state:
-            if package in packages and unit not in closure:
+            if package in packages and unit not in closure and unit in self._in_effect:
                 for name in unit.names.binds:
                     closure[root][Edge(name, later=True, runs=False, typed=False, target=unit)] = None
                 found.append((unit, NOW))
@@ -229,6 +234,10 @@ class _Slicer:
         for unit, edges in closure.items():
             if unit.names.await_line:
                 self._problem(f"`await` at the top of a cell: {_MAKE_IN_WORKER}", unit, unit.names.await_line)
+            if unit in self.events.asks:
+                self._problem(
+                    f"{_title(unit)!r} is the answer of a person, whom a worker cannot ask: {_ASK_ONCE}", unit
+                )
             if self.live is None and _opens_file(unit.statement.node):
                 self._problem(f"{_title(unit)!r} is an open file: {_MAKE_IN_WORKER}", unit)
             for edge in edges:
