@@ -11,7 +11,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dynamo_nb.cli.requests import status_of
+from dynamo_nb.cli.supervisor_requests import status_of
 from dynamo_nb.cli.terminal_display import TerminalDisplay
 from dynamo_nb.errors import DeploymentError
 

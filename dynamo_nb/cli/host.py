@@ -1,4 +1,4 @@
-"""What verbs need of the program that runs them: a terminal or a notebook."""
+"""Interface between verbs and the program that runs them: a terminal or a notebook."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 
 HTTP_HOST, HTTP_PORT = "127.0.0.1", 8000
 METRICS_HOST, METRICS_PORT = "127.0.0.1", 0
@@ -43,7 +43,7 @@ class Options:
     name: str = ""
     owner: int | None = None
     owned_by: str = ""
-    access: Access = field(default_factory=Access)
+    access: ConnectionSettings = field(default_factory=ConnectionSettings)
     worker_host: str | None = None
     http_host: str = HTTP_HOST
     http_port: int = HTTP_PORT
@@ -59,4 +59,4 @@ class Options:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Options:
         """Reads what `dataclasses.asdict` returned."""
-        return cls(**{**data, "access": Access(**data["access"])})
+        return cls(**{**data, "access": ConnectionSettings(**data["access"])})

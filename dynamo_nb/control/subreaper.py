@@ -1,4 +1,6 @@
-"""Ends what workers leave behind, also in sessions of its own, which a signal to the worker's group does not reach.
+"""Kills processes that workers left behind, including those in another session.
+
+A signal to the process group of the worker does not reach another session.
 
 On Linux the supervisor and every worker are subreapers: they adopt the orphans among their descendants. Everything that
 a worker ever started is therefore below it while it lives, and below the supervisor when it has died. Nothing has to

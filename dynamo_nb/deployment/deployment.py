@@ -24,7 +24,7 @@ from dynamo_nb.errors import DeploymentError, InvalidArgument, suggestion
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.observe.display import Display
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.runtime.service_client import ServiceClient
 from dynamo_nb.sdk.call import Call
 from dynamo_nb.sdk.definition import definition_of
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Screen(Protocol):
+class NotebookDisplay(Protocol):
     """The page of a notebook."""
 
     def show(self, deployment: Deployment, /) -> None:
@@ -68,8 +68,10 @@ class Deployment:
             await deployment.stop()
     """
 
-    def __init__(self, connection: SupervisorConnection, source: PlanSource, screen: Screen | None = None) -> None:
-        """connection: open, and with a plan. source: where further plans come from. screen: of the notebook."""
+    def __init__(
+        self, connection: SupervisorConnection, source: PlanSource, notebook: NotebookDisplay | None = None
+    ) -> None:
+        """connection: open, and with a plan. source: where further plans come from. notebook: shows the deployment."""
         self.id = connection.id
         self.folder = connection.folder
         self.listeners: list[Callable[[Deployment], None]] = []
@@ -77,7 +79,7 @@ class Deployment:
         self.follower = Follower(connection, source)
         self._connection = connection
         self._calls = LoopCalls(connection)
-        self._screen = screen
+        self._notebook = notebook
         connection.on_status.append(self._notify)
 
     def _notify(self) -> None:
@@ -140,7 +142,7 @@ class Deployment:
         return self.status.metrics_url
 
     @property
-    def access(self) -> Access:
+    def access(self) -> ConnectionSettings:
         """How to reach NATS and the workers, for a runtime of your own.
 
         Example:
@@ -429,9 +431,9 @@ class Deployment:
         return "\n".join(lines)
 
     def _ipython_display_(self) -> None:
-        if self._screen is None:
+        if self._notebook is None:
             raise NotImplementedError  # IPython then uses the MIME bundle
-        self._screen.show(self)
+        self._notebook.show(self)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from dynamo_nb.drawing.mimebundle import mimebundle

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dynamo_nb.control.options import DRAIN_GRACE, HANG_LIMIT, HTTP_HOST, HTTP_PORT, METRICS_HOST, METRICS_PORT, Options
 from dynamo_nb.errors import ConfigError, Problem
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 
 _LAST_PORT = 2**16 - 1
 
@@ -46,7 +46,7 @@ class ServeOptions:
             ConnectError: A TLS file cannot be read.
         """
         return Options(
-            access=Access.of(
+            access=ConnectionSettings.of(
                 nats_url=self.nats,
                 nats_credentials=self.nats_credentials,
                 nats_tls=self.nats_tls,

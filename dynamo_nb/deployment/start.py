@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.record import Record
 from dynamo_nb.control.start_supervisor import start_supervisor
-from dynamo_nb.deployment.deployment import Deployment, Screen
+from dynamo_nb.deployment.deployment import Deployment, NotebookDisplay
 from dynamo_nb.deployment.notebook_name import NOTEBOOK
 from dynamo_nb.deployment.plan_source import NotebookCells, PlanSource
 from dynamo_nb.deployment.restored_source import restored_source
@@ -46,7 +46,7 @@ class Registry(Protocol):
         """Returns a new display under the running cell."""
 
 
-class Notebook(NotebookCells, Screen, Registry, Protocol):
+class Notebook(NotebookCells, NotebookDisplay, Registry, Protocol):
     """A notebook, as `start` and `connect` use it: its cells, its page and its deployments."""
 
 

@@ -21,7 +21,7 @@ from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.observe.display import Display, Nowhere
 from dynamo_nb.observe.progress import ProgressReport
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.sdk.portal import portal
 
 _ENDINGS: set[asyncio.Task[None]] = set()
@@ -47,7 +47,7 @@ class SupervisorConnection:
         self.folder = folder
         self.status = Status(id=folder.name, folder=str(folder))
         self.applied: GraphSpec | None = None
-        self.access = Access()
+        self.access = ConnectionSettings()
         self.display = display
         self.on_status: list[Callable[[], None]] = []
         self.on_plan: list[Callable[[Plan], None]] = []
@@ -85,7 +85,7 @@ class SupervisorConnection:
         """Connects. Raises ConnectError if the supervisor does not answer."""
         self._control = await ControlClient.connect(self.folder / CONTROL, self._report)
         self._report(await self._control.watch(ClientStatus.here(self._title)))
-        self.access = Access(**await self._control.request("access"))
+        self.access = ConnectionSettings(**await self._control.request("access"))
         with suppress(psutil.NoSuchProcess):
             self._supervisor = ProcessId.of(self.status.pid)
         self._ending = asyncio.create_task(self._wait_for_end())

@@ -18,8 +18,8 @@ from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, Ge
 from dynamo_nb.llm.api.catalogue import Catalogue, Entry
 from dynamo_nb.llm.api.errors import ApiError, api_error
 from dynamo_nb.llm.api.metrics import RequestMetrics, RequestTimer
-from dynamo_nb.llm.api.openai import inputs_of, requests_of
 from dynamo_nb.llm.api.reply import JSON, MAX_BODY, Reply
+from dynamo_nb.llm.api.request_checks import inputs_of, requests_of
 from dynamo_nb.llm.interfaces import TextProcessor
 from dynamo_nb.sdk import definition_of, depends, dynamo_api, service
 

@@ -16,7 +16,7 @@ from dynamo_nb.llm.interfaces import NAMESPACE, TextProcessor, TokenRouter, Toke
 from dynamo_nb.llm.messages import Embedding, ModelInfo, Sampling, ServedModel, TextDelta, TextRequest, TokenRequest
 from dynamo_nb.llm.migration import embed_with_retry, generate_with_migration
 from dynamo_nb.llm.text.chats import characters, plain
-from dynamo_nb.llm.text.tokens import Tokenizer
+from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.text.writer import Writer
 from dynamo_nb.llm.worker_calls import RoutingPolicy, WorkerCalls
 from dynamo_nb.runtime import POLICIES

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from html import escape
 from typing import Any, Final, Self
 
-from dynamo_nb.observe.bench import BenchResult
+from dynamo_nb.observe.bench_result import BenchResult
 from dynamo_nb.observe.display import TICK, Display, Nowhere
 from dynamo_nb.observe.load_generator import LoadGenerator
 from dynamo_nb.sdk.portal import UNDO_BOUND, Pending, on_portal, portal

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from dynamo_nb.errors import DeploymentError, DynamoError, EndpointError
-from dynamo_nb.observe.bench import BenchResult
+from dynamo_nb.observe.bench_result import BenchResult
 from dynamo_nb.observe.latencies import Latencies
 from dynamo_nb.observe.load_shape import LoadShape
 from dynamo_nb.observe.measurement import Failure, Percentiles, Second

@@ -28,7 +28,7 @@ _VARIABLES: Final = {
 
 
 @dataclass(frozen=True)
-class Access:
+class ConnectionSettings:
     """The connection settings of a deployment: plain data, the same for all its processes.
 
     Attributes:

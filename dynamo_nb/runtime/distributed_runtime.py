@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dynamo_nb.errors import ConnectError, DefinitionError
 from dynamo_nb.runtime.component import Endpoint, Namespace, checked_name
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.runtime.discovery import Discovery
 from dynamo_nb.runtime.handshake import key_of
 from dynamo_nb.runtime.instance import Instance
@@ -52,7 +52,9 @@ class DistributedRuntime:
             client = await endpoint.client()
     """
 
-    def __init__(self, access: Access, socket_dir: Path | None, host: str | None, lease: float, worker_id: str) -> None:
+    def __init__(
+        self, access: ConnectionSettings, socket_dir: Path | None, host: str | None, lease: float, worker_id: str
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.instance_id = secrets.randbits(48)  # exact in JSON readers whose only numbers are doubles
         self.worker_id = worker_id or f"{self.instance_id:x}"
@@ -106,7 +108,7 @@ class DistributedRuntime:
             version: Fingerprint of code and configuration, registered with the instances.
             capacity: Resources of this worker, registered with the instances.
             worker_id: Name of this worker in its deployment.
-            **access: Other fields of `Access`, such as `secret`, `plane` and `tls`.
+            **access: Other fields of `ConnectionSettings`, such as `secret`, `plane` and `tls`.
 
         Returns:
             The connected runtime. Close it with `close`.
@@ -115,7 +117,7 @@ class DistributedRuntime:
             ConnectError: NATS does not answer within 5 s, or refuses the credentials.
         """
         TRACING.detect()
-        runtime = cls(Access(nats_url, **access), socket_dir, host, lease, worker_id)
+        runtime = cls(ConnectionSettings(nats_url, **access), socket_dir, host, lease, worker_id)
         runtime.graph, runtime.version, runtime.capacity = graph, version, dict(capacity or {})
         runtime.shared, runtime.own = shared, frozenset(own)
         runtime.nats = await connect_nats(runtime.access, runtime._reconnected)

@@ -7,8 +7,8 @@ that the other end has just drawn, so that a recorded proof is useless:
     worker   HELLO  version, nonce, proof
     caller   HELLO  proof
 
-This keeps strangers out; it does not encrypt. Where others can listen or interfere, use TLS as well (`Access.tls`), or
-a separate network.
+This keeps strangers out; it does not encrypt. If others can listen or interfere, use TLS as well
+(`ConnectionSettings.tls`), or a separate network.
 """
 
 from __future__ import annotations

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 from dynamo_nb.errors import ConnectError
 from dynamo_nb.runtime.cancellation import cancel_and_wait
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds for NATS to answer
 RECONNECT_WAIT: Final = 0.25  # seconds between attempts to reconnect; workers and watchers do this independently
 PING_INTERVAL: Final = 10  # seconds; nats-py takes two unanswered pings for a lost connection
 
 
-async def connect_nats(access: Access, reconnected: Callable[[], Awaitable[None]]) -> Any:
+async def connect_nats(access: ConnectionSettings, reconnected: Callable[[], Awaitable[None]]) -> Any:
     """Connects to NATS with a client that reconnects for ever.
 
     Args:

@@ -1,4 +1,4 @@
-"""The metrics of a deployment: what its workers have counted of their requests, collected on demand.
+"""Collects a deployment's metrics: request counts, worker numbers and memory.
 
 A worker reports its counts over its connection to the supervisor. The counts of workers that have ended stay in the
 sums, as those of one worker `ended`: the last that each reported, which is at its end for a worker that was stopped.

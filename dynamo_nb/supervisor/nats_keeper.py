@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from dynamo_nb.errors import StartError
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.runtime.nats_server import NatsServer
 
 STABLE_AFTER: Final = 3.0
@@ -36,7 +36,7 @@ async def keep_running(nats: NatsServer, folder: Path) -> None:
         since = loop.time()
 
 
-async def check_reachable(access: Access) -> None:
+async def check_reachable(access: ConnectionSettings) -> None:
     """Raises ConnectError within 5 seconds if NATS does not answer."""
     from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
 

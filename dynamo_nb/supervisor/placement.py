@@ -12,7 +12,7 @@ from typing import Final
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.release import Release
 from dynamo_nb.graph.spec import GraphSpec
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.sdk.service_config import VARIABLE
 from dynamo_nb.supervisor.desired import Slot
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
@@ -38,7 +38,7 @@ class Placement:
     """
 
     folder: Path
-    access: Access
+    access: ConnectionSettings
     worker_host: str | None
     kernels: bool
     shared: bool

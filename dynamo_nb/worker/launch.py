@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Assignment:
     worker_id: str
     targets: Mapping[str, str]
     bindings: Mapping[str, Mapping[str, str | None]]
-    access: Access
+    access: ConnectionSettings
     graph: str = ""
     shared: bool = False
     own: Sequence[str] = ()

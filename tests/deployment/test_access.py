@@ -4,7 +4,7 @@ import pytest
 
 from dynamo_nb.errors import ProtocolError
 from dynamo_nb.runtime import DistributedRuntime
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.sdk.portal import portal
 
 pytestmark = pytest.mark.slow
@@ -51,5 +51,5 @@ def test_workers_that_listen_for_other_machines_want_the_secret_and_encrypt(prog
         assert instance.tls
         for wrong in ({"secret": "guessed"}, {"tls": ""}):
             with pytest.raises(ProtocolError):
-                portal.run(call_remotely(Access(**vars(deployment.access) | wrong)), timeout=30)
+                portal.run(call_remotely(ConnectionSettings(**vars(deployment.access) | wrong)), timeout=30)
         assert not any("between us" in file.read_text() for file in deployment.folder.rglob("*.json"))

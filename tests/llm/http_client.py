@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from urllib.parse import urlsplit
 
-from dynamo_nb.llm.text.tokens import Tokenizer
+from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.tiny import tiny_model
 
 CHAT, COMPLETION, EMBEDDING = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"

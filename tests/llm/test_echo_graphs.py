@@ -11,7 +11,7 @@ import pytest
 
 from dynamo_nb.errors import InvalidArgument, WorkerLost
 from dynamo_nb.llm.messages import Sampling, TextRequest
-from dynamo_nb.llm.text.tokens import Tokenizer
+from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.tiny import tiny_model
 from dynamo_nb.sdk.portal import portal
 

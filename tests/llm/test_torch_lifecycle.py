@@ -21,7 +21,7 @@ from dynamo_nb.errors import EngineError
 from dynamo_nb.llm.engines.torch.engine import TorchEngine
 from dynamo_nb.llm.engines.torch.options import TorchOptions
 from dynamo_nb.llm.messages import Sampling, TextRequest
-from dynamo_nb.llm.text.tokens import Tokenizer
+from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.tiny import tiny_model
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from dynamo_nb.llm.messages import Sampling, TextRequest, TokenDelta
-from dynamo_nb.llm.text.tokens import Tokenizer
+from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.text.writer import Writer
 from dynamo_nb.llm.tiny import tiny_model
 

@@ -12,7 +12,7 @@ from benched_program import PROGRAM
 
 from dynamo_nb.drawing.svg_elements import text_width
 from dynamo_nb.errors import DeploymentError, InvalidArgument
-from dynamo_nb.observe.bench import BenchResult
+from dynamo_nb.observe.bench_result import BenchResult
 from dynamo_nb.observe.latencies import Latencies
 from dynamo_nb.observe.measurement import Failure, Percentiles, Second
 from dynamo_nb.sdk.portal import portal

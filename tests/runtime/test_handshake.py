@@ -6,7 +6,7 @@ import pytest
 
 from dynamo_nb.errors import DeploymentError, NoInstances, ProtocolError, StartError
 from dynamo_nb.runtime import server_connection
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.runtime.handshake import CALLER, NONCE, WORKER, key_of, proof
 from dynamo_nb.runtime.wire import CANCEL, HELLO, OPEN, VERSION
 
@@ -78,10 +78,14 @@ async def test_a_worker_without_the_secret_gets_no_requests(serve, call):
 
 
 def test_the_secret_is_the_given_one_or_the_token_of_nats():
-    assert Access("nats://token@host:1").shared_secret == "token"
-    assert Access("nats://host:1").shared_secret == Access("nats://user:password@host:1").shared_secret == ""
-    assert Access("nats://token@host:1", secret="other").shared_secret == "other"
-    assert Access("nats://token@host:1", secret="").shared_secret == ""
+    assert ConnectionSettings("nats://token@host:1").shared_secret == "token"
+    assert (
+        ConnectionSettings("nats://host:1").shared_secret
+        == ConnectionSettings("nats://user:password@host:1").shared_secret
+        == ""
+    )
+    assert ConnectionSettings("nats://token@host:1", secret="other").shared_secret == "other"
+    assert ConnectionSettings("nats://token@host:1", secret="").shared_secret == ""
     assert key_of("") is None
 
 
@@ -214,11 +218,11 @@ def test_missing_settings_are_read_from_the_environment(monkeypatch, certificate
     for name, value in {"NATS_SERVER": "nats://a:1", "DYNAMO_SECRET": "s", "DYNAMO_PLANE": "nats"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DYNAMO_TLS", str(certificates))
-    assert Access.of() == Access("nats://a:1", secret="s", plane="nats", tls=str(certificates))
-    assert Access.of(nats_url="nats://b:1", plane="direct").nats_url == "nats://b:1"
-    assert "'s'" not in repr(Access.of())
-    assert "token" not in repr(Access("nats://token@host:1"))
-    assert Access.of(secret="").shared_secret == ""
+    assert ConnectionSettings.of() == ConnectionSettings("nats://a:1", secret="s", plane="nats", tls=str(certificates))
+    assert ConnectionSettings.of(nats_url="nats://b:1", plane="direct").nats_url == "nats://b:1"
+    assert "'s'" not in repr(ConnectionSettings.of())
+    assert "token" not in repr(ConnectionSettings("nats://token@host:1"))
+    assert ConnectionSettings.of(secret="").shared_secret == ""
 
 
 ELSEWHERE = {"nats_url": "nats://elsewhere:4222"}
@@ -237,4 +241,4 @@ ELSEWHERE = {"nats_url": "nats://elsewhere:4222"}
 )
 def test_invalid_settings_are_an_error_before_anything_starts(given, message):
     with pytest.raises(DeploymentError, match=message):
-        Access.of(**given)
+        ConnectionSettings.of(**given)

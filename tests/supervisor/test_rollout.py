@@ -13,7 +13,7 @@ import pytest
 from dynamo_nb.control.release import Release
 from dynamo_nb.errors import DeploymentError, DynamoError, StartError
 from dynamo_nb.graph.spec import EdgeSpec, EndpointSpec, GraphSpec, ServiceSpec
-from dynamo_nb.runtime.connection_settings import Access
+from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.supervisor.controller import Controller
 from dynamo_nb.supervisor.desired import Slot
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
@@ -140,7 +140,7 @@ def new_controller(tmp_path):
     def make(gpus=0, faults=(), hangs=None):
         placement = Placement(
             folder=tmp_path,
-            access=Access(),
+            access=ConnectionSettings(),
             worker_host=None,
             kernels=False,
             shared=False,

@@ -9,7 +9,7 @@ import typer
 
 from dynamo_nb.cli.deployment_list import deployments, in_columns, summary
 from dynamo_nb.cli.options import DeploymentArgument, DeploymentOption
-from dynamo_nb.cli.requests import change, request
+from dynamo_nb.cli.supervisor_requests import change, request
 from dynamo_nb.cli.verb_table import host_of, verb
 from dynamo_nb.errors import DeploymentError
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dynamo_nb.cli.options import DeploymentOption
-from dynamo_nb.cli.requests import status_of
+from dynamo_nb.cli.supervisor_requests import status_of
 from dynamo_nb.cli.verb_table import host_of, verb
 from dynamo_nb.errors import DeploymentError, DynamoError, suggestion
 

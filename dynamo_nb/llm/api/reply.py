@@ -1,4 +1,4 @@
-"""Replies to HTTP requests whose client may close the connection: an ASGI application for one request.
+"""An HTTP response (ASGI) that stops its work when the client disconnects.
 
 Starlette's StreamingResponse sends each item separately, and notices a closed connection only while it streams. Here
 items that arrived together are sent together, and a closed connection ends the work at every stage.

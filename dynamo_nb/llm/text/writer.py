@@ -7,7 +7,7 @@ from typing import Any
 
 from dynamo_nb.llm.messages import TextDelta, TextLogprob, TextRequest, TokenDelta
 from dynamo_nb.llm.text.stops import Stops
-from dynamo_nb.llm.text.tokens import Tokenizer
+from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.text.tools import ToolCalls
 
 

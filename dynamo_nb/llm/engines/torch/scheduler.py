@@ -1,4 +1,7 @@
-"""Continuous batching: which sequences are computed in each step, and when waiting ones start."""
+"""Continuous batching: runs each step and admits waiting sequences.
+
+A step is chunked prefill, one decode step, and sampling.
+"""
 
 from __future__ import annotations
 

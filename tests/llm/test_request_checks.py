@@ -8,7 +8,7 @@ from dynamo_nb.errors import DeadlineExceeded, EndpointError, EngineError, Inval
 from dynamo_nb.llm.api.answers import DONE, ChatAnswer, CompletionAnswer
 from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, read
 from dynamo_nb.llm.api.errors import ApiError, api_error
-from dynamo_nb.llm.api.openai import inputs_of, requests_of
+from dynamo_nb.llm.api.request_checks import inputs_of, requests_of
 from dynamo_nb.llm.messages import ModelInfo, TextDelta, TextLogprob
 from dynamo_nb.llm.text.tools import ToolCalls
 

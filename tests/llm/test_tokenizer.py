@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
 from dynamo_nb.llm.text.chats import plain
-from dynamo_nb.llm.text.tokens import ByteDetokenizer, Detokenizer, Tokenizer
+from dynamo_nb.llm.text.tokenizer import ByteDetokenizer, Detokenizer, Tokenizer
 from dynamo_nb.llm.tiny import tiny_model
 
 TOKENIZER = Tokenizer(str(tiny_model()))

@@ -1,4 +1,4 @@
-"""Checks requests in the form of OpenAI's API, and turns them into requests for a TextProcessor."""
+"""Checks OpenAI request bodies and converts each to TextRequests."""
 
 from __future__ import annotations
 
