@@ -78,7 +78,7 @@ class DynamoError(Exception):
         return "\n".join(lines)
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows instead of a traceback: its frames are in this package, the mistake is not."""
+        """The message that IPython shows instead of a traceback, whose frames would all be in this package."""
         head, *rest = f"{type(self).__name__}: {self}".splitlines()
         return [f"{_RED}{head}{_PLAIN}", *rest]
 

@@ -38,7 +38,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class VerbHelp:
-    """What the help of a verb says.
+    """The help of a verb.
 
     Attributes:
         name: The verb.

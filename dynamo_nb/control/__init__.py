@@ -1,1 +1,1 @@
-"""What a supervisor, its workers and its clients speak: the control socket, the state directory, logs."""
+"""Communication of a supervisor, its workers and its clients: the control socket, the state directory, logs."""

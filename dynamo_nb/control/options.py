@@ -1,4 +1,4 @@
-"""How a deployment is run: the options that a client passes to a new supervisor, and their defaults."""
+"""The options of a deployment, which a client passes to a new supervisor, and their defaults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HANG_LIMIT: Final = 30.0
 
 @dataclass(frozen=True)
 class Options:
-    """How a deployment is run.
+    """Options of a deployment.
 
     Attributes:
         folder: of the deployment, see `state_dir.new_folder`.

@@ -16,7 +16,7 @@ FILE: Final = "deployment.json"
 
 @dataclass(frozen=True)
 class Record:
-    """What a deployment's folder says about it.
+    """A deployment as its folder describes it.
 
     Attributes:
         id: the name of the folder.

@@ -1,4 +1,4 @@
-"""What a supervisor reports: the status of a deployment, of its services and of their workers.
+"""The status that a supervisor reports: of a deployment, its services and their workers.
 
 The supervisor builds these values and sends them over the control socket. Clients read them. They are immutable.
 """

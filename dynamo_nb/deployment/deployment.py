@@ -143,7 +143,7 @@ class Deployment:
 
     @property
     def access(self) -> ConnectionSettings:
-        """How to reach NATS and the workers, for a runtime of your own.
+        """The settings to connect to NATS and the workers with a runtime of your own.
 
         Example:
             Connect to the same NATS server::

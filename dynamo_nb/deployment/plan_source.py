@@ -1,4 +1,4 @@
-"""Where plans come from: a plan is made again after an edit, and with other configuration."""
+"""Sources of plans. A source makes a new plan after an edit, or with other configuration."""
 
 from __future__ import annotations
 

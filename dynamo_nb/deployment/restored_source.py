@@ -1,4 +1,4 @@
-"""Where the plans of an attached deployment come from: its snapshot, and the cells that have run since."""
+"""The source of plans of an attached deployment: its snapshot, and the cells that have run since."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _LAST_PORT = 2**16 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """How a deployment is run. `serve` describes the options, which have the same names there.
+    """Options of a deployment. `serve` describes them; they have the same names there.
 
     If an option is None, its environment variable applies, or else the default.
     """

@@ -27,11 +27,11 @@ class Registry(Protocol):
 
     @property
     def title(self) -> str:
-        """How the notebook is shown to people, such as `notebook hello.ipynb`."""
+        """The name of the notebook in messages, such as `notebook hello.ipynb`."""
 
     @property
     def deployments(self) -> Sequence[Deployment]:
-        """Those that were started or attached here, oldest first."""
+        """The deployments that were started or attached here, oldest first."""
 
     def started(self, deployment: Deployment) -> None:
         """Adds a deployment. It follows the cells from now on."""

@@ -1,4 +1,4 @@
-"""What a notebook shows of a graph."""
+"""The display of a graph in a notebook: a MIME bundle."""
 
 from __future__ import annotations
 

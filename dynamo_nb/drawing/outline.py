@@ -1,4 +1,4 @@
-"""What every drawing of a graph shows, whether DOT, SVG or text."""
+"""Content that every drawing of a graph has in common: DOT, SVG and text."""
 
 from __future__ import annotations
 

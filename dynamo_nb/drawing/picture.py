@@ -1,4 +1,4 @@
-"""What a drawing of a graph shows, as plain data."""
+"""The content of a drawing of a graph, as plain data."""
 
 from __future__ import annotations
 

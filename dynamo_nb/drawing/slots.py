@@ -1,4 +1,4 @@
-"""What takes space in the columns of a layered layout: slots, and the blocks of slots that stay together."""
+"""Slots in the columns of a layered layout, and blocks of slots that stay together."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ Logprobs = list[tuple[int, float]]
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How an engine chooses tokens and when it stops.
+    """Parameters of sampling: the choice of tokens, and when to stop.
 
     Attributes:
         max_tokens: Most tokens to generate, including those of earlier attempts; 0 for up to the end of the context.

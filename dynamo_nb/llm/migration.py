@@ -111,7 +111,7 @@ class _DifferentAnswer(WorkerLost):
 
 
 def _must_restart(sampling: Sampling) -> bool:
-    """Whether an engine that knows only the tokens so far would continue differently from the one that generated them.
+    """True if another engine, which knows only the tokens so far, would continue differently.
 
     A grammar and a seed start at the first token that an engine generates, and penalties count generated tokens.
     """

@@ -14,7 +14,7 @@ from dynamo_nb.runtime import Instance, Policy, Request
 from dynamo_nb.sdk import dynamo_context, trace_note
 
 RoutingPolicy = Literal["random", "round-robin", "least-loaded", "kv"]
-"""How a Processor chooses workers; "kv" asks a Router."""
+"""Policy by which a Processor chooses workers; "kv" asks a Router."""
 
 
 class WorkerCalls:

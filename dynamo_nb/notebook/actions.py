@@ -1,4 +1,4 @@
-"""What a user does with the mouse in a graph. Each action has a line of code that does the same.
+"""Actions of a user with the mouse in a graph. Each has an equivalent line of code.
 
 Actions on a deployment run on the portal's loop, so they do not wait for the cell that is running. Links belong to the
 variables of the notebook, so they are changed between cells.

@@ -162,7 +162,7 @@ class Drawings:
         return Graph.of(self._variables.service(subject), self._variables.namespace)
 
     def _state(self, subject: str | Deployment) -> tuple[Picture, str, dict[str, dict[str, str]]]:
-        """What a widget shows: the picture, the id of the deployment, and the workers of each service."""
+        """The content of a widget: the picture, the id of the deployment, and the workers of each service."""
         deployment = self._deployment(subject)
         if deployment is None:
             return self._graph(subject).picture(), "", {}

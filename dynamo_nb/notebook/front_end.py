@@ -1,4 +1,4 @@
-"""What the front end (JupyterLab, VS Code, …) says with its request to run a cell."""
+"""Data that the front end (JupyterLab, VS Code, …) sends with its request to run a cell."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def _state(picture: Picture, workers: Workers) -> dict[str, Any]:
 
 
 def _shape(picture: Picture) -> Picture:
-    """What the layout depends on: a state takes one line, whatever its text is."""
+    """The part of a picture that the layout depends on: a state takes one line, with any text."""
     return picture.with_states({n.name: ("set" if n.state or n.note else "", "") for n in picture.nodes})
 
 

@@ -1,4 +1,4 @@
-"""What the extension adds to an IPython shell: magics, help and completion."""
+"""Hooks of the extension in an IPython shell: magics, help and completion."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dynamo_nb.observe.units import digits, duration
 
 @dataclass(frozen=True, repr=False)
 class BenchResult(Measurement):
-    """What a load has measured, shown as a plot or a table.
+    """The measurements of a load, shown as a plot or a table.
 
     Example:
         >>> before = await deployment.bench(deployment.Backend.generate("hello"), concurrency=8)

@@ -51,7 +51,7 @@ class BenchRun(Pending[BenchResult]):
 
     @property
     def measured(self) -> BenchResult:
-        """What the load has measured until now."""
+        """The measurements of the load until now."""
         return self._load.measured()
 
     async def _run(self) -> BenchResult:

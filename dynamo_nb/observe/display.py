@@ -1,4 +1,4 @@
-"""Where changing output is shown: an output of a notebook, or a terminal."""
+"""Displays for output that changes: an output of a notebook, or a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a load makes its calls, checked before it starts."""
+"""The shape of a load: its concurrency, rate and duration, checked before it starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_CONCURRENT: Final = 20_000
 
 @dataclass(frozen=True)
 class LoadShape:
-    """How calls are made.
+    """The shape of a load.
 
     Attributes:
         concurrency: number of callers. With a rate, the number of calls that may wait for their answers.

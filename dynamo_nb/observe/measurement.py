@@ -1,4 +1,4 @@
-"""What a load has measured, as plain data."""
+"""The measurements of a load, as plain data."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a load has measured.
+    """The measurements of a load.
 
     Attributes:
         target: the endpoint, such as `Frontend.generate`.

@@ -1,4 +1,4 @@
-"""What every drawing of a trace shows: a title, a scale of time, and a row for each call."""
+"""Content that every drawing of a trace has in common: a title, a scale of time, and a row for each call."""
 
 from __future__ import annotations
 

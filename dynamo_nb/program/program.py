@@ -51,7 +51,7 @@ class CellsSource(msgspec.Struct, frozen=True, kw_only=True, tag="cells"):
 
 
 Source = TargetSource | CellsSource
-"""Where a program comes from, as plain data: another process makes the program again from it."""
+"""The source of a program, as plain data: another process makes the program again from it."""
 
 
 @dataclass(frozen=True)

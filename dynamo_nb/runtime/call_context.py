@@ -23,7 +23,7 @@ TIMEOUT: Final = "timeout"  # seconds left when the request is sent: the clocks 
 
 
 class CallContext(Protocol):
-    """What a call takes over from its surroundings."""
+    """Values that a call takes over from its surroundings."""
 
     @property
     def carried(self) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""What clients need from the runtime of their process."""
+"""The interface of a runtime for the clients in its process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dynamo_nb.runtime.pool import ConnectionPool
 
 
 class ClientContext(Protocol):
-    """What clients need from the runtime of their process; `DistributedRuntime` implements it.
+    """The interface of a runtime for the clients in its process; `DistributedRuntime` implements it.
 
     Attributes:
         loop: The event loop on which connections live.

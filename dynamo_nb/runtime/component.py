@@ -17,7 +17,7 @@ from dynamo_nb.runtime.selection import InstanceSelection
 
 
 class ComponentContext(ClientContext, Protocol):
-    """What components need from the runtime of their process; `DistributedRuntime` implements it.
+    """The interface of a runtime for the components in its process; `DistributedRuntime` implements it.
 
     Attributes:
         closed: Set when the runtime has been closed.

@@ -23,7 +23,7 @@ class CreditMarker(NamedTuple):
 
 
 class InboxConnection(Protocol):
-    """What an inbox needs from the connection on which its request travels.
+    """The interface of a connection for the inboxes of its requests.
 
     Attributes:
         loop: The event loop of the connection.
@@ -43,7 +43,7 @@ class InboxConnection(Protocol):
 
 
 class Inbox:
-    """What has arrived for one request.
+    """The data that arrived for one request.
 
     Attributes:
         items: Items that were not consumed yet, with CreditMarkers between them. `answer` uses no markers.

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class RequestConnection(Protocol):
-    """What a request needs from the connection on which it arrived.
+    """The interface of a connection for the requests that arrived on it.
 
     Attributes:
         loop: The event loop of the connection.

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class RequestContext(Protocol):
-    """What a handler may know about the request that it serves.
+    """The request that a handler serves.
 
     Attributes:
         path: `namespace/component/endpoint`.

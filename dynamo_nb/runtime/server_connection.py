@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class AcceptingServer(Protocol):
-    """What a connection needs from the server that accepted it.
+    """The interface of a server for the connections that it accepted.
 
     Attributes:
         instance_id: The worker's instance.

@@ -1,4 +1,4 @@
-"""What a user writes: services, endpoints, dependencies, hooks, links."""
+"""The API to define graphs: services, endpoints, dependencies, hooks, links."""
 
 from dynamo_nb.sdk.call import Call
 from dynamo_nb.sdk.context import dynamo_context

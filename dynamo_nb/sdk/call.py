@@ -51,7 +51,7 @@ NO_OPTIONS = CallOptions()
 
 
 def is_duration(seconds: Any) -> bool:
-    """Whether this is a finite number of seconds."""
+    """True if this is a finite number of seconds."""
     return isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
 
 

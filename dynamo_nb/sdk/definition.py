@@ -16,7 +16,7 @@ from dynamo_nb.sdk.origin import Origin
 
 @dataclass(frozen=True, eq=False)
 class ServiceDefinition:
-    """What `@service` records about a class. `definition_of` returns it.
+    """The definition of a service, recorded by `@service`. `definition_of` returns it.
 
     Attributes:
         name: The name in links, configuration and addresses: the class's own unless `dynamo={"name": …}` sets it.

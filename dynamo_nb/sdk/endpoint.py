@@ -20,7 +20,7 @@ _POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class DynamoTransport(Enum):
-    """How an endpoint is reached."""
+    """Transports by which an endpoint can be called."""
 
     DEFAULT = "default"
     """From other services, through a dependency or a client."""
@@ -310,7 +310,7 @@ def _item_of(hint: Any) -> Any:
 
 
 def _origin_of_method(function: Callable[..., Any]) -> str:
-    """Where a method was written. Called while the cell or file that defines its class runs."""
+    """The location of a method in its cell or file. Called while the cell or file that defines its class runs."""
     code = function.__code__
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename != code.co_filename:

@@ -1,4 +1,4 @@
-"""What an annotation consists of: its classes, whether msgpack alone carries its values, and what cannot be sent."""
+"""Analysis of annotations: their classes, types that msgpack alone carries, and types that cannot be sent."""
 
 from __future__ import annotations
 

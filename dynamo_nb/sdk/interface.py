@@ -56,7 +56,7 @@ def abstract_endpoint(function: Callable[..., Any]) -> Any:
 
 
 def is_interface(cls: object) -> bool:
-    """Whether `cls` is an interface rather than a service."""
+    """True if `cls` is an interface rather than a service."""
     return isinstance(cls, type) and issubclass(cls, AbstractService) and MARK not in vars(cls)
 
 

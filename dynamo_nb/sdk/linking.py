@@ -80,7 +80,7 @@ def unlink(cls: type, target: type) -> None:  # noqa: D417
 
 
 def fills(dependency: Dependency, definition: ServiceDefinition) -> bool:
-    """Whether a service is the target of a dependency, or implements the interface that is the target."""
+    """True if a service is the target of a dependency, or implements the interface that is the target."""
     interface = dependency.interface
     if interface is not None:
         # Compared by name: running the interface's cell again creates another class.

@@ -53,7 +53,7 @@ class LinkBook:
         return [target for linked, target in self._links if linked == source]
 
     def origin(self, source: str, target: str) -> Origin | None:
-        """Where a link was made first, or None if there is no such link."""
+        """The origin of the first definition of a link, or None for an unknown link."""
         return next(iter(self._links.get((source, target), {}).values()), None)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Where a definition or a link was written: a cell of a notebook, or a line of a file."""
+"""The origin of a definition or a link: a cell of a notebook, or a line of a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 @dataclass(frozen=True)
 class Origin:
-    """Where code was written.
+    """The origin of a piece of code.
 
     key: the same for each run of the same cell or file: the id of a cell, the path of a file.
     location: for messages, such as `cell 4, line 3` or `graphs/agg.py:12`.
@@ -47,7 +47,7 @@ def temporary_cell_finder(find: CellFinder) -> Iterator[None]:
 
 
 def origin_of(frame: FrameType) -> Origin:
-    """Where the line that `frame` runs now was written."""
+    """The origin of the line that `frame` runs now."""
     if _cell_finder is not None and (cell := _cell_finder(frame)) is not None:
         return cell
     file = frame.f_code.co_filename

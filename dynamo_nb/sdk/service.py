@@ -131,7 +131,7 @@ def _define(cls: type, args: dict[str, Any], app: Any, origin: Origin) -> type:
 
 
 def _is_free(cls: type, member: str) -> bool:
-    """Whether the class has no such member. Members that @service added do not count."""
+    """True if the class has no such member. Members that @service added do not count."""
     owner = next((base for base in cls.__mro__ if member in vars(base)), None)
     return owner is None or (is_service(owner) and member in definition_of(owner).members)
 

@@ -77,7 +77,7 @@ class _Frozen(BaseModel):
 
 
 class DynamoArgs(_Frozen):
-    """How a service registers.
+    """Parameters of the registration of a service.
 
     Attributes:
         enabled: False for a service without workers: each service that depends on it creates an instance in its own
@@ -92,7 +92,7 @@ class DynamoArgs(_Frozen):
 
 
 class Resources(_Frozen):
-    """What one worker needs.
+    """Resources of one worker.
 
     Attributes:
         gpu: Number of GPUs, or a share below 1: two workers with 0.5 share a GPU.

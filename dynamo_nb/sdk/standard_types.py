@@ -51,7 +51,7 @@ def _made_by(kind: Any) -> Callable[[Any, Any], Any]:
 
 @dataclasses.dataclass(frozen=True)
 class _Leaf:
-    """How a type of the standard library is sent. plain: for receivers without types. state: what that leaves out."""
+    """Conversion of a type of the standard library. plain: for receivers without types. state: data missing there."""
 
     plain: Callable[[Any], Any]
     load: Callable[[Any, Any], Any]

@@ -71,7 +71,7 @@ def received(names: str | list[str], plain: Any, state: Any) -> Any:
 
 
 def content(value: Any) -> Any:
-    """What a tagged value contains, which may be tagged too."""
+    """The content of a tagged value, which may be tagged too."""
     if type(value) is not Tagged and value.inner is not ...:
         return value.inner
     return untagged(value)

@@ -85,7 +85,11 @@ class Controller:
             worker.kill()
 
     def _serving(self, *services: str) -> Desired:
-        """What is served. Raises DeploymentError before the first release, and for services that are not started."""
+        """The desired state.
+
+        Raises:
+            DeploymentError: Nothing was applied yet, or a service is not started.
+        """
         desired = self.registry.desired
         if desired is None:
             raise DeploymentError("nothing is being served yet", remedy="serve a graph first")
@@ -117,7 +121,7 @@ class Controller:
         return rollout
 
     def _running(self) -> dict[str, Running]:
-        """What runs now, by service."""
+        """The running workers, by service."""
         found = {}
         if self.registry.desired is not None:
             spec = self.registry.desired.spec

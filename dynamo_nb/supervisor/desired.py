@@ -1,4 +1,4 @@
-"""What a deployment should run: the release that a client applied, and the numbers that its services were scaled to."""
+"""The desired state of a deployment: the release that a client applied, and the scale of its services."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class GpuAllocator:
                 self._unlock_if_idle(gpu_id)
 
     def share_of(self, worker: str) -> float:
-        """How many GPUs a worker has."""
+        """The number of GPUs that a worker has."""
         return sum(users.get(worker, 0.0) for users in self._used.values())
 
     def _load(self, gpu: Gpu) -> float:

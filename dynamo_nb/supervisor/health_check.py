@@ -24,7 +24,7 @@ FAULTS: Final = 3
 
 @dataclass(frozen=True)
 class Unhealthy:
-    """Why a worker has to be replaced.
+    """A reason to replace a worker.
 
     Attributes:
         reason: the end of a sentence that begins with the worker.

@@ -39,7 +39,7 @@ class Metrics:
 
     @contextmanager
     def following(self, worker: WorkerProcess) -> Iterator[None]:
-        """While the worker is connected; its last report is added to those of ended workers afterwards."""
+        """Includes the worker while it is connected. Adds its last report to those of ended workers afterwards."""
         self._connected.add(worker)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Where workers run: their GPUs, ports, files and environment on this machine."""
+"""Placement of workers: their GPUs, ports, files and environment on this machine."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Usage:
 
 
 def usage(workers: Iterable[int], *, gpus: bool) -> dict[int, Usage]:
-    """What each worker uses with all of its descendants.
+    """Returns the resources that each worker uses with all of its descendants.
 
     Reads every process of the machine once, which takes some milliseconds.
 

@@ -190,7 +190,7 @@ class Supervisor:
     # --- verbs ----------------------------------------------------------------------------------------------------
 
     async def _access(self) -> dict[str, Any]:
-        """How clients reach the workers. Not a part of the status, which is displayed and saved."""
+        """The settings to connect to the workers. Not a part of the status, which is displayed and saved."""
         return asdict(self._placement.access)
 
     async def _release(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Traces:
 
     @contextmanager
     def following(self, worker: WorkerProcess) -> Iterator[None]:
-        """While the worker is connected; the spans that it reported at its end stay afterwards."""
+        """Includes the worker while it is connected. Keeps the spans that it reported at its end."""
         self._connected.add(worker)
         try:
             yield

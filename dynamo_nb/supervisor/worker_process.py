@@ -109,7 +109,7 @@ class WorkerProcess:
 
     @property
     def title(self) -> str:
-        """How messages name it."""
+        """Its name in messages."""
         return f"worker {self.slot.index} of {self.slot.service}"
 
     @property

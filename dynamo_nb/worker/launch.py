@@ -1,4 +1,4 @@
-"""What a worker is started with: plain data that the supervisor makes."""
+"""Data that the supervisor passes to a new worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dynamo_nb.runtime.connection_settings import ConnectionSettings
 
 @dataclass(frozen=True)
 class Assignment:
-    """What one worker runs.
+    """The service of one worker, and its connections.
 
     Attributes:
         service: its name.
@@ -55,7 +55,7 @@ def version_of(fingerprint: str) -> str:
 
 @dataclass(frozen=True)
 class Launch:
-    """How the process of a worker is started.
+    """Parameters of the process of a worker.
 
     Attributes:
         assignment: what it runs.

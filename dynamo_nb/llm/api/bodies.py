@@ -99,7 +99,7 @@ class Generation(Body, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def top_logprob_count(self) -> int | None:
-        """How many of the most likely tokens to report for each token; None for no log probabilities."""
+        """Number of most likely tokens to report for each token; None for no log probabilities."""
         raise NotImplementedError
 
     @property

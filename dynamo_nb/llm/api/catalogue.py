@@ -85,7 +85,7 @@ class Catalogue:
 
     @property
     def all_failed(self) -> bool:
-        """Whether the last request to every processor failed."""
+        """True if the last request to every processor failed."""
         return len(self._failed) == len(self._processors)
 
     def _update(self) -> set[asyncio.Task[None]]:

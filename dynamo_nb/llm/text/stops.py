@@ -22,7 +22,7 @@ class Stops:
         self.found = ""
 
     def __bool__(self) -> bool:
-        """Whether there are any stop texts."""
+        """True if there are stop texts."""
         return bool(self._stops)
 
     def feed(self, piece: str) -> str:

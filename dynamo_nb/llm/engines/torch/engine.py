@@ -197,7 +197,7 @@ class TorchEngine:
         self._publish_load()
 
     def _remaining_tokens(self, request: TokenRequest, reserved: int = 1) -> int:
-        """How many tokens may be generated. Raises InvalidArgument for a request that cannot be served."""
+        """The number of tokens that may be generated. Raises InvalidArgument for a request that cannot be served."""
         remaining = remaining_tokens(request, self.info, reserved=reserved)
         where = f"request {request.request_id}"
         for token in (min(request.tokens), max(request.tokens)):

@@ -50,7 +50,7 @@ class TorchScheduler:
 
     @property
     def idle(self) -> bool:
-        """Whether there is no sequence."""
+        """True if no sequence is running or waiting."""
         return not (self._waiting or self._prompt or self._batch.sequences)
 
     def add(self, sequence: TorchSequence) -> None:

@@ -48,12 +48,12 @@ class TorchSequence:
 
     @property
     def must_continue(self) -> bool:
-        """Whether the answer is still shorter than `min_tokens`."""
+        """True if the answer is still shorter than `min_tokens`."""
         return len(self.tokens) < self._least
 
     @property
     def is_plain(self) -> bool:
-        """Whether the next token is the most likely one, without further conditions."""
+        """True if the next token is the most likely one, without further conditions."""
         return self.greedy and not self.has_penalties and not self.must_continue
 
     def draw(self) -> float:
