@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # imported on first use: `%load_ext` must be fast
 
 
 class NotebookSession:
-    """The state of the extension for one IPython shell.
+    """The state of the extension for one IPython shell. It is the `Notebook` of `dynamo_nb.deployment.start`.
 
     Attributes:
         shell: The IPython shell.
@@ -122,7 +122,7 @@ class NotebookSession:
         if self._drawings is not None:
             self._drawings.status_changed(deployment)
 
-    # --- for deployments -------------------------------------------------------------------------------------------
+    # --- the protocol Notebook --------------------------------------------------------------------------------------
 
     @property
     def deployments(self) -> list[Deployment]:

@@ -287,6 +287,67 @@ def test_the_drawing_is_zoomed_panned_and_reset(tmp_path):
     assert all(result.values()), result
 
 
+THREE = Picture(
+    (*PICTURE.nodes, Node("Other", "hello", state="ready")),
+    (*PICTURE.arrows, Arrow("Frontend", "Other", "other", active=False)),
+    "Frontend",
+)
+
+
+@in_browser
+def test_a_search_and_the_paths_of_a_service_fade_the_rest(tmp_path):
+    script = """
+    const bright = () => [...el.querySelectorAll("[data-service].highlight")].map((g) => g.dataset.service).sort();
+    const search = $("input[type=search]");
+    search.value = "ready";
+    search.dispatchEvent(new Event("input"));
+    result.found = [bright(), $(".dynamo-matches").textContent];
+    press(search, "Enter");
+    result.first = $(".dynamo-matches").textContent;
+    press(search, "Escape");
+    result.all = bright().length;
+    node("Backend").focus();
+    press(node("Backend"), "f");
+    result.paths = [bright(), el.querySelectorAll(".edge.highlight").length];
+    press(node("Backend"), "Escape");
+    result.again = bright().length;
+    """
+    assert run_in_browser(GraphWidget(THREE), script, tmp_path) == {
+        "found": [["Frontend", "Other"], "2"],
+        "first": "1 / 2",
+        "all": 3,
+        "paths": [["Backend", "Frontend"], 1],
+        "again": 3,
+    }
+
+
+@in_browser
+def test_edges_and_links_are_reached_with_the_keyboard(tmp_path):
+    script = """
+    node("Frontend").focus();
+    press(node("Frontend"), "e");
+    const edge = document.activeElement;
+    result.edge = edge.getAttribute("aria-label");
+    press(edge, "Enter");
+    result.card = [$(".dynamo-edge-card").hidden, document.activeElement.textContent];
+    press(edge, "Escape");
+    result.closed = $(".dynamo-edge-card").hidden;
+    node("Frontend").focus();
+    press(node("Frontend"), "l");
+    result.hint = $(".dynamo-status-line code").textContent;
+    press(node("Other"), "Enter");
+    const { id, ...request } = sent.at(-1);
+    result.sent = request;
+    """
+    assert run_in_browser(GraphWidget(THREE), script, tmp_path) == {
+        "edge": "Frontend calls Backend",
+        "card": [False, "Unlink"],
+        "closed": True,
+        "hint": "Link Frontend to: choose a service and press Enter. Escape cancels.",
+        "sent": {"do": "link", "source": "Frontend", "target": "Other"},
+    }
+
+
 @in_browser
 def test_a_closed_view_has_no_listeners_left(tmp_path):
     result = run_in_browser(

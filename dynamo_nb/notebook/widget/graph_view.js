@@ -24,15 +24,16 @@ class GraphView {
     this.drawing = new Drawing("");
     this.statusBar = new StatusBar();
     this.toolbar = new Toolbar({
-      search: (text) => this.search(text), nextMatch: (direction) => this.nextMatch(direction),
-      leaveSearch: (clear) => this.leaveSearch(clear), zoom: (factor) => this.viewport.zoom(factor),
+      search: (text) => this.highlight.search(text), nextMatch: (direction) => this.highlight.nextMatch(direction),
+      leaveSearch: (clear) => this.highlight.leaveSearch(clear), zoom: (factor) => this.viewport.zoom(factor),
       fit: () => this.viewport.fit(), fullSize: () => this.viewport.zoom(1 / this.viewport.position.scale),
-      paths: () => this.togglePaths(), keys: () => this.keyboard.togglePanel(),
+      paths: () => this.highlight.togglePaths(), keys: () => this.keyboard.togglePanel(),
       stop: () => viewState.request({ do: "stop" }, "Stop the deployment"),
     });
     this.card = new ServiceCard(viewState, { close: () => this.closeCards(), select: (name) => this.goTo(name) });
     this.tooltip = new Tooltip();
     this.keyboard = new Keyboard(this);
+    this.highlight = new Highlight(this);
     this.drawingElement = create("div", { class: "dynamo-drawing", tabindex: "-1" });
     this.edgeCard = new EdgeCard(viewState, () => this.closeCards(), (point) => this.viewport.toPixels(point));
     const area = create("div", { class: "dynamo-drawing-area" },
@@ -122,7 +123,7 @@ class GraphView {
       if (focusedName) nodes.get(focusedName)?.g.focus();
     }
     this.toolbar.setStates(model.get("states"));
-    this.updateHighlight();
+    this.highlight.update();
     this.updateDeployment();
     this.updateSelection();
   }
@@ -137,7 +138,7 @@ class GraphView {
     if (failed.length) {
       this.statusBar.announce(failed.map((name) => `${name} ${this.drawing.nodes.get(name).status}`).join("; "));
     }
-    if (this.viewState.searchText) this.updateHighlight();
+    if (this.viewState.searchText) this.highlight.update();
     this.tooltip.update();
   }
 
@@ -164,7 +165,7 @@ class GraphView {
       this.drawing.select(name, this.viewState.selectedEdge);
       this.edgeCard.show(edges.get(this.viewState.selectedEdge));
       if (nodes.has(name)) this.drawing.setTabStop(nodes.get(name));
-      this.updateHighlight();
+      this.highlight.update();
     }
     this.updateCard();
   }
@@ -242,74 +243,7 @@ class GraphView {
     }
   }
 
-  // --- search, paths and size ---------------------------------------------------------------------------------------
-
-  search(text) {
-    this.viewState.searchText = text;
-    this.currentMatch = undefined;
-    if (this.toolbar.search.value !== text) this.toolbar.search.value = text;
-    this.updateHighlight();
-  }
-
-  matches() {
-    const text = this.viewState.searchText.trim().toLowerCase();
-    if (!text) return [];
-    return [...this.drawing.nodes.values()].filter(({ name, status }) =>
-      name.toLowerCase().includes(text) || status?.toLowerCase().startsWith(text));
-  }
-
-  nextMatch(direction) {
-    const matches = this.matches();
-    if (matches.length === 0) return;
-    const at = this.currentMatch === undefined ? (direction > 0 ? -1 : 0) : matches.indexOf(this.currentMatch);
-    this.currentMatch = matches[(at + direction + matches.length) % matches.length];
-    this.updateHighlight();
-    this.reveal(this.currentMatch);
-  }
-
-  leaveSearch(clear) {
-    const node = this.currentMatch ?? this.matches()[0] ?? this.drawing.tabStop;
-    if (clear) this.search("");
-    node?.g.focus({ preventScroll: true });
-  }
-
-  /** Highlights the paths through the selected service, or ends that. */
-  togglePaths() {
-    const name = this.model.get("selected") || this.currentNode()?.name || "";
-    this.viewState.focusedService = this.viewState.focusedService ? "" : name;
-    if (this.viewState.focusedService) this.search("");
-    this.updateHighlight();
-    if (!this.viewState.focusedService) return;
-    const { nodes } = this.drawing;
-    const { callers, callees } = this.paths;
-    const box = this.drawing.boundingBox([...callers, ...callees].map((each) => nodes.get(each)));
-    const { width, height } = this.viewport.size;
-    const scale = Math.min(1, width / (box.width + 48), height / (box.height + 48));
-    if (scale < READABLE_SCALE) this.reveal(nodes.get(name));
-    else if (scale > this.viewport.position.scale * 1.1) this.viewport.centre(box, scale);
-    else this.viewport.reveal(box);
-  }
-
-  /** Fades what does not match the search, or is not on the highlighted paths. */
-  updateHighlight() {
-    const { svg, nodes, edges } = this.drawing;
-    if (svg === null) return;
-    const { focusedService } = this.viewState;
-    const isSearch = this.viewState.searchText.trim() !== "";
-    const matches = this.matches();
-    this.paths = focusedService ? pathsThrough(focusedService, [...edges.values()]) : null;
-    let names = null;
-    if (isSearch) names = { nodes: new Set(matches.map(({ name }) => name)), edges: new Set() };
-    else if (this.paths) {
-      const onPath = [...edges.values()].filter((edge) => isOnPath(edge, this.paths));
-      names = { nodes: new Set([...this.paths.callers, ...this.paths.callees]), edges: new Set(onPath.map(({ name }) => name)) };
-    }
-    this.drawing.highlight(names);
-    for (const node of nodes.values()) node.g.classList.toggle("current-match", node === this.currentMatch);
-    const at = matches.indexOf(this.currentMatch);
-    setText(this.toolbar.matches, isSearch ? `${at >= 0 ? `${at + 1} / ` : ""}${matches.length}` : "");
-    setAttribute(this.toolbar.paths, "aria-pressed", String(focusedService !== ""));
-  }
+  // --- size -------------------------------------------------------------------------------------------------------
 
   resize() {
     const { clientWidth: widgetWidth } = this.root;

@@ -48,8 +48,8 @@ class Keyboard {
     if (view.linking.isActive) view.linking.finish(undefined);
     else if (!this.element.hidden) this.togglePanel();
     else if (view.viewState.selectedEdge || view.model.get("selected")) view.closeCards();
-    else if (view.viewState.focusedService) view.togglePaths();
-    else if (view.viewState.searchText) view.search("");
+    else if (view.viewState.focusedService) view.highlight.togglePaths();
+    else if (view.viewState.searchText) view.highlight.search("");
     else return false;
     return true;
   }
@@ -63,7 +63,7 @@ class Keyboard {
     else if (key === "+" || key === "=") view.viewport.zoom(ZOOM.step);
     else if (key === "-") view.viewport.zoom(1 / ZOOM.step);
     else if (key === "0") view.viewport.fit();
-    else if (key === "f") view.togglePaths();
+    else if (key === "f") view.highlight.togglePaths();
     else if (key === "l") return this.beginLink();
     else if (!view.drawingElement.contains(target)) return false;
     else if (key === "Enter" || key === " ") this.activate(target);
