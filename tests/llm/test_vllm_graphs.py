@@ -64,17 +64,13 @@ def served(project, name, *args):
     return project.serve(f"dynamo_nb.llm.graphs.{name}:Frontend", *files, args=args).result(timeout=BOUND)
 
 
-def sockets():
-    """The sockets that vLLM creates in the temporary folder."""
-    return {file for file in Path(tempfile.gettempdir()).glob("*-*-*-*-*") if file.is_socket()}
-
-
 @pytest.fixture(scope="module")
 def agg(module_project):
-    before = sockets()
-    with served(module_project, "agg") as deployment:
-        yield deployment
-    assert sockets() <= before, "an engine has left sockets"
+    with tempfile.TemporaryDirectory(prefix="v", dir="/tmp") as temporary, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", temporary)  # where vLLM creates its sockets by default
+        with served(module_project, "agg") as deployment:
+            yield deployment
+        assert not [file for file in Path(temporary).iterdir() if file.is_socket()], "an engine has left sockets"
 
 
 @pytest.fixture(scope="module")

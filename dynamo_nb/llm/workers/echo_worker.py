@@ -34,7 +34,7 @@ class EchoHost(EchoOptions, EngineHost):
 
 @service(dynamo={"namespace": NAMESPACE})
 @dataclass(kw_only=True, eq=False, repr=False)
-class EchoWorker(EchoHost, EngineWorker):
+class EchoWorker(EngineWorker, EchoHost):
     """Answers with the prompt's own tokens, at a given speed and with a real prefix cache.
 
     Routing, migration and overload can be tried on any machine: it needs no model and no GPU.

@@ -14,7 +14,7 @@ from dynamo_nb.sdk import service
 
 @service(dynamo={"namespace": NAMESPACE})
 @dataclass(kw_only=True, eq=False, repr=False)
-class TorchWorker(TorchOptions, EngineWorker):
+class TorchWorker(EngineWorker, TorchOptions):
     """Answers with a causal language model, on a GPU if there is one. Needs only torch and transformers.
 
     It keeps no KV cache after an answer, so that routers see only its load.
