@@ -23,7 +23,7 @@ test: $(READY)
 	PYTHON=$(PYTHON) sh tests/run.sh
 
 check: $(READY) lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n 3 -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

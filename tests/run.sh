@@ -1,11 +1,12 @@
 #!/bin/sh
-# Every check, on the environment's Python and on the newest one found.
+# Every check: on the environment's Python, with vLLM and torch in an environment of their own, and on the newest Python
+# found what can differ there. Stops at the first part that fails. Prints the ten slowest tests and the time of each part.
 set -eu
 unset PYTHONDONTWRITEBYTECODE  # every worker is a process that imports the package
 BIN=.venv/bin
 OWN=$($BIN/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-# The browser tests need a browser: Debian and its like have one. Whoever may not install it goes without.
+# The browser tests need a browser: Debian and its like have one. Without permission to install it they are skipped.
 browser=
 for candidate in "${CHROMIUM:-chromium}" chromium chromium-browser google-chrome; do
     browser=${browser:-$(command -v "$candidate" || true)}
@@ -17,34 +18,71 @@ if [ -z "$browser" ] && command -v apt-get >/dev/null 2>&1; then
         apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium' >/dev/null 2>&1 </dev/null || true
 fi
 
-$BIN/ruff check .
-$BIN/ruff format --check .
-$BIN/mypy
-$BIN/python -m pytest
+# Most tests wait for processes. Three test processes keep two cores busy; a file stays in one process.
+SIDE_BY_SIDE="-n ${TEST_PROCESSES:-3}"
+began=$(date +%s)
+times=
 
-echo "with vLLM and torch, in an environment of their own"
+part() {
+    name=$1
+    shift
+    start=$(date +%s)
+    echo
+    echo "== $name"
+    "$@"
+    times="$times$(printf '%6d s  %s' $(($(date +%s) - start)) "$name")
+"
+}
+
+finish() {
+    echo
+    printf '%s%6d s  in all\n' "$times" $(($(date +%s) - began))
+    exit
+}
+
+lint() {
+    $BIN/ruff check .
+    $BIN/ruff format --check .
+    $BIN/mypy
+}
+
+with_vllm() {
+    # A model server uses both cores: two processes at most.
+    .venv-vllm/bin/python -m pytest -q -n 2 --durations=10 --timeout 300 \
+        $(grep -lE 'importorskip\("(vllm|torch)"' tests/*/test_*.py)
+    .venv-vllm/bin/python -m pytest -q -n 2 --durations=10 --timeout 300 tests/notebook/test_saved.py \
+        -k "runs_and_is_a_page and (llm_serving or disagg)"
+}
+
+on_newest() {
+    $BIN/uv venv --quiet --allow-existing --python "$newest" .venv-newest
+    $BIN/uv pip install --quiet --compile-bytecode --python .venv-newest/bin/python --editable . --group dev
+    # The language and its libraries can differ here: syntax and annotations, asyncio, sockets, IPython.
+    .venv-newest/bin/python -m pytest -q $SIDE_BY_SIDE --durations=10 \
+        tests/test_architecture.py tests/source tests/sdk tests/config tests/notebook tests/runtime
+}
+
+part "format, lint and types" lint
+part "tests on Python $OWN" $BIN/python -m pytest -q $SIDE_BY_SIDE --durations=10 --ignore=tests/faults
+# Alone: they stop, starve and cut processes, and count what happens meanwhile.
+part "faults" $BIN/python -m pytest -q --durations=10 tests/faults
+
 if "${MAKE:-make}" --silent .venv-vllm/.ready; then
-    .venv-vllm/bin/python -m pytest -q tests/notebook/test_saved.py -k "runs_and_is_a_page and (llm_serving or disagg)"
-    .venv-vllm/bin/python -m pytest -q $(grep -lE 'importorskip\("(vllm|torch)"' tests/*/test_*.py)
+    part "vLLM and torch" with_vllm
 elif [ -n "${CI:-}" ]; then
     exit 1
 else
     echo "vLLM cannot be installed here: its tests are skipped"
 fi
 
-newest=
 for candidate in python3.14 "$HOME"/.pyenv/versions/3.14.*/bin/python python3.13 "$HOME"/.pyenv/versions/3.13.*/bin/python \
     python3.12 "$HOME"/.pyenv/versions/3.12.*/bin/python; do
-    if "$candidate" -c '' 2>/dev/null; then
-        newest=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-        break
+    if version=$("$candidate" -c 'import sys; print(sys.version_info[1])' 2>/dev/null); then
+        [ "$version" -gt "${OWN#3.}" ] || break
+        newest=$candidate
+        part "what can differ on Python 3.$version" on_newest
+        finish
     fi
 done
-if [ -z "$newest" ] || [ "${newest#3.}" -le "${OWN#3.}" ]; then
-    echo "Python $OWN is the newest one here"
-    exit
-fi
-echo "once more on Python $newest"
-$BIN/uv venv --quiet --allow-existing --python "$candidate" .venv-newest
-$BIN/uv pip install --quiet --compile-bytecode --python .venv-newest/bin/python --editable . --group dev
-.venv-newest/bin/python -m pytest -q
+echo "Python $OWN is the newest one here"
+finish
