@@ -287,5 +287,5 @@ def test_an_exception_whose_message_raises_is_still_answered():
         """The handler of the error."""
 
     error = to_dynamo_error(NoMessage(), handler)
-    assert error.what == "NoMessage: (no message)"
+    assert error.what == "NoMessage: (no message: its __str__ raised ValueError)"
     assert "exception str() failed" in error.traceback
