@@ -39,9 +39,9 @@ class Problem:
     """One fault in bad input. Its text is `message @ path`, followed by the origin if there is one.
 
     Attributes:
-        message: What is wrong.
+        message: Description of the error.
         path: The faulty value, such as `Backend.ServiceArgs.workers`; may be empty.
-        origin: Where the value was written, such as `config.yaml:7`; may be empty.
+        origin: Location of the value, such as `config.yaml:7`; may be empty.
     """
 
     message: str
@@ -58,9 +58,9 @@ class DynamoError(Exception):
 
     Attributes:
         code: Identifies the class in data that is sent between processes.
-        what: What happened.
+        what: Description of the error.
         where: The cell, service, field or `file:line`; may be empty.
-        remedy: What to do; may be empty.
+        remedy: Steps to correct the error; may be empty.
     """
 
     code: ClassVar[str] = "error"

@@ -6,7 +6,7 @@ unset PYTHONDONTWRITEBYTECODE  # every worker is a process that imports the pack
 BIN=.venv/bin
 OWN=$($BIN/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-# The browser tests need a browser: Debian and its like have one. Without permission to install it they are skipped.
+# The browser tests need a browser, which Debian and Ubuntu package. Without permission to install it they are skipped.
 browser=
 for candidate in "${CHROMIUM:-chromium}" chromium chromium-browser google-chrome; do
     browser=${browser:-$(command -v "$candidate" || true)}

@@ -28,7 +28,7 @@ DOCKERIGNORE = """\
 def image_name(name: str, graph: str) -> str:
     """The name of the image, with a tag that changes with the graph. The user replaces the registry.
 
-    name: of the deployment. graph: the text of the GraphSpec. example.com is reserved (RFC 2606), so an unchanged
+    name: name of the deployment. graph: the text of the GraphSpec. example.com is reserved (RFC 2606), so an unchanged
     manifest cannot pull the image of a third party.
     """
     return f"registry.example.com/{object_name(name)}:{hashlib.sha256(graph.encode()).hexdigest()[:12]}"

@@ -56,7 +56,7 @@ def completions(before: str, fragment: str, vocabulary: Vocabulary) -> list[str]
 
     Args:
         before: The command line up to the word, without `dynamo`.
-        fragment: What is typed of the word; may be empty.
+        fragment: Typed part of the word; may be empty.
         vocabulary: The names that a user can mean.
 
     Returns:

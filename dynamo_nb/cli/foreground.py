@@ -26,8 +26,8 @@ async def serve_in_foreground(source: PlanSource, options: ServeOptions) -> bool
     """Serves a graph until SIGINT or SIGTERM. The first signal drains the deployment, a second one stops it at once.
 
     Args:
-        source: Where the plans of the graph come from.
-        options: How to run it. With `detach`: return when the deployment is ready, and keep it running.
+        source: Source of the plans of the graph.
+        options: Options of the deployment. With `detach`: return when the deployment is ready, and keep it running.
 
     Returns:
         False if it was stopped before it was ready, or before it was drained.

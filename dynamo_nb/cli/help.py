@@ -16,7 +16,7 @@ class Parameter:
 
     Attributes:
         names: All spellings of an option, such as `-f` and `--file`, or the name of an argument.
-        help: What it means.
+        help: Its meaning.
         value: The type of its value, such as `int`, or the possible values joined by `|`. "" for a switch.
         default: The value that is used without it, as text. "" if there is none.
         required: True if the verb fails without it.
@@ -42,7 +42,7 @@ class VerbHelp:
 
     Attributes:
         name: The verb.
-        help: What it does.
+        help: Its purpose.
         parameters: Its arguments and options.
         examples: Lines to copy, in full, such as `dynamo serve hello.py:Frontend`.
     """

@@ -45,7 +45,7 @@ class VerbHost(ABC):
         """Returns the source of plans for a target with its configuration.
 
         Args:
-            target: What the user named, such as `hello.py:Frontend`.
+            target: Target as the user named it, such as `hello.py:Frontend`.
             files: YAML configuration files, lowest layer first.
             config_words: Configuration from the command line; overrides the files.
             working_dir: The folder in which the target is looked up; the current one by default.
@@ -121,8 +121,8 @@ class VerbHost(ABC):
         """Serves a graph.
 
         Args:
-            source: Where its plans come from.
-            options: How to run it.
+            source: Source of its plans.
+            options: Options of the deployment.
         """
 
     @abstractmethod

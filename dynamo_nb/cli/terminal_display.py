@@ -12,7 +12,7 @@ class TerminalDisplay:
     """A `Display` on a text stream. A stream that is not a terminal, such as a log, gets each step once.
 
     Args:
-        stream: Where to write; stderr by default.
+        stream: Stream to write to; stderr by default.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -30,7 +30,7 @@ class Example:
 
     Attributes:
         line: The command line without `dynamo`. `{target}` stands for a service that can be served.
-        comment: What the line does.
+        comment: Purpose of the line.
     """
 
     line: str

@@ -53,7 +53,7 @@ def _fault(argument: str, flag: str, path: tuple[str, ...]) -> str:
 
 
 def is_value(token: str) -> bool:
-    """Whether a word after a flag is its value. Everything but flags is; -1 is a number."""
+    """True if a word after a flag is its value. Everything but flags is; -1 is a number."""
     return not token.startswith("-") or not isinstance(_value(token), str)
 
 

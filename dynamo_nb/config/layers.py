@@ -55,7 +55,7 @@ class Layer:
 
 
 def holds_texts(path: Path) -> bool:
-    """Whether all values below `path` are texts, even numbers: `Backend.ServiceArgs.envs`."""
+    """True if all values below `path` are texts, even numbers: `Backend.ServiceArgs.envs`."""
     return len(path) >= 3 and path[1] == SERVICE_ARGS and path[2] in _TEXTS
 
 

@@ -75,8 +75,8 @@ class ControlClient:
         A request that is cancelled returns once the supervisor has undone it, or has completed it.
 
         Args:
-            verb: what to do; the supervisor's verbs are in `supervisor/supervisor.py`.
-            args: of the verb, as plain data.
+            verb: name of the request; the supervisor's verbs are in `supervisor/supervisor.py`.
+            args: arguments of the verb, as plain data.
 
         Returns:
             Plain data.
@@ -109,7 +109,7 @@ class ControlClient:
         """Returns the status now, and has each later one passed to `on_status`.
 
         Args:
-            client: how other clients see this process; None if they do not see it.
+            client: this process as other clients see it; None if they do not see it.
         """
         return Status.from_data(
             await self.request("watch", client=client and {"pid": client.pid, "title": client.title})

@@ -44,10 +44,10 @@ class LogTail:
     The files stay open, so that the last lines of a deployment can be read after its folder was removed.
 
     Args:
-        folder: of the logs.
+        folder: folder with the logs.
         service: read the logs of this service only. Without it the supervisor's own log is included, which says which
             workers ended and were started again.
-        lines: how many lines to read from the end of each log that exists at first; None for all.
+        lines: number of lines to read from the end of each log that exists at first; None for all.
     """
 
     PAUSE: Final = 0.1

@@ -21,11 +21,11 @@ class Options:
     """Options of a deployment.
 
     Attributes:
-        folder: of the deployment, see `state_dir.new_folder`.
-        name: of the deployment.
+        folder: folder of the deployment, see `state_dir.new_folder`.
+        name: name of the deployment.
         owner: pid of the process whose life the deployment shares; None if it is detached.
-        owned_by: what people know the owner by, such as a notebook's name.
-        access: how workers and callers reach each other; without a URL of NATS the supervisor starts its own server.
+        owned_by: name of the owner in messages, such as a notebook's name.
+        access: settings to connect workers and callers; without a URL of NATS the supervisor starts its own server.
         worker_host: address on which workers listen for other machines; None for this machine only.
         http_host: address of HTTP endpoints.
         http_port: first port of HTTP endpoints; 0 for any free one.

@@ -21,12 +21,12 @@ class Record:
     Attributes:
         id: the name of the folder.
         name: see `Status.name`.
-        folder: of the deployment.
+        folder: folder of the deployment.
         supervisor: its process.
         owner: the process whose life it shares; None if it is detached.
         started: seconds since the epoch.
         processes: all that the supervisor started, for cleaning up after a crash.
-        owned_by: what people know the owner by, such as a notebook's name.
+        owned_by: name of the owner in messages, such as a notebook's name.
     """
 
     id: str

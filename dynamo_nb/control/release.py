@@ -12,9 +12,9 @@ from dynamo_nb.graph.spec import GraphSpec
 
 @dataclass(frozen=True)
 class Release:
-    """A GraphSpec and the place of its code.
+    """A GraphSpec and the path of its code.
 
-    A client makes a release and applies it. Other clients ask the supervisor for it, to learn what is served.
+    A client makes a release and applies it. Other clients read the served release from the supervisor.
 
     Attributes:
         spec: the graph to serve. Services may have been scaled since.

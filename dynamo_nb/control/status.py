@@ -24,16 +24,16 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         id: unique within the deployment, such as `Backend.0.3`.
         index: position among the workers of its service, from 0. A worker that replaces another has the same index.
         state: see `WorkerState`.
-        pid: of its process; 0 before it was started.
+        pid: pid of its process; 0 before it was started.
         gpus: ids of its GPUs, as in CUDA_VISIBLE_DEVICES.
         started: seconds since the epoch.
-        restarts: how often a worker of this index was started again after it had ended by itself.
+        restarts: number of restarts at this index, after a worker there had ended by itself.
         crashes: consecutive exits shortly after start.
-        url: of its HTTP endpoints, or "".
-        instance_id: of its registration; "" until it is ready.
+        url: URL of its HTTP endpoints, or "".
+        instance_id: id of its registration; "" until it is ready.
         log: path of its log.
         connection_file: for Jupyter clients; "" where the worker is not a kernel.
-        error: why it failed, or why its predecessor did; "" if neither did.
+        error: reason why it or its predecessor failed; "" if neither did.
     """
 
     id: str
@@ -62,8 +62,8 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         state: that of its workers together; "" for a service that has no workers of its own.
         desired: number of workers it should have.
-        digest: of its code, as "sha256:…".
-        workers: by index, the oldest first.
+        digest: digest of its code, as "sha256:…".
+        workers: workers by index, the oldest first.
     """
 
     state: str = _NOT_STARTED
@@ -105,8 +105,8 @@ class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
     """New workers of one service while a change is under way.
 
     Attributes:
-        desired: how many the change starts.
-        workers: those that exist already.
+        desired: number of workers that the change starts.
+        workers: new workers that exist already.
     """
 
     desired: int = 0
@@ -121,8 +121,8 @@ class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A process that watches the deployment.
 
     Attributes:
-        pid: of the process.
-        title: what people know it by, such as a notebook's name.
+        pid: pid of the process.
+        title: its name in messages, such as a notebook's name.
     """
 
     pid: int
@@ -140,8 +140,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: unique on this machine; the name of its folder.
         name: chosen by the user, or that of the entry service.
-        folder: where its sockets, code and logs are.
-        pid: of the supervisor.
+        folder: state directory, with its sockets, code and logs.
+        pid: pid of the supervisor.
         owner: pid of the process whose life it shares; None if it is detached.
         clients: other processes that watch it.
         release: id of the release that is served.
@@ -149,8 +149,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         started: seconds since the epoch.
         metrics_url: the page for Prometheus.
         entry: name of the entry service.
-        services: by name, dependencies before dependants.
-        rollout: by service, while a change is under way.
+        services: services by name, dependencies before dependants.
+        rollout: new workers by service, while a change is under way.
         ended: True once the supervisor has gone. Set by the client.
     """
 

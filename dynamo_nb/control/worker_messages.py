@@ -35,7 +35,7 @@ class Reconfigure(_Command, frozen=True, tag="reconfigure"):
     Attributes:
         number: identifies the answer.
         config: the text of DYNAMO_SERVICE_CONFIG.
-        version: what its instances register from then on.
+        version: version that its instances register from then on.
     """
 
     number: int

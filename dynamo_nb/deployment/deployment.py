@@ -360,7 +360,7 @@ class Deployment:
         return BenchRun(load, self.display)
 
     def logs(self, service: str | type, lines: int = 100) -> str:
-        """Returns the last lines that the workers of a service have printed.
+        """Returns the last log lines of the workers of a service.
 
         Args:
             service: The service, or its name.
@@ -379,7 +379,7 @@ class Deployment:
         """Writes a bundle with the code, the GraphSpec and the Kubernetes manifests of what is served.
 
         Args:
-            folder: Where to. An earlier bundle is replaced.
+            folder: Folder of the bundle. An earlier bundle there is replaced.
 
         Returns:
             The folder.

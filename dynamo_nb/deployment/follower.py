@@ -19,7 +19,7 @@ class Follower:
 
     Args:
         connection: The deployment.
-        source: Where its plans come from.
+        source: Source of its plans.
     """
 
     def __init__(self, connection: SupervisorConnection, source: PlanSource) -> None:

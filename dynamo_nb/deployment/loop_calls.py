@@ -123,7 +123,7 @@ class LoopCalls:
                 await runtime.close()
 
     def _set_own(self, plan: Plan) -> None:
-        """Updates in all runtimes the components of which the deployment has workers."""
+        """Updates the components with workers in all runtimes."""
         for connecting in self._runtimes.values():
             if connecting.done() and not connecting.cancelled() and not connecting.exception():
                 connecting.result().own = _components(plan.spec)

@@ -19,7 +19,7 @@ class Plan:
     """A program with its configuration, its code and its GraphSpec.
 
     Attributes:
-        program: What is served.
+        program: The program to serve.
         config: The effective configuration.
         code: The modules of the services that run.
         spec: The graph to deploy.

@@ -23,7 +23,7 @@ def restored_source(snapshot: Snapshot, plan: Plan, notebook: NotebookCells | No
     """Returns the source of further plans.
 
     Args:
-        snapshot: Of the plan that is served.
+        snapshot: Snapshot of the plan that is served.
         plan: The plan, restored from the snapshot.
         notebook: The notebook that attaches; None in a script or terminal.
     """
@@ -45,7 +45,7 @@ class RestoredTarget(PlanSource):
     """A target in files. They are read again for each plan; `update` asks for one.
 
     Attributes:
-        snapshot: Of the plan that was served.
+        snapshot: Snapshot of the plan that was served.
         source: The target.
     """
 
@@ -71,7 +71,7 @@ class RestoredCells(PlanSource):
     program is used.
 
     Attributes:
-        snapshot: Of the plan that was served.
+        snapshot: Snapshot of the plan that was served.
         source: The old cells.
         restored: The program of the restored plan.
         notebook: The cells that have run since.

@@ -59,7 +59,7 @@ def serve(
         nats_credentials: A `.creds` file for the NATS server. Default: NATS_CREDS.
         nats_tls: Folder with the ca.crt of the NATS server. Default: NATS_TLS.
         worker_host: Address on which workers accept calls from other machines. Default: this machine only.
-        secret: What callers on other machines must know. Default: DYNAMO_SECRET, else the token in the URL of NATS.
+        secret: Secret of callers on other machines. Default: DYNAMO_SECRET, else the token in the URL of NATS.
         tls: Folder with ca.crt, tls.crt and tls.key, to encrypt calls between machines. Default: DYNAMO_TLS.
         plane: "nats" if workers cannot be reached directly: calls then travel over NATS. Default: DYNAMO_PLANE, else
             "direct".

@@ -41,7 +41,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A plan without its GraphSpec and the texts of its code.
 
     Attributes:
-        source: Where the program comes from.
+        source: Source of the program.
         cwd: Working directory of workers.
         layers: Configuration that the user passed, see `layer_data`.
         namespace: As in `Plan`.

@@ -68,10 +68,10 @@ async def start(
     If the running cell of a notebook has started a deployment before, that one is changed instead.
 
     Args:
-        source: Where plans come from.
-        options: How to run the deployment.
+        source: Source of its plans.
+        options: Options of the deployment.
         notebook: The notebook that serves.
-        title: What this process is, if it is not a notebook.
+        title: Name of this process in messages, if it is not a notebook.
         display: Returns a new display for progress, if this process is not a notebook.
 
     Raises:

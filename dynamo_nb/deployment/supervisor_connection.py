@@ -35,7 +35,7 @@ class SupervisorConnection:
         folder: State directory of the deployment.
         status: The last status that the supervisor reported.
         applied: The GraphSpec that this process applied last; after attaching, the one that was served.
-        access: How to reach NATS and the workers.
+        access: Settings to connect to NATS and the workers.
         display: Returns a new display, for the progress of changes.
         on_status: Called after each status.
         on_plan: Called with each plan that is served from then on.

@@ -13,7 +13,7 @@ def mimebundle(picture: Picture, *, live: bool = False) -> dict[str, str]:
     It never raises, starts no process and does not use the network: a drawing must not stop a notebook.
 
     Args:
-        picture: what to draw.
+        picture: picture to draw.
         live: see `svg`.
     """
     bundle = {"text/plain": text(picture)}

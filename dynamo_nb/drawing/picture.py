@@ -11,10 +11,10 @@ class Node:
     """A service in a drawing.
 
     Attributes:
-        name: of the service.
-        namespace: of the service; empty for an interface.
+        name: name of the service.
+        namespace: namespace of the service; empty for an interface.
         workers: number of workers.
-        resources: of each worker: `gpu`, `cpu`, `memory`.
+        resources: resources of each worker: `gpu`, `cpu`, `memory`.
         endpoints: their names.
         running: True if the graph starts the service. A service that no active path reaches is drawn dashed.
         local: True if the service is built inside the worker of its dependant (`enabled: false`).

@@ -65,7 +65,7 @@ def svg(picture: Picture, *, live: bool = False) -> str:
     edges have `data-source`, `data-target` and `data-active`, a path `line` and a path `head`.
 
     Args:
-        picture: what to draw.
+        picture: picture to draw.
         live: leave space in each served node for a line of numbers, an empty text `load`.
     """
     outline = Outline.of(picture)

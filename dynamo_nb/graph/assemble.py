@@ -20,7 +20,7 @@ def assemble(graph: Graph, config: EffectiveConfig, code: CodeTree, name: str) -
         graph: the graph.
         config: effective configuration, with every service that an active path reaches.
         code: modules, with the same services.
-        name: of the deployment.
+        name: name of the deployment.
     """
     running = [*graph.running, *(n for n in reversed(list(graph.services)) if n not in graph.running)]
     return GraphSpec(

@@ -21,9 +21,9 @@ class EndpointSpec(_Value):
     """An endpoint of a service.
 
     Attributes:
-        name: of the endpoint.
+        name: name of the endpoint.
         stream: True if its answer is a stream.
-        transports: how it can be called.
+        transports: transports by which it can be called.
         http_method: for HTTP.
         retry: True if a call may be sent to another worker after the first was lost before it answered anything.
         input: JSON schema of the arguments; empty if a type has none.
@@ -43,10 +43,10 @@ class ServiceSpec(_Value):
     """A service as it is deployed.
 
     Attributes:
-        name: of the service.
-        namespace: of the service.
+        name: name of the service.
+        namespace: namespace of the service.
         target: `module:Class` to import.
-        digest: of the modules that the class needs.
+        digest: digest of the modules that the class needs.
         running: True if an active path reaches the service.
         enabled: False for a service that is built inside the worker of its dependant.
         workers: number of workers.
@@ -100,10 +100,10 @@ class GraphSpec(_Value):
     """A deployment as one value.
 
     Attributes:
-        schema_version: of this format.
-        name: of the deployment.
+        schema_version: version of this format.
+        name: name of the deployment.
         entry: name of the entry.
-        services: by name.
+        services: services by name.
         edges: between the services.
         code: path of each module, relative to the code's folder, to its SHA-256.
         config: configuration for the workers, as in DYNAMO_SERVICE_CONFIG.

@@ -32,7 +32,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         seed: Makes the choice repeatable; None for a random one.
         stop_tokens: Token ids that end the answer, in addition to the model's own.
         ignore_eos: Continue after the model's own end tokens.
-        logprobs: How many of the most likely tokens to report for each token; None for no log probabilities.
+        logprobs: Number of the most likely tokens to report for each token; None for no log probabilities.
         json_schema: The text of a JSON schema for the answer; "" for free text.
     """
 
@@ -59,11 +59,11 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         request_id: Identifies the request.
         tokens: The prompt, followed by the tokens generated so far.
         sampling: See Sampling.
-        generated: How many of `tokens` were generated; more than 0 only if another worker began the answer.
+        generated: Number of `tokens` that were generated; more than 0 only if another worker began the answer.
         adapter: Name of the LoRA adapter, "" for none.
         salt: Keeps the KV cache of its users apart from all others, "" for none.
-        transfer: What the engine's connector needs to use a KV cache from another worker, as `Engine.prefill` returned
-            it; None to compute the prompt here.
+        transfer: Data with which the engine's connector can use a KV cache from another worker, as `Engine.prefill`
+            returned it; None to compute the prompt here.
     """
 
     request_id: str
@@ -83,7 +83,7 @@ class TokenDelta(msgspec.Struct, array_like=True, omit_defaults=True):
         finish: "" unless this is the last delta. Then "stop" (an end token, which is not among the tokens), "length" or
             "abort".
         logprobs: One entry for each token, if the request asks for them.
-        cached: In the first delta, how many tokens of the prompt were in the engine's KV cache; -1 if unknown.
+        cached: In the first delta, the number of prompt tokens that were in the engine's KV cache; -1 if unknown.
     """
 
     tokens: list[int]
@@ -189,7 +189,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         sampling: See Sampling.
         stop: Texts that end the answer and are not part of it.
         salt: See TokenRequest.
-        parallel_tool_calls: Whether one answer may call several tools.
+        parallel_tool_calls: True if one answer may call several tools.
     """
 
     request_id: str
@@ -227,7 +227,7 @@ class TextDelta(msgspec.Struct, array_like=True, omit_defaults=True):
         tokens: Tokens generated for this piece.
         finish: "" unless this is the last piece; then "stop", "length", "tool_calls" or "abort".
         prompt_tokens: In the first piece, the tokens of the prompt; -1 if unknown.
-        cached: In the first piece, how many of them were in a KV cache; -1 if unknown.
+        cached: In the first piece, the number of those in a KV cache; -1 if unknown.
         logprobs: One entry for each token, if the request asks for them.
         tool_calls: Tool calls that are complete now, in the form of OpenAI's API.
     """

@@ -27,7 +27,7 @@ async def generate_with_migration(
     Args:
         workers: Calls the workers.
         request: The request.
-        limit: How many workers the request may lose.
+        limit: Number of workers that the request may lose.
 
     Raises:
         WorkerLost: The limit is exceeded, or the next worker began another answer.

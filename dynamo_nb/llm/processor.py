@@ -52,8 +52,8 @@ class Processor(TextProcessor):
         Args:
             model: Folder or name of the model whose tokenizer is used; "" for the workers' model.
             served_model_name: The name of the model in requests; "" for `model`.
-            router: How a worker is chosen; "kv" requires a linked Router.
-            migration_limit: How many workers one request may lose before it fails.
+            router: Policy by which a worker is chosen; "kv" requires a linked Router.
+            migration_limit: Number of workers that one request may lose before it fails.
             tool_call_parser: The format of the model's tool calls; "" if it cannot call tools.
 
         Raises:

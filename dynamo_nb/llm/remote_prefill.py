@@ -28,6 +28,6 @@ class RemotePrefill:
 
         Args:
             tokens: Tokens of the prompt.
-            cached: How many of them are in the worker's own cache.
+            cached: Number of them that are in the worker's own cache.
         """
         return not self.conditional_disagg or tokens - cached > self.max_local_prefill_length

@@ -62,7 +62,7 @@ def tiny_model(folder: str | os.PathLike[str] | None = None, *, layers: int = LA
     else is computed at the time. Set vLLM's `dtype` to `float32` for repeatable answers.
 
     Args:
-        folder: Where to generate it if it does not exist, which takes less than a second; by default the user's cache.
+        folder: The model's folder; by default in the user's cache. Generated if missing, in less than a second.
         layers: Number of layers; more layers make a slower model.
     """
     if folder is None:

@@ -129,7 +129,7 @@ class RequestResult:
         first: Seconds from the request to the first token.
         took: Seconds from the request to the end of the answer.
         prompt: Tokens of the prompt.
-        cached: How many of them were in a cache; 0 if the service does not report it.
+        cached: Number of them that were in a cache; 0 if the service does not report it.
         tokens: Tokens of the answer.
     """
 

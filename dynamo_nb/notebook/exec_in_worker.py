@@ -24,7 +24,7 @@ def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, li
     """Finds the workers that a target names.
 
     Args:
-        deployments: Where to look; the last one that serves the service is taken.
+        deployments: Deployments to search; the last one that serves the service is taken.
         target: `Backend[0]`, `Backend[*]`, or `Backend` for the first worker.
 
     Returns:

@@ -124,7 +124,7 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
         """Shows the traffic now.
 
         Args:
-            traffic: What was measured.
+            traffic: Measured traffic.
             workers: Service to the ids of its workers.
         """
         with self.hold_sync():
@@ -178,7 +178,7 @@ def _edges(traffic: Traffic) -> dict[str, Any]:
 
 
 def _load(load: Load) -> dict[str, Any]:
-    """Rounded to what is displayed, so that small changes are not sent."""
+    """The figures of a load, rounded as they are displayed, so that small changes are not sent."""
     return {
         "rate": _rounded(load.rate),
         "p50": _rounded(load.p50),

@@ -38,7 +38,7 @@ class Interrupts:
         """Returns the error with which a cell ends, for the front end.
 
         Args:
-            error: What the cell raised.
+            error: Exception that the cell raised.
 
         Returns:
             A KeyboardInterrupt if the error was shown as one, else the error itself.

@@ -26,7 +26,7 @@ def service_card(name: str, graph: Graph, deployment: Deployment | None, traffic
         name: The service.
         graph: The graph, of the deployment if there is one.
         deployment: The deployment of the graph, if it is served.
-        traffic: What was measured last.
+        traffic: Last measured traffic.
 
     Returns:
         `service`, `rows` (label and text), `endpoints` with schema and example, and `links` (`in` and `out`, each with

@@ -35,7 +35,7 @@ def example(schema: Mapping[str, Any], name: str = "") -> Any:
 
     Args:
         schema: a JSON schema.
-        name: of the parameter.
+        name: name of the parameter.
     """
     return _value(schema, {}, name, ())
 

@@ -51,7 +51,7 @@ class Latencies:
         """Returns the seconds that these shares of the durations do not exceed; 0.99 is p99.
 
         Args:
-            shares: from 0 to 1, rising.
+            shares: shares from 0 to 1, rising.
         """
         if not self.count:
             return [0.0 for _ in shares]

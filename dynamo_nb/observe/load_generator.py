@@ -40,7 +40,7 @@ class LoadGenerator:
 
     Attributes:
         target: the endpoint, such as `Frontend.generate`.
-        shape: how calls are made.
+        shape: shape of the load.
         ended: the result, once the load has ended.
     """
 

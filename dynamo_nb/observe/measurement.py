@@ -106,7 +106,7 @@ class Measurement:
         seconds: measured time, without the warm-up and without the wait for the last answers.
         calls: number of answered calls.
         rate: answered calls per second of the measured time.
-        latency: of the answered calls, in seconds. With a given rate it counts from the scheduled start of each call.
+        latency: latencies of the answered calls, in seconds. With a given rate they count from the scheduled starts.
         errors: kind of error to its number and an example.
         series: the figures of each second.
         first_item: seconds to the first item, for streams.
@@ -116,7 +116,7 @@ class Measurement:
         late: with a given rate, seconds from the scheduled to the real start of each call.
         unsent: calls that could not start, because too many were waiting.
         unfinished: calls that were cancelled at the end.
-        ended: why the load ended early, or empty.
+        ended: reason why the load ended early, or empty.
         progress: share of the load that is done, from 0 to 1.
     """
 

@@ -53,7 +53,7 @@ def progress(status: Status, lines: Mapping[str, str], now: float) -> list[Progr
     """Returns the services in the current change.
 
     Args:
-        status: of the deployment.
+        status: status of the deployment.
         lines: the last line that each worker printed, by `Backend.0`.
         now: seconds since the epoch.
     """

@@ -29,7 +29,7 @@ class TraceSpan:
     """One call, as its caller sees it, or one request, as its worker sees it.
 
     Attributes:
-        id: of the span.
+        id: id of the span.
         name: the endpoint, such as `Backend.generate`.
         kind: "client" for a call, "server" for a request.
         service: whose process recorded the span; empty for the process that began the trace.
@@ -42,8 +42,8 @@ class TraceSpan:
         bytes_out: bytes sent.
         error: code of the error that ended it, or empty.
         what: message of that error.
-        stopped: why the answer was no longer needed, or empty.
-        notes: what the handler noted with `trace_note`.
+        stopped: reason why the answer was no longer needed, or empty.
+        notes: notes of the handler, see `trace_note`.
         tries: attempts of a call.
         children: spans below this one, in order of time.
     """

@@ -24,7 +24,7 @@ class Trace:
     """One request across services, shown as a waterfall.
 
     Attributes:
-        id: of the trace.
+        id: id of the trace.
         started: start, in seconds since the epoch.
         roots: the traced call, then the spans whose parent was lost with its worker.
         error: the error that ended the request, or None.

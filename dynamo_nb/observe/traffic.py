@@ -48,10 +48,10 @@ class Traffic:
     """The load of a deployment.
 
     Attributes:
-        services: by name.
-        endpoints: by (service, endpoint).
-        workers: by (service, worker id).
-        edges: by (source, target).
+        services: numbers by name.
+        endpoints: numbers by (service, endpoint).
+        workers: numbers by (service, worker id).
+        edges: numbers by (source, target).
         memory: bytes by worker id, where known.
         gpu_memory: bytes by worker id, where known.
     """
@@ -82,7 +82,7 @@ class TrafficWindow:
         """Adds a reading and returns the traffic. After the first reading all rates are 0.
 
         Args:
-            numbers: what `Deployment.metrics` returns.
+            numbers: result of `Deployment.metrics`.
         """
         at, counts = numbers["at"], _counts(numbers)
         self._readings.append((at, counts))

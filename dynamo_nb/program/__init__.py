@@ -1,7 +1,7 @@
-"""Programs: what is to be served, wherever it is defined.
+"""Programs: graphs to serve, each with the source of its code.
 
-A module, a file, a saved notebook, a bundle, or the classes of this process: each becomes a `Program`. The later steps
-do not know which of them it was.
+A module, a file, a saved notebook, a bundle, or the classes of this process: each becomes a `Program`. Later steps
+treat all programs alike.
 """
 
 from dynamo_nb.program.absent import placeholder

@@ -93,10 +93,10 @@ def import_error(name: str, root: Path, error: Exception, source_maps: Mapping[s
     """Describes a failed import by the user's own line, without the frames of the import machinery.
 
     Args:
-        name: What was imported.
+        name: Name of the module or file.
         root: Folder of the user's code.
-        error: What the import raised.
-        source_maps: By file.
+        error: Error that the import raised.
+        source_maps: Source maps by file.
     """
 
     def place(file: str, line: int) -> str:

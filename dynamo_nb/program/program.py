@@ -37,7 +37,7 @@ class CellsSource(msgspec.Struct, frozen=True, kw_only=True, tag="cells"):
 
     Attributes:
         entry: Name of the entry's class.
-        cells: Those that had run.
+        cells: Cells that had run.
         links: Source, target, key of the cell and its place in messages.
         known: Names of all services of the notebook; configuration may name them.
         name: Name of the deployment, where a user chose one.
@@ -64,7 +64,7 @@ class Program:
         code: Returns the modules of the services that run.
         root: Folder from which workers import the modules. None: the code has to be written to a folder first.
         cwd: Working directory of workers.
-        source: Where the program comes from, as plain data.
+        source: Source of the program, as plain data.
         layers: Configuration in the program. A user's configuration overrides it.
         absent: Services whose code cannot be imported in this process, with the error: a library is not installed.
             Only their interface is known here. They can run elsewhere.

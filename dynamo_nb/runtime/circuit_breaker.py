@@ -21,7 +21,7 @@ class CircuitBreaker:
     reached again.
 
     Attributes:
-        failures: By instance id: number of failures, time of the last one, time until which the instance is skipped.
+        failures: By instance id: number of failures, time of the last one, end of the time in which it is skipped.
             Times are of `time.monotonic`.
     """
 

@@ -139,7 +139,7 @@ class Connection(Frames):
             kwargs: Keyword arguments.
             headers: Text sent with the arguments.
             meter: Counts the request.
-            start: What `meter.begin` returned.
+            start: Result of `meter.begin`.
 
         Raises:
             InvalidArgument: An argument cannot be sent.

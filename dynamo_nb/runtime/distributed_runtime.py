@@ -35,7 +35,7 @@ class DistributedRuntime:
     Attributes:
         instance_id: Unique number of this runtime.
         worker_id: Name of this worker in its deployment.
-        access: How this process reaches others.
+        access: Settings to connect to other processes.
         loop: The event loop on which the runtime lives.
         nats: The connected client of NATS.
         discovery: The instances that are registered, and this process's own registrations.

@@ -36,7 +36,7 @@ class Frames(asyncio.Protocol):
         loop: The event loop of the connection.
         closed: True after the connection was closed or lost.
         paused: True while the peer reads more slowly than this end writes.
-        fault: Why the peer's bytes were not frames of this protocol; empty if they were.
+        fault: Reason why the peer's bytes were not frames of this protocol; empty if they were.
         disconnected: Done when the connection has ended.
     """
 

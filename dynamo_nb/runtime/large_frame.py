@@ -16,7 +16,7 @@ class LargeFrame(asyncio.BufferedProtocol):
 
     Args:
         protocol: The connection's protocol, which gets all other events.
-        memory: Where the missing bytes go.
+        memory: Buffer for the missing bytes.
         complete: Called when the last of them has arrived.
     """
 

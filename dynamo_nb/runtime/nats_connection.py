@@ -22,7 +22,7 @@ async def connect_nats(access: ConnectionSettings, reconnected: Callable[[], Awa
     """Connects to NATS with a client that reconnects for ever.
 
     Args:
-        access: Where NATS is, and the credentials for it.
+        access: URL of NATS, and the credentials for it.
         reconnected: Called after each reconnection.
 
     Raises:

@@ -56,7 +56,7 @@ class OpenRequest:
     Attributes:
         meter: Counts the request.
         timer: Cancels the request at its deadline.
-        stopped: Why the answer is no longer needed: the code of an error, CANCELLED or CALLER_GONE.
+        stopped: Reason why the answer is no longer needed: the code of an error, CANCELLED or CALLER_GONE.
     """
 
     __slots__ = (

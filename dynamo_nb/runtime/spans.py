@@ -51,8 +51,8 @@ class Span:
         bytes_out: Bytes sent.
         error: Code of the error that ended the request, or empty.
         what: Message of that error.
-        stopped: Why the answer is no longer needed, or empty.
-        notes: What the handler noted with `trace_note`.
+        stopped: Reason why the answer is no longer needed, or empty.
+        notes: Notes of the handler, see `trace_note`.
         tries: Attempts of a call: `worker`, `at`, `end` and `error` of each.
     """
 

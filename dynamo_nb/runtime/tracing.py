@@ -81,7 +81,7 @@ class RequestSpans:
 
         Args:
             error: The error that ended the request, or None.
-            stopped: Why the answer is no longer needed, or empty. This is an error only if the deadline has passed.
+            stopped: Reason why the answer is no longer needed, or empty. An error only if the deadline has passed.
         """
         if self.span is not None and self.span.end is None:
             self.span.finish(None if stopped else error, stopped)

@@ -22,7 +22,7 @@ class ServiceDefinition:
         name: The name in links, configuration and addresses: the class's own unless `dynamo={"name": …}` sets it.
         cls: The class.
         args: The parameters of the decorator, by the fields of `ServiceArgs`. Parameters that were not set are absent.
-        origin: Where the decorator was written: a cell, or a line of a file.
+        origin: Location of the decorator: a cell, or a line of a file.
         app: The FastAPI application given to the decorator, or None.
         members: The attributes that the decorator added to the class.
 

@@ -18,7 +18,7 @@ class Dependency:
 
     Attributes:
         target: The service or interface, or the name of a service that is defined later.
-        policy: How a worker of the service is chosen for a call; None for the default.
+        policy: Policy that chooses a worker for each call; None for the default.
         optional: True if the dependency is active only where a link chooses it.
         attribute: The name of the class attribute.
         owner: The name of the class that declares it.
@@ -72,7 +72,7 @@ def depends(target: Any, *, policy: Any = None, optional: bool = False) -> Any:
 
     Args:
         target: A service, an `AbstractService` that a link fills, or the name of a service that is defined later.
-        policy: How a worker of the target is chosen for each call: `"round_robin"` (the default), `"random"`,
+        policy: Policy that chooses a worker of the target for each call: `"round_robin"` (the default), `"random"`,
             `"least_loaded"`, `"affinity"` (see `key` of `Call.using`), or an object with `pick(instances, request)`.
         optional: True for a dependency that is active only where a link chooses it; otherwise the attribute is None.
             The service does not wait for an optional target: when it starts, the target may have no worker yet.

@@ -38,7 +38,7 @@ class Endpoint:
         name: The name that callers use.
         attribute: The name of the method.
         owner: The name of the class.
-        transports: How it can be reached.
+        transports: Transports by which it can be called.
         http_method: The HTTP method of its route.
         retry: True if a request may be sent to another worker after the first was lost before it answered anything.
         abstract: True if it belongs to an interface.

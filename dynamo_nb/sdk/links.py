@@ -34,7 +34,7 @@ class LinkBook:
         return self._links.pop((source, target), None) is not None
 
     def forget(self, key: str) -> None:
-        """Removes the links that one cell made, before it runs again. key: of the cell's Origin."""
+        """Removes the links that one cell made, before it runs again. key: key of the cell's Origin."""
         for names, origins in list(self._links.items()):
             origins.pop(key, None)
             if not origins:

@@ -199,7 +199,7 @@ def load(value: Any, classes: Classes) -> Any:
     """Builds the values again that `pack` replaced.
 
     Args:
-        value: What `pack` returned, also after it was sent.
+        value: Result of `pack`, also after it was sent.
         classes: The classes that may be built. Values of other classes stay plain data.
 
     Returns:

@@ -70,7 +70,7 @@ class Shape:
 
     @cached_property
     def _of_structs(self) -> bool:
-        """Whether it contains msgspec structs. msgspec converts those itself, several times as fast."""
+        """True if it contains msgspec structs. msgspec converts those itself, several times as fast."""
         if not _has_struct(self.annotation):
             return False
         import msgspec
@@ -85,7 +85,7 @@ class Shape:
 
     @cached_property
     def plain(self) -> bool:
-        """Whether values are sent as they are: msgpack, or msgspec for its structs, gives them back equal."""
+        """True if values are sent as they are: msgpack, or msgspec for its structs, gives them back equal."""
         return self.free or self._of_structs or is_plain(self.annotation)
 
     @cached_property
@@ -127,7 +127,7 @@ class Shape:
 
     @cached_property
     def structured(self) -> bool:
-        """Whether every value is an object with fields or None, so that JSON text is accepted for it."""
+        """True if every value is an object with fields or None, so that JSON text is accepted for it."""
         return all(_has_fields(kind) for kind in self._kinds if kind is not NoneType)
 
     def fit(self, value: Any) -> Any:

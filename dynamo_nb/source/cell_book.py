@@ -45,7 +45,7 @@ class CellBook:
 
 
 def runs_again_alike(text: str) -> bool:
-    """Whether a second run of a cell has the same result: it changes no value that an earlier run made."""
+    """True if a second run of a cell has the same result: it changes no value that an earlier run made."""
     statements = parse(text).statements
     bound = frozenset[str]().union(*(one.names.binds | one.names.appends for one in statements))
     created: set[str] = set()

@@ -72,15 +72,15 @@ _ARGUMENT_PREFIXES = (
 
 
 def only_uses(verb: str) -> bool:
-    """Whether a call by this name only uses its object and arguments."""
+    """True if a call by this name only uses its object and arguments."""
     return verb in _USES or verb.startswith(_USE_PREFIXES)
 
 
 def changes_receiver(verb: str) -> bool:
-    """Whether a method of this name changes its object."""
+    """True if a method of this name changes its object."""
     return verb in _CHANGES or verb in CONTAINER_METHODS or verb.startswith(_CHANGE_PREFIXES)
 
 
 def changes_argument(verb: str) -> bool:
-    """Whether a function of this name changes the objects that it gets."""
+    """True if a function of this name changes the objects that it gets."""
     return verb.startswith(_ARGUMENT_PREFIXES)

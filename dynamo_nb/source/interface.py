@@ -41,7 +41,7 @@ def aliases(statements: Iterable[Statement]) -> Aliases:
 
 
 def is_service(node: ast.stmt, known: Aliases) -> bool:
-    """Whether this is a class with the decorator `@service`, under any alias."""
+    """True if this is a class with the decorator `@service`, under any alias."""
     return isinstance(node, ast.ClassDef) and any(
         _decorator_name(one, known) == "service" for one in node.decorator_list
     )
@@ -60,7 +60,7 @@ def service_name(node: ast.ClassDef, known: Aliases) -> str:
 
 
 def needs_interface_only(use: Use, known: Aliases, *, of_interface: bool) -> bool:
-    """Whether the interface of a service is enough for a use of its class. of_interface: the user is an interface."""
+    """True if the interface of a service is enough for a use of its class. of_interface: the user is an interface."""
     if use.how == BASE:
         return of_interface
     if use.how.endswith("("):

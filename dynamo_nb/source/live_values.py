@@ -59,7 +59,7 @@ def _plain(value: object) -> bool:
 
 
 def advice(name: str, value: object) -> str:
-    """How a cell could define a value that is only in memory."""
+    """Advice for a cell that would define a value which is only in memory."""
     if isinstance(value, types.ModuleType):
         alias = "" if value.__name__ == name else f" as {name}"
         return f"put `import {value.__name__}{alias}` in a cell"

@@ -22,7 +22,7 @@ class Use(NamedTuple):
 
 
 class Names(NamedTuple):
-    """What a statement binds and uses.
+    """The names that a statement binds and uses.
 
     binds: the names that it binds. weak: the names that its functions bind through `global`. changes: the bound names
     that keep their object (`d["a"] = 1`). appends: the names whose container it changes by a method (`xs.append(1)`).

@@ -63,5 +63,5 @@ def rebound_names(
 
 
 def _rebinds(unit: Unit, before: Unit) -> bool:
-    """Whether two units are different statements in different cells. Two runs of a cell are one cell."""
+    """True if two units are different statements in different cells. Two runs of a cell are one cell."""
     return unit.cell.key != before.cell.key and unit.statement.text != before.statement.text

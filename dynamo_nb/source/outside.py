@@ -50,7 +50,7 @@ class OutsideNames:
         return self.live is not None and name in self.live and not _NOTEBOOK_ONLY.fullmatch(name)
 
     def why_missing(self, name: str) -> str:
-        """Why a worker cannot have a name, for an error message."""
+        """The reason why a worker cannot have a name, for an error message."""
         if _NOTEBOOK_ONLY.fullmatch(name):
             hint = " (IPython's % and ! lines need it)" if name == "get_ipython" else ""
             return f"{name!r} exists only in a notebook{hint}"

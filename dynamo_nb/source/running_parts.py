@@ -74,7 +74,7 @@ def is_main_block(node: ast.stmt) -> bool:
 
 
 def sets_own_variable(node: ast.stmt) -> bool:
-    """Whether a statement names an environment variable that a deployment sets in its workers."""
+    """True if a statement names an environment variable that a deployment sets in its workers."""
     if not any(isinstance(one, ast.Attribute) and one.attr in ("environ", "putenv") for one in ast.walk(node)):
         return False
     texts = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)]

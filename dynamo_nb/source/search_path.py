@@ -54,7 +54,7 @@ def folders_beyond(path: Sequence[str], name: str) -> Iterator[Path]:
 
 @lru_cache(maxsize=1024)
 def _is_installed(entry: str) -> bool:
-    """Whether an entry of a search path is the interpreter's own, or that of an installed package."""
+    """True if an entry of a search path is the interpreter's own, or that of an installed package."""
     return entry.endswith(".zip") or any(Path(entry).is_relative_to(own) for own in _own_folders())
 
 

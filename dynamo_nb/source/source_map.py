@@ -31,7 +31,7 @@ SourceMap: TypeAlias = tuple[Span, ...]
 
 
 def locate(source_map: Sequence[Span], line: int) -> str:
-    """Where a line of a module was typed, as `cell 7 "Backend", line 12`; "" for a generated line."""
+    """The location where a line of a module was typed, as `cell 7 "Backend", line 12`; "" for a generated line."""
     spans = sorted(source_map)
     at = bisect_right(spans, line, key=lambda span: span.line) - 1
     if at < 0 or line >= spans[at].line + spans[at].lines:

@@ -26,7 +26,7 @@ class GpuAllocator:
 
     Attributes:
         locks: folder of the lock files.
-        gpus: of this machine.
+        gpus: GPUs of this machine.
     """
 
     locks: Path

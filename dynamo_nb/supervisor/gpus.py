@@ -18,7 +18,7 @@ class Gpu:
 
     Attributes:
         id: as in CUDA_VISIBLE_DEVICES.
-        name: of the model.
+        name: model of the GPU.
         busy: the processes that use it; "" when it is free.
     """
 

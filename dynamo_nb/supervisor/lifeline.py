@@ -33,7 +33,7 @@ class Lifeline:
 
     Attributes:
         measured: the last counts of requests that the worker reported.
-        spans: of traced requests, which the worker reports at its end.
+        spans: spans of traced requests, which the worker reports at its end.
     """
 
     def __init__(self, on_report: Callable[[Report], None]) -> None:

@@ -28,13 +28,13 @@ class Placement:
     """Places the workers of one deployment.
 
     Attributes:
-        folder: of the deployment.
-        access: how workers reach each other.
+        folder: folder of the deployment.
+        access: settings to connect workers to each other.
         worker_host: address on which they listen for other machines; None for this machine only.
         kernels: True if they are Jupyter kernels.
         shared: True if every deployment in their namespace may call them.
-        ports: of HTTP endpoints.
-        gpus: of this machine.
+        ports: ports of HTTP endpoints.
+        gpus: GPUs of this machine.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Placement:
         """Allocates GPUs to a new worker, until `free`, and describes how to start it.
 
         Args:
-            release: what it runs.
+            release: release that it runs.
             slot: its place in its service.
             prefer: ids of the GPUs to take first.
 

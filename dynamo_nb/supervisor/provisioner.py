@@ -43,8 +43,8 @@ class WorkerProvisioner(LocalProvisioner):  # type: ignore[misc]
         """Forks the worker.
 
         Args:
-            cmd: of the kernel spec, not used.
-            launch: what the worker runs.
+            cmd: command of the kernel spec, not used.
+            launch: parameters of the worker's process.
             forked: called with the process at once: `start_kernel` sleeps before it returns, and the worker may have
                 to be killed meanwhile.
         """
@@ -89,7 +89,7 @@ async def start_kernel(launch: Launch, forked: Callable[[ForkServerProcess], Non
     """Starts a worker as a kernel, with a connection file at `launch.connection_file`.
 
     Args:
-        launch: what the worker runs.
+        launch: parameters of the worker's process.
         forked: called with the process as soon as it exists.
     """
     manager = _Manager(connection_file=launch.connection_file, transport="ipc", ip=f"{launch.connection_file[:-5]}-ipc")

@@ -14,7 +14,7 @@ class Running:
 
     Attributes:
         fingerprint: see `GraphSpec.fingerprint`.
-        indices: of the workers.
+        indices: indices of the workers.
         identity: see `GraphSpec.identity`.
     """
 
@@ -49,7 +49,7 @@ def changes(running: Mapping[str, Running], spec: GraphSpec) -> list[Change]:
     """The smallest changes that lead to a graph.
 
     Args:
-        running: what runs, by service, dependencies before dependants.
+        running: running workers by service, dependencies before dependants.
         spec: the desired graph.
 
     Returns:

@@ -25,12 +25,12 @@ class WorkerRegistry:
         on_change: called after every change of a worker.
         grace: seconds for a worker to finish its requests.
         hang: seconds that a worker may be silent; 0 for no limit.
-        worker_class: what a worker is made of.
+        worker_class: class of the workers.
         own_processes: pids of this process's children in other sessions that belong to no worker.
         on_lost: called with a worker that served and has ended by itself, if its slot is vacant.
-        desired: what should run; None before the first release.
+        desired: desired state; None before the first release.
         closing: True once the deployment is being stopped. No worker is started any more.
-        workers: from their placement until their process has ended.
+        workers: all workers, from their placement until their process has ended.
         lost: ended workers that are not replaced yet, by slot. They keep their GPUs.
     """
 
@@ -60,10 +60,10 @@ class WorkerRegistry:
         """Adds a worker, without starting it. One that was lost from the slot passes on its GPUs.
 
         Args:
-            release: what it runs.
+            release: release that it runs.
             slot: its place.
             prefer: ids of the GPUs to take first.
-            restarts: how often the slot was restarted.
+            restarts: number of restarts of the slot.
 
         Raises:
             PlacementError: too few GPUs are free.

@@ -27,7 +27,7 @@ class Restarts:
     """Restarts the lost workers of a registry.
 
     Args:
-        registry: of the workers.
+        registry: registry of the workers.
         changing: held by every change of the deployment.
     """
 

@@ -31,10 +31,10 @@ class Rollout:
     """Carries out the changes from the workers that run to a release.
 
     Args:
-        registry: of the workers; `registry.desired` is still what was served before.
+        registry: registry of the workers; `registry.desired` is still the state before the rollout.
         restarts: for old workers that are gone when the rollout is undone.
-        release: what the new workers run.
-        changes: by service, see `reconcile.changes`.
+        release: release that the new workers run.
+        changes: changes by service, see `reconcile.changes`.
 
     Attributes:
         old: the workers that the new ones replace, or that are not needed any more, by service.
@@ -196,8 +196,8 @@ def held_back(spec: GraphSpec, services: Iterable[str], lacking: Collection[str]
     """The services that cannot be built yet, because they wait for one that lacks workers, directly or not.
 
     Args:
-        spec: of the release.
-        services: of the rollout.
+        spec: GraphSpec of the release.
+        services: services of the rollout.
         lacking: services without workers until there is a GPU for them.
     """
     held: set[str] = set()
@@ -208,9 +208,9 @@ def held_back(spec: GraphSpec, services: Iterable[str], lacking: Collection[str]
 
 
 def release_rank(holder: Slot, slot: Slot, spec: GraphSpec) -> tuple[bool, bool]:
-    """Sorts old workers by who gives up its GPUs first for a new worker in `slot`.
+    """The sort key of an old worker: the lowest releases its GPUs first, for a new worker in `slot`.
 
-    Its own predecessor comes first, then workers without a successor in `spec`, then the others.
+    The predecessor of the new worker comes first, then workers without a successor in `spec`, then the others.
     """
     return holder != slot, has_slot(spec, holder)
 

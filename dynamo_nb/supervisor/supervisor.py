@@ -49,7 +49,7 @@ class Supervisor:
     """Runs one deployment. Everything here runs on one event loop, and each piece of state has one owner.
 
     Args:
-        options: of the deployment.
+        options: options of the deployment.
         nats: the embedded server; None to use the one of `options.access`.
     """
 

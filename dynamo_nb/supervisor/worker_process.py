@@ -51,19 +51,19 @@ class WorkerProcess:
 
     Attributes:
         slot: its place.
-        launch: what its process is started with.
-        fingerprint: of its code and configuration, see `GraphSpec.fingerprint`.
+        launch: parameters of its process.
+        fingerprint: fingerprint of its code and configuration, see `GraphSpec.fingerprint`.
         on_change: called after each change of state.
         on_end: kills what the process left behind, outside its group.
         grace: seconds for it to finish its requests.
         hang: seconds that it may be silent; 0 for no limit.
-        restarts: how often a worker in its slot was started again after it had ended by itself.
+        restarts: number of restarts in its slot, after a worker there had ended by itself.
         crashes: consecutive exits shortly after start, in its slot.
         crash: the error of the last one; None unless the slot is in a crash loop.
         state: see `WorkerState`.
-        url: of its HTTP endpoints, or "".
-        instance_id: of its registration; "" until it is ready.
-        error: why it failed.
+        url: URL of its HTTP endpoints, or "".
+        instance_id: id of its registration; "" until it is ready.
+        error: reason why it failed.
         started: seconds since the epoch.
         process: None until it was started.
         gone: set when its process group has ended.
@@ -163,7 +163,7 @@ class WorkerProcess:
 
         Args:
             config: the text of DYNAMO_SERVICE_CONFIG.
-            fingerprint: of the code with this configuration.
+            fingerprint: fingerprint of the code with this configuration.
 
         Raises:
             DeploymentError: the hook raised an error, and the service keeps its configuration; or it did not return

@@ -18,11 +18,11 @@ class Assignment:
         worker_id: unique within the deployment.
         targets: service name to `module:Class`, for the service and its dependencies.
         bindings: service name to its attributes and the services that they are connected to; None if not active.
-        access: how it reaches other workers.
+        access: settings to connect to other workers.
         graph: id of the deployment.
         shared: True if every deployment in its namespace may call it.
         own: components that its deployment serves, see `DistributedRuntime.connect`.
-        version: of its code and configuration, see `version_of`; registered with its endpoints.
+        version: version of its code and configuration, see `version_of`; registered with its endpoints.
         capacity: its resources, registered with its endpoints.
         socket_dir: folder of the sockets for connections on this host.
         folder: for files of the services; removed with the deployment.
@@ -58,13 +58,13 @@ class Launch:
     """Parameters of the process of a worker.
 
     Attributes:
-        assignment: what it runs.
+        assignment: service to run.
         control: path of the control socket.
         log: path of its log.
         environ: its environment, complete.
         path: folders to put before `sys.path`.
         cwd: working directory.
-        connection_file: of its kernel; "" for a worker that is not a kernel.
+        connection_file: connection file of its kernel; "" for a worker that is not a kernel.
     """
 
     assignment: Assignment

@@ -22,8 +22,8 @@ class Lifeline:
     """Connects at once. Commands that arrive before `on_command` was called wait for it.
 
     Args:
-        path: of the control socket.
-        worker_id: of this worker.
+        path: path of the control socket.
+        worker_id: id of this worker.
     """
 
     def __init__(self, path: str, worker_id: str) -> None:

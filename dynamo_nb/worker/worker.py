@@ -59,7 +59,7 @@ class Worker:
     """One worker: `prepare`, `serve` and `stop`, in this order.
 
     Attributes:
-        assignment: what it runs.
+        assignment: service to run.
         service: the object; None before `prepare` has built it.
         runtime: its connections; None before `prepare`.
     """
@@ -159,7 +159,7 @@ class Worker:
 
         Args:
             config: the text of DYNAMO_SERVICE_CONFIG.
-            version: what its instances register from then on.
+            version: version that its instances register from then on.
 
         Raises:
             BaseException: what a `reconfigure` hook raised; the configuration stays as it was.

@@ -70,8 +70,8 @@ class Answer:
         model: The name of the model in the request.
         prompts: Number of prompts.
         n: Choices of each prompt.
-        logprobs: Whether the request asks for log probabilities.
-        usage: Whether a stream ends with the usage.
+        logprobs: True if the request asks for log probabilities.
+        usage: True if a stream ends with the usage.
     """
 
     kind: ClassVar[str]

@@ -21,7 +21,7 @@ def plain(message: dict[str, Any], index: int) -> dict[str, Any]:
     """Returns a message with a single text as its content, as chat templates expect.
 
     Args:
-        message: In the form of OpenAI's API.
+        message: Message in the form of OpenAI's API.
         index: Its number, for the error.
 
     Raises:

@@ -85,8 +85,8 @@ class Tokenizer:
         """Returns the tokens of a conversation, up to the point where the model answers.
 
         Args:
-            messages: In the form that the chat template expects.
-            tools: In the form of OpenAI's API.
+            messages: Messages in the form that the chat template expects.
+            tools: Tools in the form of OpenAI's API.
             most: See `encode`.
 
         Raises:

@@ -1,7 +1,7 @@
 // A form to call an endpoint, made from its JSON schema, and the result of the call.
 
 class CallForm {
-  /** viewState stores what is typed and the running call, so that both survive this element. */
+  /** viewState stores the typed arguments and the running call, so that both survive this element. */
   constructor(viewState, service, endpoint, isServed) {
     this.viewState = viewState;
     this.service = service;

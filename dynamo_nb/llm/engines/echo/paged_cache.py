@@ -53,7 +53,7 @@ class PagedCache:
 
         Args:
             names: The blocks to pin.
-            more: How many blocks to open.
+            more: Number of blocks to open.
 
         Returns:
             False if there is not enough space; nothing has changed then.

@@ -21,7 +21,7 @@ class TorchModel:
     """The weights, and the computations with them. Used only by the thread that created it.
 
     Args:
-        options: How to load the model.
+        options: Options to load the model.
 
     Attributes:
         device: The torch device.

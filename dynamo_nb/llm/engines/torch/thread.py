@@ -44,7 +44,7 @@ class TorchThread:
     torch keeps for each thread, such as the number of CPU threads, are applied in this thread.
 
     Args:
-        options: How to load and run the model.
+        options: Options to load and run the model.
         listener: Called on the current event loop.
     """
 

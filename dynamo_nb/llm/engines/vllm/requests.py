@@ -82,7 +82,7 @@ def token_delta(output: RequestOutput, top_logprobs: int | None, *, first: bool)
 
     Args:
         output: The output, with the tokens since the one before.
-        top_logprobs: How many of the most likely tokens to report for each token; None for no log probabilities.
+        top_logprobs: Number of the most likely tokens to report for each token; None for no log probabilities.
         first: True for the first output of a request.
 
     Raises:
