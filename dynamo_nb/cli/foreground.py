@@ -56,7 +56,8 @@ async def serve_in_foreground(source: PlanSource, options: ServeOptions) -> bool
         print("stopped before it was ready", flush=True)
         return False
     deployment = starting.result()
-    print("\n".join([repr(deployment), f"metrics at {deployment.metrics_url}", *deployment.warnings]), flush=True)
+    lines = [repr(deployment), f"metrics at {deployment.metrics_url}", *deployment.notes, *deployment.warnings]
+    print("\n".join(lines), flush=True)
     if not options.detach:
         return await _show_logs(deployment, stopping, stop_at_once)
     id_ = deployment.id

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, cast
@@ -27,8 +25,9 @@ from dynamo_nb.config.layers import (
     subtree,
     tree_of,
 )
+from dynamo_nb.config.reads import key_reads
 from dynamo_nb.config.settings import EffectiveConfig, ServiceSettings
-from dynamo_nb.errors import ConfigError, Problem, suggestion
+from dynamo_nb.errors import ConfigError, Problem, nearest_name, suggestion
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_args import ServiceArgs, faults_of
 from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, SUBSCRIPTIONS, underscored, with_common
@@ -102,10 +101,14 @@ class _Service:
         found = self._service_args(section.get(SERVICE_ARGS))
         bound = bind_constructor(self.definition, section)
         self.problems += bound.problems
-        self.problems += _misspelt(self.definition, bound)
+        problems, unread = _unread_keys(self.definition, bound)
+        self.problems += problems
         if found is None:
             return None
         args, args_tree = found
+        faulty, remarks = _unread_args(args_tree)
+        for path in faulty:
+            self._fault(remarks[f"{SERVICE_ARGS}.{path}"], (SERVICE_ARGS, path), f"--{self.definition.name}.{path}")
         parameters = self._parameters(bound)
         return ServiceSettings(
             name=self.definition.name,
@@ -115,6 +118,7 @@ class _Service:
             values={SERVICE_ARGS: args_tree}
             | {bound.written.get(key, key): node for key, node in parameters.items()}
             | bound.extras,
+            unread=unread | remarks,
             _arguments=bound.arguments,
         )
 
@@ -179,43 +183,42 @@ def _whole(node: Value | Tree) -> Value:
     return Value(raw(node), origin_in(node))
 
 
-def _misspelt(definition: ServiceDefinition, bound: ConstructorBinding) -> Iterator[Problem]:
-    """Keys that nothing seems to read and that look like misspellings.
+def _unread_keys(definition: ServiceDefinition, bound: ConstructorBinding) -> tuple[list[Problem], dict[str, str]]:
+    """The keys that nothing reads: the faulty ones, and a remark for each other one.
 
-    Keys that the source of the class mentions are right. So are all keys if the source passes them on by `as_args`.
+    A key is faulty if it looks like a misspelt parameter, or if it is written on the command line for a class that does
+    not read its section.
     """
+    problems: list[Problem] = []
+    remarks: dict[str, str] = {}
     if not bound.extras:
-        return
-    text = _text_of(definition.cls)
-    unset = [key for key in definition.parameters if key not in bound.trees]
+        return problems, remarks
+    reads = key_reads(definition)
+    unset = [key for key in definition.parameters if key not in bound.trees and key != "self"]
     sections = {"serviceargs": SERVICE_ARGS, "common_configs": SUBSCRIPTIONS}
     for key, node in bound.extras.items():
-        if key not in _MISPLACED and (_mentions(text, key) or _mentions(text, underscored(key))):
-            continue
         intended = ""
+        if underscored(key) in reads.texts:
+            continue
         if close := get_close_matches(underscored(key).lower(), sections, n=1, cutoff=_NEAR):
             intended = sections[close[0]]
-        elif _mentions(text, "as_args"):
+        elif reads.whole:
             continue
         elif close := get_close_matches(underscored(key), unset, n=1, cutoff=_NEAR):
             intended = close[0]
-        elif key in _MISPLACED and not re.search(rf"[\"']{key}[\"']", text):
+        elif key in _MISPLACED:
             intended = f"{SERVICE_ARGS}.{key}"
-        if intended:
-            message = f"nothing in {definition.name} reads {key!r}: did you mean {intended!r}?"
-            yield Problem(message, f"{definition.name}.{key}", origin_in(node))
+        near = intended or nearest_name(underscored(key), definition.parameters)
+        message = f"nothing in {definition.name} reads {key!r}" + (f": did you mean {near!r}?" if near else "")
+        if intended or (not reads.section and origin_in(node).startswith("--")):
+            problems.append(Problem(message, f"{definition.name}.{key}", origin_in(node)))
+        else:
+            remarks[key] = message
+    return problems, remarks
 
 
-def _mentions(text: str, name: str) -> bool:
-    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
-
-
-def _text_of(cls: type) -> str:
-    """The source of the class and its bases, as far as it is available."""
-    texts: list[Any] = []
-    for kind in cls.__mro__[:-1]:
-        try:
-            texts.append(vars(kind).get("__dynamo_source__") or inspect.getsource(kind))
-        except (OSError, TypeError):  # built in, or defined at a prompt
-            continue
-    return "\n".join(str(text) for text in texts)
+def _unread_args(args: Tree) -> tuple[list[str], dict[str, str]]:
+    """The keys of `traffic`, which nothing reads: those on the command line, and a remark for each other one."""
+    found = {".".join(path): value.origin for path, value in leaves(subtree(args.get("traffic")) or {}, ("traffic",))}
+    remarks = {f"{SERVICE_ARGS}.{path}": f"{path!r} has no effect: nothing reads it" for path in found}
+    return [path for path, origin in found.items() if origin.startswith("--")], remarks

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from dynamo_nb.config.layers import Tree, Value, leaves, plain, section_data, subtree, tree_data, tree_from
+from dynamo_nb.config.layers import Path, Tree, Value, leaves, plain, section_data, subtree, tree_data, tree_from
 from dynamo_nb.config.yaml_layer import config_yaml
 from dynamo_nb.sdk.service_args import ServiceArgs
 from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, underscored
@@ -25,6 +25,7 @@ class ServiceSettings:
         parameters: The parameters of the constructor that have a value, defaults included.
         extras: The keys that are not parameters of the constructor.
         values: All values as one tree, with the keys as they were written; `ServiceArgs` comes first.
+        unread: The keys that nothing reads, each with a remark.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ServiceSettings:
     parameters: Mapping[str, Value]
     extras: Mapping[str, Value]
     values: Tree
+    unread: Mapping[str, str]
     _arguments: Mapping[str, Any]
 
     def arguments(self) -> dict[str, Any]:
@@ -44,6 +46,7 @@ class ServiceSettings:
             "values": tree_data(self.values),
             "parameters": tree_data(dict(self.parameters)),
             "extras": tree_data(dict(self.extras)),
+            "unread": dict(self.unread),
         }
 
     @classmethod
@@ -51,7 +54,8 @@ class ServiceSettings:
         """The settings from the data of `as_data`, and the arguments of the constructor."""
         values = tree_from(data["values"])
         args = ServiceArgs.model_validate(plain(values[SERVICE_ARGS]))
-        return cls(name, args, tree_from(data["parameters"]), tree_from(data["extras"]), values, arguments)
+        parameters, extras = tree_from(data["parameters"]), tree_from(data["extras"])
+        return cls(name, args, parameters, extras, values, data["unread"], arguments)
 
     def origin(self, path: str) -> str:
         """The origin of a value.
@@ -107,8 +111,19 @@ class EffectiveConfig:
                 yield ".".join((name, *path)), value
 
     def _shown_rows(self) -> Iterator[tuple[str, str, str]]:
+        unread = {f"{name}.{key}": text for name, own in self.services.items() for key, text in own.unread.items()}
         for path, value in self._leaves():
-            yield path, _shown(value), value.origin
+            remarks = (text for key, text in unread.items() if path == key or path.startswith(f"{key}."))
+            yield path, _shown(value), " ! ".join([value.origin, *remarks])
+
+    def notes(self) -> list[str]:
+        """Returns a line for every key that nothing reads, with its origin."""
+        return [
+            f"{name}.{key}: {text} ({origin})"
+            for name, settings in self.services.items()
+            for key, text in settings.unread.items()
+            for origin in dict.fromkeys(v.origin for p, v in leaves(settings.values) if _is_below(p, key))
+        ]
 
     def origins(self) -> dict[str, str]:
         """Returns the origin of every value, by path."""
@@ -148,6 +163,10 @@ class EffectiveConfig:
         rows = [("value of", "value", "origin"), *self._shown_rows()]
         lines = ("".join(cell.format("d" if n else "h", escape(text)) for text in row) for n, row in enumerate(rows))
         return {"text/plain": self.table(), "text/html": f"<table><tr>{'</tr><tr>'.join(lines)}</tr></table>"}
+
+
+def _is_below(path: Path, key: str) -> bool:
+    return f"{'.'.join(path)}.".startswith(f"{key}.")
 
 
 def _shown(value: Value) -> str:

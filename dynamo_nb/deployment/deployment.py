@@ -123,8 +123,8 @@ class Deployment:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Differences between the notebook and its workers, as lines: cells that changed a value in place."""
-        return self._connection.plan.code.notes
+        """Differences between the notebook and its workers, and keys of the configuration that nothing reads."""
+        return self._connection.plan.notes
 
     @property
     def warnings(self) -> list[str]:

@@ -36,6 +36,11 @@ class Plan:
     namespace: str | None = None
     only: str = ""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the workers do not have of the notebook, and keys of the configuration that nothing reads."""
+        return (*self.code.notes, *self.config.notes())
+
     @classmethod
     def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:
         """Plans a program; the arguments are the attributes of the same names.

@@ -52,7 +52,8 @@ def service(cls: Any = None, /, *, app: Any = None, **given: Any) -> Any:  # noq
         workers: Number of processes that run the service; 1 by default.
         image: Container image for a cluster.
         envs: Environment variables of the workers: a mapping, or a list of `{"name": …, "value": …}`.
-        traffic: Accepted as in the Dynamo SDK and recorded in the `GraphSpec`; it has no effect on calls.
+        traffic: Accepted as in the Dynamo SDK and recorded in the `GraphSpec`. It has no effect: `dynamo config` marks
+            it, and on the command line it is an error.
         labels: Labels of the objects in a cluster.
         app: A FastAPI application that gets the HTTP endpoints as routes.
 

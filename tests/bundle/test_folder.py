@@ -65,9 +65,9 @@ def test_a_bundle_has_the_code_that_workers_import(hello, tmp_path):
 
 
 def test_the_configuration_file_alone_has_the_same_effect(hello, tmp_path):
-    plan = hello.plan(
-        '--Backend.suffix="1e3"', "--Backend.ServiceArgs.envs.DAY=2024-01-01", "--Frontend.extra=[1, null]"
-    )
+    words = ['--Backend.suffix="1e3"', "--Backend.ServiceArgs.envs.DAY=2024-01-01"]
+    layers = layers_of([{"Frontend.extra": [1, None]}], words)
+    plan = Plan.of(find(hello.target, hello.folder), layers)
     folder = export(plan.spec, plan.code, tmp_path / "bundle")
     graph = plan.program.graph
     definitions = [graph.services[name] for name in graph.running]

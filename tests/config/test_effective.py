@@ -521,7 +521,7 @@ def test_the_yaml_of_an_effective_configuration_has_the_same_effect():
 
 
 def test_the_table_has_one_line_for_each_value():
-    lines = effective(["--Plain.k=[1]"], of=[Plain]).table().splitlines()
+    lines = effective(["--LLMService.cache_size=[1]"]).table().splitlines()
     assert lines[0].split() == ["value", "of", "value", "origin"]
-    assert lines[-1].split() == ["Plain.k", "[1]", "--Plain.k"]
-    assert len({line.index(word) for line, word in [(lines[0], "origin"), (lines[-1], "--Plain.k")]}) == 1
+    assert lines[-1].split() == ["LLMService.cache_size", "[1]", "--LLMService.cache_size"]
+    assert len({line.index(word) for line, word in [(lines[0], "origin"), (lines[-1], "--LLMService.cache_size")]}) == 1

@@ -1,0 +1,191 @@
+"""A key that nothing reads is marked in a file, and an error on the command line."""
+
+import json
+
+import pytest
+
+from dynamo_nb.config.arguments import arguments_layer
+from dynamo_nb.config.effective import resolve
+from dynamo_nb.config.layers import mapping_layer
+from dynamo_nb.config.reads import key_reads
+from dynamo_nb.config.settings import EffectiveConfig
+from dynamo_nb.config.yaml_layer import yaml_layer
+from dynamo_nb.errors import ConfigError
+from dynamo_nb.sdk import definition_of, service
+from dynamo_nb.sdk.service_config import ServiceConfig
+from dynamo_nb.sdk.service_config import ServiceConfig as Settings
+
+
+def section_of(name):
+    return ServiceConfig.get_instance().get(name, {})
+
+
+def parsed_of(name):
+    return ServiceConfig.get_instance().as_args(name)
+
+
+@service(traffic={"timeout": 30})
+class Plain:
+    def __init__(self, temperature=0.7, max_tokens=3): ...
+
+
+@service
+class Reader:
+    def __init__(self):
+        config = ServiceConfig.get_instance()
+        own = config.get("Reader", {})
+        self.size = own.get("cache_size", 3)
+        self.name = config.get("Reader", {}).get("name")
+        self.key = config.require("Reader", "api-key")
+        self.flag = own["flag"] if "other" in own else None
+
+
+@service
+class Child(Reader): ...
+
+
+@service
+class Renamed:
+    def __init__(self):
+        self.size = Settings.get_instance()["Renamed"]["cache_size"]
+
+
+@service
+class Parsing:
+    def __init__(self):
+        self.rest = ServiceConfig.get_instance().as_args("Parsing")
+
+
+@service
+class ThroughFunction:
+    def __init__(self):
+        self.rest = parsed_of("ThroughFunction")
+
+
+@service
+class Passing:
+    def __init__(self):
+        self.own = ServiceConfig.get_instance().get("Passing", {})
+
+
+@service
+class Returned:
+    def __init__(self):
+        self.size = section_of("Returned")["cache_size"]
+
+
+@service
+class Looping:
+    def __init__(self):
+        own = ServiceConfig.get_instance().get("Looping", {})
+        self.all = dict(own)
+
+
+@service
+class Dynamic:
+    def __init__(self):
+        self.all = [ServiceConfig.get_instance().require("Dynamic", key) for key in dir(self)]
+
+
+def effective(cls, layer):
+    return resolve([definition_of(cls)], [layer])
+
+
+@pytest.mark.parametrize(
+    ("cls", "key", "mark"),
+    [
+        (Plain, "reasoning_parser", ""),
+        (Plain, "endpoint", ""),
+        (Plain, "tokens", ": did you mean 'max_tokens'?"),
+        (Reader, "cache_sizes", ""),
+        (Reader, "api_token", ""),
+        (Child, "nothing", ""),
+        (Renamed, "cache", ""),
+    ],
+)
+def test_a_key_that_nothing_reads_is_marked(cls, key, mark):
+    config = effective(cls, yaml_layer(f"{cls.__name__}:\n  {key}: x\n", "c.yaml"))
+    message = f"nothing in {cls.__name__} reads {key!r}{mark}"
+    assert config.services[cls.__name__].unread[key] == message
+    assert f"{cls.__name__}.{key}: {message} (c.yaml:2)" in config.notes()
+    line = next(line for line in config.table().splitlines() if line.startswith(f"{cls.__name__}.{key} "))
+    assert line.endswith(f"c.yaml:2 ! {message}")
+    restored = EffectiveConfig.from_data(json.loads(json.dumps(config.as_data())), lambda name: {})
+    assert restored.notes() == config.notes()
+
+
+@pytest.mark.parametrize(
+    ("cls", "key"),
+    [
+        (Plain, "temperature"),
+        (Reader, "cache_size"),
+        (Reader, "cache-size"),
+        (Reader, "name"),
+        (Reader, "api_key"),
+        (Reader, "flag"),
+        (Reader, "other"),
+        (Child, "cache_size"),
+        (Renamed, "cache_size"),
+        (Parsing, "anything"),
+        (ThroughFunction, "anything"),
+        (Passing, "anything"),
+        (Returned, "cache_size"),
+        (Looping, "anything"),
+        (Dynamic, "anything"),
+    ],
+)
+def test_a_key_that_may_be_read_is_not_marked(cls, key):
+    value = 1 if key == "temperature" else "x"
+    for layer in (mapping_layer({f"{cls.__name__}.{key}": value}, "x"), arguments_layer([f"--{cls.__name__}.{key}=1"])):
+        assert key not in effective(cls, layer).services[cls.__name__].unread
+
+
+@pytest.mark.parametrize("key", ["reasoning_parser", "endpoint", "max_new_tokens", "a.b", "temprature"])
+def test_on_the_command_line_it_is_an_error(key):
+    with pytest.raises(ConfigError) as caught:
+        effective(Plain, arguments_layer([f"--Plain.{key}=1"]))
+    (problem,) = caught.value.problems
+    assert problem.message.startswith(f"nothing in Plain reads {key.partition('.')[0]!r}")
+    assert problem.origin.startswith("--Plain")
+
+
+@pytest.mark.parametrize("cls", [Reader, Child, Renamed])
+def test_on_the_command_line_it_is_marked_for_a_class_that_reads_its_section(cls):
+    config = effective(cls, arguments_layer([f"--{cls.__name__}.unknown=1"]))
+    assert "unknown" in config.services[cls.__name__].unread
+
+
+@pytest.mark.parametrize("key", ["timeout", "keep_alive", "external_queue", "concurrency"])
+def test_traffic_is_marked_and_refused_on_the_command_line(key):
+    config = effective(Plain, yaml_layer(f"Plain:\n  ServiceArgs:\n    traffic: {{{key}: 3}}\n", "c.yaml"))
+    assert (
+        f"Plain.ServiceArgs.traffic.{key}: 'traffic.{key}' has no effect: nothing reads it (c.yaml:3)" in config.notes()
+    )
+    with pytest.raises(ConfigError, match=rf"'traffic.{key}' has no effect: nothing reads it"):
+        effective(Plain, arguments_layer([f"--Plain.ServiceArgs.traffic.{key}=3"]))
+
+
+def test_traffic_of_the_decorator_is_marked():
+    (note,) = effective(Plain, mapping_layer({}, "x")).notes()
+    assert note.startswith(
+        "Plain.ServiceArgs.traffic.timeout: 'traffic.timeout' has no effect: nothing reads it (@service"
+    )
+
+
+def test_a_class_without_source_may_read_every_key():
+    cls = service(type("Made", (), {}))
+    assert key_reads(definition_of(cls)).whole
+
+
+@pytest.mark.parametrize("name", ["VllmWorker", "PrefillWorker"])
+def test_workers_with_a_parser_take_every_key(name):
+    import dynamo_nb.llm
+
+    assert key_reads(definition_of(getattr(dynamo_nb.llm, name))).whole
+
+
+@pytest.mark.parametrize("name", ["Frontend", "Processor", "Router", "EchoWorker"])
+def test_other_services_of_language_models_take_their_own_keys_only(name):
+    import dynamo_nb.llm
+
+    assert not key_reads(definition_of(getattr(dynamo_nb.llm, name))).whole
