@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Collection, Sequence
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -30,7 +30,7 @@ from dynamo_nb.config.settings import EffectiveConfig, ServiceSettings
 from dynamo_nb.errors import ConfigError, Problem, nearest_name, suggestion
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_args import ServiceArgs, faults_of
-from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, SUBSCRIPTIONS, underscored, with_common
+from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, SUBSCRIPTIONS, VARIABLE, underscored, with_common
 from dynamo_nb.sdk.values import MisfitError
 
 __all__ = ["EffectiveConfig", "ServiceSettings", "resolve"]
@@ -60,11 +60,12 @@ def resolve(
         The effective configuration.
 
     Raises:
-        ConfigError: With every fault: unknown services, unknown or wrong ServiceArgs, constructor arguments that are
-            missing or of a wrong type, keys that look like misspelt parameters, unknown keys of `Common`.
+        ConfigError: With every fault: unknown services (in files, only if they look misspelt), unknown or wrong
+            ServiceArgs, constructor arguments that are missing or of a wrong type, keys that look like misspelt
+            parameters, unknown keys of `Common`.
     """
     services = list(dict.fromkeys([*(d.name for d in definitions), *known]))
-    problems = list(_unknown_services(layers, {*services, COMMON}))
+    problems, passed_over = _unknown_services(layers, {*services, COMMON})
     written: Tree = {}
     for layer in layers:
         written = merged(
@@ -77,15 +78,38 @@ def resolve(
     settings = {d.name: _Service(d, written, problems).settings() for d in definitions}
     if problems:
         raise ConfigError(problems)
-    return EffectiveConfig({name: found for name, found in settings.items() if found is not None}, written)
+    found = {name: settled for name, settled in settings.items() if settled is not None}
+    return EffectiveConfig(found, written, tuple(passed_over))
 
 
-def _unknown_services(layers: Sequence[Layer], known: set[str]) -> Iterator[Problem]:
+def _unknown_services(layers: Sequence[Layer], known: set[str]) -> tuple[list[Problem], list[str]]:
+    """The sections about services that the graph lacks: the faulty ones, and a remark for each other one.
+
+    A file, or the environment, may be about more than this graph. A section is passed over there, unless its name looks
+    like a misspelt one.
+    """
+    problems, remarks = [], []
     for layer in layers:
         for name, node in layer.values.items():
-            if name not in known:
-                message = f"there is no service {name!r}: {suggestion(name, known)}"
-                yield Problem(message, name, next(leaves(node))[1].origin)
+            if name in known:
+                continue
+            origin = next(leaves(node))[1].origin
+            if (layer.file or layer.name == VARIABLE) and not _misspelt(name, known):
+                remarks.append(f"{name}: the graph has no such service, and the section is passed over ({origin})")
+            else:
+                problems.append(Problem(f"there is no service {name!r}: {suggestion(name, known)}", name, origin))
+    return problems, remarks
+
+
+def _misspelt(name: str, known: set[str]) -> bool:
+    """Whether a name is another spelling of a known one. A word or a number more makes another name."""
+
+    def is_near(other: str) -> bool:
+        word, other = name.lower(), other.lower()
+        alike = SequenceMatcher(None, word, other).ratio() >= _NEAR and abs(len(word) - len(other)) <= 1
+        return alike and [c for c in word if c.isdigit()] == [c for c in other if c.isdigit()]
+
+    return any(map(is_near, known))
 
 
 class _Service:

@@ -82,10 +82,12 @@ class EffectiveConfig:
     Attributes:
         services: The settings of the services that run, in the order of the graph.
         written: The merged layers above the decorators.
+        passed_over: A line for every section about a service that the graph lacks.
     """
 
     services: Mapping[str, ServiceSettings]
     written: Tree
+    passed_over: tuple[str, ...] = ()
 
     def for_workers(self) -> dict[str, dict[str, Any]]:
         """The value of DYNAMO_SERVICE_CONFIG: the written keys, and all ServiceArgs of the services that run.
@@ -117,13 +119,14 @@ class EffectiveConfig:
             yield path, _shown(value), " ! ".join([value.origin, *remarks])
 
     def notes(self) -> list[str]:
-        """Returns a line for every key that nothing reads, with its origin."""
-        return [
+        """Returns a line for every section and key that nothing reads, with its origin."""
+        unread = [
             f"{name}.{key}: {text} ({origin})"
             for name, settings in self.services.items()
             for key, text in settings.unread.items()
             for origin in dict.fromkeys(v.origin for p, v in leaves(settings.values) if _is_below(p, key))
         ]
+        return [*self.passed_over, *unread]
 
     def origins(self) -> dict[str, str]:
         """Returns the origin of every value, by path."""
@@ -136,13 +139,13 @@ class EffectiveConfig:
     def as_data(self) -> dict[str, Any]:
         """Everything but the arguments, as JSON data with the origins."""
         services = {name: settings.as_data() for name, settings in self.services.items()}
-        return {"services": services, "written": tree_data(self.written)}
+        return {"services": services, "written": tree_data(self.written), "passed_over": self.passed_over}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any], arguments: Callable[[str], Mapping[str, Any]]) -> EffectiveConfig:
         """The configuration from the data of `as_data`. arguments: returns those of a service's constructor."""
         services = {n: ServiceSettings.from_data(n, s, arguments(n)) for n, s in data["services"].items()}
-        return cls(services, tree_from(data["written"]))
+        return cls(services, tree_from(data["written"]), tuple(data["passed_over"]))
 
     def to_yaml(self) -> str:
         """Returns YAML that, as the only file, results in the same effective configuration."""
@@ -153,7 +156,7 @@ class EffectiveConfig:
         rows = [("value of", "value", "origin"), *self._shown_rows()]
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         lines = [f"{path:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip() for path, value, origin in rows]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.passed_over])
 
     def __str__(self) -> str:
         return self.table()

@@ -32,12 +32,14 @@ def configuration(monkeypatch):
 
 def test_the_configuration_of_a_service_becomes_the_arguments_of_the_engine(configuration):
     configuration(
-        max_model_len=256, enable_prefix_caching=False, kv_transfer_config={"kv_connector": "X", "kv_role": "kv_both"}
+        max_model_len=256,
+        enable_prefix_caching=False,
+        kv_transfer_config={"kv_connector": "NixlConnector", "kv_role": "kv_both"},
     )
     arguments = parse_vllm_args("W")
     assert (arguments.max_model_len, arguments.block_size, arguments.dtype) == (256, BLOCK, "float32")
     assert arguments.enable_prefix_caching is False
-    assert arguments.kv_transfer_config.kv_connector == "X"
+    assert arguments.kv_transfer_config.kv_connector == "NixlConnector"
 
 
 def test_options_of_our_services_are_parsed_too(configuration):

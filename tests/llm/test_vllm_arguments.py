@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -12,6 +13,8 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from dynamo_nb import ServiceConfig
+from dynamo_nb.errors import ConfigError
+from dynamo_nb.llm.engines.vllm.arguments import RENAMED, parse_vllm_args
 from dynamo_nb.sdk.service_config import VARIABLE
 
 PARSER = AsyncEngineArgs.add_cli_args(FlexibleArgumentParser(add_help=False, exit_on_error=False))
@@ -59,3 +62,35 @@ def test_an_option_with_a_value_gets_the_text_of_true_and_false(option, parsed):
 def test_there_are_switches_and_texts():
     assert len(SWITCHES) > 50
     assert len(TEXTS) > 10
+
+
+@pytest.mark.parametrize("old", RENAMED)
+@pytest.mark.parametrize("value", [True, "x"])
+def test_an_argument_of_an_earlier_vllm_is_refused_with_its_name_today(old, value, monkeypatch):
+    assert f"--{old}" not in PARSER._option_string_actions
+    key = old.replace("-", "_")
+    for name in (old, key):
+        monkeypatch.setenv(VARIABLE, json.dumps({"W": {name: value}}))
+        with pytest.raises(ConfigError) as caught:
+            parse_vllm_args("W")
+        assert RENAMED[old] in str(caught.value)
+    for option in re.findall(r"`([a-z-]+)[`:]", RENAMED[old]):
+        assert f"--{option}" in PARSER._option_string_actions or option in {"backend", "model", "convert"}
+
+
+@pytest.mark.parametrize(
+    ("old", "today"),
+    [
+        ("DynamoNixlConnector", "did you mean 'NixlConnector'?"),
+        ("Nixlconnector", "did you mean 'NixlConnector'?"),
+        ("LMCacheConnector", "did you mean 'LMCacheConnectorV1'?"),
+        ("PyNcclConnector", "vLLM has no connector 'PyNcclConnector'"),
+    ],
+)
+def test_a_connector_that_vllm_does_not_know_is_refused(old, today, monkeypatch):
+    transfer = {"kv_connector": old, "kv_role": "kv_both"}
+    monkeypatch.setenv(VARIABLE, json.dumps({"W": {"kv-transfer-config": transfer}}))
+    with pytest.raises(ConfigError) as caught:
+        parse_vllm_args("W")
+    assert today in str(caught.value)
+    assert "W.kv-transfer-config" in str(caught.value)
