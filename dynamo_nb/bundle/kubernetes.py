@@ -109,7 +109,7 @@ def component_type(service: ServiceSpec) -> str:
     if (given := service.labels.get(TYPE_LABEL)) is not None:
         if given not in TYPES:
             where = f"{service.name}.ServiceArgs.labels.{TYPE_LABEL}"
-            raise BundleError(f"there is no component type {given!r}", where=where, remedy=suggestion(given, TYPES))
+            raise BundleError(f"unknown component type {given!r}", where=where, remedy=suggestion(given, TYPES))
         return given
     for kind in ("planner", "prefill", "decode"):
         if kind in service.name.lower():

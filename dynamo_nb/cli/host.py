@@ -52,7 +52,7 @@ class VerbHost(ABC):
             namespace: The namespace for the whole graph; None for the namespaces in the code.
 
         Raises:
-            TargetError: There is no such target.
+            TargetError: The target was not found.
             ConfigError: A configuration file cannot be read.
         """
         from dynamo_nb.deployment.config_layers import layers_of
@@ -67,7 +67,7 @@ class VerbHost(ABC):
         """Exports the running deployment of this program. Called for `export FOLDER`, without a target.
 
         Raises:
-            DynamoError: There is no such deployment.
+            DynamoError: The deployment was not found.
         """
 
     # --- deployments -----------------------------------------------------------------------------------------------

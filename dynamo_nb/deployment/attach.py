@@ -55,12 +55,10 @@ def running_record(which: str | None) -> Record:
         return found[0]
     if not found:
         if not alive:
-            what = (
-                "nothing is being served" if which is None else f"there is no deployment {which!r}: nothing is served"
-            )
+            what = "nothing is being served" if which is None else f"deployment {which!r} not found: nothing is served"
             raise DeploymentError(what, remedy="serve a graph first")
         names = ", ".join(r.id for r in alive)
-        raise DeploymentError(f"there is no deployment {which!r}", remedy=f"deployments of this user: {names}")
+        raise DeploymentError(f"deployment {which!r} not found", remedy=f"deployments of this user: {names}")
     raise DeploymentError(
         f"several deployments are running: {', '.join(r.id for r in found)}",
         remedy="name one by its id (-d ID, for `scale` and `logs`)",

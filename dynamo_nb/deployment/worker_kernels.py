@@ -79,7 +79,7 @@ def find_kernels(services: Mapping[str, ServiceStatus], target: str) -> list[Wor
         target: `Backend[0]`, `Backend[*]`, or `Backend` for the first worker.
 
     Raises:
-        DeploymentError: There is no such worker, or it is not a kernel.
+        DeploymentError: The worker was not found, or it is not a kernel.
     """
     service, index = parse_worker(target)
     if service not in services:
@@ -88,7 +88,7 @@ def find_kernels(services: Mapping[str, ServiceStatus], target: str) -> list[Wor
     found = [w for w in workers if index in {"*", str(w.index)}]
     if not found:
         ready = ", ".join(f"{service}[{w.index}]" for w in workers) or "none"
-        raise DeploymentError(f"there is no ready worker {service}[{index}]", remedy=f"ready workers: {ready}")
+        raise DeploymentError(f"no ready worker {service}[{index}]", remedy=f"ready workers: {ready}")
     if not all(worker.connection_file for worker in found):
         raise DeploymentError(f"the workers of {service} are not kernels", remedy="serve with kernels=True")
     return [WorkerKernel(f"{service}[{w.index}]", w.id, w.connection_file) for w in found]

@@ -31,7 +31,7 @@ def find(deployments: Sequence[Deployment], target: str) -> tuple[Deployment, li
         The deployment, and the kernels of the workers.
 
     Raises:
-        DeploymentError: There is no such worker, or it is not a kernel.
+        DeploymentError: The worker was not found, or it is not a kernel.
     """
     service, _ = parse_worker(target)
     running = [deployment for deployment in deployments if not deployment.ended]

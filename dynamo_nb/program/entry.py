@@ -18,7 +18,7 @@ def entry_class(namespace: Mapping[str, Any], service: str, place: str) -> type:
         place: The module, for messages.
 
     Raises:
-        TargetError: There is no such service, or not exactly one.
+        TargetError: The service was not found, or there is not exactly one.
     """
     found: dict[str, type] = {definition_of(v).name: v for v in namespace.values() if is_service(v)}
     if service:

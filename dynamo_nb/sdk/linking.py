@@ -65,7 +65,7 @@ def unlink(cls: type, target: type) -> None:  # noqa: D417
         target: A service that this service was linked to, in the same module or notebook.
 
     Raises:
-        LinkError: There is no such link.
+        LinkError: The link was not found.
 
     """
     frame = sys._getframe(1)

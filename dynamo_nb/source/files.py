@@ -36,7 +36,7 @@ def slice_modules(targets: Mapping[str, str], root: Path, search: Sequence[str] 
     closures = {service: project.closure([target.partition(":")[0]]) for service, target in targets.items()}
     for service, target in targets.items():
         if not closures[service] and _installed(target.partition(":")[0]) is None:
-            raise TargetError(f"there is no module {target.partition(':')[0]!r}", where=f"{service} = {target}, {root}")
+            raise TargetError(f"module {target.partition(':')[0]!r} not found", where=f"{service} = {target}, {root}")
     project.check()
     digests = {}
     for service, modules in closures.items():

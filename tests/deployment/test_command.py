@@ -270,7 +270,7 @@ def test_a_graph_is_written_to_a_file_and_its_schema_printed(dynamo, program):
     ("words", "text"),
     [
         (["serve", "program:Frontnd"], "Frontend"),
-        (["serve", "nothing_here"], "there is no module 'nothing_here'"),
+        (["serve", "nothing_here"], "module 'nothing_here' not found"),
         (["serve", "program:Frontend", "--Backnd.suffix=!"], "Backend"),
         (["serve", "program:Frontend", "--bogus"], "--bogus"),
         (["srve"], "srve"),

@@ -229,5 +229,5 @@ def test_a_deployment_outlives_its_kernel_if_it_was_detached_later(first, new_ke
     second.run("deployment = %dynamo attach mine")
     assert second.value("await deployment.Other.generate('A')") == ["a-other"]
     failed = second.kernel.run("%dynamo attach nothing")
-    assert "there is no deployment 'nothing'" in failed.error
+    assert "deployment 'nothing' not found" in failed.error
     second.run("(await __import__('dynamo_nb').attach('Frontend'))")

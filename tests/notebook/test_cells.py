@@ -299,7 +299,7 @@ def test_a_graph_object_is_drawn(graph):
         ("scale Backend=2", "nothing is being served"),
         ("export bundle/", "nothing is being served here\n  to do: %dynamo export Service folder/"),
         ("stop", "nothing is being served\n  to do: serve a graph first"),
-        ("detach nope", "there is no deployment 'nope': nothing is served\n  to do: serve a graph first"),
+        ("detach nope", "deployment 'nope' not found: nothing is served\n  to do: serve a graph first"),
         ("logs Backend", "nothing is being served"),
         ("config Frontend --Bakend.suffix=1", "did you mean 'Backend'"),
         ("config Frontend -f missing.yaml", "missing.yaml"),

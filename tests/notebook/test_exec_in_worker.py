@@ -92,7 +92,7 @@ def test_an_error_is_shown_here_and_the_worker_continues(served):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("Backend[7]", "there is no ready worker Backend[7]"),
+        ("Backend[7]", "no ready worker Backend[7]"),
         ("Backed", "did you mean 'Backend'?"),
         ("", "write Backend[0]"),
         ("Backend[x]", "write Backend[0]"),

@@ -165,7 +165,7 @@ def test_console_in_a_shell_attaches_the_terminal(served):
     ("line", "message"),
     [
         ("%dynamo console Backend[0] --open", "this is not a terminal"),
-        ("%dynamo console Backend[5]", "there is no ready worker Backend[5]"),
+        ("%dynamo console Backend[5]", "no ready worker Backend[5]"),
         ("%dynamo console Backed", "did you mean 'Backend'?"),
         ("%dynamo console Backend[x]", "write Backend[0]"),
     ],

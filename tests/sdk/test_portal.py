@@ -128,7 +128,7 @@ def test_a_wait_for_itself_is_an_error_at_once(endpoint):
 
 
 def not_started():
-    raise DeploymentError("there is no deployment 'no such name'")
+    raise DeploymentError("deployment 'no such name' not found")
 
 
 def index_error():

@@ -218,7 +218,7 @@ def graph(
 def export(
     context: typer.Context,
     target: Annotated[
-        str, typer.Argument(help="the target to export; in a notebook, a folder alone exports the running deployment")
+        str, typer.Argument(help="the target; in a notebook, pass only a folder to export the running deployment")
     ],
     folder: Annotated[Path | None, typer.Argument(help="the folder to write")] = None,
     file: Files = None,
@@ -226,7 +226,7 @@ def export(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="the folder to write")] = None,
     namespace: Namespace = None,
 ) -> None:
-    """Write a bundle: code, configuration and manifests that run the same graph elsewhere."""
+    """Export a graph as a bundle: its code, its configuration and Kubernetes manifests."""
     host = host_of(context)
     where = folder or output
     if where is None:
