@@ -102,7 +102,7 @@ def _unknown_services(layers: Sequence[Layer], known: set[str]) -> tuple[list[Pr
 
 
 def _misspelt(name: str, known: set[str]) -> bool:
-    """Whether a name is another spelling of a known one. A word or a number more makes another name."""
+    """True if a name is another spelling of a known one. A word or a number more makes another name."""
 
     def is_near(other: str) -> bool:
         word, other = name.lower(), other.lower()

@@ -40,7 +40,7 @@ class KeyReads:
     whole: bool
 
     def reads(self, key: str) -> bool:
-        """Whether the code may read a key."""
+        """True if the code may read a key."""
         return self.whole or underscored(key) in self.texts
 
 
@@ -99,7 +99,7 @@ def _globals_of(item: Any) -> dict[str, Any]:
 
 
 def _is_of_user(value: Any) -> bool:
-    """Whether the code is no installed package and not this one."""
+    """True if the code is neither an installed package nor this package."""
     top = (value.__module__ or "").partition(".")[0]
     if top in {"dynamo", "dynamo_nb"}:
         return False
@@ -128,7 +128,7 @@ def _names(tree: ast.AST) -> Iterator[str]:
 
 
 def _passes_section_on(tree: ast.AST) -> bool:
-    """Whether the code looks up a key that is not a text in it, or uses a section as a whole.
+    """True if the code looks up a key that is not a literal in it, or uses a section as a whole.
 
     `config.get("Backend", {})` is a section. It is used key by key where it is looked up in at once, or where it has a
     name on which every use is a look-up.
@@ -166,7 +166,7 @@ def _keys_of(node: ast.Call) -> list[ast.expr]:
 
 
 def _looks_up(parent: ast.AST, parents: dict[ast.AST, ast.AST], node: ast.AST) -> bool:
-    """Whether the parent reads one key of the node: `.get("key")`, `["key"]`, `"key" in`."""
+    """True if the parent reads one key of the node: `.get("key")`, `["key"]`, `"key" in`."""
     if isinstance(parent, ast.Attribute):
         call = parents[parent]
         return parent.attr in _LOOK_UP and isinstance(call, ast.Call) and isinstance(call.args[0], ast.Constant)

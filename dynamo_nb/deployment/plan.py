@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the workers do not have of the notebook, and keys of the configuration that nothing reads."""
+        """Notes about values of the notebook that the workers lack, and configuration keys that nothing reads."""
         return (*self.code.notes, *self.config.notes())
 
     @classmethod

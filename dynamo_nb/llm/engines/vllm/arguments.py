@@ -44,7 +44,7 @@ RENAMED: Final = {
     "disable-mm-preprocessor-cache": "it is `mm-processor-cache-gb: 0`",
     "override-pooler-config": "it is `pooler-config`",
 }
-"""What became of arguments of earlier versions of vLLM, which configuration files of that time have."""
+"""Replacements of arguments of earlier versions of vLLM, which older configuration files contain."""
 
 
 def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
