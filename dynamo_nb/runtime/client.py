@@ -66,6 +66,11 @@ class Client:
             raise self.selection.no_instances(f"{found} of {count} instances after {timeout} s: ") from None
         return self.instance_ids()
 
+    endpoint_ids = instance_ids
+    """The name of `instance_ids` in the first releases of the Dynamo SDK."""
+    wait_for_endpoints = wait_for_instances
+    """The name of `wait_for_instances` in the first releases of the Dynamo SDK."""
+
     async def wait_for_change(self) -> list[int]:
         """Waits until an instance of this component is added, removed or changed, and returns the ids."""
         await self.selection.watch.changed()

@@ -42,6 +42,11 @@ class Dependency:
         return definition.name if definition else self.target.__name__
 
     @property
+    def on(self) -> type | str:
+        """The target, by its name in the Dynamo SDK."""
+        return self.target
+
+    @property
     def interface(self) -> type | None:
         """The interface that a link must fill; None for a dependency on a service."""
         return self.target if isinstance(self.target, type) and is_interface(self.target) else None

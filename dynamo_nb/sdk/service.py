@@ -75,9 +75,11 @@ def service(cls: Any = None, /, *, app: Any = None, **given: Any) -> Any:  # noq
                         yield word
 
     """
-    from dynamo_nb.sdk.service_args import ServiceArgs  # it imports pydantic, which a notebook does not wait for
+    # These import pydantic, which a notebook does not wait for.
+    from dynamo_nb.sdk.service_args import ServiceArgs, with_names_of_today
 
     frame = sys._getframe(1)
+    given = with_names_of_today(given, str(origin_of(frame)), stacklevel=3)
     if unknown := sorted(set(given) - set(ServiceArgs.model_fields)):
         remedy = suggestion(unknown[0], ServiceArgs.model_fields)
         raise DefinitionError(f"@service has no parameter {unknown[0]!r}", where=str(origin_of(frame)), remedy=remedy)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -52,6 +54,10 @@ def _as_text(value: Any) -> Any:
     return value
 
 
+def _as_plain_text(value: Any) -> Any:
+    return str(value) if isinstance(value, str) else value
+
+
 def envs_by_name(envs: Any) -> Any:
     """Converts a list of name/value pairs, the form in Kubernetes, to a mapping. Returns other values unchanged."""
     if not isinstance(envs, list | tuple):
@@ -76,6 +82,24 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ComponentType(StrEnum):
+    """The kinds of services in the Dynamo SDK, for `dynamo={"component_type": …}`."""
+
+    FRONTEND = "frontend"
+    WORKER = "worker"
+    PLANNER = "planner"
+
+
+class LeaseConfig(_Frozen):
+    """The lease of a service in the Dynamo SDK, for `dynamo={"custom_lease": …}`.
+
+    Attributes:
+        ttl: Seconds.
+    """
+
+    ttl: Annotated[int, Field(gt=0)] = 1
+
+
 class DynamoArgs(_Frozen):
     """Parameters of the registration of a service.
 
@@ -84,11 +108,15 @@ class DynamoArgs(_Frozen):
             worker.
         namespace: The namespace.
         name: The name of the service; None for the name of the class.
+        component_type: Accepted as in the Dynamo SDK. It has no effect.
+        custom_lease: Accepted as in the Dynamo SDK. It has no effect: a lost worker is noticed by its connection.
     """
 
     enabled: bool = True
     namespace: Annotated[str, Field(min_length=1)] = "default"
     name: Annotated[str, Field(min_length=1)] | None = None
+    component_type: Annotated[str, BeforeValidator(_as_plain_text)] | None = None
+    custom_lease: LeaseConfig | None = None
 
 
 class Resources(_Frozen):
@@ -141,6 +169,27 @@ def faults_of(error: ValidationError) -> list[tuple[tuple[str, ...], str]]:
             message = f"{text[:1].lower()}{text[1:]}, not {fault['input']!r:.80}"
         found.append((path, message))
     return found
+
+
+def with_names_of_today(given: dict[str, Any], where: str, stacklevel: int) -> dict[str, Any]:
+    """The parameters of `@service` with those of earlier releases of the Dynamo SDK by their names of today.
+
+    `resource` is `resources`, with a FutureWarning. `system_app` has no effect, with a FutureWarning too. Raises
+    DefinitionError if both names of a parameter are given.
+    """
+    given = dict(given)
+    if given.pop("system_app", None) is not None:
+        text = "@service(system_app=…) has no effect: write routes in `app`, or with @dynamo_api()"
+        warnings.warn(f"{text} ({where})", FutureWarning, stacklevel=stacklevel)
+    if "resource" in given:
+        if given.get("resources") is not None:
+            raise DefinitionError(
+                "@service has both `resource` and `resources`", where=where, remedy="keep `resources`"
+            )
+        text = "@service(resource=…) is called `resources` today"
+        warnings.warn(f"{text} ({where})", FutureWarning, stacklevel=stacklevel)
+        given["resources"] = given.pop("resource")
+    return given
 
 
 def checked_args(args: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -91,7 +91,11 @@ class ServiceConfig(dict[str, dict[str, Any]]):
         super().__init__(values_of(self._written))
 
     def written_section(self, service: str) -> dict[str, Any]:
-        """Returns a section whose numbers and truth values have the text in which they were written (`Written`)."""
+        """Returns a section in which numbers and truth values have the text in which they were written (`Written`).
+
+        Args:
+            service: The name of the service.
+        """
         before = self._written.get(service, {})
         return {
             key: before[key] if key in before and values_of(before[key]) == value else value
@@ -114,6 +118,18 @@ class ServiceConfig(dict[str, dict[str, Any]]):
         latest = cls._latest[1]
         assert isinstance(latest, cls)
         return latest
+
+    @classmethod
+    def get_parsed_config(cls, service: str) -> dict[str, Any]:
+        """Returns the section of a service, with the keys of `Common` that it subscribes to; {} without a section.
+
+        Args:
+            service: The name of the service.
+
+        Returns:
+            A new dict.
+        """
+        return dict(cls.get_instance().get(service, {}))
 
     def require(self, service: str, key: str) -> Any:
         """Returns a value that must be configured.

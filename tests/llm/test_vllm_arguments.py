@@ -83,7 +83,7 @@ def test_an_argument_of_an_earlier_vllm_is_refused_with_its_name_today(old, valu
     [
         ("DynamoNixlConnector", "did you mean 'NixlConnector'?"),
         ("Nixlconnector", "did you mean 'NixlConnector'?"),
-        ("LMCacheConnector", "did you mean 'LMCacheConnectorV1'?"),
+        ("LMCacheConnector", "did you mean 'LMCache"),
         ("PyNcclConnector", "vLLM has no connector 'PyNcclConnector'"),
     ],
 )

@@ -3,6 +3,8 @@
 `dynamo` is a namespace package, so that ai-dynamo-runtime can be installed too, which has other parts of `dynamo`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from dynamo.sdk.lib.image import DYNAMO_IMAGE
 from dynamo_nb.sdk import (
     AbstractService,
@@ -23,10 +25,16 @@ from dynamo_nb.sdk import (
 )
 from dynamo_nb.sdk.service_config import ServiceConfig
 
+if TYPE_CHECKING:
+    from dynamo_nb.sdk.service_args import ComponentType as ComponentType
+    from dynamo_nb.sdk.service_args import LeaseConfig as LeaseConfig
+
 __all__ = [
     "DYNAMO_IMAGE",
     "AbstractService",
+    "ComponentType",
     "DynamoTransport",
+    "LeaseConfig",
     "ServiceConfig",
     "abstract_endpoint",
     "api",
@@ -42,3 +50,12 @@ __all__ = [
     "readiness",
     "service",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # These import pydantic, which a notebook does not wait for.
+    if name in {"ComponentType", "LeaseConfig"}:
+        from dynamo_nb.sdk import service_args
+
+        return getattr(service_args, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
