@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -236,19 +236,34 @@ class Worker:
             return
         self._stopped = True
         if self._http is not None:
-            await self._http.stop(max(grace - HOOK_TIME, grace / 2) if grace is not None else None)
+            await _run_guarded(self._http.stop(max(grace - HOOK_TIME, grace / 2) if grace is not None else None))
         if self.runtime is not None:
-            await self.runtime.drain()
+            await _run_guarded(self.runtime.drain())
         for service in self._built_services():
             for hook in hooks_of(type(service), "shutdown"):
-                try:
-                    await run_hook(service, hook)
-                except Exception as error:  # the other hooks still run
-                    print(traceback_of(error, error.__traceback__), file=sys.stderr, end="")
+                await _run_guarded(run_hook(service, hook))
         if self.runtime is not None:
             with suppress(DynamoError, asyncio.TimeoutError):
                 await self.runtime.close()
         await TRACING.flush()
+
+
+async def _run_guarded(step: Awaitable[Any]) -> None:
+    """Runs one step of stopping. What it raises is logged, and the steps after it still run.
+
+    That includes CancelledError: a hook that awaits its own cancelled task raises it, and a hook that cancels all
+    tasks of the event loop cancels the one that stops the worker.
+    """
+    try:
+        await step
+    except BaseException as error:
+        with suppress(Exception):  # the log cannot be written, such as on a full disk
+            print(traceback_of(error, error.__traceback__), file=sys.stderr, end="")
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        with suppress(asyncio.CancelledError):  # not delivered yet
+            await asyncio.sleep(0)
+        task.uncancel()
 
 
 async def connect_service(

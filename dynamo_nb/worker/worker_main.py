@@ -139,10 +139,12 @@ class _Executor:
                 step.cancel()
             await asyncio.wait(steps)
         self._lifeline.report(Draining())
-        await self._worker.stop(command.grace)
-        self._lifeline.report(Measured(self._worker.measured()))
-        self._lifeline.report(Spans(self._worker.spans()))
-        self._loop.stop()
+        try:
+            await self._worker.stop(command.grace)
+            self._lifeline.report(Measured(self._worker.measured()))
+            self._lifeline.report(Spans(self._worker.spans()))
+        finally:
+            self._loop.stop()
 
     async def _step(self, earlier: list[asyncio.Task[None]], command: Command) -> None:
         if earlier:
