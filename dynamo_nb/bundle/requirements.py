@@ -6,7 +6,8 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module, metadata
 
 from dynamo_nb.source import CodeTree
@@ -16,6 +17,8 @@ _THIS_PACKAGE = re.compile(r"dynamo_nb(\.|$)|dynamo\.sdk(\.|$)")
 _LLM = "dynamo_nb.llm"
 """Services that dynamo-nb includes. It requires their libraries only by extras."""
 _NAME = re.compile(r"[\w.-]+")
+_IMPORT_NAMES = {"llama-cpp-python": "llama_cpp"}
+"""The imported modules of distributions that may not be installed here and have another name than their module."""
 
 
 def requirements(code: CodeTree) -> str:
@@ -27,14 +30,16 @@ def requirements(code: CodeTree) -> str:
     names = [name for module in code.modules for name in _used(ast.parse(module.text))]
     targets = [target.replace(":", ".") for target in code.targets.values()]
     libraries = _roots(name for name in names if not _THIS_PACKAGE.match(name)) - own
-    extras = _extras()
-    of_llm = _roots(_imported_by_llm(name for name in [*names, *targets] if _is_llm(name))) & extras.keys()
+    of_llm = _roots(_imported_by_llm(name for name in [*names, *targets] if _is_llm(name)))
     providers = metadata.packages_distributions() if libraries | of_llm else {}
+    extras = _extras(providers) if of_llm else {}
+    of_llm -= _always_installed(providers) - extras.keys() if of_llm else set()
 
     installed = {distribution for name in libraries | of_llm for distribution in providers.get(name, ())}
     lines = [_pinned(distribution) for distribution in installed | {_DISTRIBUTION}]
-    lines += [extras[name] for name in of_llm - providers.keys()]
-    missing = libraries - of_llm - providers.keys()
+    absent = (libraries | of_llm) - providers.keys()
+    lines += [extras[name] for name in absent & of_llm & extras.keys()]
+    missing = absent - (of_llm & extras.keys())
     comments = [f"# {name}: imported, but not installed where the bundle was exported" for name in missing]
     return "\n".join([*sorted(lines, key=str.lower), *sorted(comments)]) + "\n"
 
@@ -48,14 +53,49 @@ def _pinned(distribution: str) -> str:
     return f"{distribution}=={metadata.version(distribution).partition('+')[0]}"
 
 
-def _extras() -> dict[str, str]:
-    """The requirements in the extras of dynamo-nb, by name. Each name is also the name of the import."""
+def _extras(providers: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The requirements in the extras of dynamo-nb, by module."""
     extras = {}
-    for line in metadata.requires(_DISTRIBUTION) or ():
-        requirement, _, marker = line.partition(";")
-        if "extra ==" in marker and (name := _NAME.match(requirement)) is not None:
-            extras[name[0]] = requirement.strip()
+    for name, requirement in _required_by(_DISTRIBUTION, of_extras=True):
+        extras.update(dict.fromkeys(import_names(name, providers), requirement))
     return extras
+
+
+def _always_installed(providers: Mapping[str, Sequence[str]]) -> set[str]:
+    """The modules that an installation of dynamo-nb without extras brings along."""
+    found: set[str] = set()
+    pending = [_DISTRIBUTION]
+    while pending:
+        if (distribution := _normalized(pending.pop())) not in found:
+            found.add(distribution)
+            pending += [name for name, _ in _required_by(distribution, of_extras=False)]
+    return {module for module, names in providers.items() if not found.isdisjoint(map(_normalized, names))}
+
+
+def _required_by(distribution: str, *, of_extras: bool) -> Iterator[tuple[str, str]]:
+    """The names and texts of a distribution's requirements; none if it is not installed."""
+    with suppress(metadata.PackageNotFoundError):
+        for line in metadata.requires(distribution) or ():
+            requirement, _, marker = line.partition(";")
+            if ("extra ==" in marker) == of_extras and (name := _NAME.match(requirement)) is not None:
+                yield name[0], requirement.strip()
+
+
+def import_names(distribution: str, providers: Mapping[str, Sequence[str]]) -> set[str]:
+    """The top-level modules of a distribution, which may have other names, such as `llama_cpp` of llama-cpp-python.
+
+    Args:
+        distribution: Its name in any spelling.
+        providers: Distributions by module, as `importlib.metadata.packages_distributions` returns them.
+    """
+    name = _normalized(distribution)
+    installed = {module for module, found in providers.items() if name in map(_normalized, found)}
+    return installed or {_IMPORT_NAMES.get(name, name.replace("-", "_"))}
+
+
+def _normalized(distribution: str) -> str:
+    """A name as package indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _roots(names: Iterable[str]) -> set[str]:

@@ -4,7 +4,7 @@ from importlib.metadata import packages_distributions, version
 
 import pytest
 
-from dynamo_nb.bundle.requirements import requirements
+from dynamo_nb.bundle.requirements import import_names, requirements
 from dynamo_nb.source import CodeTree, Module
 
 DYNAMO_NB = f"dynamo-nb=={version('dynamo-nb')}"
@@ -69,3 +69,16 @@ def test_services_of_the_package_add_the_libraries_that_they_import(service, lib
         expected |= {f"{each}=={version(each).partition('+')[0]}" for each in found or ()}
         expected |= set() if found else {{"torch": "torch>=2.5", "vllm": "vllm>=0.32"}[name]}
     assert set(requirements(code).splitlines()) == expected
+
+
+@pytest.mark.parametrize(
+    ("distribution", "modules"),
+    [
+        ("llama-cpp-python", {"llama_cpp"}),
+        ("pyyaml", {"yaml", "_yaml"}),
+        ("prometheus.client", {"prometheus_client"}),
+        ("not-installed", {"not_installed"}),
+    ],
+)
+def test_modules_of_a_distribution_may_have_another_name(distribution, modules):
+    assert import_names(distribution, packages_distributions()) == modules
