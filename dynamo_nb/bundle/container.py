@@ -38,6 +38,6 @@ def object_name(name: str) -> str:
     """The name of a deployment in the form that images and Kubernetes objects allow (RFC 1123 label)."""
     label = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not 0 < len(label) <= 63:
-        remedy = 'give the deployment a name of letters, digits and "-", at most 63'
+        remedy = 'give the deployment a name of letters, digits and "-", at most 63: --name=NAME'
         raise BundleError(f"Kubernetes does not allow the name {name!r}", remedy=remedy)
     return label

@@ -15,6 +15,7 @@ Files = Annotated[
     typer.Option("-f", "--file", help="YAML configuration file; repeatable, later files override earlier ones"),
 ]
 WorkingDir = Annotated[Path | None, typer.Option("--working-dir", help="folder in which the target is looked up")]
+Name = Annotated[str, typer.Option("--name", help="name of the deployment (default: the name of the target)")]
 Namespace = Annotated[str | None, typer.Option("--namespace", help="run the whole graph in this namespace")]
 DeploymentArgument = Annotated[
     str | None, typer.Argument(help="id or name of the deployment; needed if several are running")

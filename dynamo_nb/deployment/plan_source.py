@@ -41,12 +41,14 @@ class PlanSource(ABC):
         namespace: Namespace of the whole graph; None for the namespaces in the code.
         only: The one service to start; "" for all.
         where: The origin of values in mappings, for messages.
+        name: Name of the deployment; "" for the program's.
     """
 
     configs: Sequence[Config] = ()
     namespace: str | None = None
     only: str = ""
     where: str = "serve(…)"
+    name: str = ""
 
     @abstractmethod
     def program(self) -> Program:
@@ -62,7 +64,8 @@ class PlanSource(ABC):
 
     def plan(self) -> Plan:
         """Returns the plan as it is now. Raises what `program`, `layers` and `Plan.of` do."""
-        return Plan.of(self.program(), self.layers(), self.namespace, self.only)
+        program = self.program()
+        return Plan.of(program.named(self.name) if self.name else program, self.layers(), self.namespace, self.only)
 
     def with_layers(self, layers: Sequence[Layer]) -> Self:
         """Returns the same source with more layers, which override the others."""
@@ -87,13 +90,11 @@ class LiveProgram(PlanSource):
         entry: The entry's class, when the source was made.
         names: Global names of the notebook, script or module that serves.
         cells: The notebook's cells; None for a script or module.
-        name: Name of the deployment; "" for the entry's.
     """
 
     entry: type
     names: Mapping[str, Any] = field(repr=False)
     cells: NotebookCells | None = None
-    name: str = ""
 
     def program(self) -> Program:
         if self.cells is None:

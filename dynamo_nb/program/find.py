@@ -48,7 +48,7 @@ def read_again(source: TargetSource) -> Program:
     """Returns the program of a source, read again from its files. Raises what `find` does."""
     program = find(source.target, Path(source.cwd))
     if not source.root:
-        return program
+        return program.named(source.name) if source.name else program
     root, graph = Path(source.root), program.graph
     return replace(
         program,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -78,3 +78,7 @@ class Program:
     source: Source
     layers: Sequence[Layer] = ()
     absent: Mapping[str, DynamoError] = field(default_factory=dict)
+
+    def named(self, name: str) -> Program:
+        """Returns the same program with another name for its deployment."""
+        return replace(self, name=name, source=msgspec.structs.replace(self.source, name=name))

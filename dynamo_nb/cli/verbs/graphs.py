@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dynamo_nb.cli.options import DeploymentOption, Files, Namespace, Target, WorkingDir
+from dynamo_nb.cli.options import DeploymentOption, Files, Name, Namespace, Target, WorkingDir
 from dynamo_nb.cli.verb_table import host_of, invocation, verb
 from dynamo_nb.control.options import DRAIN_GRACE, HANG_LIMIT
 from dynamo_nb.errors import TargetError
@@ -83,6 +83,7 @@ def serve(
         str | None, typer.Option(help="how calls travel: direct or nats (default: DYNAMO_PLANE, else direct)")
     ] = None,
     namespace: Namespace = None,
+    name: Name = "",
     metrics_host: Annotated[
         str | None, typer.Option(help="address of the metrics page (default: DYNAMO_METRICS_HOST, else 127.0.0.1)")
     ] = None,
@@ -108,7 +109,7 @@ def serve(
 
     from dynamo_nb.deployment.serve_options import ServeOptions
 
-    source = replace(_plan_source(context, target, file, working_dir, namespace), only=service_name)
+    source = replace(_plan_source(context, target, file, working_dir, namespace), only=service_name, name=name)
     if dry_run:
         host_of(context).show(_dry_run(source.plan()))
         return None
@@ -225,6 +226,7 @@ def export(
     working_dir: WorkingDir = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="the folder to write")] = None,
     namespace: Namespace = None,
+    name: Name = "",
 ) -> None:
     """Export a graph as a bundle: its code, its configuration and Kubernetes manifests."""
     host = host_of(context)
@@ -232,8 +234,10 @@ def export(
     if where is None:
         written = host.export_served(Path(target))
     else:
+        from dataclasses import replace
+
         from dynamo_nb.bundle import export as export_bundle
 
-        plan = _plan_source(context, target, file, working_dir, namespace).plan()
+        plan = replace(_plan_source(context, target, file, working_dir, namespace), name=name).plan()
         written = export_bundle(plan.spec, plan.code, where)
     host.show(f"wrote {written}")
