@@ -25,7 +25,7 @@ class ConstructorBinding:
 
     written: the key of each parameter, as it was written. trees: the value of each parameter, merged over a default
     that is a mapping. arguments: the values, converted to the annotated types. extras: the keys that are not parameters
-    of the constructor. defaults: of the parameters that are not configured.
+    of the constructor. defaults: values of the parameters that are not configured.
     """
 
     written: dict[str, str] = field(default_factory=dict)

@@ -97,7 +97,7 @@ def _unknown_services(layers: Sequence[Layer], known: set[str]) -> tuple[list[Pr
             if (layer.file or layer.name == VARIABLE) and not _misspelt(name, known):
                 remarks.append(f"{name}: the graph has no such service, and the section is passed over ({origin})")
             else:
-                problems.append(Problem(f"there is no service {name!r}: {suggestion(name, known)}", name, origin))
+                problems.append(Problem(f"unknown service {name!r}: {suggestion(name, known)}", name, origin))
     return problems, remarks
 
 

@@ -75,7 +75,7 @@ class Prepared(_Report, frozen=True, tag="prepared"):
 
 
 class Ready(_Report, frozen=True, tag="ready"):
-    """The worker takes requests. url: of its HTTP endpoints, or ""."""
+    """The worker takes requests. url: URL of its HTTP endpoints, or ""."""
 
     url: str
     instance_id: str

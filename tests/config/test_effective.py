@@ -284,9 +284,9 @@ AN = {"of": (LLMService,)}
         (
             "LMService: {k: 1}",
             AN,
-            ("there is no service 'LMService': did you mean 'LLMService'?", "LMService", "c.yaml:1"),
+            ("unknown service 'LMService': did you mean 'LLMService'?", "LMService", "c.yaml:1"),
         ),
-        ("Other:", AN, ("there is no service 'Other': known are Common, LLMService", "Other", "c.yaml:1")),
+        ("Other:", AN, ("unknown service 'Other': known are Common, LLMService", "Other", "c.yaml:1")),
         (
             ["--LLMService.ServiceArgs.wrokers=2"],
             AN,

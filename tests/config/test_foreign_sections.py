@@ -59,7 +59,7 @@ def test_a_section_about_another_service_is_reported_and_passed_over(layer, name
 @pytest.mark.parametrize("layer", [file_layer, variable_layer])
 @pytest.mark.parametrize("name", MISSPELT)
 def test_a_misspelt_name_is_an_error(layer, name, tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=f"there is no service '{name}': did you mean"):
+    with pytest.raises(ConfigError, match=f"unknown service '{name}': did you mean"):
         resolve(SERVICES, [layer(name, tmp_path, monkeypatch)[0]])
 
 
@@ -74,5 +74,5 @@ def test_a_misspelt_name_is_an_error(layer, name, tmp_path, monkeypatch):
     ids=["command line", "mapping", "cell"],
 )
 def test_elsewhere_it_is_an_error(layer, name):
-    with pytest.raises(ConfigError, match=f"there is no service '{name}'"):
+    with pytest.raises(ConfigError, match=f"unknown service '{name}'"):
         resolve(SERVICES, [layer(name)])
