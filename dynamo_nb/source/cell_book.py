@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from dynamo_nb.source.cells import Cell
 from dynamo_nb.source.names import ANNOTATION, SOFT
 from dynamo_nb.source.statements import parse
+
+_EARLIER_RUNS = 20
+"""Earlier runs of a cell that are kept for notes."""
 
 
 class CellBook:
@@ -27,7 +31,10 @@ class CellBook:
         it twice has the same result as running it once: `n = n * 2` does not.
         """
         replaces = cell.failed_at is None and (cell.cell_id is not None or runs_again_alike(cell.text))
-        return (*(known for known in self._cells if not (replaces and known.key == cell.key)), cell)
+        replaced = [known for known in self._cells if replaces and known.key == cell.key]
+        runs = [run for known in replaced for run in (*known.earlier, replace(known, earlier=()))]
+        kept = [known for known in self._cells if known not in replaced]
+        return (*kept, replace(cell, earlier=tuple(runs[-_EARLIER_RUNS:])))
 
     def forget(self, cell_ids: Collection[str]) -> None:
         """Removes cells that were deleted from the notebook."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ class Cell:
     text: as typed, IPython lines included. label: its name in messages ("cell 7"). number: its execution count, or its
     position in a saved notebook. cell_id: None if the front end sends none. failed_at: the line, from 1, at which it
     raised an exception; None if it ran to its end, 0 if it did not start. Definitions before that line count.
+    earlier: earlier runs that this one replaces. The kernel may still have what they did.
     """
 
     text: str
@@ -24,6 +25,7 @@ class Cell:
     number: int = 0
     cell_id: str | None = None
     failed_at: int | None = None
+    earlier: tuple[Cell, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:

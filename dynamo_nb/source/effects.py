@@ -146,10 +146,25 @@ class _Finder:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
-            roots = {one for one in roots_of(node.value) if self.kind(one, unit) in ("object", "class")}
+            kept = roots_of(node.value) | self._kept_by_class(node.value, unit)
+            roots = {one for one in kept if self.kind(one, unit) in ("object", "class")}
             if roots:
                 group = self._with_aliases(roots | names)
                 self._groups.update(dict.fromkeys(group, group))
+
+    def _kept_by_class(self, value: ast.expr, unit: Unit) -> set[str]:
+        """The variables that a new object of a class of the notebook may keep: `Box(items)`."""
+        if not (isinstance(value, ast.Call) and isinstance(value.func, ast.Name)):
+            return set()
+        if self.kind(value.func.id, unit) != "class":
+            return set()
+        given = [*value.args, *(keyword.value for keyword in value.keywords)]
+        return {name for one in given for name in roots_of(one) if not self._is_constant(name, unit)}
+
+    def _is_constant(self, name: str, unit: Unit) -> bool:
+        made_by = self.creator(name, unit)
+        node = made_by.statement.node if made_by else None
+        return isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant)
 
     # --- functions of the notebook
 

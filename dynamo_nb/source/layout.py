@@ -31,7 +31,7 @@ class Edge(NamedTuple):
     """A unit uses `name`, which `target` binds.
 
     later: in the body of a function. runs: the unit may call the value at once. typed: in an annotation, which may be
-    a string and is then read later too.
+    a string and is then read later too. follows: a later change of an object that the unit keeps.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Edge(NamedTuple):
     runs: bool
     typed: bool
     target: Unit
+    follows: bool = False
 
 
 Closure = dict[Unit, dict[Edge, None]]
@@ -179,12 +180,15 @@ class Layout:
             if (callee := pending.pop()) in called:
                 continue
             called.add(callee)
-            first: dict[str, Unit] = {}  # of several values of a name, only the first existed at that time
+            values: dict[str, list[Unit]] = {}
             for edge in self.edges[callee]:
-                if edge.later:
-                    first[edge.name] = min(first.get(edge.name, edge.target), edge.target, key=_order)
-            found.update(first.values())
-            pending += first.values()
+                if edge.later and not edge.follows:
+                    values.setdefault(edge.name, []).append(edge.target)
+            for known in values.values():
+                # Of several values of a name, those after this unit did not exist at that time.
+                existed = [one for one in known if one.position < unit.position] or [min(known, key=_order)]
+                found.update(existed)
+                pending += existed
         return found
 
     def _types(self, unit: Unit) -> set[Unit]:

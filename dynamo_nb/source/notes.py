@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from dynamo_nb.source.bindings import Bindings
 from dynamo_nb.source.effects import Effects
@@ -40,6 +40,27 @@ def kernel_values(events: Events, closures: Mapping[str, Closure], *, in_kernel:
         elif unit in events.repeated:
             remedy = "assign a plain value to a name" if in_kernel else "write it into the cell, or configure it"
             yield f"{unit.location()}: `{_shown(unit)}` has another value in each worker; to share one value, {remedy}"
+
+
+def still_in_effect(units: Iterable[Unit], again: Container[str]) -> Iterator[str]:
+    """What earlier runs of cells did, which the kernel still has.
+
+    units: those that have another effect for it. again: the texts of the statements in the last runs.
+    """
+    seen = set()
+    for unit in sorted(units, key=lambda unit: (unit.cell.number, unit.statement.line)):
+        fixed = _is_fixed(unit.statement.node) and unit.statement.text in again
+        if not fixed and (key := (unit.cell.label, unit.statement.line)) not in seen:
+            seen.add(key)
+            what = f"`{_shown(unit)}` has another effect in the notebook, which still has earlier runs of its cells"
+            yield f"{unit.location()}: {what}; workers have the last run of each: restart the kernel and run all cells"
+
+
+def _is_fixed(node: ast.stmt) -> bool:
+    """Whether a statement only binds a name to something that nothing changes."""
+    return isinstance(node, ast.Import | ast.ImportFrom) or (
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list
+    )
 
 
 def _shown(unit: Unit) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from dynamo_nb.source.files import imported, with_local_files
 from dynamo_nb.source.interface import aliases, interface, is_service, needs_interface_only, service_name
 from dynamo_nb.source.layout import Closure, Edge, Layout
 from dynamo_nb.source.names import ANNOTATION, BASE, BY_NAME, SOFT, Use
-from dynamo_nb.source.notes import kernel_values, rebound_names, unclear_effects
+from dynamo_nb.source.notes import kernel_values, rebound_names, still_in_effect, unclear_effects
 from dynamo_nb.source.outside import OutsideNames
 from dynamo_nb.source.running_parts import held
 from dynamo_nb.source.statements import History, Unit
@@ -91,6 +91,7 @@ class _Slicer:
         notes = (
             *unclear_effects(self.effects, closures),
             *kernel_values(self.events, closures, in_kernel=self.live is not None),
+            *self._earlier_runs(roots, closures),
             *rebound_names(self.bindings, roots, closures, self._class_unit),
         )
         layout = Layout(roots, closures, self.bindings, self.history.future, self.aliases)
@@ -109,6 +110,21 @@ class _Slicer:
             for service, closure in closures.items()
         }
         return with_local_files(tree, imports, self.root, self.search)
+
+    def _earlier_runs(self, roots: Mapping[str, Unit], closures: Mapping[str, Closure]) -> Iterator[str]:
+        """Notes about earlier runs of cells whose effect the kernel still has, and no worker."""
+        earlier = [run for cell in self.cells for run in cell.earlier]
+        if not earlier:
+            return
+        runs = _Slicer(sorted([*earlier, *self.cells], key=lambda cell: cell.number), self.live, None)
+        known = {name: root for name in roots if (root := runs._root(name))}
+        units = {unit for closure in runs._closures(known).values() for unit in closure}
+        here = {(unit.cell, unit.statement.line, unit.statement.text) for unit in units}
+        used = {unit for closure in closures.values() for unit in closure}
+        new = [unit for unit in used if (unit.cell, unit.statement.line, unit.statement.text) not in here]
+        again = {unit.statement.text for unit in self.history.units}
+        old = [unit for unit in units if unit.cell in earlier]
+        yield from still_in_effect((unit for unit in [*old, *new] if not unit.interface), again)
 
     def _root(self, name: str) -> Unit | None:
         if name in self.bindings and not (root := self.bindings.of(name)[-1]).statement.imports:
@@ -183,7 +199,8 @@ class _Slicer:
                     if not use.later and use.name in kept:
                         for change in self.bindings.changes_after(use.name, target):
                             if change is not unit:
-                                edges[Edge(use.name, later=True, runs=False, typed=False, target=change)] = None
+                                edge = Edge(use.name, later=True, runs=False, typed=False, target=change, follows=True)
+                                edges[edge] = None
                                 pending.append((change, moment))
         return closure
 
@@ -195,7 +212,8 @@ class _Slicer:
         for unit, package in self.effects.state:
             if package in packages and unit not in closure and unit in self._in_effect:
                 for name in unit.names.binds:
-                    closure[root][Edge(name, later=True, runs=False, typed=False, target=unit)] = None
+                    edge = Edge(name, later=True, runs=False, typed=False, target=unit, follows=True)
+                    closure[root][edge] = None
                 found.append((unit, NOW))
         return found
 

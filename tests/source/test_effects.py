@@ -143,6 +143,20 @@ CHANGES = {
         "xs.append(1)",
         user("box.x"),
     ],
+    "a container changed through an object that keeps it": [
+        "class Box:\n    def __init__(self, x): self.x = x\n    def add(self, y): self.x.append(y)",
+        "xs = []\nbox = Box(xs)",
+        "box.add(1)",
+        user("xs"),
+    ],
+    "a function called between two changes": [
+        "xs = []\ndef put(x):\n    xs.append(x)",
+        "n = 1",
+        "put(n)\nn = xs.pop()",
+        "n = n + 1",
+        "put(n)\nn = xs.pop()",
+        user("n"),
+    ],
     "a default argument": ["xs = []\ndef f(a=xs):\n    return a", "xs.append(1)", user("f()")],
     "a value taken out": ["xs = [1, 2]", "last = xs.pop()", user("xs")],
     "an imported function that changes its argument": [
