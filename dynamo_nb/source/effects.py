@@ -140,17 +140,23 @@ class _Finder:
 
     def _note_aliases(self, unit: Unit) -> None:
         node = unit.statement.node
-        for name in unit.names.binds - unit.names.changes:
+        pairs: list[tuple[ast.expr, ast.expr]] = []
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                pairs += _pairs(target, node.value)
+        groups: list[set[str]] = []
+        rebound = unit.names.binds - unit.names.changes
+        for target, value in pairs:
+            kept = roots_of(value) | self._kept_by_class(value, unit)
+            roots = {one for one in kept if self.kind(one, unit) in ("object", "class")}
+            names = {one.id for one in ast.walk(target) if isinstance(one, ast.Name)}
+            if roots:
+                groups.append((self._with_aliases(roots) - rebound) | names)
+        for name in rebound:
             if group := self._groups.pop(name, None):
                 group.discard(name)
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names = {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
-            kept = roots_of(node.value) | self._kept_by_class(node.value, unit)
-            roots = {one for one in kept if self.kind(one, unit) in ("object", "class")}
-            if roots:
-                group = self._with_aliases(roots | names)
-                self._groups.update(dict.fromkeys(group, group))
+        for group in groups:
+            self._groups.update(dict.fromkeys(group, group))
 
     def _kept_by_class(self, value: ast.expr, unit: Unit) -> set[str]:
         """The variables that a new object of a class of the notebook may keep: `Box(items)`."""
@@ -233,6 +239,14 @@ class _Finder:
                         # `cls.registry` is an attribute of the class that defines it.
                         changed |= {name} if 0 in self._summary(one, unit)[1] else set()
         return changed
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """Which value each target gets: `a, b = b, a` has two."""
+    sequence = ast.Tuple | ast.List
+    if isinstance(target, sequence) and isinstance(value, sequence) and len(target.elts) == len(value.elts):
+        return [pair for one in zip(target.elts, value.elts, strict=True) for pair in _pairs(*one)]
+    return [(target, value)]
 
 
 def _without_modules(unit: Unit, modules: set[str]) -> Unit:

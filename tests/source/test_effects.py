@@ -157,6 +157,7 @@ CHANGES = {
         "put(n)\nn = xs.pop()",
         user("n"),
     ],
+    "two names that are swapped": ["xs, ys = [], []\nzs = ys", "ys, xs = xs, ys", "xs.append(1)", user("zs")],
     "a default argument": ["xs = []\ndef f(a=xs):\n    return a", "xs.append(1)", user("f()")],
     "a value taken out": ["xs = [1, 2]", "last = xs.pop()", user("xs")],
     "an imported function that changes its argument": [
