@@ -7,6 +7,8 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -17,28 +19,28 @@ _POLL: Final = 0.5
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process, distinct from a later one with the same pid.
+    """A process, distinct from a later one with the same pid. Steps of the system's clock do not change it.
 
     Attributes:
         pid: as the system numbers it.
-        created: seconds since the epoch.
+        start: its start as the kernel notes it. On Linux the boot and the clock ticks since then, elsewhere the time.
     """
 
     pid: int
-    created: float
+    start: str
 
     @classmethod
     def of(cls, pid: int) -> ProcessId:
         """Identifies the process that has this pid now. Raises psutil.NoSuchProcess."""
-        return cls(pid, psutil.Process(pid).create_time())
+        return cls(pid, _read_process(pid)[1])
 
     @property
     def alive(self) -> bool:
         try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE
+            ended, start = _read_process(self.pid)
         except psutil.NoSuchProcess:
             return False
+        return start == self.start and not ended
 
     async def ended(self) -> None:
         """Returns when the process has ended."""
@@ -58,6 +60,29 @@ class ProcessId:
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
+
+
+def _read_process(pid: int) -> tuple[bool, str]:
+    """Whether a process has ended and is only not reaped yet, and its start. Raises psutil.NoSuchProcess."""
+    if not psutil.LINUX:
+        process = psutil.Process(pid)
+        return process.status() == psutil.STATUS_ZOMBIE, repr(process.create_time())
+    # psutil adds the time of the boot, which the kernel computes from the current time: it moves with the clock.
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    fields = stat[stat.rindex(b")") + 2 :].split()  # a name may have spaces and parentheses; the state is field 3
+    return fields[0] in {b"Z", b"X"}, f"{_boot()}/{int(fields[22 - 3])}"
+
+
+@cache
+def _boot() -> str:
+    """The id of the boot; "" if the system hides it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def kill_group(pid: int, signum: int = signal.SIGKILL) -> None:
