@@ -63,7 +63,7 @@ class ProcessId:
 
 
 def _read_process(pid: int) -> tuple[bool, str]:
-    """Whether a process has ended and is only not reaped yet, and its start. Raises psutil.NoSuchProcess."""
+    """Returns if a process has ended without being reaped, and its start. Raises psutil.NoSuchProcess."""
     if not psutil.LINUX:
         process = psutil.Process(pid)
         return process.status() == psutil.STATUS_ZOMBIE, repr(process.create_time())
