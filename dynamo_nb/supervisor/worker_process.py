@@ -91,6 +91,7 @@ class WorkerProcess:
     _broken: asyncio.Event = field(default_factory=asyncio.Event)
     _watching: asyncio.Task[None] | None = None
     _checking: asyncio.Task[None] | None = None
+    _draining: asyncio.Task[None] | None = None
     _health: HealthCheck | None = None
     _served_since: float | None = None
     _served_until: float | None = None
@@ -263,6 +264,16 @@ class WorkerProcess:
             self.kill()
             await self.gone.wait()
 
+    async def _bound_drain(self) -> None:
+        """Ends a worker that drains by itself, when its grace is over."""
+        try:
+            async with asyncio.timeout(self.grace):
+                await self.gone.wait()
+        except TimeoutError:
+            if not self._stopping:  # else it has the time that `stop` gives it
+                what = f"{self.title} received SIGTERM and did not finish its requests within {self.grace:g} s"
+                self.fail(StartError(what, where=self.launch.log, log=self._log_tail()))
+
     async def _until(self, event: asyncio.Event) -> None:
         waits = [asyncio.create_task(event.wait()), asyncio.create_task(self._broken.wait())]
         try:
@@ -307,6 +318,8 @@ class WorkerProcess:
                 self._checking = asyncio.create_task(self._check_health())
             case Draining():
                 self._change("draining")
+                if not self._stopping and self._draining is None:  # somebody else sent SIGTERM to the worker
+                    self._draining = asyncio.create_task(self._bound_drain())
 
     def _start_error(self, failure: Failure) -> DynamoError:
         cause = from_wire(failure.cause) if failure.cause else None

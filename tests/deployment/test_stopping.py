@@ -105,6 +105,29 @@ def test_a_worker_that_does_not_stop_within_the_grace_is_killed(program, gate):
     assert not any(map(alive, before))
 
 
+def test_a_worker_that_receives_sigterm_is_killed_and_replaced_when_its_grace_is_over(program, gate):
+    with program.serve("program:Frontend", grace=1).result() as deployment:
+
+        async def terminate():
+            holding = asyncio.ensure_future(_wait(deployment.Backend.hold(str(gate))))
+            await asyncio.to_thread(until, gate.with_suffix(".held").exists)
+            before = pids(deployment)
+            for pid in before:
+                os.kill(pid, signal.SIGTERM)
+            await asyncio.to_thread(
+                until, lambda: len(pids(deployment)) == 2 and not set(pids(deployment)) & set(before)
+            )
+            gate.touch()
+            with suppress(RequestError):
+                await holding
+            return before
+
+        before = portal.run(terminate(), timeout=60)
+        until(lambda: not any(map(alive, before)))
+        log = (deployment.folder / "logs" / "supervisor.log").read_text()
+        assert log.count("received SIGTERM and did not finish its requests within 1 s") == 1
+
+
 def test_the_children_of_a_worker_end_with_it(deployment):
     children = deployment.Backend.start_children().result()
     assert all(map(alive, children))
