@@ -19,8 +19,10 @@ Logprobs = list[tuple[int, float]]
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Parameters of sampling: the choice of tokens, and when to stop.
 
+    A parameter that is None is absent from the request: the engine takes the model's own value, or else its own.
+
     Attributes:
-        max_tokens: Most tokens to generate, including those of earlier attempts; 0 for up to the end of the context.
+        max_tokens: Most tokens to generate, including those of earlier attempts; 0 if absent.
         min_tokens: Tokens before which no end token counts.
         temperature: 0 for the most likely token always.
         top_p: Share of the probability mass to sample from.
@@ -38,13 +40,13 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     max_tokens: int = 0
     min_tokens: int = 0
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    repetition_penalty: float = 1.0
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
     seed: int | None = None
     stop_tokens: tuple[int, ...] = ()
     ignore_eos: bool = False

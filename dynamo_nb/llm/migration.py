@@ -71,7 +71,7 @@ async def generate_with_migration(
             if lost > limit:
                 raise
             trace_note(lost=lost, because=error.code, after=len(answer))
-        if len(answer) >= request.sampling.max_tokens:
+        if 0 < request.sampling.max_tokens <= len(answer):
             yield TokenDelta([], "length")
             return
         request_id = f"{request.request_id.partition('~')[0]}~{lost + refused}"
@@ -117,7 +117,7 @@ def _must_restart(sampling: Sampling) -> bool:
     """
     is_deterministic = sampling.temperature == 0 or sampling.seed is not None
     penalties = sampling.presence_penalty or sampling.frequency_penalty
-    return bool(sampling.json_schema or (is_deterministic and (sampling.temperature or penalties)))
+    return bool(sampling.json_schema or (is_deterministic and (sampling.temperature != 0 or penalties)))
 
 
 def _remove_known(known: list[int], delta: TokenDelta, request: TokenRequest) -> list[int]:

@@ -8,12 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Any, Final, Literal
 
-from msgspec.structs import replace
-
 from dynamo_nb.errors import DynamoError, InvalidArgument
 from dynamo_nb.llm.context_limit import check_prompt
 from dynamo_nb.llm.interfaces import NAMESPACE, TextProcessor, TokenRouter, TokenWorker
-from dynamo_nb.llm.messages import Embedding, ModelInfo, Sampling, ServedModel, TextDelta, TextRequest, TokenRequest
+from dynamo_nb.llm.messages import Embedding, ModelInfo, ServedModel, TextDelta, TextRequest, TokenRequest
 from dynamo_nb.llm.migration import embed_with_retry, generate_with_migration
 from dynamo_nb.llm.text.chats import characters, plain
 from dynamo_nb.llm.text.tokenizer import Tokenizer
@@ -102,10 +100,10 @@ class Processor(TextProcessor):
                 not support tools or schemas.
         """
         tokens = await self._tokens_of(request)
-        sampling = self._fitting(request, len(tokens))
+        self._check_limit(request.sampling.max_tokens, len(tokens))
         adapter = self._adapter(request.model)
         token_request = TokenRequest(
-            request_id=request.request_id, tokens=tokens, sampling=sampling, adapter=adapter, salt=request.salt
+            request_id=request.request_id, tokens=tokens, sampling=request.sampling, adapter=adapter, salt=request.salt
         )
         writer = Writer(self.tokenizer, request, tokens, self.tool_call_parser)
         first = True
@@ -163,16 +161,15 @@ class Processor(TextProcessor):
             return tokenise(*args)
         return await asyncio.get_running_loop().run_in_executor(self._threads, tokenise, *args)
 
-    def _fitting(self, request: TextRequest, tokens: int) -> Sampling:
-        """The sampling settings, with a limit of tokens that fits into the context."""
-        sampling, remaining = request.sampling, self.info.context - tokens
-        if sampling.max_tokens > remaining:
+    def _check_limit(self, max_tokens: int, tokens: int) -> None:
+        """Raises InvalidArgument if an answer of the requested length does not fit into the context."""
+        remaining = self.info.context - tokens
+        if max_tokens > remaining:
             raise InvalidArgument(
-                f"max_tokens is too large: {sampling.max_tokens}. The context length of {self.name} is "
+                f"max_tokens is too large: {max_tokens}. The context length of {self.name} is "
                 f"{self.info.context} tokens; a prompt of {tokens} leaves {remaining} for the answer",
                 where="max_tokens",
             )
-        return sampling if sampling.max_tokens else replace(sampling, max_tokens=remaining)
 
     def _adapter(self, model: str) -> str:
         if model == self.name:

@@ -33,9 +33,7 @@ def one(kind, **given):
 
 
 SAMPLING = [
-    ({}, "temperature", 1.0),
     ({"temperature": 0}, "temperature", 0.0),
-    ({"temperature": None}, "temperature", 1.0),
     ({"top_p": 0.5}, "top_p", 0.5),
     ({"max_tokens": 5}, "max_tokens", 5),
     ({"max_tokens": 100}, "max_tokens", 100),

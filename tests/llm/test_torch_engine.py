@@ -186,6 +186,19 @@ async def test_the_models_own_end_tokens_count_unless_ignore_eos_is_set(engine, 
 # --- sampling ----------------------------------------------------------------------------------------------------
 
 
+async def test_what_a_request_leaves_out_comes_from_the_model(engine, tmp_path):
+    greedy, _ = await answer(engine, request(prompt(20, 21), max_tokens=12, temperature=0.0))
+    folder = shutil.copytree(tiny_model(), tmp_path / "model")
+    own = {"do_sample": True, "temperature": 0.7, "top_k": 1, "max_new_tokens": 12}
+    (folder / "generation_config.json").write_text(json.dumps(own))
+    async with started(folder) as other:
+        absent = request(prompt(20, 21), max_tokens=0, temperature=None)
+        tokens, deltas = await answer(other, absent)
+        assert (tokens, deltas[-1].finish) == (greedy, "length")
+        given = request(prompt(20, 21), max_tokens=30, temperature=1.0, top_k=0, seed=1)
+        assert (await answer(other, given))[0] == (await answer(engine, given))[0]
+
+
 async def test_a_seed_repeats_a_random_answer_in_any_batch(engine):
     requests = [request(prompt(20, 21), seed=seed, max_tokens=30, **RANDOM) for seed in (1, 1, 2)]
     one, again, other = [(await answer(engine, each))[0] for each in requests]

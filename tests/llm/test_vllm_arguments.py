@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -15,6 +16,8 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from dynamo_nb import ServiceConfig
 from dynamo_nb.errors import ConfigError
 from dynamo_nb.llm.engines.vllm.arguments import RENAMED, parse_vllm_args
+from dynamo_nb.llm.engines.vllm.requests import model_sampling
+from dynamo_nb.llm.tiny import tiny_model
 from dynamo_nb.sdk.service_config import VARIABLE
 
 PARSER = AsyncEngineArgs.add_cli_args(FlexibleArgumentParser(add_help=False, exit_on_error=False))
@@ -94,3 +97,31 @@ def test_a_connector_that_vllm_does_not_know_is_refused(old, today, monkeypatch)
         parse_vllm_args("W")
     assert today in str(caught.value)
     assert "W.kv-transfer-config" in str(caught.value)
+
+
+OVERRIDE = '{"temperature": 0.2, "max_new_tokens": 3}'
+
+
+@pytest.mark.parametrize(
+    ("section", "sampling", "max_tokens"),
+    [
+        ({}, {"temperature": 0.7, "top_k": 1, "max_tokens": 9}, 0),
+        ({"generation-config": "vllm"}, {}, 0),
+        ({"override-generation-config": OVERRIDE}, {"temperature": 0.2, "top_k": 1, "max_tokens": 3}, 3),
+        (
+            {"generation-config": "vllm", "override_generation_config": {"temperature": 0.2}},
+            {"temperature": 0.2},
+            0,
+        ),
+        ({"generation_config": "{folder}"}, {"temperature": 0.7, "top_k": 1, "max_tokens": 9}, 9),
+    ],
+    ids=str,
+)
+def test_the_models_own_sampling_follows_from_vllms_options(section, sampling, max_tokens, tmp_path, monkeypatch):
+    folder = shutil.copytree(tiny_model(), tmp_path / "model")
+    own = {"eos_token_id": 2, "do_sample": True, "temperature": 0.7, "top_k": 1, "max_new_tokens": 9}
+    (folder / "generation_config.json").write_text(json.dumps(own))
+    section = {key: str(folder) if value == "{folder}" else value for key, value in section.items()}
+    monkeypatch.setenv(VARIABLE, json.dumps({"W": {"model": str(folder), "dtype": "float32"} | section}))
+    config = parse_vllm_args("W").create_model_config()
+    assert model_sampling(config) == (sampling, max_tokens)

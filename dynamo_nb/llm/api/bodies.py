@@ -94,7 +94,7 @@ class Generation(Body, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def limit(self) -> int:
-        """Most tokens of the answer; 0 for up to the end of the context."""
+        """Most tokens of the answer; 0 if absent."""
         return self.max_tokens or 0
 
     @property

@@ -78,20 +78,17 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
 
 
 def _sampling(body: ChatBody | CompletionBody, copy: int) -> Sampling:
-    def or_default(value: float | None, default: float) -> Any:
-        return default if value is None else value
-
     seed = body.seed
     return Sampling(
         max_tokens=body.limit,
         min_tokens=body.min_tokens or 0,
-        temperature=or_default(body.temperature, 1.0),
-        top_p=or_default(body.top_p, 1.0),
-        top_k=max(body.top_k or 0, 0),  # -1 means all to vLLM
-        min_p=or_default(body.min_p, 0.0),
-        presence_penalty=or_default(body.presence_penalty, 0.0),
-        frequency_penalty=or_default(body.frequency_penalty, 0.0),
-        repetition_penalty=or_default(body.repetition_penalty, 1.0),
+        temperature=body.temperature,
+        top_p=body.top_p,
+        top_k=None if body.top_k is None else max(body.top_k, 0),  # -1 means all to vLLM
+        min_p=body.min_p,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        repetition_penalty=body.repetition_penalty,
         seed=None if seed is None else min(seed + copy, 2**63 - 1),
         stop_tokens=tuple(body.stop_token_ids or ()),
         ignore_eos=bool(body.ignore_eos),

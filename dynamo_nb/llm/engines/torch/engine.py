@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from dynamo_nb.errors import EngineError, InvalidArgument
 from dynamo_nb.llm.cache.log import CacheLog
 from dynamo_nb.llm.context_limit import remaining_tokens
@@ -18,6 +20,7 @@ from dynamo_nb.llm.engines.torch.sequence import TorchSequence
 from dynamo_nb.llm.engines.torch.stream import TorchStream
 from dynamo_nb.llm.engines.torch.thread import TorchThread, copy_of
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
+from dynamo_nb.llm.sampling_defaults import completed
 
 FEATURES: Final = ("logprobs", "seed", "embeddings")
 
@@ -46,6 +49,7 @@ class TorchEngine:
         self._info: ModelInfo | None = None
         self._vocabulary = 0
         self._end_tokens: tuple[int, ...] = ()
+        self._sampling: dict[str, Any] = {}
         self._thread: TorchThread | None = None
         self._ready: asyncio.Future[None] | None = None
         self._failure: EngineError | None = None
@@ -103,9 +107,9 @@ class TorchEngine:
 
     # --- callbacks from the thread, on the event loop -------------------------------------------------------------
 
-    def loaded(self, context: int, vocabulary: int, end_tokens: tuple[int, ...]) -> None:
+    def loaded(self, context: int, vocabulary: int, end_tokens: tuple[int, ...], sampling: dict[str, Any]) -> None:
         """See Listener."""
-        self._vocabulary, self._end_tokens = vocabulary, end_tokens
+        self._vocabulary, self._end_tokens, self._sampling = vocabulary, end_tokens, sampling
         self._info = ModelInfo(
             model=self._options.model,
             context=context,
@@ -137,6 +141,7 @@ class TorchEngine:
 
     async def generate(self, request: TokenRequest) -> AsyncGenerator[TokenDelta, None]:
         thread = self._running_thread()
+        request = replace(request, sampling=completed(request.sampling, self._sampling))
         remaining = self._remaining_tokens(request)
         if not remaining:
             yield TokenDelta([], "length", cached=0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dynamo_nb.errors import EngineError
 from dynamo_nb.llm.engines.torch.cache import new_cache
 from dynamo_nb.llm.engines.torch.options import TorchOptions
+from dynamo_nb.llm.sampling_defaults import model_defaults
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,7 @@ class TorchModel:
         context: Tokens of prompt and answer together.
         vocabulary: Number of tokens in the vocabulary.
         end_tokens: Tokens that end an answer.
+        sampling: The model's own sampling parameters, see `model_defaults`.
 
     Raises:
         EngineError: torch, the model or the device is missing, or the model cannot be served.
@@ -53,6 +55,7 @@ class TorchModel:
         ends = self._model.generation_config.eos_token_id
         ends = config.eos_token_id if ends is None else ends
         self.end_tokens: tuple[int, ...] = tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,)
+        self.sampling = model_defaults(self._model.generation_config.to_diff_dict())
         self._last_logits = {"logits_to_keep": 1} if _has_parameter(self._model, "logits_to_keep") else {}
         self._warm_up(where)
 

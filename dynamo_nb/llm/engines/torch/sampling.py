@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.engines.torch.sequence import TorchSequence
 from dynamo_nb.llm.messages import Logprobs, Sampling
+from dynamo_nb.llm.sampling_defaults import CompleteSampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +118,7 @@ def _draw(scores: Tensor, rows: Sequence[TorchSequence]) -> Tensor:
     return tokens.clamp_(max=edges.shape[-1] - 1)  # a model that returns NaN leads past the end
 
 
-def _narrowed(chances: Tensor, settings: Sequence[Sampling]) -> Tensor:
+def _narrowed(chances: Tensor, settings: Sequence[CompleteSampling]) -> Tensor:
     """The probabilities with 0 for tokens that `top_k` and then `top_p` exclude; the most likely token stays."""
     import torch
 

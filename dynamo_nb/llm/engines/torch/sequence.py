@@ -8,6 +8,7 @@ from random import Random
 from typing import Final
 
 from dynamo_nb.llm.messages import TokenRequest
+from dynamo_nb.llm.sampling_defaults import completed
 
 COLDEST: Final = 1e-5  # lower temperatures count as 0, as in vLLM: logits divided by less are not finite
 BITS: Final = 32  # of each draw, so that a draw times a sum of 64-bit floats is less than the sum
@@ -27,7 +28,7 @@ class TorchSequence:
     """
 
     def __init__(self, request: TokenRequest, remaining: int, end_tokens: Iterable[int], vocabulary: int) -> None:
-        sampling = self.sampling = request.sampling
+        sampling = self.sampling = completed(request.sampling)
         self.tokens = list(request.tokens)
         self.finish = ""
         own = () if sampling.ignore_eos else end_tokens

@@ -27,7 +27,7 @@ Task = Callable[[TorchScheduler], Any]
 class Listener(Protocol):
     """Receives the thread's results on its own event loop."""
 
-    def loaded(self, context: int, vocabulary: int, end_tokens: tuple[int, ...]) -> None:
+    def loaded(self, context: int, vocabulary: int, end_tokens: tuple[int, ...], sampling: dict[str, Any]) -> None:
         """The model is ready. See TorchModel for the arguments."""
 
     def stepped(self, step: Step) -> None:
@@ -94,7 +94,7 @@ class TorchThread:
         model = TorchModel(self._options)
         import torch
 
-        self.call_on_loop(self._listener.loaded, model.context, model.vocabulary, model.end_tokens)
+        self.call_on_loop(self._listener.loaded, model.context, model.vocabulary, model.end_tokens, model.sampling)
         self._failure_text = "the engine has failed"
         scheduler = TorchScheduler(model, self._options.slots)
         with torch.inference_mode():

@@ -14,14 +14,23 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from dynamo_nb.errors import DynamoError, EngineError, InvalidArgument
 from dynamo_nb.llm.cache.log import CacheLog
 from dynamo_nb.llm.context_limit import remaining_tokens
 from dynamo_nb.llm.engines.vllm.arguments import INSTALL
 from dynamo_nb.llm.engines.vllm.events import EventReader
 from dynamo_nb.llm.engines.vllm.processes import STOP_TIMEOUT, EngineProcesses, kill, wait_for_end
-from dynamo_nb.llm.engines.vllm.requests import prefill_params, request_error, sampling_params, token_delta
+from dynamo_nb.llm.engines.vllm.requests import (
+    model_sampling,
+    prefill_params,
+    request_error,
+    sampling_params,
+    token_delta,
+)
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
+from dynamo_nb.llm.sampling_defaults import completed
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -64,6 +73,8 @@ class VllmEngine:
         self._ids: dict[str, str] = {}  # vLLM's request id, which must be unique -> ours
         self._numbers = count()
         self._load = Load()
+        self._sampling: dict[str, Any] = {}
+        self._max_tokens = 0
         self._info: ModelInfo | None = None
 
     @property
@@ -87,6 +98,7 @@ class VllmEngine:
             self._creation = asyncio.ensure_future(asyncio.to_thread(self._create))
             await asyncio.shield(self._creation)
             self._info = self._describe()
+            self._sampling, self._max_tokens = model_sampling(self._running().vllm_config.model_config)
             if "events" in self._info.features:
                 self._events.follow(self.cache, self._info.block_size)
             self._publish_load(Load(total_blocks=self._info.total_blocks))
@@ -198,6 +210,10 @@ class VllmEngine:
     # --- requests -------------------------------------------------------------------------------------------------
 
     async def generate(self, request: TokenRequest) -> AsyncGenerator[TokenDelta, None]:
+        sampling = completed(request.sampling, self._sampling)
+        if self._max_tokens:
+            sampling = replace(sampling, max_tokens=min(sampling.max_tokens or self._max_tokens, self._max_tokens))
+        request = replace(request, sampling=sampling)
         remaining = self._remaining_tokens(request)
         if not remaining:
             yield TokenDelta([], "length")

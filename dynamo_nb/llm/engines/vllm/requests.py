@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dynamo_nb.errors import EngineError, InvalidArgument
 from dynamo_nb.llm.messages import Logprobs, TokenDelta, TokenRequest
+from dynamo_nb.llm.sampling_defaults import completed
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
+    from vllm.config import ModelConfig
     from vllm.outputs import RequestOutput
 
 LEAST_LOGPROB: Final = -9999.0  # stands for minus infinity, which JSON cannot express
@@ -24,6 +26,20 @@ KEEP_FOR_TRANSFER: Final = {
 """Parameters with which a connector keeps the KV cache of a prompt for another engine."""
 
 
+def model_sampling(config: ModelConfig) -> tuple[dict[str, Any], int]:
+    """Returns the model's own sampling parameters, and the most tokens of any answer; 0 for no such limit.
+
+    They follow from the options `generation_config` and `override_generation_config`, as in `vllm serve`.
+
+    Args:
+        config: vLLM's configuration of the model.
+    """
+    sampling = config.get_diff_sampling_param()
+    if config.generation_config in ("auto", "vllm"):
+        return sampling, config.override_generation_config.get("max_new_tokens") or 0
+    return sampling, sampling.get("max_tokens") or 0
+
+
 def sampling_params(request: TokenRequest, remaining: int) -> SamplingParams:
     """Returns vLLM's parameters for the rest of an answer.
 
@@ -37,7 +53,7 @@ def sampling_params(request: TokenRequest, remaining: int) -> SamplingParams:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-    sampling = request.sampling
+    sampling = completed(request.sampling)
     try:
         return SamplingParams(
             max_tokens=remaining,
