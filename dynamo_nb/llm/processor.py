@@ -15,7 +15,7 @@ from dynamo_nb.llm.messages import Embedding, ModelInfo, ServedModel, TextDelta,
 from dynamo_nb.llm.migration import embed_with_retry, generate_with_migration
 from dynamo_nb.llm.text.chats import characters, plain
 from dynamo_nb.llm.text.tokenizer import Tokenizer
-from dynamo_nb.llm.text.writer import Writer
+from dynamo_nb.llm.text.writer import Writer, with_stop_tokens
 from dynamo_nb.llm.worker_calls import RoutingPolicy, WorkerCalls
 from dynamo_nb.runtime import POLICIES
 from dynamo_nb.sdk import async_on_shutdown, async_on_start, depends, dynamo_endpoint, service
@@ -101,9 +101,10 @@ class Processor(TextProcessor):
         """
         tokens = await self._tokens_of(request)
         self._check_limit(request.sampling.max_tokens, len(tokens))
+        sampling = with_stop_tokens(request.sampling, request.stop, self.tokenizer)
         adapter = self._adapter(request.model)
         token_request = TokenRequest(
-            request_id=request.request_id, tokens=tokens, sampling=request.sampling, adapter=adapter, salt=request.salt
+            request_id=request.request_id, tokens=tokens, sampling=sampling, adapter=adapter, salt=request.salt
         )
         writer = Writer(self.tokenizer, request, tokens, self.tool_call_parser)
         first = True

@@ -25,15 +25,25 @@ class Stops:
         """True if there are stop texts."""
         return bool(self._stops)
 
-    def feed(self, piece: str) -> str:
-        """Returns the text that is certain now, without a stop text. Nothing after one was found."""
+    def feed(self, piece: str, *, counts: bool = True) -> str:
+        """Returns the text that is certain now, without a stop text. Nothing after one was found.
+
+        Args:
+            piece: The next piece of the text.
+            counts: False to pass over stop texts that end in this piece.
+        """
         if not self._stops:
             return piece
         if self.found:
             return ""
         text = self._held + piece
-        matches = [(start, len(stop), stop) for stop in self._stops if (start := text.find(stop)) >= 0]
-        if matches:
+        before = len(self._held)  # a stop text that ends there was passed over
+        matches = [
+            (start, len(stop), stop)
+            for stop in self._stops
+            if (start := text.find(stop, max(0, before - len(stop) + 1))) >= 0
+        ]
+        if matches and counts:
             # The stop text that was complete first ends the answer.
             start, _, self.found = min(matches, key=lambda match: (match[0] + match[1], match[0]))
             self._held = ""

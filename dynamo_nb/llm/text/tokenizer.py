@@ -62,7 +62,10 @@ class Tokenizer:
         self.piece = lru_cache(maxsize=CACHED_TOKENS)(self._piece)
         self.is_bytes = fast is not None and type(fast.decoder).__name__ == "ByteLevel"
         special = fast.get_added_tokens_decoder() if fast is not None else {}
-        self.special = {token for token, added in special.items() if added.special and added.content not in MARKS}
+        self.special_tokens = {
+            added.content: token for token, added in special.items() if added.special and added.content not in MARKS
+        }
+        self.special = set(self.special_tokens.values())
         self._slow = fast is None
         self._letter = [] if self.is_bytes else list(self._tokenizer.encode("a", add_special_tokens=False))
         self.bytes_of = lru_cache(maxsize=CACHED_TOKENS)(self._bytes_of)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from dynamo_nb.llm.messages import TextDelta, TextLogprob, TextRequest, TokenDelta
+from msgspec.structs import replace
+
+from dynamo_nb.llm.messages import Sampling, TextDelta, TextLogprob, TextRequest, TokenDelta
 from dynamo_nb.llm.text.stops import Stops
 from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.text.tools import ToolCalls
+
+
+def with_stop_tokens(sampling: Sampling, stop: Sequence[str], tokenizer: Tokenizer) -> Sampling:
+    """Returns the parameters with a stop token for each stop text that is one special token, which has no text."""
+    tokens = [tokenizer.special_tokens[text] for text in stop if text in tokenizer.special_tokens]
+    return replace(sampling, stop_tokens=(*sampling.stop_tokens, *tokens)) if tokens else sampling
 
 
 class Writer:
@@ -25,6 +34,7 @@ class Writer:
         self._tokenizer = tokenizer
         self._text = tokenizer.detokenizer(prompt)
         self._stops = Stops(request.stop)
+        self._least, self._count = request.sampling.min_tokens, 0
         most = math.inf if request.parallel_tool_calls else 1
         self._tools = ToolCalls(most) if request.tools and tool_call_parser else None
 
@@ -33,7 +43,7 @@ class Writer:
         text, count = self._detokenised(delta.tokens)
         finish = delta.finish
         if finish and not self._stops.found:
-            text += self._stops.feed(self._text.end())
+            text += self._stops.feed(self._text.end(), counts=self._count > self._least)
         if self._stops.found:
             finish = "stop"
         elif finish:
@@ -55,7 +65,8 @@ class Writer:
             return self._text.feed(tokens), len(tokens)
         text = ""
         for count, token in enumerate(tokens, 1):
-            text += self._stops.feed(self._text.feed([token]))
+            self._count += 1
+            text += self._stops.feed(self._text.feed([token]), counts=self._count > self._least)
             if self._stops.found:
                 return text, count
         return text, len(tokens)
