@@ -135,7 +135,7 @@ BEFORE_SERVING = [
     ),
     Case(
         "a NATS server that does not answer",
-        [GRAPH, "serve(Frontend, http_port=0, nats='nats://user:secret@127.0.0.1:9').result(5)"],
+        [GRAPH, "serve(Frontend, http_port=0, nats='nats://user:secret@127.0.0.1:9').result(30)"],
         ["ConnectError: ", r"127\.0\.0\.1:9", "to do: "],
     ),
     Case(
