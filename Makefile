@@ -7,6 +7,9 @@
 
 PYTHON ?= python3
 VENV := .venv
+# uv reads the system's certificates, which a proxy may have added to; older versions know the second name.
+export UV_SYSTEM_CERTS ?= true
+export UV_NATIVE_TLS ?= true
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 

@@ -32,7 +32,7 @@ class KeyReads:
     Attributes:
         texts: The texts in the code. A key among them counts as read.
         section: True if the code reads its section through ServiceConfig.
-        whole: True if it may read any key: it passes its section on, or its source is not available.
+        whole: True if it may read any key: it passes its section on, or the source of its methods is not available.
     """
 
     texts: frozenset[str]
@@ -56,8 +56,12 @@ def key_reads(definition: ServiceDefinition) -> KeyReads:
             continue
         seen.add(id(item))
         tree = _tree_of(_source_of(item))
+        if tree is None and isinstance(item, type):  # of a cell: only its functions lead to the text
+            functions = [value for value in vars(item).values() if isinstance(value, FunctionType)]
+            whole = whole or (item in definition.cls.__mro__ and any(_source_of(one) is None for one in functions))
+            todo = [*functions, *todo]
+            continue
         if tree is None:
-            whole = whole or item in definition.cls.__mro__
             continue
         names = _globals_of(item)
         texts |= {underscored(text) for text in _texts(tree)}

@@ -43,7 +43,7 @@ def kernel_values(events: Events, closures: Mapping[str, Closure], *, in_kernel:
 
 
 def still_in_effect(units: Iterable[Unit], again: Container[str]) -> Iterator[str]:
-    """What earlier runs of cells did, which the kernel still has.
+    """Effects of earlier runs of cells that the kernel still has.
 
     units: those that have another effect for it. again: the texts of the statements in the last runs.
     """
@@ -57,7 +57,7 @@ def still_in_effect(units: Iterable[Unit], again: Container[str]) -> Iterator[st
 
 
 def _is_fixed(node: ast.stmt) -> bool:
-    """Whether a statement only binds a name to something that nothing changes."""
+    """True if a statement only binds a name to something that nothing changes."""
     return isinstance(node, ast.Import | ast.ImportFrom) or (
         isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list
     )

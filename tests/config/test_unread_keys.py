@@ -172,9 +172,15 @@ def test_traffic_of_the_decorator_is_marked():
     )
 
 
-def test_a_class_without_source_may_read_every_key():
-    cls = service(type("Made", (), {}))
+def test_a_class_whose_methods_have_no_source_may_read_every_key():
+    space = {}
+    exec("def __init__(self): ...", space)
+    cls = service(type("Made", (), {"__init__": space["__init__"]}))
     assert key_reads(definition_of(cls)).whole
+
+
+def test_a_class_without_methods_reads_no_key():
+    assert not key_reads(definition_of(service(type("Made", (), {})))).whole
 
 
 @pytest.mark.parametrize("name", ["VllmWorker", "PrefillWorker"])
