@@ -212,6 +212,7 @@ async def test_prompts_are_computed_by_prefill_workers(project):
 
 DIFFERING = """\
 import os
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -220,9 +221,15 @@ from dynamo_nb.llm import EchoEngine, EchoWorker, Frontend, Processor
 
 
 class Differing(EchoEngine):
+    async def start(self):
+        started_before = Path(os.environ["DYNAMO_HOME"], "started")
+        self.token = 7 if started_before.exists() else 6
+        started_before.touch()
+        await super().start()
+
     async def generate(self, request):
         async for delta in super().generate(request):
-            delta.tokens = [6 + os.getpid() % 50 for _ in delta.tokens]
+            delta.tokens = [self.token for _ in delta.tokens]
             yield delta
 
 
