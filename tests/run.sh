@@ -34,11 +34,10 @@ part() {
 "
 }
 
-finish() {
-    echo
-    printf '%s%6d s  in all\n' "$times" $(($(date +%s) - began))
-    exit
+show_times() {
+    printf '\n%s%6d s  in all\n' "$times" $(($(date +%s) - began))
 }
+trap show_times EXIT
 
 lint() {
     $BIN/ruff check .
@@ -50,8 +49,6 @@ with_vllm() {
     # A model server uses both cores: two processes at most.
     .venv-vllm/bin/python -m pytest -q -n 2 --durations=10 --timeout 300 \
         $(grep -lE 'importorskip\("(vllm|torch)"' tests/*/test_*.py)
-    .venv-vllm/bin/python -m pytest -q -n 2 --durations=10 --timeout 300 tests/notebook/test_saved.py \
-        -k "runs_and_is_a_page and (llm_serving or disagg)"
 }
 
 on_newest() {
@@ -81,8 +78,7 @@ for candidate in python3.14 "$HOME"/.pyenv/versions/3.14.*/bin/python python3.13
         [ "$version" -gt "${OWN#3.}" ] || break
         newest=$candidate
         part "what can differ on Python 3.$version" on_newest
-        finish
+        exit
     fi
 done
 echo "Python $OWN is the newest one here"
-finish

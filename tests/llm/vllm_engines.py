@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 
 import psutil
@@ -39,7 +39,8 @@ def settings(**keys):
 
 @asynccontextmanager
 async def configured(**keys):
-    """An engine with the configuration of a service `W`, not started; stopped at the end."""
+    """An engine with the configuration of a service `W`, not started; stopped at the end, when it leaves no process."""
+    before = descendants()
     os.environ["DYNAMO_SERVICE_CONFIG"] = json.dumps({"W": settings(**keys)})
     engine = VllmEngine(partial(parse_vllm_args, "W"))
     try:
@@ -47,6 +48,7 @@ async def configured(**keys):
     finally:
         await engine.stop()
         os.environ.pop("DYNAMO_SERVICE_CONFIG", None)  # with two engines, the first one to end has removed it
+    assert descendants() <= before
 
 
 @asynccontextmanager
@@ -83,4 +85,10 @@ async def wait_for_cache(log, condition):
 
 
 def descendants():
-    return {process.pid for process in psutil.Process().children(recursive=True)}
+    """The processes that this one has started, without those of Python's resource tracker, which stay."""
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.status() == psutil.STATUS_ZOMBIE or "resource_tracker" not in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found

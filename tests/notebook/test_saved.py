@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from executed_notebooks import NOTEBOOKS, WITH_VLLM, drawings_in, outputs_of, run_and_make_a_page
 from nbformat.v4 import new_code_cell, new_notebook
 
 from dynamo_nb.deployment.plan import Plan
@@ -13,9 +14,7 @@ from dynamo_nb.errors import DefinitionError, TargetError
 from dynamo_nb.program import find
 from dynamo_nb.source.headers import CONFIG
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SAVED = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
-WITH_VLLM = ("disaggregated_prefill.ipynb", "llm_serving.ipynb")  # run by the tests with vLLM
 CELLS = [
     "%load_ext dynamo_nb\nfrom dynamo_nb import depends, dynamo_endpoint, serve, service",
     "from pathlib import Path\nPath('ran.txt').write_text('a cell that no service needs')",
@@ -176,21 +175,10 @@ def test_papermill_stops_at_an_edit_that_does_not_start(notebook, dynamo_home):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", SAVED)
+@pytest.mark.parametrize("name", [name for name in SAVED if name not in WITH_VLLM])
 def test_a_notebook_of_this_repository_runs_and_is_a_page_without_a_kernel(name, tmp_path, monkeypatch, dynamo_home):
-    from nbconvert import HTMLExporter
-
-    if name in WITH_VLLM:
-        pytest.importorskip("vllm")
     monkeypatch.chdir(tmp_path)
-    done = papermill.execute_notebook(NOTEBOOKS / name, name, progress_bar=False)
-    assert not [o for o in outputs_of(done) if o.output_type == "error" or o.get("name") == "stderr"]
-    drawings = drawings_in(done)
-    assert drawings
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(done)
-    shown = re.findall(r"<svg.*?</svg>|data:image/svg\+xml;base64,", page, re.DOTALL)
-    assert len(shown) >= len(drawings)
-    assert "application/vnd.jupyter.widget-view+json" not in page
+    run_and_make_a_page(name)
 
 
 @pytest.mark.parametrize("name", SAVED)
@@ -228,11 +216,3 @@ def test_the_page_has_the_result_of_a_benchmark_that_a_later_cell_stopped(notebo
     done = papermill.execute_notebook(save("load.ipynb", cells), "out.ipynb", progress_bar=False)
     (result,) = drawings_in(done)
     assert "Backend.generate" in result
-
-
-def outputs_of(notebook):
-    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
-
-
-def drawings_in(notebook):
-    return [o.data["image/svg+xml"] for o in outputs_of(notebook) if "image/svg+xml" in o.get("data", {})]
