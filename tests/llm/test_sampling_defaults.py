@@ -11,7 +11,7 @@ from dynamo_nb.llm.messages import ModelInfo, TokenRequest
 from dynamo_nb.llm.sampling_defaults import completed, model_defaults
 
 INFO = ModelInfo(model="m", context=100, block_size=16)
-ABSENT = object()
+ABSENT = "absent"
 # name, the engine's default, another value, the model's value
 PARAMETERS = [
     ("temperature", 1.0, 0.0, 0.7),
