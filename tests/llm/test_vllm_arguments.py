@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 
 import pytest
 
 pytest.importorskip("vllm")
 
-from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.utils.argparse_utils import FlexibleArgumentParser
+with warnings.catch_warnings(action="ignore"):  # of torch, while vLLM imports it
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    PARSER = AsyncEngineArgs.add_cli_args(FlexibleArgumentParser(add_help=False, exit_on_error=False))
 
 from dynamo_nb import ServiceConfig
 from dynamo_nb.errors import ConfigError
@@ -20,7 +24,7 @@ from dynamo_nb.llm.engines.vllm.requests import model_sampling
 from dynamo_nb.llm.tiny import tiny_model
 from dynamo_nb.sdk.service_config import VARIABLE
 
-PARSER = AsyncEngineArgs.add_cli_args(FlexibleArgumentParser(add_help=False, exit_on_error=False))
+pytestmark = pytest.mark.filterwarnings("ignore")  # vLLM and torch emit many warnings
 SWITCHES = {a.option_strings[0]: a for a in PARSER._actions if a.nargs in {0, "?"}}
 TEXTS = {a.option_strings[0]: a for a in PARSER._actions if a.nargs is None and a.type in {None, str} and not a.choices}
 

@@ -13,8 +13,8 @@ from dynamo_nb.errors import TargetError
 from dynamo_nb.sdk.portal import Pending, on_portal
 
 BACKEND = """\
-import sys, types
-sys.modules["heavy_engine"] = types.ModuleType("heavy_engine")  # installed in this process only
+# A magic changes this process only.
+%run install_engine.py
 import heavy_engine
 
 @service(workers=0)
@@ -24,6 +24,10 @@ class Backend:
     @dynamo_endpoint()
     async def generate(self, text: str) -> str:
         return heavy_engine.run(text)
+"""
+INSTALL_ENGINE = """\
+import sys, types
+sys.modules["heavy_engine"] = types.ModuleType("heavy_engine")
 """
 FRONTEND = """\
 @service
@@ -38,7 +42,8 @@ class Frontend:
 
 
 @pytest.mark.parametrize("dependency", ["depends(Backend)", "depends('Backend')"], ids=["by class", "by name"])
-def test_a_worker_of_a_notebook_starts_without_the_import_of_its_dependency(kernel, dependency):
+def test_a_worker_of_a_notebook_starts_without_the_import_of_its_dependency(kernel, dependency, tmp_path):
+    (tmp_path / "install_engine.py").write_text(INSTALL_ENGINE)
     kernel.load()
     assert kernel.run(BACKEND).ok
     assert kernel.run(FRONTEND.replace("depends(Backend)", dependency)).ok
