@@ -174,7 +174,7 @@ def test_traffic_of_the_decorator_is_marked():
 
 def test_a_class_whose_methods_have_no_source_may_read_every_key():
     space = {}
-    exec("def __init__(self): ...", space)
+    exec(compile("def __init__(self): ...", "<no file>", "exec"), space)
     cls = service(type("Made", (), {"__init__": space["__init__"]}))
     assert key_reads(definition_of(cls)).whole
 
