@@ -54,15 +54,15 @@ with_vllm() {
 on_newest() {
     $BIN/uv venv --quiet --allow-existing --python "$newest" .venv-newest
     $BIN/uv pip install --quiet --compile-bytecode --python .venv-newest/bin/python --editable . --group dev
-    # The language and its libraries can differ here: syntax and annotations, asyncio, sockets, IPython.
-    .venv-newest/bin/python -m pytest -q $SIDE_BY_SIDE --durations=10 \
+    # The language and its libraries can differ here: syntax and annotations, asyncio, sockets, IPython. Not repeated:
+    # the two tests of the runtime whose time goes into copies of large arrays, and into random bytes.
+    .venv-newest/bin/python -m pytest -q $SIDE_BY_SIDE --durations=10 -k "not huge and not hundred_thousand" \
         tests/test_architecture.py tests/source tests/sdk tests/config tests/notebook tests/runtime
 }
 
 part "format, lint and types" lint
-part "tests on Python $OWN" $BIN/python -m pytest -q $SIDE_BY_SIDE --durations=10 --ignore=tests/faults
-# Alone: they stop, starve and cut processes, and count what happens meanwhile.
-part "faults" $BIN/python -m pytest -q --durations=10 tests/faults
+part "tests on Python $OWN" $BIN/python -m pytest -q $SIDE_BY_SIDE --durations=10 -m "not alone"
+part "tests that run alone" $BIN/python -m pytest -q --durations=10 -m alone
 
 if "${MAKE:-make}" --silent .venv-vllm/.ready; then
     part "vLLM and torch" with_vllm

@@ -32,6 +32,12 @@ def test_requirements_are_the_imported_libraries_with_their_installed_versions()
     ]
 
 
+@pytest.fixture(scope="module")
+def providers():
+    """The installed distributions by module."""
+    return packages_distributions()
+
+
 @pytest.mark.parametrize(
     ("service", "libraries"),
     [
@@ -55,17 +61,16 @@ def test_requirements_are_the_imported_libraries_with_their_installed_versions()
         "from dynamo_nb.llm import *\nclass Mine({}): ...",
     ],
 )
-def test_services_of_the_package_add_the_libraries_that_they_import(service, libraries, text):
+def test_services_of_the_package_add_the_libraries_that_they_import(providers, service, libraries, text):
     """vLLM and torch have the installed version, or that of the extra."""
     if text:
         text = text.format(service.partition(":")[2])
         code = CodeTree((Module("mine", "mine.py", text),), {"Mine": "mine:Mine"})
     else:
         code = CodeTree((), {"Mine": f"dynamo_nb.llm.{service}"})
-    here = packages_distributions()
     expected = {DYNAMO_NB}
     for name in libraries:
-        found = here.get(name)
+        found = providers.get(name)
         expected |= {f"{each}=={version(each).partition('+')[0]}" for each in found or ()}
         expected |= set() if found else {{"torch": "torch>=2.5", "vllm": "vllm>=0.32"}[name]}
     assert set(requirements(code).splitlines()) == expected

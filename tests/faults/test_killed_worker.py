@@ -14,7 +14,7 @@ from dynamo_nb.control.status import WorkerStatus
 from dynamo_nb.errors import WorkerLost
 from dynamo_nb.supervisor.restarts import STABLE_AFTER
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 KILLS = 10
 STREAMS = 4  # open at each kill: two of each worker

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from load import workers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 CALLS = 10_000
 WARM_UP, ROUNDS = 2, 3

@@ -9,7 +9,7 @@ from load import until, workers
 
 from dynamo_nb.runtime.wire import WINDOW
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 SIZE, CHUNKS = 1_000_000, 10_000
 MEMORY = 64 * 2**20  # additional bytes that the worker may need

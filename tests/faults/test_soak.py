@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 PROGRAMS = Path(__file__).parents[1] / "benchmarks" / "programs"
 CALLS = 6000

@@ -11,7 +11,7 @@ from load import Load, until, workers
 from dynamo_nb.errors import DeadlineExceeded
 from dynamo_nb.runtime import request_scope
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 LEASE = 3.0  # seconds, the lease of deployments
 TIMEOUT = 0.3  # seconds that a call may take

@@ -32,7 +32,7 @@ async def send_arrays(nats_url, space, options, caller_options, sizes):
         await server.namespace(space).component("C").serve({"echo": echo, "refill": refill})
         client = await runtime.namespace(space).component("C").endpoint("echo").client()
         for size in sizes:
-            array = (numpy.arange(size) % 251).astype("u1")
+            array = numpy.resize(numpy.arange(251, dtype="u1"), size)
             data = array.tobytes()
             arrays = await asyncio.gather(*(client.call([array, n, array[::3], data]) for n in range(2)))
             for n, (whole, number, thirds, raw) in enumerate(arrays):
