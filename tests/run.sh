@@ -45,6 +45,12 @@ lint() {
     $BIN/mypy
 }
 
+alone() {
+    # Faults stop, starve and cut processes, and count what happens meanwhile.
+    $BIN/python -m pytest -q --durations=10 tests/faults
+    $BIN/python -m pytest -q --durations=10 -m alone --ignore=tests/faults
+}
+
 with_vllm() {
     # A model server uses both cores: two processes at most.
     .venv-vllm/bin/python -m pytest -q -n 2 --durations=10 --timeout 300 \
@@ -61,8 +67,8 @@ on_newest() {
 }
 
 part "format, lint and types" lint
-part "tests on Python $OWN" $BIN/python -m pytest -q $SIDE_BY_SIDE --durations=10 -m "not alone"
-part "tests that run alone" $BIN/python -m pytest -q --durations=10 -m alone
+part "tests on Python $OWN" $BIN/python -m pytest -q $SIDE_BY_SIDE --durations=10 -m "not alone" --ignore=tests/faults
+part "tests that run alone" alone
 
 if "${MAKE:-make}" --silent .venv-vllm/.ready; then
     part "vLLM and torch" with_vllm
