@@ -48,7 +48,6 @@ lint() {
 alone() {
     # Faults stop, starve and cut processes, and count what happens meanwhile.
     $BIN/python -m pytest -q --durations=10 tests/faults
-    $BIN/python -m pytest -q --durations=10 -m alone --ignore=tests/faults
 }
 
 with_vllm() {
