@@ -25,7 +25,6 @@ _OF_WORKERS = (
 _OF_KERNELS = (
     "dynamo_nb.worker.kernel",
     # Imported by every kernel at its start. multiprocessing skips a module that a version of IPython does not have.
-    "ipykernel.debugger",
     "IPython.core.completerlib",
     "IPython.core.debugger",
     "IPython.core.oinspect",

@@ -5,16 +5,25 @@ Output of the service goes to the worker's log. Output of a cell goes to the cli
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
 from typing import Any
 
-os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # without it the debugger writes a warning to every log
-
-from ipykernel.iostream import OutStream
+import zmq
+from ipykernel.iostream import IOPubThread, OutStream
 from ipykernel.kernelapp import IPKernelApp
 from traitlets.config import Config
+from zmq.eventloop.zmqstream import ZMQStream
+
+# ipykernel's debugger listens on a TCP port without authentication, through which any local user could run code. It has
+# no setting to turn it off; ipykernel does without it where debugpy cannot be imported. This also saves that import.
+sys.modules["debugpy"] = None  # type: ignore[assignment]  # an import of it fails from here on
+try:
+    importlib.import_module("ipykernel.debugger")
+finally:
+    del sys.modules["debugpy"]
 
 
 class WorkerStream(OutStream):  # type: ignore[misc]
@@ -52,11 +61,49 @@ class WorkerStream(OutStream):  # type: ignore[misc]
         return self._log().fileno()  # type: ignore[no-any-return]
 
 
+class OutputThread(IOPubThread):  # type: ignore[misc]
+    """Sends the output of cells. Forked children of the worker pass theirs to it through a Unix socket.
+
+    ipykernel's own listens on a TCP port for them, to which any local user may send.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], pipe_address: str, session: Any) -> None:
+        self._pipe_address = pipe_address
+        super().__init__(socket, pipe=True, session=session)
+
+    def _setup_pipe_in(self) -> None:
+        self._pipe_uuid = os.urandom(16)
+        pipe = self.socket.context.socket(zmq.PULL)
+        pipe.linger = 0
+        pipe.bind(self._pipe_address)
+        self._pipe_in = ZMQStream(pipe, self.io_loop)
+        self._pipe_in.on_recv(self._handle_pipe_msg)
+
+    def _setup_pipe_out(self) -> tuple[zmq.Context[Any], zmq.Socket[bytes]]:
+        context = zmq.Context()  # the context of the parent cannot be used after a fork
+        pipe = context.socket(zmq.PUSH)
+        pipe.linger = 3000
+        pipe.connect(self._pipe_address)
+        return context, pipe
+
+
 class WorkerApp(IPKernelApp):  # type: ignore[misc]
     """A kernel without a command line: constructing its parser takes a sixth of a kernel's start."""
 
+    iopub_port: int
+
     def parse_command_line(self, argv: list[str] | None = None) -> None:
         """Does nothing."""
+
+    def init_iopub(self, context: zmq.Context[Any]) -> None:
+        """Opens the channel for output, with our thread. The channels have the sockets 1 to 5, its pipe the sixth."""
+        channel = context.socket(zmq.XPUB)
+        channel.linger = 1000
+        self.iopub_port = self._bind_socket(channel, self.iopub_port)
+        self.configure_tornado_logger()
+        self.iopub_thread = OutputThread(channel, f"ipc://{self.ip}-6", self.session)
+        self.iopub_thread.start()
+        self.iopub_socket = self.iopub_thread.background_socket
 
 
 class Kernel:
