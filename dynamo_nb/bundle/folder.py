@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from dynamo_nb.bundle.container import DOCKERFILE, DOCKERIGNORE, image_name
 from dynamo_nb.bundle.kubernetes import manifest
 from dynamo_nb.bundle.readme import readme
+from dynamo_nb.bundle.replacement import replace_files
 from dynamo_nb.bundle.requirements import requirements
 from dynamo_nb.config.yaml_layer import config_yaml, from_yaml, to_yaml
 from dynamo_nb.errors import BundleError
@@ -28,10 +31,10 @@ _CONFIG_HEAD = """\
 
 
 def export(spec: GraphSpec, code: CodeTree, folder: Path) -> Path:
-    """Writes a bundle atomically: after an error the folder is unchanged.
+    """Writes a bundle, all of it or nothing: after an error the folder is unchanged.
 
-    An existing bundle is replaced; files in it that an export does not write stay. The same spec and code result in
-    the same bytes. Nothing is taken from the environment.
+    An existing bundle is replaced; files in it that the earlier export did not write stay. The same spec and code
+    result in the same bytes. Nothing is taken from the environment.
 
     Args:
         spec: The graph with its configuration.
@@ -42,8 +45,8 @@ def export(spec: GraphSpec, code: CodeTree, folder: Path) -> Path:
         `folder`.
 
     Raises:
-        BundleError: `folder` is something else, is the current directory or one of its parents, or cannot be written;
-            or the graph cannot be expressed in Kubernetes.
+        BundleError: `folder` is something else, is the current directory or one of its parents, cannot be written, or
+            has a file of the user in the place of a new one; or the graph cannot be expressed in Kubernetes.
     """
     path = folder.resolve()
     _check(path)
@@ -59,7 +62,7 @@ def export(spec: GraphSpec, code: CodeTree, folder: Path) -> Path:
 def _write(files: Mapping[str, str], code: CodeTree, bundle: Path) -> None:
     bundle.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}-") as temporary:
-        new, old = Path(temporary, "new"), Path(temporary, "old")
+        new = Path(temporary, "new")
         new.mkdir()
         for path, text in files.items():
             (new / path).write_bytes(text.encode())
@@ -67,15 +70,8 @@ def _write(files: Mapping[str, str], code: CodeTree, bundle: Path) -> None:
         if not bundle.exists() or not any(bundle.iterdir()):
             new.rename(bundle)
         else:
-            bundle.rename(old)
-            try:
-                new.rename(bundle)
-            except BaseException:
-                old.rename(bundle)
-                raise
-            for other in old.iterdir():
-                if other.name not in {*files, CODE_FOLDER}:
-                    other.rename(bundle / other.name)
+            written = [*files, *(f"{CODE_FOLDER}/{path}" for path in _graph_data(bundle)["code"])]
+            replace_files(bundle, new, written, last=GRAPH_FILE)
 
 
 def _check(bundle: Path) -> None:
@@ -85,8 +81,19 @@ def _check(bundle: Path) -> None:
         raise BundleError(what, where=str(bundle), remedy=remedy)
     if bundle.exists() and not bundle.is_dir():
         raise BundleError("the path of the bundle is a file", where=str(bundle), remedy=remedy)
-    if bundle.exists() and any(bundle.iterdir()) and not (bundle / GRAPH_FILE).is_file():
+    if bundle.exists() and any(bundle.iterdir()) and not _graph_data(bundle):
         raise BundleError("the folder is not empty and not a bundle", where=str(bundle), remedy=remedy)
+
+
+def _graph_data(bundle: Path) -> dict[str, Any]:
+    """The data in the graph file of a bundle of any version; empty if the folder is not a bundle."""
+    import yaml
+
+    with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+        data = from_yaml((bundle / GRAPH_FILE).read_text(encoding="utf-8"))
+        if isinstance(data, dict) and all(isinstance(data.get(key), dict) for key in ("services", "code")):
+            return data
+    return {}
 
 
 def contents(spec: GraphSpec, code: CodeTree) -> dict[str, str]:

@@ -120,11 +120,9 @@ def test_the_error_of_an_invalid_graph_file_has_the_path(hello, tmp_path):
 
 def test_a_bundle_is_replaced_and_other_files_in_it_stay(hello, tmp_path):
     folder = hello.export(tmp_path / "bundle", "--Backend.suffix=a")
-    (folder / "code" / "stale.py").write_text("")
     (folder / "values.yaml").write_text("mine")
     hello.export(folder, "--Backend.suffix=b")
     assert plan_of(folder).config.as_json()["Backend"]["suffix"] == "b"
-    assert not (folder / "code" / "stale.py").exists()
     assert (folder / "values.yaml").read_text() == "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "source"]
 
