@@ -197,7 +197,7 @@ def _straighten(columns: Columns) -> None:
     for column in columns:
         settle(column, [0.0] * len(column))
     for i in range(SWEEPS):
-        sweep(columns, back=i % 2 == 1, own_block=True)
+        sweep(columns, back=i % 2 == 1)
     above = {id(lower): upper for column in columns for upper, lower in pairwise(column)}
     below = {id(upper): lower for column in columns for upper, lower in pairwise(column)}
     starts = [slot for column in columns for slot in column if slot.line and not _continues(slot.before[0], slot)]

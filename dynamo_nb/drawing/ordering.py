@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import attrgetter
 
-from dynamo_nb.drawing.slots import Block, Columns, Slot, settle, sweep
+from dynamo_nb.drawing.slots import Block, Columns, Slot
 
 SWEEPS = 8
 """Passes to the right and to the left; a drawing of a dozen boxes no longer changes after four."""
@@ -14,6 +15,7 @@ _TRIAL_SWEEPS = 2
 """Passes with which two orders of the groups are compared."""
 _SEARCHED = 12
 """Groups whose order is searched; more of them stay in the order of the arguments."""
+_LEVEL_AND_PLACE = attrgetter("block.level", "y")
 
 
 def order(columns: Columns, units: Sequence[Block], parts: Sequence[Block]) -> None:
@@ -49,46 +51,78 @@ def _sort(columns: Columns, parts: Sequence[Block], *, back: bool = False, trial
         part.set_level()
     for column in columns:
         column.sort(key=lambda slot: slot.block.level)
-        settle(column, [0.0] * len(column))
+        _spread(column)
     best, fewest = list(map(tuple, columns)), _crossings(columns)
+    last = 0
     for i in range(_TRIAL_SWEEPS if trial else SWEEPS):
-        sweep(columns, back=(i % 2 == 1) != back, own_block=False)
+        _sweep(columns, back=(i % 2 == 1) != back)
         if not trial:
             _exchange(columns)
         if (crossings := _crossings(columns)) < fewest:
-            best, fewest = list(map(tuple, columns)), crossings
+            best, fewest, last = list(map(tuple, columns)), crossings, i
+        elif i - last >= 2:  # neither direction helps
+            break
     columns[:] = map(list, best)
     return fewest
+
+
+def _sweep(columns: Columns, *, back: bool) -> None:
+    """Sorts each column by the mean place of the neighbours in the column before it. back: in the column after it."""
+    for column in reversed(columns) if back else columns:
+        for slot in column:
+            if near := slot.after if back else slot.before:
+                slot.y = sum([neighbour.y for neighbour in near]) / len(near)
+        column.sort(key=_LEVEL_AND_PLACE)
+        _spread(column)
+
+
+def _spread(column: Sequence[Slot]) -> None:
+    """Puts the slots of a column one below the other, around zero. `layered_layout` decides where they end up."""
+    y = -sum([slot.above + slot.below + 2 * slot.gap for slot in column]) / 2
+    for slot in column:
+        slot.y = y + slot.gap + slot.above
+        y = slot.y + slot.below + slot.gap
 
 
 def _crossings(columns: Columns) -> int:
     total = 0
     for column, following in pairwise(columns):
-        at = {id(slot): i for i, slot in enumerate(following)}
+        _number(following)
         seen: list[int] = []
         for slot in column:
-            ends = sorted(at[id(end)] for end in slot.after)
-            total += sum(len(seen) - bisect_right(seen, end) for end in ends)
-            for end in ends:
-                insort(seen, end)
+            for end in sorted([end.index for end in slot.after]):
+                place = bisect_right(seen, end)
+                total += len(seen) - place
+                seen.insert(place, end)
     return total
+
+
+def _number(column: Sequence[Slot]) -> None:
+    for i, slot in enumerate(column):
+        slot.index = i
 
 
 def _exchange(columns: Columns) -> None:
     """Exchanges neighbours in a column where fewer edges cross then."""
-    at = {id(slot): i for column in columns for i, slot in enumerate(column)}
+    for column in columns:
+        _number(column)
     for column in columns:
         changed = False
         for i in range(len(column) - 1):
             upper, lower = column[i : i + 2]
-            if upper.block.level == lower.block.level and _cross(upper, lower, at) > _cross(lower, upper, at):
+            if upper.block.level == lower.block.level and _saved(upper, lower) > 0:
                 column[i : i + 2] = lower, upper
-                at[id(lower)], at[id(upper)] = i, i + 1
+                lower.index, upper.index = i, i + 1
                 changed = True
         if changed:
-            settle(column, [slot.y for slot in column])
+            _spread(column)
 
 
-def _cross(upper: Slot, lower: Slot, at: dict[int, int]) -> int:
-    pairs = ((upper.before, lower.before), (upper.after, lower.after))
-    return sum(at[id(a)] > at[id(b)] for ends, others in pairs for a in ends for b in others)
+def _saved(upper: Slot, lower: Slot) -> int:
+    """The crossings fewer if two neighbours are exchanged."""
+    saved = 0
+    for ends, others in ((upper.before, lower.before), (upper.after, lower.after)):
+        for a in ends:
+            for b in others:
+                saved += (a.index > b.index) - (a.index < b.index)
+    return saved

@@ -36,7 +36,7 @@ class Block:
 class Slot:
     """Takes space in a column from y - above to y + below: a box, or an edge on its way through the column.
 
-    turned: the edge closes a cycle, so it leads from right to left.
+    turned: the edge closes a cycle, so it leads from right to left. index: place in the column, while it is ordered.
     """
 
     column: int
@@ -47,6 +47,7 @@ class Slot:
     gap: float
     turned: bool = False
     y: float = 0.0
+    index: int = 0
     before: list[Slot] = field(default_factory=list)
     after: list[Slot] = field(default_factory=list)
 
@@ -63,19 +64,17 @@ def distance(upper: Slot, lower: Slot) -> float:
     return upper.below + upper.gap + lower.gap + lower.above
 
 
-def sweep(columns: Columns, *, back: bool, own_block: bool) -> None:
-    """Moves each slot towards its neighbours in the column before it, and sorts the column by that.
+def sweep(columns: Columns, *, back: bool) -> None:
+    """Moves each slot towards its neighbours of the same block in the column before it.
 
-    back: towards the neighbours in the column after it. own_block: only towards those of its own block, unsorted.
+    back: towards the neighbours in the column after it.
     """
     for column in reversed(columns) if back else columns:
-        targets: dict[int, float] = {}
+        targets: list[float] = []
         for slot in column:
-            near = [s.y for s in (slot.after if back else slot.before) if not own_block or s.block is slot.block]
-            targets[id(slot)] = fmean(near) if near else slot.y
-        if not own_block:
-            column.sort(key=lambda slot: (slot.block.level, targets[id(slot)]))
-        settle(column, [targets[id(slot)] for slot in column])
+            near = [s.y for s in (slot.after if back else slot.before) if s.block is slot.block]
+            targets.append(fmean(near) if near else slot.y)
+        settle(column, targets)
 
 
 def settle(column: Sequence[Slot], targets: Sequence[float]) -> None:
