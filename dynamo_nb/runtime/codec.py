@@ -1,6 +1,6 @@
 """Encoding of values: msgpack, with a plain form for other Python types, and raw buffers for arrays.
 
-A value that msgpack cannot carry is an extension `(type, plain data, state)`, see `sdk.portable`: models are maps, sets
+A value that msgpack cannot carry is an extension `(type, plain data, state)`, see `sdk.packing`: models are maps, sets
 lists, paths text. The receiver gets the plain data, and builds the value again where it knows the endpoint's types.
 Nothing is ever pickled.
 
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from dynamo_nb.sdk.portable import pack
+from dynamo_nb.sdk.packing import pack
 from dynamo_nb.sdk.tagged import Outgoing, Tagged, received
 
 ARRAY: Final = 1  # msgpack extension: a numpy array

@@ -18,8 +18,9 @@ from dynamo_nb.sdk.field_types import (
     is_typed_dict,
     obstacle,
 )
-from dynamo_nb.sdk.portable import load, pack
+from dynamo_nb.sdk.packing import pack
 from dynamo_nb.sdk.tagged import Fitted
+from dynamo_nb.sdk.unpacking import load
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -184,8 +185,12 @@ class Shape:
             return value
         return value if packed is value else self._loaded(packed)
 
+    @cached_property
+    def _classes_of_kinds(self) -> tuple[Any, ...]:
+        return tuple(kind for kind in self._kinds if not is_typed_dict(kind))
+
     def _holds(self, value: Any) -> bool:
-        return isinstance(value, tuple(kind for kind in self._kinds if not is_typed_dict(kind)))
+        return isinstance(value, self._classes_of_kinds)
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema; empty if the type has none."""
