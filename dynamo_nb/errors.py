@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str:
-    """The known name that is most similar to `name`, ignoring case; "" if none is."""
+def nearest_name(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The known name that is most similar to `name`, ignoring case; "" if none has this likeness, 0 to 1."""
     by_lower = {k.lower(): k for k in sorted(known)}
-    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=likeness)
     return by_lower[close[0]] if close else ""
 
 

@@ -17,6 +17,7 @@ from dynamo_nb.llm.api.answers import Answer, ChatAnswer, CompletionAnswer, embe
 from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, Generation, read
 from dynamo_nb.llm.api.catalogue import Catalogue, Entry
 from dynamo_nb.llm.api.errors import ApiError, api_error
+from dynamo_nb.llm.api.fields import IgnoredFields
 from dynamo_nb.llm.api.metrics import RequestMetrics, RequestTimer
 from dynamo_nb.llm.api.reply import JSON, MAX_BODY, Reply
 from dynamo_nb.llm.api.request_checks import inputs_of, requests_of
@@ -62,6 +63,7 @@ class Frontend:
         self.catalogue = Catalogue(processors, {"processor": served_model_name})
         self.admission = Admission(max_running)
         self.metrics = RequestMetrics()
+        self.ignored = IgnoredFields()
         self._started = int(time.time())
 
     @dynamo_api("v1/chat/completions")
@@ -133,7 +135,7 @@ class _GenerationReply(Reply):
         self._id = f"{id_prefix}-{uuid.uuid4().hex}"
 
     async def answer(self, data: bytes) -> None:
-        body = read(self._body_type, data)
+        body = read(self._body_type, data, self._frontend.ignored)
         entry = await self._frontend.catalogue.find(body.model)
         if (body.n or 1) * len(data) > MAX_SENT:
             raise ApiError(f"A body of {len(data)} bytes is too large for {body.n} choices.", param="n")
@@ -153,7 +155,13 @@ class _GenerationReply(Reply):
         n = body.n or 1
         logprobs = body.top_logprob_count is not None
         return self._answer_type(
-            self._id, body.model, prompts=choices // n, n=n, logprobs=logprobs, usage=body.include_usage
+            self._id,
+            body.model,
+            prompts=choices // n,
+            n=n,
+            logprobs=logprobs,
+            usage=body.include_usage,
+            continuous_usage=body.continuous_usage,
         )
 
 
@@ -167,7 +175,7 @@ class _EmbeddingReply(Reply):
         self._frontend = frontend
 
     async def answer(self, data: bytes) -> None:
-        body = read(EmbeddingBody, data)
+        body = read(EmbeddingBody, data, self._frontend.ignored)
         entry = await self._frontend.catalogue.find(body.model)
         requests = inputs_of(body, f"embd-{uuid.uuid4().hex}", entry.processor_name, entry.info)
         with self._frontend.admission.admit(1):

@@ -72,16 +72,25 @@ class Answer:
         n: Choices of each prompt.
         logprobs: True if the request asks for log probabilities.
         usage: True if a stream ends with the usage.
+        continuous_usage: True if each event of a stream has the usage of its choice so far.
     """
 
     kind: ClassVar[str]
     chunk_kind: ClassVar[str]
 
     def __init__(
-        self, request_id: str, model: str, *, prompts: int = 1, n: int = 1, logprobs: bool = False, usage: bool = False
+        self,
+        request_id: str,
+        model: str,
+        *,
+        prompts: int = 1,
+        n: int = 1,
+        logprobs: bool = False,
+        usage: bool = False,
+        continuous_usage: bool = False,
     ) -> None:
         self.id, self.model, self.created = request_id, model, int(time.time())
-        self._has_logprobs, self._has_usage = logprobs, usage
+        self._has_logprobs, self._has_usage, self._has_continuous_usage = logprobs, usage, continuous_usage
         frame = {"id": request_id, "object": self.chunk_kind, "created": self.created, "model": model}
         self._start = b"data: " + _json(frame)[:-1] + b',"choices":['
         self._end = b',"usage":null}\n\n' if usage else b"}\n\n"
@@ -111,11 +120,18 @@ class Answer:
         first = b""
         if not choice.has_begun:
             choice.has_begun, first = True, self._first(choice)
-        if delta.finish or delta.logprobs or delta.tool_calls:
-            return first + self._start + _json(self._part(choice, delta)) + b"]" + self._end
+        if delta.finish or delta.logprobs or delta.tool_calls or (delta.text and self._has_continuous_usage):
+            return first + self._event(choice, self._part(choice, delta))
         if not delta.text:
             return first
         return first + choice.head + _json(delta.text) + choice.tail
+
+    def _event(self, choice: Choice, part: dict[str, Any]) -> bytes:
+        """An event with a part of a choice."""
+        end = self._end
+        if self._has_continuous_usage:
+            end = b',"usage":' + _json(_usage(choice.prompt_tokens, choice.tokens, choice.cached)) + b"}\n\n"
+        return self._start + _json(part) + b"]" + end
 
     def last(self) -> bytes:
         """Returns the last events of a successful stream."""
@@ -143,13 +159,16 @@ class Answer:
         for choice in self.choices:
             prompts[choice.prompt] = max(prompts.get(choice.prompt, 0), choice.prompt_tokens)
             cached[choice.prompt] = max(cached.get(choice.prompt, 0), choice.cached)
-        prompt, completion = sum(prompts.values()), sum(choice.tokens for choice in self.choices)
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-            "prompt_tokens_details": {"cached_tokens": sum(cached.values())},
-        }
+        return _usage(sum(prompts.values()), sum(choice.tokens for choice in self.choices), sum(cached.values()))
+
+
+def _usage(prompt: int, completion: int, cached: int) -> dict[str, Any]:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
 
 
 class ChatAnswer(Answer):
@@ -165,7 +184,7 @@ class ChatAnswer(Answer):
     def _first(self, choice: Choice) -> bytes:
         role = {"role": "assistant", "content": ""}
         part = {"index": choice.index, "delta": role, "logprobs": None, "finish_reason": None}
-        return self._start + _json(part) + b"]" + self._end
+        return self._event(choice, part)
 
     def _part(self, choice: Choice, delta: TextDelta) -> dict[str, Any]:
         content: dict[str, Any] = {"content": delta.text} if delta.text else {}

@@ -1,23 +1,25 @@
 """Requests in the form of OpenAI's API, read from JSON: their parameters and the values that these accept.
 
-OpenAI's parameters that change the answer are supported or refused; the others are accepted and ignored. In addition
-there are vLLM's own: top_k, min_p, repetition_penalty, min_tokens, ignore_eos, stop_token_ids, cache_salt.
+The types have the parameters that are supported: OpenAI's, and vLLM's top_k, min_p, repetition_penalty, min_tokens,
+ignore_eos, stop_token_ids and cache_salt. `fields.py` decides about all others.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-from dynamo_nb.errors import suggestion
 from dynamo_nb.llm.api.errors import ApiError, shortened
+from dynamo_nb.llm.api.fields import IgnoredFields, check_unknown_fields
 
 MAX_STOPS: Final = 16  # stop texts: each is searched in every piece of an answer
 MAX_STOP_LENGTH: Final = 256  # characters of a stop text: as much of an answer is held back
 MAX_STOP_TOKENS: Final = 64  # stop tokens: each is compared with every token
+MAX_SALT: Final = 128  # characters, as in vLLM
 MAX_LOGPROBS: Final = 20  # OpenAI's limit
 MAX_CHOICES: Final = 128  # OpenAI's limit of n; here of prompts times n, since each is a sequence of its own
 MAX_TOOLS: Final = 128  # OpenAI's limit
@@ -26,7 +28,6 @@ TEMPERATURES: Final = (0, 2)  # OpenAI's limits
 PENALTIES: Final = (-2, 2)  # OpenAI's limits
 
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -34,34 +35,52 @@ Natural = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Token = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_LENGTH)]
+TopK = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+Factor = Annotated[float, Meta(gt=0)]
 Penalty = Annotated[float, Meta(ge=PENALTIES[0], le=PENALTIES[1])]
+Salt = Annotated[str, Meta(min_length=1, max_length=MAX_SALT, pattern=r"^[^@/\\\x00]*$")]
+"""Without characters that parts of a path have: some stores of KV caches make names of files from it, as vLLM says."""
 Texts = str | Annotated[list[Token | str | list[Token]], Meta(min_length=1)]
 """A text, tokens, or a list of either."""
 B = TypeVar("B", bound="Body")
 
 
-class StreamOptions(Struct, forbid_unknown_fields=True):
+class StreamOptions(Struct):
     """Options of a stream."""
 
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None  # vLLM's own: the usage so far in every event
     include_obfuscation: bool | None = None
 
 
-class ResponseFormat(Struct, forbid_unknown_fields=True):
+class ResponseFormat(Struct):
     """The form of the answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: dict[str, Any] | None = None
 
 
-class Body(Struct, kw_only=True, forbid_unknown_fields=True):
-    """The parameters of every request."""
+class Extension(Struct):
+    """NVIDIA's parameters, in the field `nvext`."""
 
+    ignore_eos: bool | None = None
+    top_k: TopK | None = None
+    repetition_penalty: Factor | None = None
+    greed_sampling: bool | None = None
+
+
+class Body(Struct, kw_only=True):
+    """The parameters of every request.
+
+    Attributes:
+        defaults: Field that the type does not have -> its default, where it is another one than in `fields.DEFAULTS`.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
     model: str
-    user: Any = None
 
 
-class Generation(Body, kw_only=True, forbid_unknown_fields=True):
+class Generation(Body, kw_only=True):
     """The parameters of requests for generated text. None means that a parameter is absent, since clients send null."""
 
     stream: bool | None = None
@@ -78,19 +97,21 @@ class Generation(Body, kw_only=True, forbid_unknown_fields=True):
     logit_bias: dict[str, float] | None = None
     # vLLM's own
     min_tokens: Natural | None = None
-    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    top_k: TopK | None = None
     min_p: Share | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0)] | None = None
+    repetition_penalty: Factor | None = None
     ignore_eos: bool | None = None
     stop_token_ids: Annotated[list[Token], Meta(max_length=MAX_STOP_TOKENS)] | None = None
-    cache_salt: str | None = None
-    # Ignored
-    metadata: Any = None
-    store: Any = None
-    service_tier: Any = None
-    safety_identifier: Any = None
-    prompt_cache_key: Any = None
-    prompt_cache_retention: Any = None
+    cache_salt: Salt | None = None
+    nvext: Extension | None = None
+
+    def __post_init__(self) -> None:
+        extension = self.nvext or Extension()
+        for name in ("ignore_eos", "top_k", "repetition_penalty"):
+            if getattr(self, name) is None:
+                setattr(self, name, getattr(extension, name))
+        if extension.greed_sampling:
+            self.temperature = 0.0
 
     @property
     def limit(self) -> int:
@@ -106,10 +127,15 @@ class Generation(Body, kw_only=True, forbid_unknown_fields=True):
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
+    @property
+    def continuous_usage(self) -> bool:
+        return self.include_usage and bool(self.stream_options and self.stream_options.continuous_usage_stats)
 
-class ChatBody(Generation, kw_only=True, forbid_unknown_fields=True):
+
+class ChatBody(Generation, kw_only=True):
     """POST /v1/chat/completions."""
 
+    defaults: ClassVar[Mapping[str, Any]] = {"add_special_tokens": False}
     messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
@@ -117,14 +143,7 @@ class ChatBody(Generation, kw_only=True, forbid_unknown_fields=True):
     tools: Annotated[list[dict[str, Any]], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    modalities: list[str] | None = None
-    audio: Any = None
-    functions: Any = None
-    function_call: Any = None
-    web_search_options: Any = None
-    prediction: Any = None  # ignored, like the next two: a hint for speed
     reasoning_effort: Any = None
-    verbosity: Any = None
 
     @property
     def limit(self) -> int:
@@ -135,13 +154,12 @@ class ChatBody(Generation, kw_only=True, forbid_unknown_fields=True):
         return (self.top_logprobs or 0) if self.logprobs else None
 
 
-class CompletionBody(Generation, kw_only=True, forbid_unknown_fields=True):
+class CompletionBody(Generation, kw_only=True):
     """POST /v1/completions."""
 
     prompt: Texts
     logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: bool | None = None
-    suffix: str | None = None
     best_of: int | None = None
 
     @property
@@ -153,42 +171,59 @@ class CompletionBody(Generation, kw_only=True, forbid_unknown_fields=True):
         return self.logprobs
 
 
-class EmbeddingBody(Body, kw_only=True, forbid_unknown_fields=True):
+class EmbeddingBody(Body, kw_only=True):
     """POST /v1/embeddings."""
 
     input: Texts
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = None
 
 
-def read(kind: type[B], data: bytes) -> B:
+PARAMETERS: Final = frozenset(
+    name for kind in (ChatBody, CompletionBody, EmbeddingBody) for name in kind.__struct_encode_fields__
+)
+"""The parameters of all requests."""
+OBJECTS: Final[Mapping[str, type[Struct]]] = {
+    "stream_options": StreamOptions,
+    "response_format": ResponseFormat,
+    "nvext": Extension,
+}
+"""The parameters that are objects."""
+
+
+def read(kind: type[B], data: bytes, ignored: IgnoredFields | None = None) -> B:
     """Returns the request in a body.
 
     Args:
         kind: The type of the request.
         data: The body, JSON.
+        ignored: Receives the fields that are ignored.
 
     Raises:
         ApiError: The body is invalid; the error names the parameter.
     """
+    ignored = ignored or IgnoredFields()
     try:
-        return msgspec.json.decode(data, type=kind)
+        fields = _FIELDS.decode(data)
+        check_unknown_fields(kind, fields, PARAMETERS, "", ignored)
+        body = msgspec.json.decode(data, type=kind)
+        for name, part in OBJECTS.items():
+            if getattr(body, name, None) is not None:
+                check_unknown_fields(part, _FIELDS.decode(fields[name]), frozenset(), name, ignored)
+        return body
     except msgspec.ValidationError as error:
-        raise _validation_error(kind, shortened(str(error))) from None
+        raise _validation_error(shortened(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(f"The body is not valid JSON: {error}", code="invalid_json") from None
 
 
-def _validation_error(kind: type[Body], text: str) -> ApiError:
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _validation_error(text: str) -> ApiError:
     """The message of msgspec as an error of OpenAI's API."""
     found = _PATH.match(text)
     assert found is not None
     what, path = found["what"], found["path"] or ""
-    if unknown := _UNKNOWN.search(what):
-        name = ".".join(filter(None, [path, unknown["name"]]))
-        known = StreamOptions if path == "stream_options" else ResponseFormat if path == "response_format" else kind
-        near = suggestion(unknown["name"], known.__struct_encode_fields__)
-        return ApiError(f"Unrecognized request argument supplied: {name}; {near}", param=name, code="unknown_parameter")
     if missing := _MISSING.search(what):
         name = ".".join(filter(None, [path, missing["name"]]))
         return ApiError(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")

@@ -14,6 +14,7 @@ from dynamo_nb.llm.api.bodies import (
     EmbeddingBody,
     Generation,
     ResponseFormat,
+    StreamOptions,
     Texts,
 )
 from dynamo_nb.llm.api.errors import ApiError
@@ -22,7 +23,6 @@ from dynamo_nb.llm.messages import ModelInfo, Sampling, TextRequest
 MAX_INPUTS: Final = 2048  # OpenAI's limit of texts in one request for embeddings
 MAX_DEPTH: Final = 64  # levels of nested lists and objects, which templates and encoders process recursively
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
-REPLACEMENTS: Final = {"functions": "; use 'tools'", "function_call": "; use 'tool_choice'"}
 
 
 def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, info: ModelInfo) -> list[TextRequest]:
@@ -120,7 +120,7 @@ def _check(body: Generation, info: ModelInfo) -> None:
         )
     if body.limit and (body.min_tokens or 0) > body.limit:
         raise ApiError(f"min_tokens is {body.min_tokens}, but max_tokens is {body.limit}.", param="min_tokens")
-    if body.stream_options is not None and not body.stream:
+    if body.stream_options not in (None, StreamOptions()) and not body.stream:
         raise ApiError("'stream_options' requires stream=true.", param="stream_options")
     if body.logit_bias:
         raise ApiError("'logit_bias' is not supported.", param="logit_bias", code="unsupported_parameter")
@@ -159,7 +159,7 @@ def _require(feature: str, info: ModelInfo, param: str, what: str) -> None:
 def _check_chat(body: ChatBody) -> None:
     for number, message in enumerate(body.messages):
         _check_message(message, f"messages[{number}]")
-    if body.top_logprobs is not None and not body.logprobs:
+    if body.top_logprobs and not body.logprobs:
         raise ApiError("'top_logprobs' requires logprobs=true.", param="top_logprobs")
     for number, tool in enumerate(body.tools or ()):
         function = tool.get("function")
@@ -173,12 +173,6 @@ def _check_chat(body: ChatBody) -> None:
     if body.tool_choice is not None and body.tool_choice not in ("none", "auto"):
         text = "'tool_choice' must be 'none' or 'auto': the engines cannot be forced to call a tool."
         raise ApiError(text, param="tool_choice", code="unsupported_parameter")
-    if body.modalities is not None and body.modalities != ["text"]:
-        raise ApiError("'modalities' must be ['text'].", param="modalities", code="unsupported_parameter")
-    for name in ("functions", "function_call", "audio", "web_search_options"):
-        if getattr(body, name) is not None:
-            text = f"'{name}' is not supported{REPLACEMENTS.get(name, '')}."
-            raise ApiError(text, param=name, code="unsupported_parameter")
 
 
 def _check_message(message: dict[str, Any], path: str) -> None:
@@ -198,7 +192,7 @@ def _check_message(message: dict[str, Any], path: str) -> None:
 
 
 def _check_completion(body: CompletionBody) -> None:
-    unsupported = {"echo": body.echo, "suffix": body.suffix, "best_of": (body.best_of or 1) > (body.n or 1)}
+    unsupported = {"echo": body.echo, "best_of": (body.best_of or 1) > (body.n or 1)}
     for name, value in unsupported.items():
         if value:
             raise ApiError(f"'{name}' is not supported.", param=name, code="unsupported_parameter")
@@ -240,8 +234,6 @@ def inputs_of(body: EmbeddingBody, request_id: str, model: str, info: ModelInfo)
         ApiError: The model cannot serve the request.
     """
     _require("embeddings", info, "model", "embeddings")
-    if body.dimensions is not None:
-        raise ApiError("'dimensions' is not supported.", param="dimensions", code="unsupported_parameter")
     inputs = texts(body.input, "input")
     if len(inputs) > MAX_INPUTS:
         raise ApiError(f"Invalid 'input': {len(inputs)} texts; the limit is {MAX_INPUTS}.", param="input")
