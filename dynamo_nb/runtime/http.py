@@ -1,13 +1,11 @@
-"""HTTP endpoints of a service: routes of a FastAPI application, served on the worker's event loop."""
+"""HTTP endpoints of a service: routes of a FastAPI application."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
-import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import wraps
 from typing import Annotated, Any, get_origin
 
@@ -16,7 +14,6 @@ from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
 from dynamo_nb.sdk.hooks import run_hooks
 
 _WITH_BODY = {"POST", "PUT", "PATCH"}
-_BACKLOG = 1024  # connections that the kernel holds until they are accepted
 
 
 def http_endpoints(endpoints: Mapping[str, Endpoint]) -> list[Endpoint]:
@@ -148,61 +145,3 @@ def _chunk(item: Any) -> bytes:
     from fastapi.encoders import jsonable_encoder
 
     return json.dumps(jsonable_encoder(item), ensure_ascii=False).encode() + b"\n"
-
-
-class HttpServer:
-    """Uvicorn on the worker's loop.
-
-    The workers of one service share the port; the kernel distributes the connections among them.
-
-    Args:
-        app: An ASGI application.
-        host: Address on which to listen.
-        port: TCP port.
-    """
-
-    def __init__(self, app: Any, host: str, port: int) -> None:
-        import uvicorn
-
-        class Server(uvicorn.Server):
-            """Reports when it accepts connections, and leaves the process's signals to the worker."""
-
-            accepting = asyncio.Event()
-
-            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-                await super().startup(sockets)
-                self.accepting.set()
-
-            def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-                return nullcontext()
-
-        self.host, self.port = host, port
-        self._server = Server(uvicorn.Config(app, log_level="warning", access_log=False))
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Returns when connections are accepted. Raises the errors of the application's own startup."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((self.host, self.port))
-        listener.listen(_BACKLOG)
-        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
-        accepting = asyncio.create_task(self._server.accepting.wait())
-        await asyncio.wait([self._task, accepting], return_when=asyncio.FIRST_COMPLETED)
-        accepting.cancel()
-        if self._task.done():
-            await self._task
-            raise DynamoError("the HTTP application did not start", remedy="see its error in the worker's log")
-
-    async def stop(self, grace: float | None = None) -> None:
-        """Accepts no more connections and waits for open requests.
-
-        Args:
-            grace: Seconds after which open requests are cancelled, or None to wait without limit.
-        """
-        if self._task is not None:
-            self._server.config.timeout_graceful_shutdown = grace  # type: ignore[assignment] # which may be a float
-            self._server.should_exit = True
-            await self._task

@@ -35,9 +35,9 @@ _OF_KERNELS = (
 _OF_HTTP = (
     "fastapi",
     "dynamo_nb.runtime.http",
+    "dynamo_nb.runtime.http_server",
     # Imported by uvicorn when it starts to serve.
     "uvicorn.lifespan.on",
-    "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.auto",
 )
 

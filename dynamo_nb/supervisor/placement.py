@@ -67,6 +67,7 @@ class Placement:
         service = spec.services[name]
         self._count += 1
         worker_id = f"{name}.{slot.index}.{self._count}"
+        http = self.ports.reserve(name) if service.http else None
         gpus = self.gpus.take(worker_id, service.gpu, prefer)
         environ = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
         environ[VARIABLE] = json.dumps(spec.config)
@@ -90,7 +91,7 @@ class Placement:
                 socket_dir=str(self.folder / "sockets"),
                 folder=str(self.folder),
                 host=self.worker_host,
-                http=self.ports.reserve(name) if service.http else None,
+                http=http,
             ),
             control=str(self.folder / state_dir.CONTROL),
             log=str(self.folder / "logs" / f"{name}.{slot.index}.log"),
@@ -98,6 +99,7 @@ class Placement:
             path=release.path,
             cwd=release.cwd,
             connection_file=str(self.folder / "kernels" / f"{self._count:x}.json") if self.kernels else "",
+            listener=self.ports.socket_of(name) if service.http else None,
         )
 
     def free(self, worker_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
 from typing import Final
 
 import psutil
@@ -17,8 +18,8 @@ _TRIES: Final = 200
 class Ports:
     """Reserves ports, from `first` on.
 
-    A port is reserved by a bound socket that does not listen. Workers bind the same port with SO_REUSEPORT, so that an
-    old and a new worker can both accept connections while one replaces the other.
+    A port is reserved by a bound socket, which is passed to each worker of the service. They listen, and accept from
+    one queue. Connections in it wait while one worker replaces another.
 
     Attributes:
         host: address of HTTP endpoints.
@@ -56,6 +57,17 @@ class Ports:
             if first and self.first not in {0, port := held.getsockname()[1]}:
                 self.warnings = [f"port {self.first} is in use by {_user(self.first)}: {service} listens on {port}"]
         return self.host, self._held[service].getsockname()[1]
+
+    def socket_of(self, service: str) -> socket.socket:
+        """The socket of a service that has a port."""
+        return self._held[service]
+
+    def refuse(self, service: str) -> None:
+        """Refuses connections to a service that has no worker, until one listens again."""
+        held = self._held.get(service)
+        if held is not None and held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            held.shutdown(socket.SHUT_RDWR)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
     def release(self, service: str) -> None:
         """Releases the port of a service, if it has one."""
@@ -97,18 +109,33 @@ class Ports:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    """A socket bound to a port, or to a free one for 0. Raises OSError if another process uses it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if port:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:  # alone on the port, or this raises
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+        return _bind_exactly(family, host, port)
+    for _ in range(_TRIES):
+        # Bound by its number: the kernel frees a port that it chose as soon as the socket stops listening.
+        with suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as drawn:
+            drawn.bind((host, 0))
+            port = drawn.getsockname()[1]
+            drawn.close()
+            return _bind_exactly(family, host, port)
+    return _bind_exactly(family, host, 0)
+
+
+def _bind_exactly(family: int, host: str, port: int) -> socket.socket:
+    """A socket bound to a port, in whose place no other socket can be bound."""
     held = socket.socket(family, socket.SOCK_STREAM)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        held.bind((host, port))  # without SO_REUSEADDR, so that the probe of another deployment fails
+        try:
+            held.bind((host, port))
+        except OSError:  # another program's last connections may linger here
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind((host, port))
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # another program's last connections linger here
-        held.bind((host, port))
+        held.close()
+        raise
     return held
 
 

@@ -137,7 +137,19 @@ class WorkerRegistry:
                     self.on_lost(worker)
             else:
                 self.placement.free(worker.id)
+        if not worker.live and not self._accepts(worker.service):
+            self.placement.ports.refuse(worker.service)
         self.on_change()
+
+    def _accepts(self, service: str) -> bool:
+        """True if HTTP connections to a service may wait: a worker accepts them, or will soon."""
+        workers = [worker for worker in [*self.workers, *self.lost.values()] if worker.service == service]
+        if any(worker.state == "ready" for worker in workers):
+            return True
+        spec = self.desired.spec if self.desired is not None and not self.closing else None
+        if spec is None or service not in spec.started or spec.started[service].workers == 0:
+            return False
+        return all(worker.crash is None for worker in workers)
 
     async def _kill_adopted(self) -> None:
         await kill_adopted(self.own_processes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,8 @@ class Launch:
         path: folders to put before `sys.path`.
         cwd: working directory.
         connection_file: connection file of its kernel; "" for a worker that is not a kernel.
+        listener: socket from which it accepts HTTP connections, with the other workers of its service; None without
+            HTTP endpoints.
     """
 
     assignment: Assignment
@@ -74,3 +77,4 @@ class Launch:
     path: Sequence[str] = ()
     cwd: str = "."
     connection_file: str = ""
+    listener: socket.socket | None = None

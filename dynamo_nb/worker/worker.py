@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.errors import DynamoError, readable, summary_of, traceback_of
 from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
-from dynamo_nb.runtime.http import HttpServer, application, http_endpoints
+from dynamo_nb.runtime.http import application, http_endpoints
 from dynamo_nb.runtime.meters import Reading
 from dynamo_nb.runtime.routing import POLICIES, Policy
 from dynamo_nb.runtime.service_client import ServiceClient
@@ -32,8 +33,13 @@ from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
 from dynamo_nb.sdk.service_config import VARIABLE, ServiceConfig
 from dynamo_nb.worker.launch import Assignment
 
+if TYPE_CHECKING:
+    from dynamo_nb.runtime.http_server import HttpServer
+
 HOOK_TIME: Final = 2.0
 """Seconds of a worker's grace, at most half of it, that are kept for the shutdown hooks, after HTTP requests."""
+KEEP_ALIVE: Final = 75.0
+"""Seconds after which an unused HTTP connection is closed."""
 LONGEST_RESULT: Final = 200
 """Characters of a liveness hook's result that are reported."""
 LIVENESS_LIMIT: Final = 10.0
@@ -58,14 +64,19 @@ def _declared(dependency: Dependency, name: str, owner: type) -> ServiceDefiniti
 class Worker:
     """One worker: `prepare`, `serve` and `stop`, in this order.
 
+    Args:
+        assignment: service to run.
+        listener: socket from which it accepts HTTP connections; None without HTTP endpoints.
+
     Attributes:
         assignment: service to run.
         service: the object; None before `prepare` has built it.
         runtime: its connections; None before `prepare`.
     """
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, listener: socket.socket | None = None) -> None:
         self.assignment = assignment
+        self._listener = listener
         self.service: Any = None
         self.runtime: DistributedRuntime | None = None
         self._locals: list[Any] = []
@@ -132,9 +143,12 @@ class Worker:
         assert self.runtime is not None
         endpoints = self._definition.endpoints
         url = ""
-        if self.assignment.http is not None and http_endpoints(endpoints):
+        if self.assignment.http is not None and self._listener is not None and http_endpoints(endpoints):
+            from dynamo_nb.runtime.http_server import HttpServer  # slow to import, for workers without HTTP endpoints
+
             host, port = self.assignment.http
-            self._http = HttpServer(application(self.service, endpoints, self._definition.app), host, port)
+            app = application(self.service, endpoints, self._definition.app)
+            self._http = HttpServer(app, self._listener, KEEP_ALIVE)
             await self._http.start()
             url = f"http://{host}:{port}"
         namespace, name = self._definition.cls.dynamo_address()  # type: ignore[attr-defined]
@@ -235,10 +249,8 @@ class Worker:
         if self._stopped:
             return
         self._stopped = True
-        if self._http is not None:
-            await _run_guarded(self._http.stop(max(grace - HOOK_TIME, grace / 2) if grace is not None else None))
-        if self.runtime is not None:
-            await _run_guarded(self.runtime.drain())
+        # Side by side: while an HTTP request goes on, other services must not send new ones.
+        await _run_guarded(asyncio.gather(*(_run_guarded(step) for step in self._draining(grace))))
         for service in self._built_services():
             for hook in hooks_of(type(service), "shutdown"):
                 await _run_guarded(run_hook(service, hook))
@@ -246,6 +258,14 @@ class Worker:
             with suppress(DynamoError, asyncio.TimeoutError):
                 await self.runtime.close()
         await TRACING.flush()
+
+    def _draining(self, grace: float | None) -> list[Awaitable[Any]]:
+        steps: list[Awaitable[Any]] = []
+        if self._http is not None:
+            steps.append(self._http.stop(max(grace - HOOK_TIME, grace / 2) if grace is not None else None))
+        if self.runtime is not None:
+            steps.append(self.runtime.drain())
+        return steps
 
 
 async def _run_guarded(step: Awaitable[Any]) -> None:

@@ -76,7 +76,7 @@ def run(launch: Launch) -> None:
     except ImportError:
         loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    executor = _Executor(Worker(launch.assignment), lifeline, loop)
+    executor = _Executor(Worker(launch.assignment, launch.listener), lifeline, loop)
     if launch.connection_file:
         from dynamo_nb.worker.kernel import Kernel
 

@@ -9,14 +9,23 @@ from dynamo_nb.errors import PlacementError
 from dynamo_nb.supervisor.ports import Ports
 
 
-def listening(port=0, reuse=False):
+def listening():
     server = socket.socket()
-    if reuse:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    server.bind(("127.0.0.1", port))
+    server.bind(("127.0.0.1", 0))
     server.listen()
     return server
+
+
+def as_a_worker(ports, service):
+    """The socket of a service in a worker that listens on it."""
+    server = ports.socket_of(service).dup()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.listen()
+    return server
+
+
+def connect(port):
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
 
 
 @pytest.fixture
@@ -60,11 +69,42 @@ def test_an_error_about_a_port_in_use_names_the_process(ports):
     assert "--http-port" in error.value.remedy
 
 
-def test_a_reserved_port_is_in_use_before_a_worker_listens(ports, free_port):
-    ports(free_port).reserve("Frontend")
+@pytest.mark.parametrize("state", ["reserved", "listening", "refused", "reserved again", "refused again"])
+def test_a_reserved_port_is_in_use_for_others(ports, free_port, state):
+    held = ports(free_port)
+    held.reserve("Frontend")
+    if state != "reserved":
+        with as_a_worker(held, "Frontend") as server, connect(free_port) as client:
+            server.accept()[0].close()
+            client.recv(1)
+        if state != "listening":
+            held.refuse("Frontend")
+    if state.endswith("again"):  # while old connections linger
+        held.release("Frontend")
+        held.reserve("Frontend")
+    if state == "refused again":
+        with as_a_worker(held, "Frontend"):
+            held.refuse("Frontend")
 
     with pytest.raises(PlacementError, match=f"port {free_port} is in use"):
         ports(free_port).reserve("Frontend")
+
+
+@pytest.mark.parametrize("first", ["given", "drawn"])
+def test_connections_are_refused_without_a_worker_and_the_port_stays(ports, free_port, first):
+    held = ports(free_port if first == "given" else 0)
+    _, port = held.reserve("Frontend")
+
+    for _ in range(2):
+        with pytest.raises(ConnectionRefusedError):
+            connect(port)
+        with as_a_worker(held, "Frontend") as server, connect(port), server.accept()[0]:
+            pass
+        held.refuse("Frontend")
+
+    assert held.reserve("Frontend")[1] == port
+    held.refuse("Frontend")
+    held.refuse("a service without a port")
 
 
 def test_a_service_gets_the_port_of_its_configuration(free_port):
@@ -87,17 +127,22 @@ def test_an_error_about_a_configured_port_in_use_names_the_process():
     assert "choose another `port` for Api" in error.value.remedy
 
 
-def test_the_workers_of_a_service_listen_on_one_port(ports, free_port):
-    ports(free_port).reserve("Frontend")
+def test_a_connection_waits_for_another_worker_when_one_closes_its_socket(ports):
+    held = ports(0)
+    _, port = held.reserve("Frontend")
+    old, new = as_a_worker(held, "Frontend"), as_a_worker(held, "Frontend")
 
-    with listening(free_port, reuse=True), listening(free_port, reuse=True):
-        pass
+    with connect(port) as client, new:
+        old.close()
+        with new.accept()[0] as accepted:
+            accepted.sendall(b"x")
+        assert client.recv(1) == b"x"
 
 
 def test_a_released_port_can_be_reserved_again_while_old_connections_linger(ports, free_port):
     held = ports(free_port)
     held.reserve("Frontend")
-    with listening(free_port, reuse=True) as server, socket.create_connection(("127.0.0.1", free_port)) as client:
+    with as_a_worker(held, "Frontend") as server, connect(free_port) as client:
         server.accept()[0].close()
         client.recv(1)
     held.release("Frontend")
