@@ -56,6 +56,17 @@ with_vllm() {
         $(grep -lE 'importorskip\("(vllm|torch)"' tests/*/test_*.py)
 }
 
+with_oldest() {
+    # The oldest versions that pyproject.toml allows for chat templates and tokenizers.
+    versions=$(sed -n 's/^llm = //p' pyproject.toml | tr -d '[],"' | sed 's/>=/==/g')
+    $BIN/uv venv --quiet --allow-existing --python $BIN/python .venv-oldest
+    # shellcheck disable=SC2086 - several words
+    $BIN/uv pip install --quiet --python .venv-oldest/bin/python --editable . $versions \
+        hypothesis pytest pytest-asyncio pytest-timeout pytest-xdist trustme
+    .venv-oldest/bin/python -m pytest -q tests/llm/test_chats.py tests/llm/test_tokenizer.py tests/llm/test_writer.py \
+        tests/llm/test_tiny_model.py
+}
+
 on_newest() {
     $BIN/uv venv --quiet --allow-existing --python "$newest" .venv-newest
     $BIN/uv pip install --quiet --compile-bytecode --python .venv-newest/bin/python --editable . --group dev
@@ -68,6 +79,7 @@ on_newest() {
 part "format, lint and types" lint
 part "tests on Python $OWN" $BIN/python -m pytest -q $SIDE_BY_SIDE --durations=10 -m "not alone" --ignore=tests/faults
 part "tests that run alone" alone
+part "oldest transformers" with_oldest
 
 if "${MAKE:-make}" --silent .venv-vllm/.ready; then
     part "vLLM and torch" with_vllm

@@ -13,7 +13,7 @@ from dynamo_nb.llm.context_limit import check_prompt
 from dynamo_nb.llm.interfaces import NAMESPACE, TextProcessor, TokenRouter, TokenWorker
 from dynamo_nb.llm.messages import Embedding, ModelInfo, ServedModel, TextDelta, TextRequest, TokenRequest
 from dynamo_nb.llm.migration import embed_with_retry, generate_with_migration
-from dynamo_nb.llm.text.chats import characters, plain
+from dynamo_nb.llm.text.chats import characters
 from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.text.writer import Writer, with_stop_tokens
 from dynamo_nb.llm.worker_calls import RoutingPolicy, WorkerCalls
@@ -143,9 +143,8 @@ class Processor(TextProcessor):
             )
         context = self.info.context
         if request.messages is not None:
-            messages = [plain(message, index) for index, message in enumerate(request.messages)]
-            size = characters(messages) + characters(request.tools)
-            tokens = await self._tokenised(size, self.tokenizer.chat, messages, request.tools, context)
+            size = characters(request.messages) + characters(request.tools)
+            tokens = await self._tokenised(size, self.tokenizer.chat, request.messages, request.tools, context)
         elif isinstance(request.prompt, str):
             tokens = await self._tokenised(len(request.prompt), self.tokenizer.encode, request.prompt, context)
         else:

@@ -170,7 +170,7 @@ BAD = {
     ),
     "no role": (chat(messages=[{"content": "hi"}]), "messages[0].role", None, "must be one of system"),
     "a role that the template does not have": (
-        chat(messages=[user("x", role="developer")]),
+        chat(messages=[user("x", role="function")]),
         "messages",
         None,
         "no such role",
@@ -190,12 +190,12 @@ BAD = {
     "messages that are null": (chat(messages=None), "messages", VALUE, "got `null`"),
     "calls that are a number": (
         chat(messages=[{"role": "assistant", "content": None, "tool_calls": 5}]),
-        "messages",
+        "messages[0].tool_calls",
         None,
-        "rejected",
+        "expected a list",
     ),
-    "arguments of a call with a million brackets": (
-        chat(messages=[assistant_call("[" * 10**6)]),
+    "arguments of a call with a million characters": (
+        chat(messages=[assistant_call(json.dumps({"a": "word " * 200_000}))]),
         "messages",
         TOO_LONG,
         f"{CONTEXT}",

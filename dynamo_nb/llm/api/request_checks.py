@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.api.bodies import (
     MAX_CHOICES,
     ChatBody,
@@ -17,12 +18,12 @@ from dynamo_nb.llm.api.bodies import (
     StreamOptions,
     Texts,
 )
-from dynamo_nb.llm.api.errors import ApiError
+from dynamo_nb.llm.api.errors import ApiError, api_error
 from dynamo_nb.llm.messages import ModelInfo, Sampling, TextRequest
+from dynamo_nb.llm.text.chats import read_messages
 
 MAX_INPUTS: Final = 2048  # OpenAI's limit of texts in one request for embeddings
 MAX_DEPTH: Final = 64  # levels of nested lists and objects, which templates and encoders process recursively
-ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 
 
 def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, info: ModelInfo) -> list[TextRequest]:
@@ -157,8 +158,10 @@ def _require(feature: str, info: ModelInfo, param: str, what: str) -> None:
 
 
 def _check_chat(body: ChatBody) -> None:
-    for number, message in enumerate(body.messages):
-        _check_message(message, f"messages[{number}]")
+    try:
+        read_messages(body.messages)
+    except InvalidArgument as error:
+        raise api_error(error) from None
     if body.top_logprobs and not body.logprobs:
         raise ApiError("'top_logprobs' requires logprobs=true.", param="top_logprobs")
     for number, tool in enumerate(body.tools or ()):
@@ -173,22 +176,6 @@ def _check_chat(body: ChatBody) -> None:
     if body.tool_choice is not None and body.tool_choice not in ("none", "auto"):
         text = "'tool_choice' must be 'none' or 'auto': the engines cannot be forced to call a tool."
         raise ApiError(text, param="tool_choice", code="unsupported_parameter")
-
-
-def _check_message(message: dict[str, Any], path: str) -> None:
-    role, content = message.get("role"), message.get("content")
-    if role not in ROLES:
-        raise ApiError(f"Invalid '{path}.role': {role!r}; must be one of {', '.join(ROLES)}.", param=f"{path}.role")
-    if isinstance(content, list):
-        for number, part in enumerate(content):
-            where = f"{path}.content[{number}]"
-            if not isinstance(part, dict) or not isinstance(part.get("text"), str) or part.get("type") != "text":
-                raise ApiError(f"Invalid '{where}': only {{type: 'text', text: …}} is supported.", param=where)
-    elif content is None:
-        if role != "assistant":
-            raise ApiError(f"Missing required parameter: '{path}.content'.", param=f"{path}.content")
-    elif not isinstance(content, str):
-        raise ApiError(f"Invalid '{path}.content': expected a text or a list of parts.", param=f"{path}.content")
 
 
 def _check_completion(body: CompletionBody) -> None:

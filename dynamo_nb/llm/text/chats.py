@@ -1,11 +1,46 @@
-"""Messages of a chat in the form that chat templates expect."""
+"""Messages of OpenAI's API: the known keys that a chat template may read, whatever else a client sent."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec import Struct
 
 from dynamo_nb.errors import InvalidArgument
+
+ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+TEXT_PARTS: Final = {  # types of content parts, and their key with the text
+    "text": "text",
+    "input_text": "text",
+    "output_text": "text",
+    "refusal": "refusal",
+    "thinking": "thinking",
+}
+KEYS: Final = {  # further keys by role; "" for every role
+    "": (("name", str), ("task", str)),
+    "assistant": (("reasoning", str), ("reasoning_content", str)),
+    "tool": (("tool_call_id", str),),
+    "developer": (("tools", list),),
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Message(Struct, frozen=True):
+    """A message of a chat.
+
+    Attributes:
+        role: Its role.
+        texts: The text of each part of its content.
+        extra: Its other known keys; none of them is null.
+    """
+
+    role: str
+    texts: list[str]
+    extra: dict[str, Any] = {}
 
 
 def characters(value: Any) -> int:
@@ -17,37 +52,144 @@ def characters(value: Any) -> int:
     return sum(map(characters, value)) if isinstance(value, list) else 0
 
 
-def plain(message: dict[str, Any], index: int) -> dict[str, Any]:
-    """Returns a message with a single text as its content, as chat templates expect.
+def read_messages(messages: list[dict[str, Any]]) -> list[Message]:
+    """Returns the messages of a chat without what templates do not know.
 
     Args:
-        message: Message in the form of OpenAI's API.
-        index: Its number, for the error.
+        messages: Messages in the form of OpenAI's API.
 
     Raises:
-        InvalidArgument: The content has a part that is not text.
+        InvalidArgument: A message is not in this form, or has content that is not text. The error names the part.
     """
-    if isinstance(calls := message.get("tool_calls"), list):
-        message = {**message, "tool_calls": [_with_arguments(call) for call in calls]}
-    content = message.get("content")
-    if not isinstance(content, list):
-        return message
-    texts = []
-    for part in content:
-        if not isinstance(part, dict) or part.get("type") != "text":
-            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-            raise InvalidArgument(
-                f"content of type {kind} is not supported; the model reads only text",
-                where=f"messages[{index}].content",
-            )
-        texts.append(str(part.get("text", "")))
-    return {**message, "content": "".join(texts)}
+    return [_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
 
 
-def _with_arguments(call: Any) -> Any:
-    """A tool call with its arguments as a value, as chat templates expect; OpenAI's API has them as JSON text."""
-    try:
-        function = call["function"]
-        return {**call, "function": {**function, "arguments": json.loads(function["arguments"] or "{}")}}
-    except (KeyError, TypeError, ValueError, RecursionError):  # not JSON: leave it to the template
-        return call
+def conversation(
+    messages: list[dict[str, Any]], *, takes_parts: Callable[[str], bool], has_developer: bool
+) -> list[dict[str, Any]]:
+    """Returns messages in the form that a chat template expects.
+
+    Args:
+        messages: Messages in the form of OpenAI's API.
+        takes_parts: Whether the template expects the content of a role as a list of parts, and not as a text.
+        has_developer: False to write messages of developers as messages of the system, joined at the beginning.
+
+    Raises:
+        InvalidArgument: See `read_messages`.
+    """
+    read = read_messages(messages)
+    if not has_developer and any(message.role == "developer" for message in read):
+        read = _with_one_system_message(read)
+    return [_as_expected(message, takes_parts=takes_parts) for message in read]
+
+
+def _message(message: Any, where: str) -> Message:
+    if not isinstance(message, dict):
+        raise InvalidArgument(f"a message must be an object, not {type(message).__name__}", where=where)
+    role = message.get("role")
+    if role not in ROLES:
+        raise InvalidArgument(f"role {role!r}; must be one of {', '.join(ROLES)}", where=f"{where}.role")
+    extra = {
+        key: value for key, kind in (*KEYS[""], *KEYS.get(role, ())) if isinstance(value := message.get(key), kind)
+    }
+    if (thought := extra.get("reasoning", extra.get("reasoning_content"))) is not None:  # templates know either name
+        extra |= {"reasoning": thought, "reasoning_content": thought}
+    calls: Any = None
+    if role == "assistant" and (calls := message.get("tool_calls")) is not None and calls != []:
+        extra["tool_calls"] = _calls(calls, f"{where}.tool_calls")
+    if message.get("function_call") is not None:
+        raise InvalidArgument("'function_call' is not supported; use tool_calls", where=f"{where}.function_call")
+    return Message(role, _texts(message.get("content"), f"{where}.content", is_optional=role == "assistant"), extra)
+
+
+def _texts(content: Any, where: str, *, is_optional: bool) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    if isinstance(content, list):
+        texts = [_text(part, f"{where}[{index}]") for index, part in enumerate(content)]
+        return [text for text in texts if text is not None]
+    if content is not None:
+        raise InvalidArgument("expected a text or a list of parts", where=where)
+    if not is_optional:
+        raise InvalidArgument("Missing required content", where=where)
+    return []
+
+
+def _text(part: Any, where: str) -> str | None:
+    """The text of a part; None for one that is null, such as a refusal that was not made."""
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+    if not isinstance(part, dict) or not isinstance(kind, str) or kind not in TEXT_PARTS:
+        raise InvalidArgument(f"content of type {kind!r}: only text is supported", where=where)
+    text = part.get(TEXT_PARTS[kind])
+    if text is not None and not isinstance(text, str):
+        raise InvalidArgument(f"the text is a {type(text).__name__}: only text is supported", where=where)
+    return text
+
+
+def _calls(calls: Any, where: str) -> list[dict[str, Any]]:
+    if not isinstance(calls, list):
+        raise InvalidArgument("expected a list of tool calls", where=where)
+    read = []
+    for index, call in enumerate(calls):
+        function = call.get("function") if isinstance(call, dict) else None
+        if (
+            not isinstance(function, dict)
+            or not isinstance(function.get("name"), str)
+            or call.get("type") not in (None, "function")
+        ):
+            raise InvalidArgument("expected {type: 'function', function: {name, arguments}}", where=f"{where}[{index}]")
+        identity = {"id": call["id"]} if isinstance(call.get("id"), str) else {}
+        function = {"name": function["name"], "arguments": function.get("arguments")}
+        read.append({**identity, "type": "function", "function": function})
+    return read
+
+
+def _with_one_system_message(messages: list[Message]) -> list[Message]:
+    """The messages with those of developers as messages of the system. Several of these become the first message."""
+    systems = [
+        Message("system", message.texts, {key: value for key, value in message.extra.items() if key != "tools"})
+        for message in messages
+        if message.role in ("system", "developer")
+    ]
+    others = [message for message in messages if message.role not in ("system", "developer")]
+    if len(systems) > 1 or messages[0].role not in ("system", "developer"):
+        texts = [_joined(message.texts) for message in systems]
+        systems = [Message("system", ["\n\n".join(filter(None, texts))])]
+    return [*systems, *others]
+
+
+def _as_expected(message: Message, *, takes_parts: Callable[[str], bool]) -> dict[str, Any]:
+    if takes_parts(message.role):
+        content: Any = [{"type": "text", "text": text} for text in message.texts]
+    else:
+        content = _joined(message.texts)
+    expected = {"role": message.role, "content": content, **message.extra}
+    if calls := message.extra.get("tool_calls"):
+        expected["tool_calls"] = [_with_arguments(call) for call in calls]
+    return expected
+
+
+def _joined(texts: list[str]) -> str:
+    return "\n".join(filter(None, texts))
+
+
+def _with_arguments(call: dict[str, Any]) -> dict[str, Any]:
+    """A tool call with its arguments as an object, as templates expect; OpenAI's API has them as JSON text.
+
+    What is not an object becomes an empty one: the model wrote it, and the client sends it in every later request.
+    """
+    function = call["function"]
+    arguments = function["arguments"] or {}
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            arguments = None
+    if not isinstance(arguments, dict):
+        _log.warning(
+            "the arguments of an earlier call of %.100r are not a JSON object: they are left out", function["name"]
+        )
+        arguments = {}
+    return {**call, "function": {**function, "arguments": arguments}}

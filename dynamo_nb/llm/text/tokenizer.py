@@ -6,10 +6,11 @@ import os
 import re
 from codecs import getincrementaldecoder
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
+from dynamo_nb.llm.text.chat_template import ChatTemplate
 from dynamo_nb.llm.text.tools import BEGIN, END
 
 REPLACEMENT: Final = "\ufffd"
@@ -67,6 +68,7 @@ class Tokenizer:
         }
         self.special = set(self.special_tokens.values())
         self._slow = fast is None
+        self._template = cache(self._find_template)
         self._letter = [] if self.is_bytes else list(self._tokenizer.encode("a", add_special_tokens=False))
         self.bytes_of = lru_cache(maxsize=CACHED_TOKENS)(self._bytes_of)
 
@@ -88,29 +90,26 @@ class Tokenizer:
         """Returns the tokens of a conversation, up to the point where the model answers.
 
         Args:
-            messages: Messages in the form that the chat template expects.
+            messages: Messages in the form of OpenAI's API.
             tools: Tools in the form of OpenAI's API.
             most: See `encode`.
 
         Raises:
-            InvalidArgument: The model has no chat template, the template rejects the messages, or the text exceeds
-                `most`.
+            InvalidArgument: The model has no chat template, a message is invalid, the template rejects the messages, or
+                the text exceeds `most`.
         """
-        from jinja2.exceptions import TemplateError
+        return self._encode(self._template(bool(tools)).prompt(messages, tools or []), most, "messages", special=False)
 
+    def _find_template(self, has_tools: bool) -> ChatTemplate:
         if not self._tokenizer.chat_template:
             raise InvalidArgument(
                 f"{self.model} has no chat template", where="messages", remedy="use the completions endpoint"
             )
-        try:
-            text = self._tokenizer.apply_chat_template(
-                messages, tools=tools or None, tokenize=False, add_generation_prompt=True
-            )
-        except (TemplateError, TypeError, KeyError, RecursionError) as error:
-            raise InvalidArgument(f"the chat template rejected the messages: {error}", where="messages") from error
-        return self._encode(text, most, "messages", special=False)
+        source = self._tokenizer.get_chat_template(tools=[] if has_tools else None)
+        return ChatTemplate(self._tokenizer, source, has_tools=has_tools)
 
     def _encode(self, text: str, most: int, where: str, *, special: bool) -> list[int]:
+        text = text.encode(errors="replace").decode()  # half a surrogate pair, which arguments of calls may contain
         # Tokenising takes two hundred times the memory of the text: of megabytes, the beginning is checked first.
         length = most * CHARACTERS_PER_TOKEN
         while 0 < length < len(text):
