@@ -71,7 +71,7 @@ def conversation(
 
     Args:
         messages: Messages in the form of OpenAI's API.
-        takes_parts: Whether the template expects the content of a role as a list of parts, and not as a text.
+        takes_parts: True for a role if the template expects its content as a list of parts, and not as a text.
         has_developer: False to write messages of developers as messages of the system, joined at the beginning.
 
     Raises:
