@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import secrets
 from typing import Any, Final
 
+import msgspec
+
 BEGIN: Final = "<tool_call>"
 END: Final = "</tool_call>"
+_BLANKS: Final = re.compile(r"\s*")
+_OUTSIDE_STRINGS: Final = re.compile(r'["{}\[\]]|[^\w\s:,.+-]')  # borders, and what JSON does not have
+_IN_STRING: Final = re.compile(r'["\\]')
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class ToolCalls:
     """Removes `<tool_call>{"name": …, "arguments": {…}}</tool_call>` from a text that comes in pieces.
 
-    A text between the marks that is not a call stays in the text.
+    A call ends where its JSON ends: arguments may contain the marks, and the last mark may be missing. A text after the
+    first mark that is not a call stays in the text, with the mark. Blanks before the first call and after calls are no
+    text.
 
     Args:
         most: Further calls are removed and dropped.
@@ -25,49 +34,154 @@ class ToolCalls:
 
     def __init__(self, most: float = math.inf) -> None:
         self.count, self._most = 0, most
-        self._held = ""
         self._calls: list[dict[str, Any]] = []
+        self._held = ""  # text that may be part of a call
+        self._shown = ""
+        self._blanks: str | None = ""  # since the beginning or the last call; None after other text
+        self._state = self._outside
+        self._object = _ObjectEnd(0)
 
     def feed(self, piece: str) -> str:
         """Returns the text that is certainly not part of a call."""
-        text, shown = self._held + piece, ""
-        while (begin := text.find(BEGIN)) >= 0:
-            end = text.find(END, begin)
-            if end < 0:
-                break
-            end += len(END)
-            shown += text[:begin] + ("" if self._parse(text[begin:end]) else text[begin:end])
-            text = text[end:]
-        if begin < 0:
-            begin = len(text) - next(
-                n for n in range(len(BEGIN), -1, -1) if text.endswith(BEGIN[:n]) and n < len(BEGIN)
-            )
-        self._held = text[begin:]
-        return shown + text[:begin]
+        self._held += piece
+        while self._state():
+            pass
+        return self._take_shown()
 
     def end(self) -> str:
         """Returns the rest of the text; an unfinished call is text."""
-        held, self._held = self._held, ""
-        return held
+        if self._state == self._after:  # blanks, and a part of the mark
+            self._held = ""
+        self._show(len(self._held))
+        if not self.count:
+            self._shown += self._blanks or ""
+        return self._take_shown()
 
     def take(self) -> list[dict[str, Any]]:
         """Returns the calls since the last time, in the form of OpenAI's API."""
         calls, self._calls = self._calls, []
         return calls
 
-    def _parse(self, marked: str) -> bool:
-        """Stores a call. Returns False if the text between the marks is not a call."""
-        try:
-            call = json.loads(marked[len(BEGIN) : -len(END)])
-            name, arguments = call["name"], call.get("arguments", {})
-        except (ValueError, TypeError, KeyError):
+    # The states. Each returns False if it needs more text.
+
+    def _outside(self) -> bool:
+        begin = self._held.find(BEGIN)
+        if begin < 0:
+            lengths = range(len(BEGIN) - 1, 0, -1)
+            begin = len(self._held) - next((n for n in lengths if self._held.endswith(BEGIN[:n])), 0)
+            self._show(begin)
             return False
-        if self.count >= self._most:
-            return True
-        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        function = {"name": str(name), "arguments": text}
-        self._calls.append(
-            {"index": self.count, "id": f"call_{secrets.token_hex(12)}", "type": "function", "function": function}
-        )
-        self.count += 1
+        self._show(begin)
+        self._object, self._state = _ObjectEnd(len(BEGIN)), self._inside
         return True
+
+    def _inside(self) -> bool:
+        end = self._object.find(self._held)
+        if end is None:
+            return False
+        if end and self._store(self._held[len(BEGIN) : end]):
+            self._held, self._blanks = self._held[end:], ""
+            self._state = self._after
+        else:
+            self._show(len(BEGIN))
+            self._state = self._outside
+        return True
+
+    def _after(self) -> bool:
+        rest = self._held.lstrip()
+        if rest.startswith(END):
+            self._held = rest[len(END) :]
+        elif END.startswith(rest):
+            return False
+        self._state = self._outside
+        return True
+
+    def _show(self, length: int) -> None:
+        """Moves the first characters of the held text to the shown text."""
+        text, self._held = self._held[:length], self._held[length:]
+        if self._blanks is not None:
+            text, self._blanks = self._blanks + text, None
+            if not text.strip():
+                text, self._blanks = "", text
+        self._shown += text
+
+    def _take_shown(self) -> str:
+        shown, self._shown = self._shown, ""
+        return shown
+
+    def _store(self, text: str) -> bool:
+        """Stores a call. Returns False if the object is not a call."""
+        try:
+            fields = _fields(text)
+            name = json.loads(fields["name"])
+            if not isinstance(name, str) or not name:
+                return False
+            name.encode()
+            arguments = _arguments(fields.get("arguments") or fields.get("parameters") or "{}")
+        except (ValueError, KeyError, RecursionError):
+            return False
+        if self.count < self._most:
+            function = {"name": name, "arguments": arguments}
+            identity = {"index": self.count, "id": f"call_{secrets.token_hex(12)}", "type": "function"}
+            self._calls.append({**identity, "function": function})
+            self.count += 1
+        return True
+
+
+def _fields(text: str) -> dict[str, str]:
+    """The JSON texts of the values of an object, as the model wrote them."""
+    try:
+        return {name: bytes(value).decode() for name, value in _FIELDS.decode(text).items()}
+    except msgspec.MsgspecError:  # line breaks in strings, which models write
+        return {name: json.dumps(value) for name, value in json.loads(text, strict=False).items()}
+
+
+def _arguments(text: str) -> str:
+    """The arguments as JSON; some models write them as a string with JSON in it."""
+    value = json.loads(text)
+    if isinstance(value, str) and value.strip():
+        try:
+            json.loads(value)
+        except ValueError:
+            return text
+        return value
+    return text if value else "{}"
+
+
+class _ObjectEnd:
+    """Finds the end of a JSON object in a text that grows.
+
+    Args:
+        start: Index from which the object may begin.
+    """
+
+    def __init__(self, start: int) -> None:
+        self._position, self._depth = start, 0
+        self._in_string = False
+
+    def find(self, text: str) -> int | None:
+        """Returns the index after the object; 0 if there is no object; None if the text ends before."""
+        if not self._depth:
+            begin = _BLANKS.match(text, self._position)
+            assert begin is not None
+            self._position = begin.end()
+            if not text.startswith("{", self._position):
+                return None if self._position == len(text) else 0
+        while True:
+            found = (_IN_STRING if self._in_string else _OUTSIDE_STRINGS).search(text, self._position)
+            if found is None:
+                self._position = len(text)
+                return None
+            border = found[0]
+            if border == "\\" and found.end() == len(text):
+                self._position = found.start()
+                return None
+            self._position = found.end() + (border == "\\" and self._in_string)
+            if border == '"':
+                self._in_string = not self._in_string
+            elif not self._in_string:
+                if border not in "{}[]":
+                    return 0
+                self._depth += 1 if border in "{[" else -1
+                if not self._depth:
+                    return self._position
