@@ -16,6 +16,19 @@ Logprobs = list[tuple[int, float]]
 # --- between the processor, the router and the workers -----------------------------------------------------------
 
 
+class Structure(msgspec.Struct, frozen=True, array_like=True):
+    """The form that an answer must have.
+
+    Attributes:
+        kind: "json_schema", "regex", "choice", "grammar" or "structural_tag".
+        value: The texts of which the answer is one, if `kind` is "choice". Otherwise one text: a JSON schema, a regular
+            expression, a grammar in EBNF, or a structural tag of xgrammar as JSON.
+    """
+
+    kind: str
+    value: str | tuple[str, ...]
+
+
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Parameters of sampling: the choice of tokens, and when to stop.
 
@@ -35,7 +48,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         stop_tokens: Token ids that end the answer, in addition to the model's own.
         ignore_eos: Continue after the model's own end tokens.
         logprobs: Number of the most likely tokens to report for each token; None for no log probabilities.
-        json_schema: The text of a JSON schema for the answer; "" for free text.
+        logit_bias: Token -> what is added to its logit.
+        structure: The form of the answer; None for free text.
     """
 
     max_tokens: int = 0
@@ -51,7 +65,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop_tokens: tuple[int, ...] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
-    json_schema: str = ""
+    logit_bias: dict[int, float] = {}
+    structure: Structure | None = None
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -143,7 +158,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         context: Tokens of prompt and answer together.
         block_size: Tokens in a KV block.
         total_blocks: KV blocks of one worker.
-        features: Optional abilities: "logprobs", "seed", "json_schema", "lora", "embeddings", "events", "prefill".
+        features: Optional abilities: "logprobs", "seed", "logit_bias", "lora", "embeddings", "events", "prefill", and
+            the kinds of Structure.
         adapters: Names of LoRA adapters.
     """
 

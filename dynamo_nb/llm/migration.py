@@ -117,7 +117,7 @@ def _must_restart(sampling: Sampling) -> bool:
     """
     is_deterministic = sampling.temperature == 0 or sampling.seed is not None
     penalties = sampling.presence_penalty or sampling.frequency_penalty
-    return bool(sampling.json_schema or (is_deterministic and (sampling.temperature != 0 or penalties)))
+    return bool(sampling.structure or (is_deterministic and (sampling.temperature != 0 or penalties)))
 
 
 def _remove_known(known: list[int], delta: TokenDelta, request: TokenRequest) -> list[int]:

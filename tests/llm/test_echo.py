@@ -12,7 +12,7 @@ from dynamo_nb.llm.cache.blocks import block_hashes
 from dynamo_nb.llm.engines.echo.engine import EchoEngine
 from dynamo_nb.llm.engines.echo.options import EchoOptions
 from dynamo_nb.llm.engines.engine import Engine
-from dynamo_nb.llm.messages import Load, Sampling, TokenRequest
+from dynamo_nb.llm.messages import Load, Sampling, Structure, TokenRequest
 
 BLOCK = 4
 
@@ -130,7 +130,7 @@ REFUSED = {
     "nothing but generated tokens": token_request([1, 2], generated=2),
     "a prompt as long as the context": token_request(range(64)),
     "an unknown adapter": token_request([1], adapter="poet"),
-    "a JSON schema": token_request([1], json_schema="{}"),
+    "a JSON schema": token_request([1], structure=Structure("json_schema", "{}")),
 }
 
 

@@ -9,10 +9,12 @@ from dynamo_nb.llm.api.answers import DONE, ChatAnswer, CompletionAnswer
 from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, read
 from dynamo_nb.llm.api.errors import ApiError, api_error
 from dynamo_nb.llm.api.request_checks import inputs_of, requests_of
-from dynamo_nb.llm.messages import ModelInfo, TextDelta, TextLogprob
+from dynamo_nb.llm.features import DESCRIPTIONS
+from dynamo_nb.llm.messages import ModelInfo, Structure, TextDelta, TextLogprob
 from dynamo_nb.llm.text.tools import ToolCalls
 
-FULL = ModelInfo(model="m", context=100, block_size=16, features=("logprobs", "seed", "json_schema", "embeddings"))
+FULL = ModelInfo(model="m", context=100, block_size=16, features=(*DESCRIPTIONS, "embeddings"))
+OBJECT = Structure("json_schema", '{"type":"object"}')
 BARE = ModelInfo(model="m", context=100, block_size=16)
 USER = {"role": "user", "content": "hi"}
 
@@ -47,12 +49,21 @@ SAMPLING = [
     ({"ignore_eos": True}, "ignore_eos", True),
     ({"stop_token_ids": [1, 2]}, "stop_tokens", (1, 2)),
     ({"seed": 0}, "seed", 0),
-    ({"response_format": {"type": "text"}}, "json_schema", ""),
-    ({"response_format": {"type": "json_object"}}, "json_schema", '{"type":"object"}'),
+    ({"logit_bias": {"5": -1, "07": 2.5}}, "logit_bias", {5: -1.0, 7: 2.5}),
+    ({"response_format": {"type": "text"}}, "structure", None),
+    ({"response_format": {"type": "json_object"}}, "structure", OBJECT),
+    ({"structured_outputs": {"json_object": True}}, "structure", OBJECT),
+    ({"structured_outputs": {"json": {"type": "object"}}}, "structure", OBJECT),
+    ({"structured_outputs": {"json": '{"type":"object"}', "regex": None}}, "structure", OBJECT),
+    ({"structured_outputs": {"choice": ["a", "b"]}}, "structure", Structure("choice", ("a", "b"))),
+    ({"structured_outputs": {"regex": "a+"}}, "structure", Structure("regex", "a+")),
+    ({"structured_outputs": {"grammar": 'root ::= "a"'}}, "structure", Structure("grammar", 'root ::= "a"')),
+    ({"structured_outputs": {"structural_tag": "{}"}}, "structure", Structure("structural_tag", "{}")),
+    ({"structured_outputs": {"regex": "a"}, "response_format": {"type": "text"}}, "structure", Structure("regex", "a")),
     (
         {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array"}}}},
-        "json_schema",
-        '{"type":"array"}',
+        "structure",
+        Structure("json_schema", '{"type":"array"}'),
     ),
 ]
 
@@ -166,7 +177,24 @@ WRONG = [
     (ChatBody, {"tools": [TOOL], "tool_choice": TOOL}, "tool_choice"),
     (ChatBody, {"functions": []}, "functions"),
     (ChatBody, {"modalities": ["audio"]}, "modalities"),
-    (ChatBody, {"logit_bias": {"1": 2}}, "logit_bias"),
+    (ChatBody, {"logit_bias": {"x": 2}}, "logit_bias"),
+    (ChatBody, {"logit_bias": {"-1": 2}}, "logit_bias"),
+    (ChatBody, {"logit_bias": {"1": 101}}, "logit_bias"),
+    (ChatBody, {"structured_outputs": {}}, "structured_outputs"),
+    (ChatBody, {"structured_outputs": {"json_object": False}}, "structured_outputs"),
+    (ChatBody, {"structured_outputs": {"regex": "a", "choice": ["a"]}}, "structured_outputs"),
+    (ChatBody, {"structured_outputs": {"choice": []}}, "structured_outputs.choice"),
+    (ChatBody, {"structured_outputs": {"choices": ["a"]}}, "structured_outputs.choices"),
+    (
+        ChatBody,
+        {"structured_outputs": {"regex": "a", "whitespace_pattern": " "}},
+        "structured_outputs.whitespace_pattern",
+    ),
+    (
+        ChatBody,
+        {"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}},
+        "structured_outputs",
+    ),
     (ChatBody, {"prompt": "x"}, "prompt"),
     (CompletionBody, {"prompt": []}, "prompt"),
     (CompletionBody, {"prompt": [1, "a"]}, "prompt"),
@@ -196,6 +224,12 @@ def test_an_invalid_parameter_is_refused_by_name(kind, given, param):
         (ChatBody, {"logprobs": True}, "logprobs"),
         (CompletionBody, {"logprobs": 0}, "logprobs"),
         (ChatBody, {"response_format": {"type": "json_object"}}, "response_format"),
+        (ChatBody, {"structured_outputs": {"json_object": True}}, "structured_outputs"),
+        (ChatBody, {"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        (ChatBody, {"structured_outputs": {"choice": ["a"]}}, "structured_outputs"),
+        (ChatBody, {"structured_outputs": {"grammar": "a"}}, "structured_outputs"),
+        (CompletionBody, {"structured_outputs": {"structural_tag": "{}"}}, "structured_outputs"),
+        (CompletionBody, {"logit_bias": {"1": 1}}, "logit_bias"),
         (EmbeddingBody, {}, "model"),
     ],
     ids=str,

@@ -21,6 +21,7 @@ from vllm_engines import answer, prompt, request, wait_for_cache
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.engines.engine import Engine
 from dynamo_nb.llm.engines.torch.scheduler import CHUNK
+from dynamo_nb.llm.messages import Structure
 from dynamo_nb.llm.tiny import VOCABULARY, tiny_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -64,7 +65,7 @@ async def test_it_implements_engine_and_reports_model_and_limits(engine):
     assert isinstance(engine, Engine)
     assert (engine.info.model, engine.info.context, engine.info.block_size) == (str(tiny_model()), CONTEXT, BLOCK)
     assert engine.info.total_blocks == SLOTS * CONTEXT // BLOCK
-    assert set(engine.info.features) == {"logprobs", "seed", "embeddings"}
+    assert set(engine.info.features) == {"logprobs", "seed", "logit_bias", "embeddings"}
     await engine.health()
 
 
@@ -242,6 +243,22 @@ async def test_the_repetition_penalty_equals_that_of_transformers(engine):
     assert tokens != generated(reference(), token_request.tokens, 40)
 
 
+@pytest.mark.parametrize("penalties", [{}, {"repetition_penalty": 1.5}], ids=str)
+async def test_biases_of_tokens_equal_those_of_transformers(engine, penalties):
+    plain, _ = await answer(engine, request(prompt(30, 27), max_tokens=20, **penalties))
+    biases = {plain[0]: -100.0, plain[5]: -0.2, 77: 0.3}
+    token_request = request(prompt(30, 27), max_tokens=20, logit_bias=biases, **penalties)
+    tokens, _ = await answer(engine, token_request)
+    expected = {(token,): bias for token, bias in biases.items()}
+    assert tokens == generated(reference(), token_request.tokens, 20, sequence_bias=expected, **penalties)
+    assert plain[0] not in tokens
+
+
+async def test_a_bias_of_100_forces_a_token_in_a_random_answer(engine):
+    tokens, _ = await answer(engine, request(prompt(30, 28), max_tokens=9, logit_bias={77: 100.0}, temperature=1.0))
+    assert tokens == [77] * 9
+
+
 async def test_presence_and_frequency_penalties_count_generated_tokens(engine):
     token_request = request(prompt(30, 26), max_tokens=25, presence_penalty=1.5, frequency_penalty=0.7)
     expected = []
@@ -357,7 +374,10 @@ REFUSED = {
         request(prompt(9), transfer={"blocks": []}),
         "cannot use a KV cache from another worker",
     ),
-    "a schema": (request(prompt(9), json_schema="{}"), "does not support JSON schemas"),
+    "a choice": (request(prompt(9), structure=Structure("choice", ("a",))), "does not support answers from a list"),
+    "a bias of an unknown token": (request(prompt(9), logit_bias={VOCABULARY: 1.0}), "not in the vocabulary"),
+    "a bias of a negative token": (request(prompt(9), logit_bias={-1: 1.0}), "not in the vocabulary"),
+    "a schema": (request(prompt(9), structure=Structure("json_schema", "{}")), "does not support JSON schemas"),
     "a negative temperature": (request(prompt(9), temperature=-1.0), "temperature is -1"),
     "a temperature of NaN": (request(prompt(9), temperature=float("nan")), "temperature is nan"),
     "a top_p over 1": (request(prompt(9), top_p=7.0), "top_p is 7"),

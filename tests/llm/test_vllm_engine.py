@@ -18,6 +18,8 @@ from vllm_engines import BLOCK, CONTEXT, answer, prompt, request, started, wait_
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.cache.blocks import block_hashes
 from dynamo_nb.llm.engines.engine import Engine
+from dynamo_nb.llm.engines.vllm.engine import FEATURES
+from dynamo_nb.llm.messages import Structure
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -35,7 +37,7 @@ async def engine():
 async def test_it_implements_engine_and_reports_model_and_limits(engine):
     assert isinstance(engine, Engine)
     assert (engine.info.context, engine.info.block_size) == (CONTEXT, BLOCK)
-    assert {"logprobs", "seed", "json_schema", "events"} == set(engine.info.features)
+    assert {*FEATURES, "events"} == set(engine.info.features)
     assert engine.info.total_blocks > 40
     await engine.health()
 
@@ -73,7 +75,9 @@ async def test_log_probabilities_of_tokens_that_a_schema_forbids_are_finite(engi
     schema = (
         '{"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"], "additionalProperties": false}'
     )
-    token_request = request(prompt(20, 26), json_schema=schema, logprobs=3, max_tokens=20, ignore_eos=False)
+    token_request = request(
+        prompt(20, 26), structure=Structure("json_schema", schema), logprobs=3, max_tokens=20, ignore_eos=False
+    )
     _, deltas = await answer(engine, token_request)
     values = [value for delta in deltas for entry in delta.logprobs for _, value in entry]
     assert min(values) == -9999.0
@@ -123,7 +127,9 @@ async def test_a_complete_answer_gets_no_more_tokens(engine):
 async def test_a_schema_is_followed(engine):
     transformers = pytest.importorskip("transformers")
     schema = '{"type": "object", "properties": {"a": {"enum": ["x", "yes"]}}, "required": ["a"], "additionalProperties": false}'
-    tokens, _ = await answer(engine, request(prompt(20, 25), json_schema=schema, max_tokens=60, ignore_eos=False))
+    tokens, _ = await answer(
+        engine, request(prompt(20, 25), structure=Structure("json_schema", schema), max_tokens=60, ignore_eos=False)
+    )
     text = transformers.AutoTokenizer.from_pretrained(engine.info.model).decode(tokens)
     assert text.lstrip().startswith("{")
 
@@ -138,7 +144,7 @@ async def test_a_schema_is_followed(engine):
         (prompt(9), {"temperature": -1.0}, "temperature"),
         (prompt(9), {"top_p": 7.0}, "top_p"),
         (prompt(9), {"logprobs": 10_000}, "logprobs"),
-        (prompt(9), {"json_schema": '{"type": 7}'}, "rejected"),
+        (prompt(9), {"structure": Structure("json_schema", '{"type": 7}')}, "rejected"),
         (prompt(9), {"adapter": "poet"}, "unknown adapter 'poet'"),
     ],
 )

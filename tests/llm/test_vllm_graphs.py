@@ -112,6 +112,15 @@ def test_choices_seeds_stops_and_log_probabilities(client):
     assert stopped.choices[0].finish_reason == "stop"
 
 
+def test_biases_and_a_choice_of_answers_reach_the_engine(client):
+    chat = {"model": MODEL, "messages": CHAT, "max_tokens": 5}
+    forced = client.chat.completions.create(**chat, logit_bias={"77": 100}, logprobs=True)
+    assert len({token.token for token in forced.choices[0].logprobs.content}) == 1
+    choice = {"structured_outputs": {"choice": ["Jupiter", "Mars"]}}
+    answer = client.chat.completions.create(**chat | {"max_tokens": 20}, extra_body=choice)
+    assert answer.choices[0].message.content in choice["structured_outputs"]["choice"]
+
+
 def test_an_answer_follows_a_json_schema(client):
     form = {"type": "json_schema", "json_schema": {"name": "planet", "schema": SCHEMA}}
     answer = client.chat.completions.create(model=MODEL, messages=CHAT, max_tokens=200, response_format=form, seed=1)

@@ -1,7 +1,7 @@
 """Requests in the form of OpenAI's API, read from JSON: their parameters and the values that these accept.
 
 The types have the parameters that are supported: OpenAI's, and vLLM's top_k, min_p, repetition_penalty, min_tokens,
-ignore_eos, stop_token_ids and cache_salt. `fields.py` decides about all others.
+ignore_eos, stop_token_ids, structured_outputs and cache_salt. `fields.py` decides about all others.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ MAX_TOOLS: Final = 128  # OpenAI's limit
 COMPLETION_TOKENS: Final = 16  # OpenAI's default of max_tokens for completions; chats have none
 TEMPERATURES: Final = (0, 2)  # OpenAI's limits
 PENALTIES: Final = (-2, 2)  # OpenAI's limits
+BIASES: Final = (-100, 100)  # OpenAI's limits
 
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
@@ -37,6 +38,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_LENGTH)]
 TopK = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 Factor = Annotated[float, Meta(gt=0)]
+Bias = Annotated[float, Meta(ge=BIASES[0], le=BIASES[1])]
 Penalty = Annotated[float, Meta(ge=PENALTIES[0], le=PENALTIES[1])]
 Salt = Annotated[str, Meta(min_length=1, max_length=MAX_SALT, pattern=r"^[^@/\\\x00]*$")]
 """Without characters that parts of a path have: some stores of KV caches make names of files from it, as vLLM says."""
@@ -58,6 +60,17 @@ class ResponseFormat(Struct):
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: dict[str, Any] | None = None
+
+
+class StructuredOutputs(Struct):
+    """vLLM's own parameter for the form of the answer: one of its fields."""
+
+    json: str | dict[str, Any] | None = None
+    json_object: bool | None = None
+    regex: str | None = None
+    choice: Annotated[list[str], Meta(min_length=1)] | None = None
+    grammar: str | None = None
+    structural_tag: str | None = None
 
 
 class Extension(Struct):
@@ -94,8 +107,9 @@ class Generation(Body, kw_only=True):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     response_format: ResponseFormat | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, Bias] | None = None
     # vLLM's own
+    structured_outputs: StructuredOutputs | None = None
     min_tokens: Natural | None = None
     top_k: TopK | None = None
     min_p: Share | None = None
@@ -185,6 +199,7 @@ PARAMETERS: Final = frozenset(
 OBJECTS: Final[Mapping[str, type[Struct]]] = {
     "stream_options": StreamOptions,
     "response_format": ResponseFormat,
+    "structured_outputs": StructuredOutputs,
     "nvext": Extension,
 }
 """The parameters that are objects."""
@@ -223,7 +238,7 @@ def _validation_error(text: str) -> ApiError:
     """The message of msgspec as an error of OpenAI's API."""
     found = _PATH.match(text)
     assert found is not None
-    what, path = found["what"], found["path"] or ""
+    what, path = found["what"], (found["path"] or "").removesuffix("[...]")  # of the values of an object
     if missing := _MISSING.search(what):
         name = ".".join(filter(None, [path, missing["name"]]))
         return ApiError(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,16 +14,18 @@ from dynamo_nb.llm.api.bodies import (
     CompletionBody,
     EmbeddingBody,
     Generation,
-    ResponseFormat,
     StreamOptions,
+    StructuredOutputs,
     Texts,
 )
 from dynamo_nb.llm.api.errors import ApiError, api_error
-from dynamo_nb.llm.messages import ModelInfo, Sampling, TextRequest
+from dynamo_nb.llm.features import DESCRIPTIONS, missing_feature
+from dynamo_nb.llm.messages import ModelInfo, Sampling, Structure, TextRequest
 from dynamo_nb.llm.text.chats import read_messages
 
 MAX_INPUTS: Final = 2048  # OpenAI's limit of texts in one request for embeddings
 MAX_DEPTH: Final = 64  # levels of nested lists and objects, which templates and encoders process recursively
+ANY_OBJECT: Final = Structure("json_schema", '{"type":"object"}')
 
 
 def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, info: ModelInfo) -> list[TextRequest]:
@@ -61,6 +63,7 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
         raise ApiError(f"{choices}; the limit is {MAX_CHOICES}.", param="n")
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     samplings = [_sampling(body, copy) for copy in range(n)]
+    _check_features(body, samplings[0], info)
     return [
         TextRequest(
             request_id=f"{request_id}-{index * n + copy}",
@@ -94,20 +97,42 @@ def _sampling(body: ChatBody | CompletionBody, copy: int) -> Sampling:
         stop_tokens=tuple(body.stop_token_ids or ()),
         ignore_eos=bool(body.ignore_eos),
         logprobs=body.top_logprob_count,
-        json_schema=_schema(body.response_format),
+        logit_bias=_biases(body.logit_bias or {}),
+        structure=_structure(body),
     )
 
 
-def _schema(form: ResponseFormat | None) -> str:
-    if form is None or form.type == "text":
-        return ""
-    if form.type == "json_object":
-        return '{"type":"object"}'
-    schema = (form.json_schema or {}).get("schema")
-    if not isinstance(schema, dict):
-        path = "response_format.json_schema.schema"
-        raise ApiError(f"Missing required parameter: '{path}', a JSON schema.", param=path)
-    return msgspec.json.encode(schema).decode()
+def _biases(given: Mapping[str, float]) -> dict[int, float]:
+    if wrong := [token for token in given if not (token.isascii() and token.isdigit())]:
+        raise ApiError(f"Invalid 'logit_bias': {wrong[0]!r} is not the id of a token.", param="logit_bias")
+    return {int(token): bias for token, bias in given.items()}
+
+
+def _structure(body: Generation) -> Structure | None:
+    """The form of the answer that the request asks for."""
+    form, outputs = body.response_format, body.structured_outputs
+    if form is not None and form.type != "text":
+        if outputs is not None:
+            raise ApiError("'structured_outputs' and 'response_format' exclude each other.", param="structured_outputs")
+        if form.type == "json_object":
+            return ANY_OBJECT
+        schema = (form.json_schema or {}).get("schema")
+        if not isinstance(schema, dict):
+            path = "response_format.json_schema.schema"
+            raise ApiError(f"Missing required parameter: '{path}', a JSON schema.", param=path)
+        return Structure("json_schema", msgspec.json.encode(schema).decode())
+    if outputs is None:
+        return None
+    given = {name: value for name, value in msgspec.structs.asdict(outputs).items() if value not in (None, False)}
+    if len(given) != 1:
+        names = ", ".join(StructuredOutputs.__struct_fields__)
+        raise ApiError(f"'structured_outputs' needs exactly one of {names}.", param="structured_outputs")
+    ((kind, value),) = given.items()
+    if kind == "json_object":
+        return ANY_OBJECT
+    if kind == "json":
+        return Structure("json_schema", value if isinstance(value, str) else msgspec.json.encode(value).decode())
+    return Structure(kind, tuple(value) if kind == "choice" else value)
 
 
 def _check(body: Generation, info: ModelInfo) -> None:
@@ -123,18 +148,16 @@ def _check(body: Generation, info: ModelInfo) -> None:
         raise ApiError(f"min_tokens is {body.min_tokens}, but max_tokens is {body.limit}.", param="min_tokens")
     if body.stream_options not in (None, StreamOptions()) and not body.stream:
         raise ApiError("'stream_options' requires stream=true.", param="stream_options")
-    if body.logit_bias:
-        raise ApiError("'logit_bias' is not supported.", param="logit_bias", code="unsupported_parameter")
-    if body.top_logprob_count is not None:
-        _require("logprobs", info, "logprobs", "log probabilities")
-    if body.response_format is not None and body.response_format.type != "text":
-        _require("json_schema", info, "response_format", "JSON schemas; use type 'text'")
 
 
 def _check_depth(body: ChatBody | CompletionBody) -> None:
     """Checks the nesting of parameters that are passed on without a schema."""
     form = body.response_format
-    values: dict[str, Any] = {"response_format": None if form is None else form.json_schema}
+    outputs = body.structured_outputs
+    values: dict[str, Any] = {
+        "response_format": None if form is None else form.json_schema,
+        "structured_outputs": None if outputs is None else outputs.json,
+    }
     if isinstance(body, ChatBody):
         values |= {"messages": body.messages, "tools": body.tools}
     for name, value in values.items():
@@ -151,10 +174,19 @@ def _parts(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
-def _require(feature: str, info: ModelInfo, param: str, what: str) -> None:
-    if feature not in info.features:
-        message = f"The engine of this model does not support {what}."
-        raise ApiError(message, param=param, code="unsupported_parameter")
+def _check_features(body: Generation, sampling: Sampling, info: ModelInfo) -> None:
+    missing = missing_feature(sampling, info.features)
+    if not missing:
+        return
+    param = missing
+    if sampling.structure is not None and missing == sampling.structure.kind:
+        param = "structured_outputs" if body.structured_outputs is not None else "response_format"
+    raise _unsupported(DESCRIPTIONS[missing], param)
+
+
+def _unsupported(what: str, param: str) -> ApiError:
+    message = f"The engine of this model does not support {what}."
+    return ApiError(message, param=param, code="unsupported_parameter")
 
 
 def _check_chat(body: ChatBody) -> None:
@@ -220,7 +252,8 @@ def inputs_of(body: EmbeddingBody, request_id: str, model: str, info: ModelInfo)
     Raises:
         ApiError: The model cannot serve the request.
     """
-    _require("embeddings", info, "model", "embeddings")
+    if "embeddings" not in info.features:
+        raise _unsupported("embeddings", "model")
     inputs = texts(body.input, "input")
     if len(inputs) > MAX_INPUTS:
         raise ApiError(f"Invalid 'input': {len(inputs)} texts; the limit is {MAX_INPUTS}.", param="input")

@@ -20,6 +20,7 @@ from dynamo_nb.llm.engines.echo.options import EchoOptions
 from dynamo_nb.llm.engines.echo.paged_cache import PagedCache
 from dynamo_nb.llm.engines.echo.schedule import DecodingSchedule
 from dynamo_nb.llm.engines.echo.sequence import EchoSequence
+from dynamo_nb.llm.features import check_features
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
 
 BURST: Final = 16  # deltas that a stream without a speed limit yields before other tasks of the event loop run
@@ -181,12 +182,7 @@ class EchoEngine:
 
     def _sequence(self, request: TokenRequest) -> EchoSequence:
         remaining = remaining_tokens(request, self._info)
-        if request.sampling.json_schema:
-            raise InvalidArgument(
-                "this engine does not support JSON schemas",
-                where=f"request {request.request_id}",
-                remedy="send the request without a schema, or use another engine",
-            )
+        check_features(request, self._info)
         return EchoSequence(request, self._info.block_size, request.generated + remaining)
 
     def _enqueue(self, sequence: EchoSequence) -> None:

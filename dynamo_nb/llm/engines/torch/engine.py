@@ -19,10 +19,11 @@ from dynamo_nb.llm.engines.torch.scheduler import Step, TorchScheduler
 from dynamo_nb.llm.engines.torch.sequence import TorchSequence
 from dynamo_nb.llm.engines.torch.stream import TorchStream
 from dynamo_nb.llm.engines.torch.thread import TorchThread, copy_of
+from dynamo_nb.llm.features import check_features
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
 from dynamo_nb.llm.sampling_defaults import completed
 
-FEATURES: Final = ("logprobs", "seed", "embeddings")
+FEATURES: Final = ("logprobs", "seed", "logit_bias", "embeddings")
 
 
 class TorchEngine:
@@ -204,24 +205,23 @@ class TorchEngine:
     def _remaining_tokens(self, request: TokenRequest, reserved: int = 1) -> int:
         """The number of tokens that may be generated. Raises InvalidArgument for a request that cannot be served."""
         remaining = remaining_tokens(request, self.info, reserved=reserved)
-        where = f"request {request.request_id}"
         for token in (min(request.tokens), max(request.tokens)):
-            if not 0 <= token < self._vocabulary:
-                raise InvalidArgument(f"token id {token} is not in the vocabulary of {self.info.model}", where="tokens")
-        if request.sampling.json_schema:
-            raise InvalidArgument(
-                "this engine does not support JSON schemas",
-                where=where,
-                remedy="send the request without a schema, or use another engine",
-            )
+            self._check_token(token, "tokens")
+        for token in request.sampling.logit_bias:
+            self._check_token(token, "logit_bias")
+        check_features(request, self.info)
         if request.transfer is not None:
             raise InvalidArgument(
                 "this engine cannot use a KV cache from another worker",
-                where=where,
+                where=f"request {request.request_id}",
                 remedy="do not link a prefill worker to this worker",
             )
         check_sampling(request.sampling)
         return remaining
+
+    def _check_token(self, token: int, where: str) -> None:
+        if not 0 <= token < self._vocabulary:
+            raise InvalidArgument(f"token id {token} is not in the vocabulary of {self.info.model}", where=where)
 
     # --- load -----------------------------------------------------------------------------------------------------
 

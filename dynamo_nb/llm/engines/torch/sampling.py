@@ -42,7 +42,7 @@ def check_sampling(sampling: Sampling) -> None:
 
 
 def sample(logits: Tensor, rows: Sequence[TorchSequence]) -> tuple[list[int], list[Logprobs]]:
-    """Chooses the next token of each row, in vLLM's order: penalties, temperature, min_p, top_k, top_p.
+    """Chooses the next token of each row, in vLLM's order: biases, penalties, temperature, min_p, top_k, top_p.
 
     The token of a row does not depend on the other rows.
 
@@ -60,6 +60,8 @@ def sample(logits: Tensor, rows: Sequence[TorchSequence]) -> tuple[list[int], li
     else:
         scores = logits.float().clone()
         for index, row in enumerate(rows):
+            if biases := row.sampling.logit_bias:
+                scores[index, list(biases)] += torch.tensor(list(biases.values()), device=scores.device)
             if row.has_penalties:
                 _penalise(scores[index], row)
             if row.must_continue:

@@ -55,7 +55,7 @@ class TorchSequence:
     @property
     def is_plain(self) -> bool:
         """True if the next token is the most likely one, without further conditions."""
-        return self.greedy and not self.has_penalties and not self.must_continue
+        return self.greedy and not (self.sampling.logit_bias or self.has_penalties or self.must_continue)
 
     def draw(self) -> float:
         """Returns the next random number, at least 0 and less than 1."""

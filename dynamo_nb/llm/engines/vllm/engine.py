@@ -29,6 +29,7 @@ from dynamo_nb.llm.engines.vllm.requests import (
     sampling_params,
     token_delta,
 )
+from dynamo_nb.llm.features import check_features
 from dynamo_nb.llm.messages import Load, ModelInfo, TokenDelta, TokenRequest
 from dynamo_nb.llm.sampling_defaults import completed
 
@@ -44,6 +45,7 @@ ENVIRONMENT: Final = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
 }
 """Environment variables that are set unless the user has set them."""
+FEATURES: Final = ("logprobs", "seed", "logit_bias", "json_schema", "regex", "choice", "grammar", "structural_tag")
 MAX_SOCKET_FOLDER: Final = 107 - len("/01234567-89ab-cdef-0123-456789abcdef")
 """Bytes of the longest folder in which vLLM can create its sockets."""
 
@@ -158,7 +160,7 @@ class VllmEngine:
     def _describe(self) -> ModelInfo:
         assert self._llm is not None
         config = self._llm.vllm_config
-        features = ["logprobs", "seed", "json_schema"]
+        features = [*FEATURES]
         if self._is_pooling():
             features = ["embeddings"]
         if self._adapters:
@@ -222,7 +224,7 @@ class VllmEngine:
         first = True
         async with aclosing(self._outputs(request, params)) as outputs:
             async for output in outputs:
-                yield token_delta(output, request.sampling.logprobs, first=first)
+                yield token_delta(output, request, first=first)
                 first = False
 
     async def prefill(self, request: TokenRequest) -> dict[str, Any]:
@@ -270,6 +272,7 @@ class VllmEngine:
     def _remaining_tokens(self, request: TokenRequest) -> int:
         if self._is_pooling():
             raise InvalidArgument(f"{self.info.model} supports embeddings, not text generation", where="model")
+        check_features(request, self.info)
         return remaining_tokens(request, self.info)
 
     async def _outputs(self, request: TokenRequest, params: Any) -> AsyncGenerator[Any, None]:

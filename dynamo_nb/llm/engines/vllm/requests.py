@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dynamo_nb.errors import EngineError, InvalidArgument
-from dynamo_nb.llm.messages import Logprobs, TokenDelta, TokenRequest
+from dynamo_nb.llm.messages import Logprobs, Structure, TokenDelta, TokenRequest
 from dynamo_nb.llm.sampling_defaults import completed
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.config import ModelConfig
     from vllm.outputs import RequestOutput
+    from vllm.sampling_params import StructuredOutputsParams
 
 LEAST_LOGPROB: Final = -9999.0  # stands for minus infinity, which JSON cannot express
 TRANSFER: Final = "kv_transfer_params"
@@ -51,7 +52,7 @@ def sampling_params(request: TokenRequest, remaining: int) -> SamplingParams:
         InvalidArgument: vLLM rejects a parameter.
     """
     from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+    from vllm.sampling_params import RequestOutputKind
 
     sampling = completed(request.sampling)
     try:
@@ -69,13 +70,24 @@ def sampling_params(request: TokenRequest, remaining: int) -> SamplingParams:
             stop_token_ids=list(sampling.stop_tokens),
             ignore_eos=sampling.ignore_eos,
             logprobs=sampling.logprobs,
-            structured_outputs=StructuredOutputsParams(json=sampling.json_schema) if sampling.json_schema else None,
+            logit_bias=sampling.logit_bias or None,
+            structured_outputs=structured_outputs(sampling.structure),
             extra_args={TRANSFER: request.transfer} if request.transfer else None,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
         )
     except Exception as error:
         raise request_error(error) from error
+
+
+def structured_outputs(structure: Structure | None) -> StructuredOutputsParams | None:
+    """Returns vLLM's parameters for the form of an answer."""
+    from vllm.sampling_params import StructuredOutputsParams
+
+    if structure is None:
+        return None
+    value = list(structure.value) if structure.kind == "choice" else structure.value
+    return StructuredOutputsParams(**{{"json_schema": "json"}.get(structure.kind, structure.kind): value})
 
 
 def prefill_params() -> SamplingParams:
@@ -93,20 +105,25 @@ def prefill_params() -> SamplingParams:
     )
 
 
-def token_delta(output: RequestOutput, top_logprobs: int | None, *, first: bool) -> TokenDelta:
+def token_delta(output: RequestOutput, request: TokenRequest, *, first: bool) -> TokenDelta:
     """Returns one of vLLM's outputs as a delta.
 
     Args:
         output: The output, with the tokens since the one before.
-        top_logprobs: Number of the most likely tokens to report for each token; None for no log probabilities.
-        first: True for the first output of a request.
+        request: The request.
+        first: True for the first output of the request.
 
     Raises:
+        InvalidArgument: The engine cannot read the form that the answer must have.
         EngineError: The request failed.
     """
+    top_logprobs = request.sampling.logprobs
     (completion,) = output.outputs
     tokens = list(completion.token_ids)
     finish = completion.finish_reason or ""
+    if finish == "error" and first and request.sampling.structure and not request.transfer:
+        # Some errors in grammars are found only when the engine compiles them.
+        raise InvalidArgument(f"vLLM rejected the {request.sampling.structure.kind} of the answer")
     if finish == "error":
         raise EngineError("vLLM failed while it answered", where=f"request {output.request_id}")
     if finish == "stop":
