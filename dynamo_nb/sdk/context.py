@@ -10,6 +10,27 @@ from typing import Any
 from dynamo_nb.errors import DynamoError
 
 
+class EndpointName(str):
+    """The name of an endpoint in the worker that serves it.
+
+    Args:
+        name: The name.
+        instance_id: The id of the worker's instance.
+    """
+
+    __slots__ = ("_instance_id",)
+    _instance_id: int
+
+    def __new__(cls, name: str, instance_id: int) -> EndpointName:
+        made = super().__new__(cls, name)
+        made._instance_id = instance_id
+        return made
+
+    def lease_id(self) -> int:
+        """Returns the id of the instance, for `client.direct(…)`."""
+        return self._instance_id
+
+
 class DynamoContext(dict[str, Any]):
     """The runtime and identity of the worker, as a dict that is filled before the service's `__init__`.
 
@@ -17,7 +38,8 @@ class DynamoContext(dict[str, Any]):
 
     - `runtime`: the `DistributedRuntime`, for clients of services that are not declared as dependencies.
     - `component`: the component under which the service registers.
-    - `endpoints`: list of the names of the service's endpoints.
+    - `endpoints`: list of the names of the service's endpoints. As in the Dynamo SDK, each has `lease_id()`, the id of
+      this instance.
     - `namespace`: the namespace under which the service registers.
     - `worker_id`: the worker's id in its deployment.
     - `instance_id`: the id of this instance, for `Call.using(instance_id=…)`.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
+from dynamo_nb.sdk.origin import origin_of
 
 
 def endpoint(
@@ -14,6 +17,7 @@ def endpoint(
     transports: Sequence[DynamoTransport] | None = None,
     http_method: str = "POST",
     retry: bool = True,
+    is_api: bool = False,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Marks a method as an endpoint. The decorator works with and without parentheses.
 
@@ -27,6 +31,7 @@ def endpoint(
         http_method: The HTTP method of the route.
         retry: False if a request must not be processed twice. The caller then gets `WorkerLost` when the worker is
             lost; otherwise a request without any answer yet is sent to another worker.
+        is_api: True for `transports=[DynamoTransport.HTTP]`, as in release 0.2 of the Dynamo SDK. It warns.
 
     Returns:
         The decorator.
@@ -50,6 +55,10 @@ def endpoint(
     """
     if callable(name):  # `@dynamo_endpoint` without parentheses
         return Endpoint(name)
+    if is_api:
+        text = f"@dynamo_endpoint(is_api=True) is written @dynamo_api() today ({origin_of(sys._getframe(1))})"
+        warnings.warn(text, FutureWarning, stacklevel=2)
+        transports = transports or (DynamoTransport.HTTP,)
 
     def mark(function: Callable[..., Any]) -> Endpoint:
         chosen = transports or (DynamoTransport.DEFAULT,)

@@ -25,7 +25,7 @@ from dynamo_nb.runtime.service_client import ServiceClient
 from dynamo_nb.runtime.spans import SPANS
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PolicyName
-from dynamo_nb.sdk.context import dynamo_context, import_services
+from dynamo_nb.sdk.context import EndpointName, dynamo_context, import_services
 from dynamo_nb.sdk.definition import ServiceDefinition, definition_of, is_service
 from dynamo_nb.sdk.dependency import Dependency, dependencies_of
 from dynamo_nb.sdk.endpoint import Endpoint
@@ -102,13 +102,14 @@ class Worker:
         )
         definition = self._definition = load(own.targets[own.service])
         namespace, name = definition.cls.dynamo_address()  # type: ignore[attr-defined]
+        identity = self.runtime.instance_id
         dynamo_context.update(
             runtime=self.runtime,
             component=self.runtime.namespace(namespace).component(name),
-            endpoints=[e.name for e in definition.endpoints.values() if e.served],
+            endpoints=[EndpointName(e.name, identity) for e in definition.endpoints.values() if e.served],
             namespace=namespace,
             worker_id=own.worker_id,
-            instance_id=self.runtime.instance_id,
+            instance_id=identity,
             folder=Path(own.folder) if own.folder else None,
         )
         self._names[f"{namespace}/{name}"] = own.service

@@ -8,6 +8,7 @@ import shutil
 import warnings
 
 import pytest
+import yaml
 
 pytest.importorskip("vllm")
 
@@ -23,6 +24,7 @@ from dynamo_nb.llm.engines.vllm.arguments import RENAMED, parse_vllm_args
 from dynamo_nb.llm.engines.vllm.requests import model_sampling
 from dynamo_nb.llm.tiny import tiny_model
 from dynamo_nb.sdk.service_config import VARIABLE
+from tests.config.older_files import FILES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # vLLM and torch emit many warnings
 SWITCHES = {a.option_strings[0]: a for a in PARSER._actions if a.nargs in {0, "?"}}
@@ -94,13 +96,43 @@ def test_an_argument_of_an_earlier_vllm_is_refused_with_its_name_today(old, valu
         ("PyNcclConnector", "vLLM has no connector 'PyNcclConnector'"),
     ],
 )
-def test_a_connector_that_vllm_does_not_know_is_refused(old, today, monkeypatch):
-    transfer = {"kv_connector": old, "kv_role": "kv_both"}
-    monkeypatch.setenv(VARIABLE, json.dumps({"W": {"kv-transfer-config": transfer}}))
+@pytest.mark.parametrize("key", ["kv-transfer-config", "kv_transfer_config"])
+@pytest.mark.parametrize("rest", [{"kv_role": "kv_both"}, {}, {"kv_rank": 0}], ids=str)
+@pytest.mark.parametrize("written", [dict, json.dumps])
+def test_a_connector_that_vllm_does_not_know_is_refused(old, today, rest, key, written, monkeypatch):
+    transfer = written({"kv_connector": old} | rest)
+    monkeypatch.setenv(VARIABLE, json.dumps({"W": {key: transfer}}))
     with pytest.raises(ConfigError) as caught:
         parse_vllm_args("W")
     assert today in str(caught.value)
     assert "W.kv-transfer-config" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("service", ["VllmWorker", "PrefillWorker"])
+def test_a_configuration_file_of_the_dynamo_sdk(name, service, monkeypatch):
+    """Its options are vLLM's or ours; what has another name today is said."""
+    config = {"Common": {}} | yaml.safe_load(FILES[name])
+    for section in config.values():
+        section.pop("quantization", None)  # the tiny model is not quantized
+        section |= {"model": ""} if "model" in section else {}
+    if service not in config:
+        pytest.skip("a graph without this service")
+    monkeypatch.setenv(VARIABLE, json.dumps(config))
+    if "DynamoNixlConnector" in str(ServiceConfig.get_instance().as_args(service)):
+        with pytest.raises(ConfigError, match=r"did you mean 'NixlConnector'.*kv_both"):
+            parse_vllm_args(service)
+    for section in config.values():
+        section |= {"kv-transfer-config": {"kv_connector": "NixlConnector", "kv_role": "kv_both"}}
+    monkeypatch.setenv(VARIABLE, json.dumps(config))
+    if config["Common"].pop("disable-log-requests", None):
+        with pytest.raises(ConfigError, match="requests are not logged by default"):
+            parse_vllm_args(service)
+        monkeypatch.setenv(VARIABLE, json.dumps(config))
+    arguments = parse_vllm_args(service)
+    assert arguments.block_size == (128 if name == "benchmark" else 64)
+    assert arguments.remote_prefill == config[service].get("remote-prefill", False)
+    assert arguments.enforce_eager == config[service].get("enforce-eager", False)
 
 
 OVERRIDE = '{"temperature": 0.2, "max_new_tokens": 3}'

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from dynamo.sdk import ComponentType, LeaseConfig, ServiceConfig, depends, service
+from dynamo.sdk import (
+    AbstractDynamoService,
+    ComponentType,
+    DynamoTransport,
+    LeaseConfig,
+    ServiceConfig,
+    abstract_dynamo_endpoint,
+    depends,
+    dynamo_endpoint,
+    service,
+)
 from dynamo.sdk.core.protocol.interface import ComponentType as LaterComponentType
 from dynamo_nb.errors import DefinitionError
 from dynamo_nb.runtime.client import Client
@@ -41,6 +51,42 @@ def test_a_wrong_resource_is_still_an_error():
 def test_system_app_is_remarked():
     with pytest.warns(FutureWarning, match=r"system_app=…\) has no effect"):
         service(system_app=object())(type("Old", (), {}))
+
+
+def test_an_endpoint_that_is_an_api():
+    with pytest.warns(FutureWarning, match=r"written @dynamo_api\(\) today \(.*test_older_programs.py") as caught:
+
+        class Old:
+            @dynamo_endpoint(is_api=True)
+            async def generate(self, text: str): ...
+
+            @dynamo_endpoint(name="v1/chat", is_api=True, http_method="PUT")
+            def chat(self, text: str): ...
+
+            @dynamo_endpoint(is_api=False)
+            async def other(self, text: str): ...
+
+    assert {one.filename for one in caught} == {__file__}
+    assert Old.generate.transports == Old.chat.transports == {DynamoTransport.HTTP}
+    assert (Old.chat.name, Old.chat.http_method) == ("v1/chat", "PUT")
+    assert Old.other.transports == {DynamoTransport.DEFAULT}
+
+
+def test_an_interface_by_its_older_names():
+    class Interface(AbstractDynamoService):
+        @abstract_dynamo_endpoint
+        async def count(self, text: str) -> int: ...
+
+    with pytest.raises(DefinitionError, match="count"):
+        service(type("Incomplete", (Interface,), {}))
+
+    @service
+    class Complete(Interface):
+        @dynamo_endpoint()
+        async def count(self, text: str) -> int:
+            return len(text)
+
+    assert set(definition_of(Complete).endpoints) == {"count"}
 
 
 @pytest.mark.parametrize("lease", [LeaseConfig(ttl=3), {"ttl": 3}])

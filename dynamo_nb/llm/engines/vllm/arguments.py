@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentError
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
 
@@ -89,8 +91,10 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     own = {action.dest for action in parser._actions}
     AsyncEngineArgs.add_cli_args(parser)
     parser.set_defaults(model="")
+    given = ServiceConfig.get_instance().as_args(service, prefix, parser)
+    _check_connector(service, prefix, given)
     try:
-        parsed = parser.parse_args(ServiceConfig.get_instance().as_args(service, prefix, parser))
+        parsed = parser.parse_args(given)
         if not parsed.model:
             parsed.model = str(tiny_model())
             parsed.dtype = "float32" if parsed.dtype == "auto" else parsed.dtype  # see tiny_model
@@ -108,7 +112,6 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
         raise ConfigError([Problem(text, f"{service}.{prefix}model")]) from error
     except ValueError as error:
         raise ConfigError([Problem(f"vLLM rejected the configuration: {error}", service)]) from error
-    _check_connector(service, prefix, arguments)
     for name in own:
         setattr(arguments, name, getattr(parsed, name))
     if arguments.lora_modules:
@@ -119,17 +122,25 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     return arguments
 
 
-def _check_connector(service: str, prefix: str, arguments: AsyncEngineArgs) -> None:
-    """Raises ConfigError for a connector that vLLM does not know: vLLM itself finds out when its engine starts."""
+def _check_connector(service: str, prefix: str, given: list[str]) -> None:
+    """Raises ConfigError for a connector that vLLM does not know.
+
+    vLLM itself complains of other keys first, and finds out about the connector when its engine starts.
+    """
     from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
 
-    transfer = arguments.kv_transfer_config
-    if transfer is None or transfer.kv_connector is None or transfer.kv_connector_module_path:
+    option = "--kv-transfer-config"
+    text = next((value for key, value in pairwise(given) if key.replace("_", "-") == option), "")
+    try:
+        transfer = json.loads(text)
+    except ValueError:
         return
-    known = KVConnectorFactory._registry
-    if (name := transfer.kv_connector) not in known:
-        text = f"vLLM has no connector {name!r}: {suggestion(name, known)}"
-        raise ConfigError([Problem(text, f"{service}.{prefix}kv-transfer-config")])
+    known, name = KVConnectorFactory._registry, transfer.get("kv_connector") if isinstance(transfer, dict) else None
+    if name is None or name in known or transfer.get("kv_connector_module_path"):
+        return
+    remedy = f'{suggestion(name, known)}; every connector needs a role: "kv_role": "kv_both"'
+    problem = Problem(f"vLLM has no connector {name!r}: {remedy}", f"{service}.{prefix}{option.removeprefix('--')}")
+    raise ConfigError([problem])
 
 
 def _problem(service: str, prefix: str, message: str, known: dict[str, Any]) -> Problem:

@@ -52,6 +52,10 @@ __all__ = [
 ]
 
 
+AbstractDynamoService = AbstractService
+abstract_dynamo_endpoint = abstract_endpoint
+
+
 def __getattr__(name: str) -> Any:
     # These import pydantic, which a notebook does not wait for.
     if name in {"ComponentType", "LeaseConfig"}:
