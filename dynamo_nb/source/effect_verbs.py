@@ -16,6 +16,8 @@ CONTAINER_METHODS = _words(
 """Methods that change the built-in containers, also where their value is used."""
 CHANGED_BY_BUILTIN = frozenset({"setattr", "delattr", "next"})
 """Built-in functions that change their first argument."""
+CHANGED_BY_BUILTIN_METHOD = frozenset({"__setattr__", "__delattr__", "__setitem__", "__delitem__", "__init__"})
+"""Methods of built-in classes that change their first argument, as `object.__setattr__(item, "a", 1)`."""
 PURE = _words(
     """
     abs all any bool bytes dict enumerate float format frozenset getattr hasattr hash id int isinstance
@@ -30,7 +32,12 @@ DISPLAY_PACKAGES = _words(
     """
 )
 """Packages whose calls, as statements of a cell, show, fetch or test something."""
-PROCESS_WIDE = frozenset({"logging", "os", "sys", "warnings", "locale", "gc", "faulthandler"})
+PROCESS_WIDE = _words(
+    """
+    asyncio codecs copyreg faulthandler gc locale logging mimetypes multiprocessing os signal socket sys tempfile
+    threading time warnings
+    """
+)
 """Modules whose state concerns code that does not import them itself."""
 
 _USES = _words(
@@ -40,22 +47,22 @@ _USES = _words(
     index info invoke items join json keys link list listdir log logs makedirs mkdir open openapi options plot
     post predict pprint print query read render request result run save savefig scale search serve show sleep
     start status stop stream summarize summary system tail test tokenize values view visualize wait warn
-    warning write
+    warning
     """
 )
 _USE_PREFIXES = ("is_", "has_", "get_", "show_", "print_", "plot_", "test_", "to_", "assert", "run_", "draw_", "dump_")
 _CHANGES = _words(
     """
-    basicConfig captureWarnings dictConfig fileConfig apply chdir configure connect compile cuda disable
-    enable eval fit filterwarnings half install load manual_seed manual_seed_all middleware mount patch
-    propagate push put putenv register resetwarnings route seed set setLevel setFormatter setdefaulttimeout
-    setdefaultencoding simplefilter subscribe train unregister use login tic sync
+    addHandler apply basicConfig captureWarnings chdir compile configure connect constructor cuda dictConfig disable
+    enable eval fileConfig filterwarnings fit half install load login manual_seed manual_seed_all middleware mount
+    nice patch pickle propagate push put putenv register resetwarnings route seed signal simplefilter subscribe
+    sync tic train tzset umask unregister use
     """
 )
 _CHANGE_PREFIXES = (
     "add_", "addF", "addH", "addL", "append", "bind_", "configure_", "disable_", "enable_", "exclude_", "extend_",
-    "include_", "init", "insert_", "install_", "load_", "on_", "patch_", "put_", "register_", "remove", "set_", "setup",
-    "unset", "update_", "use_", "with_",
+    "include_", "init", "insert_", "install_", "load_", "on_", "patch_", "put_", "register_", "remove", "set", "unset",
+    "update_", "use_", "with_",
 )  # fmt: skip
 _ARGUMENT_PREFIXES = (
     "apply",

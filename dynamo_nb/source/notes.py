@@ -25,9 +25,8 @@ def unclear_effects(effects: Effects, closures: Mapping[str, Closure]) -> Iterat
             yield f"{unit.location()}: `{_shown(unit)}` {verdict}; where it only uses it, assign its value to a name"
     for unit, names in effects.left_out:
         if unit not in used and (changed := sorted(names & needed)):
-            verdict = (
-                f"may change {', '.join(changed)} in the notebook only: workers do not `await` at the top of a cell"
-            )
+            why = "`await` at the top of a cell" if unit.names.await_line else "run it; a start hook can"
+            verdict = f"may change {', '.join(changed)} in the notebook only: workers do not {why}"
             yield f"{unit.location()}: `{_shown(unit)}` {verdict}"
 
 

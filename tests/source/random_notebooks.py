@@ -45,7 +45,12 @@ def tool(g):
     return g
 def bump():
     global m
-    m += 1"""
+    m += 1
+def add(x):
+    xs.append(x)
+def get():
+    return other
+T = (ys, d)"""
 
 STATEMENTS = [
     "n = 1", "n = n + 1", "n += 2", "m = n * 2", "m, n = n, m", "m = f()", "m = len(xs)", "xs = []", "xs = [n]",
@@ -61,6 +66,9 @@ STATEMENTS = [
     "while len(ys) < 3:\n    ys.append(n)", "random.seed(n)", "m = random.randint(0, 100)", "xs.append(random.random())",
     "class Sub(Base):\n    size = n", "class Low(Base):\n    pass", "Base.size = n", "print(n, xs)", "assert xs is xs",
     "len(xs)", "random.shuffle(xs)", "n = 3 if d else 4", "d.update(n=n, box=box)", "ys, xs = xs, ys",
+    "vars(box)['v'] = n", "add = xs.append", "add = lambda v: ys.append(v)", "add(n)", "T = (xs, d)", "T[0].append(n)",
+    "dict.update(d, k=n)", "list(map(ys.append, [n]))", "def add(v):\n    d['v'] = v", "def get():\n    return box",
+    "get().items.append(n)", "get().v = n",
     "def bump():\n    global n\n    n += 1", "xs[:1] = [n]", "try:\n    d['a'].append(1)\nexcept KeyError:\n    d['a'] = [n]",
 ]  # fmt: skip
 NAMES = ["n", "m", "xs", "ys", "d", "box", "other", "f()", "Base.kinds", "getattr(Base, 'size', 0)"]

@@ -192,6 +192,73 @@ CHANGES = {
         user("[__import__('os').environ[f'TEST_EFFECTS_{n}'] for n in ('EFFECT', 'ITEM')]"),
     ],
     "a warnings filter": ["import warnings\nwarnings.filterwarnings('ignore', 'effects')", user("1")],
+    "an item of what a function returns": ["R = {}\ndef get():\n    return R", "get()['a'] = 1", user("R")],
+    "an item of an object in a tuple": ["R = {}\nT = (R,)", "T[0]['a'] = 1", user("R")],
+    "an item of an object in a dict": ["R = []\nT = {'r': R}", "T['r'].append(1)", user("R")],
+    "a lambda": ["xs = []\nadd = lambda x: xs.append(x)", "add(3)", user("xs")],
+    "a method that is handed over": ["xs = []", "list(map(xs.append, [1, 2]))", user("xs")],
+    "a method with another name": ["xs = []\nadd = xs.append", "add(3)", user("xs")],
+    "a partial function": ["from functools import partial\nxs = []\nadd = partial(xs.append, 4)", "add()", user("xs")],
+    "a context manager": [
+        (
+            "class P:\n    def __init__(self):\n        self.d = []\n    def __enter__(self):\n        self.d.append(1)\n"
+            "    def __exit__(self, *_):\n        self.d.append(2)\np = P()"
+        ),
+        "with p:\n    pass",
+        user("p.d"),
+    ],
+    "text that is written": ["import io\nf = io.StringIO()", "f.write('hi')", user("f.getvalue()")],
+    "text that is printed": ["import io\nf = io.StringIO()", "print('hi', file=f)", user("f.getvalue()")],
+    "a method of a built-in class": ["d = {}", "dict.update(d, a=1)", user("d")],
+    "an attribute set by object": ["class K: pass\nk = K()", "object.__setattr__(k, 'z', 1)", user("vars(k)")],
+    "an item of vars": ["class K: pass\nk = K()", "vars(k)['z'] = 1", user("vars(k)")],
+    "an inherited metaclass": [
+        (
+            "R = []\nclass M(type):\n    def __init__(cls, *rest):\n        R.append(cls.__name__)\n"
+            "        super().__init__(*rest)\nclass B(metaclass=M): pass"
+        ),
+        "class C(B): pass",
+        user("R"),
+    ],
+    "a metaclass that makes the class": [
+        (
+            "R = []\nclass M(type):\n    def __new__(meta, name, *rest):\n        R.append(name)\n"
+            "        return super().__new__(meta, name, *rest)"
+        ),
+        "class C(metaclass=M): pass",
+        user("R"),
+    ],
+    "a descriptor that learns its name": [
+        "R = []\nclass D:\n    def __set_name__(self, owner, name):\n        R.append(name)",
+        "class T:\n    x = D()",
+        user("R"),
+    ],
+    "an inherited hook of a subclass": [
+        "R = []\nclass B:\n    def __init_subclass__(cls):\n        R.append(cls.__name__)\nclass C(B): pass",
+        "class D(C): pass",
+        user("R"),
+    ],
+    "a method that changes a global": [
+        "R = []\nclass P:\n    def run(self):\n        R.append(1)\np = P()",
+        "p.run()",
+        user("R"),
+    ],
+    "a method by a name that only uses": [
+        "class P:\n    def __init__(self):\n        self.d = {}\n    def check(self, k):\n        self.d[k] = 1\np = P()",
+        "p.check('a')",
+        user("p.d"),
+    ],
+    "an inherited method": [
+        "class O:\n    def start(self):\n        self.on = True\nclass P(O):\n    on = False\np = P()",
+        "p.start()",
+        user("p.on"),
+    ],
+    "a defaultdict that is read": [
+        "from collections import defaultdict\nd = defaultdict(list)",
+        "d['a']",
+        user("dict(d)"),
+    ],
+    "an augmented global of a function": ["n = 0\ndef inc():\n    global n\n    n += 1", "inc()\ninc()", user("n")],
     "an object made anew after its change": ["xs = []", "xs.append(1)", "xs = []", user("xs")],
     "a value read before a change": ["xs = [1]\nn = len(xs)", "xs.append(2)", user("n, xs")],
 }
@@ -203,6 +270,37 @@ def test_the_object_is_the_same_in_the_worker(title, tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_EFFECTS_ITEM", "")
     kernel, worker, notes = both_answers(cells_of(*CHANGES[title]), tmp_path)
     assert worker == kernel, notes
+
+
+STATE = {
+    "the context of decimals": ("import decimal", "decimal.setcontext(decimal.Context(prec=4))"),
+    "the depth of recursion": ("import sys", "sys.setrecursionlimit(2222)"),
+    "how json writes": ("import json", "json.JSONEncoder.default = lambda self, value: str(value)"),
+    "the time zone": ("import os, time", "time.tzset()"),
+    "the mask of new files": ("import os", "os.umask(63)"),
+    "a handler of encoding errors": ("import codecs", "codecs.register_error('q', None)"),
+    "a reducer": ("import copyreg", "copyreg.pickle(slice, None)"),
+    "a handler of a signal": ("import signal", "signal.signal(signal.SIGUSR1, signal.SIG_IGN)"),
+    "errors of numpy": ("import numpy as np", "np.seterr(all='ignore')"),
+    "threads of torch": ("import torch", "torch.set_num_threads(1)"),
+    "the timeout of sockets": ("import socket", "socket.setdefaulttimeout(3)"),
+}
+
+
+@pytest.mark.parametrize("title", STATE)
+def test_the_state_of_the_process_is_set_in_the_worker(title):
+    imports, change = STATE[title]
+    name = imports.split()[-1].rstrip(",")
+    tree = slice_services(cells_of(imports, change, user(f"'{title}', {name}")), ["A"])
+    assert any(change in module.text for module in tree.modules)
+    assert not tree.notes
+
+
+@pytest.mark.parametrize("call", ["np.mean([1])", "np.fft.fft([1])"])
+def test_a_call_on_a_module_that_workers_do_not_run_is_noted(call):
+    tree = slice_services(cells_of("import numpy as np", call, user("np")), ["A"])
+    assert not any(call in module.text for module in tree.modules)
+    assert [note for note in tree.notes if note.startswith("cell 2, line 1: ")]
 
 
 USES = {
