@@ -20,6 +20,12 @@ class Channel:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
+    @property
+    def descriptor(self) -> int:
+        """The number of the connection's file descriptor; -1 if it is closed."""
+        found: int = self._writer.get_extra_info("socket").fileno()
+        return found
+
     def send(self, message: Message) -> None:
         """Sends a message; one to a connection that is closing is dropped."""
         if not self._writer.is_closing():

@@ -35,6 +35,7 @@ class Options:
         hang: seconds that a worker's event loop may be silent before the worker is replaced; 0 for no limit.
         metrics_host: address of the page for Prometheus.
         metrics_port: its port; 0 for any free one.
+        metrics_token: what readers other than the owner must send; "" for none.
         http: True if services with HTTP endpoints are expected. Their libraries are then imported before the fork.
         shared: True if every deployment in the namespace of the workers may call them.
     """
@@ -53,6 +54,7 @@ class Options:
     hang: float = HANG_LIMIT
     metrics_host: str = METRICS_HOST
     metrics_port: int = METRICS_PORT
+    metrics_token: str = field(default="", repr=False)
     http: bool = False
     shared: bool = False
 

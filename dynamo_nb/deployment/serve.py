@@ -38,6 +38,7 @@ def serve(
     http_port: int | None = None,
     metrics_host: str | None = None,
     metrics_port: int | None = None,
+    metrics_token: str | None = None,
     detach: bool = False,
     kernels: bool = True,
     grace: float = DRAIN_GRACE,
@@ -69,6 +70,8 @@ def serve(
         metrics_host: Address of the metrics for Prometheus. Default: DYNAMO_METRICS_HOST, else 127.0.0.1.
         metrics_port: Port of the metrics. Default: DYNAMO_METRICS_PORT, else a free port, see
             `Deployment.metrics_url`.
+        metrics_token: What others than you must send to read the metrics, as `Authorization: Bearer TOKEN`. Default:
+            DYNAMO_METRICS_TOKEN, else no other user of this machine may read them.
         detach: Keep the deployment running after this process exits. `attach` and `dynamo ps` find it.
         kernels: Run each worker as a Jupyter kernel that can be inspected.
         grace: Seconds for a worker to finish its requests before it is stopped.
@@ -112,6 +115,7 @@ def serve(
         http_port=http_port,
         metrics_host=metrics_host,
         metrics_port=metrics_port,
+        metrics_token=metrics_token,
         detach=detach,
         kernels=kernels,
         grace=grace,

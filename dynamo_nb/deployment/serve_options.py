@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dynamo_nb.control.options import DRAIN_GRACE, HANG_LIMIT, HTTP_HOST, HTTP_PORT, METRICS_HOST, METRICS_PORT, Options
@@ -32,6 +32,7 @@ class ServeOptions:
     http_port: int | None = None
     metrics_host: str | None = None
     metrics_port: int | None = None
+    metrics_token: str | None = field(default=None, repr=False)
     detach: bool = False
     kernels: bool = True
     grace: float = DRAIN_GRACE
@@ -60,6 +61,9 @@ class ServeOptions:
             http_port_required=self.http_port is not None or bool(os.environ.get("DYNAMO_PORT")),
             metrics_host=self.metrics_host or os.environ.get("DYNAMO_METRICS_HOST") or METRICS_HOST,
             metrics_port=_port(self.metrics_port, "DYNAMO_METRICS_PORT", METRICS_PORT),
+            metrics_token=os.environ.get("DYNAMO_METRICS_TOKEN", "")
+            if self.metrics_token is None
+            else self.metrics_token,
             kernels=self.kernels,
             grace=_seconds("grace", self.grace),
             hang=_seconds("hang", self.hang),

@@ -13,6 +13,7 @@ from dynamo_nb.control.channel import Channel
 from dynamo_nb.control.framing import MAX_LINE, Message
 from dynamo_nb.control.status import ClientStatus, Status
 from dynamo_nb.errors import DeploymentError, DynamoError, summary_of, to_wire
+from dynamo_nb.supervisor.descriptors import in_reserve
 
 Verb = Callable[..., Awaitable[Any]]
 
@@ -77,6 +78,9 @@ class ControlServer:
                 if "worker" in message:
                     await self._follow_worker(message["worker"], channel)
                     return
+                if in_reserve(channel.descriptor):
+                    channel.send({"id": message.get("id"), "error": to_wire(_too_many_clients())})
+                    return
                 verb, args = message.get("verb", ""), message.get("args", {})
                 if verb == "watch":
                     client = args.get("client")
@@ -97,6 +101,13 @@ class ControlServer:
             await self._changes[verb](**args)
             return self._status().as_data()
         raise DeploymentError("the supervisor does not know this request", remedy="use the same version of dynamo_nb")
+
+
+def _too_many_clients() -> DeploymentError:
+    return DeploymentError(
+        "the supervisor has no file descriptors left for another client",
+        remedy="close other clients of the deployment, or serve it with a higher limit (`ulimit -n`)",
+    )
 
 
 class _Requests:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
-from socketserver import ThreadingMixIn
-from typing import Any, Final
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from typing import Any
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-
-IDLE_LIMIT: Final = 10.0
-"""Seconds after which an idle connection is closed, so that it does not keep a thread for ever."""
 
 
 class DeploymentCollector(Collector):
     """Collects metrics for `prometheus_client`.
 
     Args:
-        read: returns what `Metrics.read` returns; called from the server's threads.
+        read: returns what `Metrics.read` returns.
     """
 
     def __init__(self, read: Callable[[], dict[str, Any]]) -> None:
@@ -91,32 +86,14 @@ def _requests(
     yield from (requests, errors, stopped, items, size, in_flight, seconds, first)
 
 
-class _Handler(WSGIRequestHandler):
-    timeout = IDLE_LIMIT
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing: a line for each scrape would fill the supervisor's log."""
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # a scrape in progress does not delay the end
-
-
-def serve_page(listening: socket.socket, read: Callable[[], dict[str, Any]]) -> None:
-    """Serves the metrics page until the process ends.
+def page(numbers: dict[str, Any], accept: str) -> tuple[bytes, str]:
+    """The metrics page and its media type.
 
     Args:
-        listening: socket that accepts connections.
-        read: see `DeploymentCollector`.
+        numbers: what `Metrics.read` returns.
+        accept: the media types that the reader accepts, as in its header.
     """
-    host, port = listening.getsockname()[:2]
-    server = _Server((host, port), _Handler, bind_and_activate=False)
-    server.socket.close()
-    listening.setblocking(True)
-    server.socket = listening
-    server.server_name, server.server_port = host, port
-    server.setup_environ()
     registry = CollectorRegistry()
-    registry.register(DeploymentCollector(read))
-    server.set_app(make_wsgi_app(registry))
-    server.serve_forever()
+    registry.register(DeploymentCollector(lambda: numbers))
+    encode, media_type = choose_encoder(accept)
+    return encode(registry), media_type

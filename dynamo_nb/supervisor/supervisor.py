@@ -122,7 +122,7 @@ class Supervisor:
                 if self.options.worker_host is not None and self.options.access.is_open:
                     remedy = "pass a secret to serve(…), or set DYNAMO_SECRET"
                     print(f"anyone who reaches {self.options.worker_host} can call the workers: {remedy}", flush=True)
-                self._page = MetricsPage(self.options.metrics_host, self.options.metrics_port, self._metrics.read)
+                self._page = await self._open_page()
                 await self._control.listen(self.folder / state_dir.CONTROL)
                 self._journal.write()
             except Exception as error:
@@ -166,6 +166,14 @@ class Supervisor:
             rollout=self._controller.rollout(),
         )
 
+    async def _open_page(self) -> MetricsPage:
+        host = self.options.metrics_host
+        page = MetricsPage(host, self.options.metrics_port, self.options.metrics_token, self._metrics.read)
+        await page.start()
+        if page.is_open:
+            print(f"anyone who reaches {host} can read the metrics: set DYNAMO_METRICS_TOKEN", flush=True)
+        return page
+
     async def _follow_owner(self) -> None:
         owner = self._journal.owner
         if owner is None:
@@ -201,8 +209,6 @@ class Supervisor:
 
     async def _apply(self, release: dict[str, Any]) -> None:
         await self._controller.apply(Release.from_data(release))
-        if self._page is not None:
-            self._page.enable()
 
     async def _detach(self) -> None:
         """Lets the deployment outlive its owner."""

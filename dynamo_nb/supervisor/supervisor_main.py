@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dynamo_nb.control.framing import Message, encode
+from dynamo_nb.supervisor.descriptors import raise_limit
 from dynamo_nb.supervisor.forkserver import warm_up
 
 
@@ -33,6 +34,7 @@ def main() -> None:
     if nats is not None:
         with suppress(StartError, OSError):  # the supervisor tries again, and reports the error
             nats.launch(folder / "nats")
+    raise_limit()  # after the processes that keep the user's limit have been started
     import asyncio
 
     from dynamo_nb.control.options import Options
