@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import wraps
 from typing import Annotated, Any, get_origin
 
-from dynamo_nb.errors import DynamoError, InvalidArgument, NoInstances, summary_of
+from dynamo_nb.errors import DynamoError, summary_of
+from dynamo_nb.runtime.call_context import CURRENT
+from dynamo_nb.runtime.http_request import HttpRequest, error_content, status_of
+from dynamo_nb.runtime.meters import Meter, Meters
 from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
 from dynamo_nb.sdk.hooks import run_hooks
 
@@ -21,25 +24,29 @@ def http_endpoints(endpoints: Mapping[str, Endpoint]) -> list[Endpoint]:
     return [e for e in endpoints.values() if DynamoTransport.HTTP in e.transports]
 
 
-def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any = None) -> Any:
+def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any, component: str, meters: Meters) -> Any:
     """Creates the FastAPI application of a service.
 
     Args:
         instance: The service's object.
         endpoints: The endpoints of its class.
         app: A FastAPI application of the user, to which the routes are added, or None.
+        component: `namespace/component` of the service.
+        meters: Count the requests of each endpoint.
     """
     from fastapi import FastAPI, Request
     from fastapi.responses import JSONResponse
 
     app = app or FastAPI(title=type(instance).__name__, description=inspect.getdoc(type(instance)) or "")
     for endpoint in http_endpoints(endpoints):
-        app.add_api_route(
+        path = f"{component}/{endpoint.attribute if '/' in endpoint.name else endpoint.name}"
+        app.router.add_api_route(
             f"/{endpoint.name.strip('/')}",
             _route(instance, endpoint),
             methods=[endpoint.http_method],
             name=endpoint.name,
             response_model=None,
+            route_class_override=_measured(path, meters[path]),
         )
 
     async def probe(kind: Any) -> JSONResponse:
@@ -55,11 +62,10 @@ def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any = 
     async def readyz() -> JSONResponse:
         return await probe("readiness")
 
-    async def error_response(_: Request, error: Exception) -> JSONResponse:
-        codes = {InvalidArgument: 422, NoInstances: 503}
-        status = next((code for kind, code in codes.items() if isinstance(error, kind)), 500)
-        detail = {"type": type(error).__name__, "message": getattr(error, "what", "")}
-        return JSONResponse({"error": detail}, status_code=status)
+    async def error_response(_: Request, error: Any) -> JSONResponse:
+        if isinstance(request := CURRENT.get(), HttpRequest):
+            request.error = error
+        return JSONResponse(error_content(error), status_code=status_of(error))
 
     app.add_api_route("/healthz", healthz, methods=["GET"], include_in_schema=False)
     app.add_api_route("/readyz", readyz, methods=["GET"], include_in_schema=False)
@@ -67,9 +73,43 @@ def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any = 
     return app
 
 
+def _measured(path: str, meter: Meter) -> Any:
+    """A class of routes whose requests are counted and traced. path: `namespace/component/endpoint`."""
+    from fastapi.routing import APIRoute
+
+    class Measured(APIRoute):
+        async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+            request = CURRENT.get()
+            if isinstance(request, HttpRequest):
+                await request.measure(path, meter, super().handle, scope, receive, send)
+            else:
+                await super().handle(scope, receive, send)
+
+    return Measured
+
+
 def _route(instance: object, endpoint: Endpoint) -> Any:
     """The endpoint as a function with a signature for FastAPI: parameters come from the body, except for GET."""
     from fastapi.responses import Response, StreamingResponse
+
+    class Items(StreamingResponse):
+        """Closes the generator of the endpoint, which may wait for its client to read."""
+
+        def __init__(self, items: Any, first: list[Any]) -> None:
+            async def chunks() -> AsyncIterator[bytes]:
+                for item in first:
+                    yield _chunk(item)
+                async for item in items:
+                    yield _chunk(item)
+
+            media_types: dict[type, str] = {str: "text/plain; charset=utf-8", bytes: "application/octet-stream"}
+            media_type = media_types.get(type(first[0]) if first else str, "application/x-ndjson")
+            super().__init__(chunks(), media_type=media_type)
+            self._items = items
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            async with aclosing(self._items):
+                await super().__call__(scope, receive, send)
 
     bound = endpoint.function.__get__(instance)
 
@@ -81,16 +121,7 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
             first: list[Any] = []
             with suppress(StopAsyncIteration):
                 first.append(await anext(items))  # an error before the first item must become an HTTP status
-
-            async def chunks() -> AsyncIterator[bytes]:
-                for item in first:
-                    yield _chunk(item)
-                async for item in items:
-                    yield _chunk(item)
-
-            media_types: dict[type, str] = {str: "text/plain; charset=utf-8", bytes: "application/octet-stream"}
-            media_type = media_types.get(type(first[0]) if first else str, "application/x-ndjson")
-            return StreamingResponse(chunks(), media_type=media_type)
+            return Items(items, first)
 
         route: Any = streamed
     elif inspect.iscoroutinefunction(bound):

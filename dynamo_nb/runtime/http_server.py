@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from dynamo_nb.errors import DynamoError
+from dynamo_nb.runtime.http_request import App, HttpRequest
+from dynamo_nb.runtime.meters import CALLER_GONE, CANCELLED
 
 BACKLOG: Final = 1024  # connections in the queue of the listening socket
 LINGER: Final = 1.0  # seconds without a request after which a connection is closed while the server stops
@@ -29,17 +31,46 @@ CONNECTIONS_PER_ACCEPT: Final = 8  # own connections for which one more is accep
 RETRY_ACCEPT: Final = 1.0  # seconds after an error, such as too many open files
 TICK: Final = 1.0  # seconds between two updates of the `date` header
 
-App = Callable[[Any, Any, Any], Awaitable[None]]
-"""An ASGI application."""
-
 logger = logging.getLogger(__name__)
 
 
 class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """A connection that knows when it was last used."""
+    """A connection that knows when it was last used, and whose end ends the work for its request.
 
-    used_at = 0.0
-    on_change: Callable[[], None]
+    Args:
+        server: The server that accepted it.
+    """
+
+    def __init__(self, server: _Server) -> None:
+        super().__init__(config=server.config, server_state=server.server_state, app_state=server.lifespan.state)
+        self._server = server
+        self._application: App = server.config.loaded_app
+        self.app = self._answer
+        self._requests: set[HttpRequest] = set()
+        self._lost = asyncio.Event()
+        self.used_at = 0.0
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        request = HttpRequest(scope, self._server.timeout)
+
+        async def sending(message: Any) -> None:
+            if self._server.should_exit and message["type"] == "http.response.start":
+                headers = [(name, text) for name, text in message.get("headers", ()) if name.lower() != b"connection"]
+                message = {**message, "headers": [*headers, (b"connection", b"close")]}
+            await send(message)
+
+        self._requests.add(request)
+        try:
+            if not await request.answer(self._application, scope, receive, sending):
+                self.transport.abort()
+                await self._lost.wait()
+        finally:
+            self._requests.discard(request)
+
+    def stop_requests(self, reason: str) -> None:
+        """Cancels the work for answers that are not complete."""
+        for request in list(self._requests):
+            request.stop(reason)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.used_at = self.loop.time()
@@ -55,7 +86,9 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        self.on_change()
+        self._lost.set()
+        self.stop_requests(CALLER_GONE)
+        self._server.changed.set()
 
     def closes_in(self) -> float | None:
         """Seconds until it has been idle for LINGER; None while a request is answered."""
@@ -148,35 +181,21 @@ class _Acceptor:
 class _Server(uvicorn.Server):
     """Accepts with an `_Acceptor`, and leaves the process's signals to the worker."""
 
-    def __init__(self, app: App, listener: socket.socket, keep_alive: float) -> None:
+    def __init__(self, app: App, listener: socket.socket, keep_alive: float, timeout: float | None) -> None:
         config = uvicorn.Config(
-            self._closing(app),
-            http=_Connection,
+            app,
             log_level="warning",
             access_log=False,
             timeout_keep_alive=keep_alive,  # type: ignore[arg-type] # which may be a float
         )
         super().__init__(config)
-        self.accepting, self.stopping, self._changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.accepting, self.stopping, self.changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.timeout = timeout
         self.grace: float | None = None
         self._listener = listener
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()
-
-    def _closing(self, app: App) -> App:
-        """The application with answers that close their connection, once the server stops."""
-
-        async def closing(scope: Any, receive: Any, send: Any) -> None:
-            async def send_closing(message: Any) -> None:
-                if self.should_exit and message["type"] == "http.response.start":
-                    headers = [(name, text) for name, text in message.get("headers", ()) if name != b"connection"]
-                    message = {**message, "headers": [*headers, (b"connection", b"close")]}
-                await send(message)
-
-            await app(scope, receive, send_closing)
-
-        return closing
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         try:
@@ -185,14 +204,11 @@ class _Server(uvicorn.Server):
             self.should_exit = True
         if self.should_exit:
             raise DynamoError("the HTTP application did not start", remedy="see its error in the worker's log")
-        self._acceptor = _Acceptor(self._listener, self._protocol, lambda: len(self.server_state.connections))
+        self._acceptor = _Acceptor(
+            self._listener, lambda: _Connection(self), lambda: len(self.server_state.connections)
+        )
         self._acceptor.start()
         self.accepting.set()
-
-    def _protocol(self) -> asyncio.Protocol:
-        connection = _Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
-        connection.on_change = self._changed.set
-        return connection
 
     async def main_loop(self) -> None:
         while not await self.on_tick(0):
@@ -206,7 +222,10 @@ class _Server(uvicorn.Server):
             async with asyncio.timeout(self.grace):
                 await self._drain()
         except TimeoutError:
-            for task in self.server_state.tasks:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, _Connection):
+                    connection.stop_requests(CANCELLED)
+            for task in self.server_state.tasks:  # also those of WebSockets, and background tasks
                 task.cancel()
         await self.lifespan.shutdown()
 
@@ -218,7 +237,7 @@ class _Server(uvicorn.Server):
             if not isinstance(connection, _Connection):
                 connection.shutdown()  # a WebSocket, which has a closing message of its own
         while connections := list(self.server_state.connections):
-            self._changed.clear()
+            self.changed.clear()
             left = LINGER
             for connection in connections:
                 seconds = connection.closes_in() if isinstance(connection, _Connection) else None
@@ -228,7 +247,7 @@ class _Server(uvicorn.Server):
                     left = min(left, seconds)
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await self._changed.wait()
+                    await self.changed.wait()
         while self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks)
 
@@ -240,10 +259,11 @@ class HttpServer:
         app: An ASGI application.
         listener: A bound socket, which other workers may share.
         keep_alive: Seconds after which an unused connection is closed.
+        timeout: Seconds for the complete answer to a request, or None.
     """
 
-    def __init__(self, app: Any, listener: socket.socket, keep_alive: float) -> None:
-        self._server = _Server(app, listener, keep_alive)
+    def __init__(self, app: Any, listener: socket.socket, keep_alive: float, timeout: float | None = None) -> None:
+        self._server = _Server(app, listener, keep_alive, timeout)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

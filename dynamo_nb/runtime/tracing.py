@@ -152,6 +152,17 @@ class Tracing:
             otel, headers = self._call(path, headers)
         return RequestSpans(span, otel), headers
 
+    def below_current(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """The headers with OpenTelemetry's current span as parent, such as one of an instrumented web application."""
+        if self.tracer is None:
+            return headers
+        from opentelemetry import propagate, trace
+
+        carried = dict(headers)
+        if trace.get_current_span().get_span_context().is_valid:
+            propagate.inject(carried)
+        return carried
+
     def serve(self, path: str, headers: Mapping[str, str], request_id: str, start: float) -> RequestSpans:
         """Starts the spans of a served request, in the context of the task that serves it."""
         span, otel = _own_span(path, "server", headers, start), None

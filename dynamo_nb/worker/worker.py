@@ -148,7 +148,9 @@ class Worker:
             from dynamo_nb.runtime.http_server import HttpServer  # slow to import, for workers without HTTP endpoints
 
             host, port = self.assignment.http
-            app = application(self.service, endpoints, self._definition.app)
+            component = "/".join(self._definition.cls.dynamo_address())  # type: ignore[attr-defined]
+            meters = self.runtime.server.meters
+            app = application(self.service, endpoints, self._definition.app, component, meters)
             self._http = HttpServer(app, self._listener, KEEP_ALIVE)
             await self._http.start()
             url = f"http://{host}:{port}"

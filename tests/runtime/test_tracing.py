@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -25,7 +26,7 @@ import sys
 
 from opentelemetry import trace
 
-from dynamo_nb import depends, dynamo_endpoint, service
+from dynamo_nb import depends, dynamo_api, dynamo_endpoint, service
 from dynamo_nb.runtime import no_request, request_scope
 
 
@@ -91,6 +92,10 @@ class Frontend:
     @dynamo_endpoint()
     async def alone(self, text: str) -> str:
         return await self.middle.alone(text)
+
+    @dynamo_api()
+    async def page(self, text: str) -> str:
+        return await self.middle.say(text)
 
     @dynamo_endpoint()
     async def imported(self) -> list[str]:
@@ -230,6 +235,8 @@ def collector(module_project):
                 deployment.Backend.say("wait").result()  # which only the worker enforces
         with of_trace("9"):
             assert deployment.Middle.first("one two").result() == "one"
+        traceparent = {"traceparent": f"00-{'7' * 32}-{PARENT}-01"}
+        assert httpx.post(f"{deployment.urls['Frontend']}/page", json={"text": "x"}, headers=traceparent).json() == "x"
         with of_trace("e"):
             deployment.Frontend.alone("alone").result()
     return collector
@@ -248,6 +255,14 @@ def test_a_request_through_three_services_is_one_trace(collector, number, endpoi
     spans = [collector.of(*span, trace=number * 32) for span in chain]
     assert [span.parent for span in spans] == [PARENT, *(span.id for span in spans[:-1])]
     assert len([span for span in collector.spans if span.trace == number * 32]) == len(chain)
+
+
+def test_a_request_over_http_is_a_part_of_its_clients_trace(collector):
+    framework = [span for span in collector.spans if span.name == "POST /page"]  # newer versions of FastAPI have one
+    parents = [PARENT, *(span.id for span in framework)]
+    served = collector.of("Frontend", "default.Frontend/page", SERVER, "7" * 32)
+    assert [span.parent for span in [*framework, served]] == parents
+    assert collector.of("Frontend", "default.Middle/say", CLIENT, "7" * 32).parent == served.id
 
 
 def test_spans_follow_the_conventions_for_rpc(collector):
