@@ -24,7 +24,7 @@ class Controller:
     def __init__(self, registry: WorkerRegistry) -> None:
         self.registry = registry
         self._changing = asyncio.Lock()
-        self._restarts = Restarts(registry, self._changing)
+        self._restarts = Restarts(registry)
         self._rollout: Rollout | None = None
         registry.on_lost = self._restarts.begin
 
@@ -56,8 +56,7 @@ class Controller:
             desired = self._serving(service)
             start = tuple(range(desired.spec.services[service].workers))
             stop = tuple(worker.slot.index for worker in self.registry.live(service))
-            rollout = await self._roll_out(desired, [Change(service, start=start, stop=stop)])
-            await run_to_end(rollout.retire())
+            await self._roll_out(desired, [Change(service, start=start, stop=stop)])
 
     async def stop(self, grace: float) -> None:
         """Stops every worker, dependants first, so that requests in flight can be answered.
@@ -67,7 +66,7 @@ class Controller:
         """
         registry = self.registry
         registry.closing = True
-        self._restarts.cancel()
+        await self._restarts.cancel()
         # The current change may be waiting for a start, or a hook, that never ends.
         for worker in registry.workers:
             if worker.state in {"starting", "prepared"} or worker.lifeline.reconfiguring:
@@ -100,25 +99,22 @@ class Controller:
 
     async def _become(self, desired: Desired) -> None:
         registry, running = self.registry, self._running()
-        for lost in registry.lost.values():
+        for lost in registry.lost:
             if not desired.has(lost.slot):
                 registry.placement.free(lost.id)
-        rollout = await self._roll_out(desired, changes(running, desired.spec))
-        registry.desired = desired
-        for name in running:
-            if name not in desired.spec.started:
-                registry.placement.ports.release(name)
-        registry.lost = {slot: lost for slot, lost in registry.lost.items() if registry.vacant(slot)}
-        registry.on_change()
-        await run_to_end(rollout.retire())
+        await self._roll_out(desired, changes(running, desired.spec))
 
-    async def _roll_out(self, desired: Desired, todo: list[Change]) -> Rollout:
-        rollout = self._rollout = Rollout(self.registry, self._restarts, desired.release, todo)
+    async def _roll_out(self, desired: Desired, todo: list[Change]) -> None:
+        rollout = self._rollout = Rollout(self.registry, self._restarts, desired, todo)
         try:
             await rollout.run()
         finally:
             self._rollout = None
-        return rollout
+            self.registry.on_change()
+        for change in todo:
+            if change.service not in desired.spec.started:
+                self.registry.placement.ports.release(change.service)
+        await run_to_end(rollout.retire())
 
     def _running(self) -> dict[str, Running]:
         """The running workers, by service."""

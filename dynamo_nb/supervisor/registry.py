@@ -13,7 +13,7 @@ from dynamo_nb.errors import DeploymentError
 from dynamo_nb.supervisor.desired import Desired, Slot
 from dynamo_nb.supervisor.placement import Placement
 from dynamo_nb.supervisor.tasks import run_to_end
-from dynamo_nb.supervisor.worker_process import WorkerProcess
+from dynamo_nb.supervisor.worker_process import Role, WorkerProcess
 
 
 @dataclass
@@ -28,10 +28,11 @@ class WorkerRegistry:
         worker_class: class of the workers.
         own_processes: pids of this process's children in other sessions that belong to no worker.
         on_lost: called with a worker that served and has ended by itself, if its slot is vacant.
-        desired: desired state; None before the first release.
+        desired: desired state of the current workers; None before the first release.
+        incoming: desired state of the candidates; None without a rollout.
         closing: True once the deployment is being stopped. No worker is started any more.
         workers: all workers, from their placement until their process has ended.
-        lost: ended workers that are not replaced yet, by slot. They keep their GPUs.
+        lost: ended workers that are not replaced yet. They keep their GPUs.
     """
 
     placement: Placement
@@ -42,36 +43,56 @@ class WorkerRegistry:
     own_processes: set[int] = field(default_factory=set)
     on_lost: Callable[[WorkerProcess], None] = lambda _: None
     desired: Desired | None = None
+    incoming: Desired | None = None
     closing: bool = False
     workers: list[WorkerProcess] = field(default_factory=list)
-    lost: dict[Slot, WorkerProcess] = field(default_factory=dict)
+    lost: list[WorkerProcess] = field(default_factory=list)
 
-    def live(self, service: str) -> list[WorkerProcess]:
-        """The workers of a service that start or serve."""
-        return [worker for worker in self.workers if worker.service == service and worker.live]
+    def live(self, service: str, role: Role = "current") -> list[WorkerProcess]:
+        """The workers of a service that start or serve, in one role."""
+        return [w for w in self.workers if w.service == service and w.role == role and w.live]
 
-    def vacant(self, slot: Slot) -> bool:
-        """True if a worker should be in this slot and there is none."""
-        if self.closing or self.desired is None or not self.desired.has(slot):
+    def state_of(self, worker: WorkerProcess) -> Desired | None:
+        """The desired state that a worker belongs to; None if nothing desires it."""
+        return {"candidate": self.incoming, "current": self.desired, "retired": None}[worker.role]
+
+    def vacant(self, lost: WorkerProcess) -> bool:
+        """True if another worker should take the place of one that has ended, and none has yet."""
+        state = self.state_of(lost)
+        if self.closing or state is None or not state.has(lost.slot):
             return False
-        return all(worker.slot != slot for worker in self.live(slot.service))
+        return all(worker.slot != lost.slot for worker in self.live(lost.service, lost.role))
 
-    def place(self, release: Release, slot: Slot, *, prefer: Iterable[str] = (), restarts: int = 0) -> WorkerProcess:
+    def outdated(self, worker: WorkerProcess) -> bool:
+        """True if the desired state of a worker has changed in what it has started with."""
+        state = self.state_of(worker)
+        return state is not None and worker.fingerprint != state.spec.fingerprint(worker.service)
+
+    def place(
+        self,
+        release: Release,
+        slot: Slot,
+        *,
+        role: Role = "current",
+        prefer: Iterable[str] = (),
+        restarts: int = 0,
+    ) -> WorkerProcess:
         """Adds a worker, without starting it. One that was lost from the slot passes on its GPUs.
 
         Args:
             release: release that it runs.
             slot: its place.
+            role: its role.
             prefer: ids of the GPUs to take first.
             restarts: number of restarts of the slot.
 
         Raises:
             PlacementError: too few GPUs are free.
         """
-        lost = self.lost.get(slot)
-        if lost is not None:
-            self.placement.free(lost.id)
-            prefer = lost.gpus
+        for lost in self.lost:
+            if lost.slot == slot:
+                self.placement.free(lost.id)
+                prefer = lost.gpus
         worker = self.worker_class(
             slot=slot,
             launch=self.placement.launch(release, slot, prefer),
@@ -80,6 +101,7 @@ class WorkerRegistry:
             on_end=self._kill_adopted,
             grace=self.grace,
             hang=self.hang,
+            role=role,
             restarts=restarts,
         )
         self.workers.append(worker)
@@ -94,7 +116,7 @@ class WorkerRegistry:
         except BaseException:
             await run_to_end(self.discard(worker, 0))
             raise
-        self.lost.pop(worker.slot, None)
+        self.lost = [lost for lost in self.lost if (lost.slot, lost.role) != (worker.slot, worker.role)]
         self.on_change()
 
     async def discard(self, worker: WorkerProcess, grace: float) -> None:
@@ -105,17 +127,32 @@ class WorkerRegistry:
             self.workers.remove(worker)
             self.placement.free(worker.id)
 
-    def forget(self, lost: WorkerProcess) -> None:
-        """Removes a lost worker, and frees its GPUs."""
-        self.lost.pop(lost.slot, None)
-        self.placement.free(lost.id)
-        self.on_change()
+    def end_rollout(self, desired: Desired | None, retired: Iterable[WorkerProcess] = ()) -> None:
+        """Ends a rollout.
+
+        Args:
+            desired: the new desired state, for which the candidates become current workers; None if the rollout
+                failed.
+            retired: current workers that the candidates replace, or that are not needed any more.
+        """
+        if desired is not None:
+            self.desired = desired
+            for worker in retired:
+                worker.role = "retired"
+            for worker in [*self.workers, *self.lost]:
+                if worker.role == "candidate":
+                    worker.role = "current"
+        self.incoming = None
+        for lost in self.lost:
+            if not self.vacant(lost):
+                self.placement.free(lost.id)
+        self.lost = [lost for lost in self.lost if self.vacant(lost)]
 
     def status(self) -> dict[str, ServiceStatus]:
         """Every service of the graph."""
         services = {}
         for name, service in (self.desired.spec.services if self.desired else {}).items():
-            workers = [w for w in [*self.workers, *self.lost.values()] if w.service == name]
+            workers = [w for w in [*self.workers, *self.lost] if w.service == name]
             services[name] = ServiceStatus(
                 state=_state_of(workers) if service.running and service.enabled else "",
                 desired=service.workers,
@@ -131,8 +168,8 @@ class WorkerRegistry:
     def _changed(self, worker: WorkerProcess) -> None:
         if worker.gone.is_set() and worker in self.workers:
             self.workers.remove(worker)
-            if worker.state == "failed" and (worker.instance_id or worker.restarts) and self.vacant(worker.slot):
-                self.lost[worker.slot] = worker  # keeps its GPUs, which another deployment could take
+            if worker.state == "failed" and (worker.instance_id or worker.restarts) and self.vacant(worker):
+                self.lost.append(worker)  # keeps its GPUs, which another deployment could take
                 if worker.instance_id:
                     self.on_lost(worker)
             else:
@@ -143,7 +180,7 @@ class WorkerRegistry:
 
     def _accepts(self, service: str) -> bool:
         """True if HTTP connections to a service may wait: a worker accepts them, or will soon."""
-        workers = [worker for worker in [*self.workers, *self.lost.values()] if worker.service == service]
+        workers = [worker for worker in [*self.workers, *self.lost] if worker.service == service]
         if any(worker.state == "ready" for worker in workers):
             return True
         spec = self.desired.spec if self.desired is not None and not self.closing else None

@@ -6,7 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from dynamo_nb.errors import DynamoError
+from dynamo_nb.errors import DynamoError, StartError, summary_of
+from dynamo_nb.runtime.cancellation import cancel_and_wait
 from dynamo_nb.supervisor.registry import WorkerRegistry
 from dynamo_nb.supervisor.worker_process import WorkerProcess
 
@@ -24,15 +25,14 @@ def pause_after(crashes: int) -> float:
 
 
 class Restarts:
-    """Restarts the lost workers of a registry.
+    """Restarts the lost workers of a registry, side by side. A change of the deployment does not hold them up.
 
     Args:
         registry: registry of the workers.
-        changing: held by every change of the deployment.
     """
 
-    def __init__(self, registry: WorkerRegistry, changing: asyncio.Lock) -> None:
-        self._registry, self._changing = registry, changing
+    def __init__(self, registry: WorkerRegistry) -> None:
+        self._registry = registry
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, lost: WorkerProcess) -> None:
@@ -41,9 +41,9 @@ class Restarts:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def cancel(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
+    async def cancel(self) -> None:
+        """Ends all restarts. Workers that have begun to start are left as they are."""
+        await cancel_and_wait(*self._tasks)
 
     async def _restart(self, lost: WorkerProcess) -> None:
         registry, restarts = self._registry, lost.restarts
@@ -54,26 +54,29 @@ class Restarts:
             if lost.error is not None:
                 _log_crash(lost, crashes)
             await asyncio.sleep(pause_after(crashes))
-            async with self._changing:
-                if registry.desired is None or not registry.vacant(lost.slot):
-                    registry.forget(lost)
-                    return
-                try:
-                    worker = registry.place(registry.desired.release, lost.slot, prefer=lost.gpus, restarts=restarts)
-                    await registry.start(worker)
-                except DynamoError as error:
-                    lost.error = error
-                    continue
+            desired = registry.state_of(lost)
+            if lost not in registry.lost or desired is None:
+                return  # a change replaced it, or its slot is not desired any more
+            try:
+                worker = registry.place(desired.release, lost.slot, role=lost.role, prefer=lost.gpus, restarts=restarts)
+                await registry.start(worker)
+            except Exception as error:  # such as a full disk, or no room for a process: the next attempt may succeed
+                what = f"{lost.title} could not be started again: {summary_of(error)}"
+                lost.error = error if isinstance(error, DynamoError) else StartError(what)
+                continue
             worker.crashes = crashes
             if crashes >= CRASH_LOOP:
                 worker.crash = lost.error
             try:
                 await worker.begin()
                 await worker.serve()
-                break
             except DynamoError:
                 await worker.stop(0)
+            else:
+                break
             lost = worker
+        if registry.outdated(worker):
+            worker.fail(StartError(f"{worker.title} started with a configuration that was changed meanwhile"))
         with suppress(TimeoutError):
             async with asyncio.timeout(STABLE_AFTER):
                 await worker.gone.wait()

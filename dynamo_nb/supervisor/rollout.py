@@ -1,7 +1,8 @@
 """A rollout: one change of a deployment's workers.
 
 New workers start beside the old ones and take over together once all of them are ready. Until then, an error leaves
-everything as it was.
+everything as it was. Workers that end by themselves meanwhile, old or new, are restarted: nothing here may take for
+granted which of them runs after an await.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from dynamo_nb.control.release import Release
 from dynamo_nb.control.status import RolloutStatus
 from dynamo_nb.errors import DynamoError, PlacementError
 from dynamo_nb.graph.spec import GraphSpec
-from dynamo_nb.supervisor.desired import Slot, has_slot
+from dynamo_nb.supervisor.desired import Desired, Slot, has_slot
 from dynamo_nb.supervisor.reconcile import Change
 from dynamo_nb.supervisor.registry import WorkerRegistry, closing_error
 from dynamo_nb.supervisor.restarts import Restarts
@@ -28,42 +28,37 @@ UNDO_GRACE: Final = 1.5
 
 
 class Rollout:
-    """Carries out the changes from the workers that run to a release.
+    """Carries out the changes from the workers that run to a desired state.
 
     Args:
         registry: registry of the workers; `registry.desired` is still the state before the rollout.
-        restarts: for old workers that are gone when the rollout is undone.
-        release: release that the new workers run.
+        restarts: for old workers that were stopped when the rollout is undone.
+        desired: the state that the new workers belong to.
         changes: changes by service, see `reconcile.changes`.
-
-    Attributes:
-        old: the workers that the new ones replace, or that are not needed any more, by service.
-        new: the new workers, by service.
     """
 
     def __init__(
-        self, registry: WorkerRegistry, restarts: Restarts, release: Release, changes: Sequence[Change]
+        self, registry: WorkerRegistry, restarts: Restarts, desired: Desired, changes: Sequence[Change]
     ) -> None:
         self._registry, self._restarts = registry, restarts
-        self._release, self._changes = release, changes
+        self._desired, self._changes = desired, changes
         self._replaced = {change.service for change in changes if change.replaces}
         self._waiting: list[Slot] = []  # for a GPU that an old worker has
+        self._stopped: list[WorkerProcess] = []  # for their GPUs
         self._reconfigured: list[WorkerProcess] = []
-        self.old: dict[str, list[WorkerProcess]] = {
-            change.service: [w for w in registry.live(change.service) if w.slot.index in change.stop]
-            for change in changes
-        }
-        self.new: dict[str, list[WorkerProcess]] = {change.service: [] for change in changes}
+        self._new: dict[str, list[WorkerProcess]] = {change.service: [] for change in changes}
 
     @property
     def _spec(self) -> GraphSpec:
-        return self._release.spec
+        return self._desired.spec
 
     def status(self) -> dict[str, RolloutStatus]:
         """The services that get new workers."""
+        candidates = [worker for worker in self._registry.workers if worker.role == "candidate"]
         return {
             change.service: RolloutStatus(
-                desired=len(change.start), workers=tuple(worker.status() for worker in self.new[change.service])
+                desired=len(change.start),
+                workers=tuple(worker.status() for worker in candidates if worker.service == change.service),
             )
             for change in self._changes
             if change.start
@@ -71,30 +66,33 @@ class Rollout:
 
     async def run(self) -> None:
         """Starts the new workers and lets them take over. On an error, undoes everything and raises it."""
+        self._registry.incoming = self._desired
         try:
             self._place()
-            held = held_back(self._spec, self.new, self._lacking())
-            await self._bring_up([name for name in self.new if name not in held])
+            held = held_back(self._spec, self._new, self._lacking())
+            await self._bring_up([name for name in self._new if name not in held])
             await self._reconfigure()
             for slot in self._waiting:  # one by one, while the others serve
                 worker = await self._replace_in_turn(slot)
-                self.new[slot.service].append(worker)
+                self._new[slot.service].append(worker)
                 if slot.service not in held:
                     await self._registry.start(worker)
                     await worker.begin()
                     await worker.serve()
-            await self._bring_up([name for name in self.new if name in held])
+            await self._bring_up([name for name in self._new if name in held])
+            await self._reconfigure()  # workers that were restarted meanwhile
         except BaseException as error:
-            gone = [worker for worker in self._old_workers() if not worker.live]
-            await run_to_end(self._undo(gone))
+            await run_to_end(self._undo())
             if self._registry.closing and isinstance(error, DynamoError):
                 raise closing_error() from None  # the error is that its workers were killed
             raise
+        self._registry.end_rollout(self._desired, self._old_workers())
 
     async def retire(self) -> None:
         """Stops the old workers, dependants first."""
-        for name in reversed(self.old):
-            await asyncio.gather(*(worker.stop(self._registry.grace) for worker in self.old[name]))
+        for change in reversed(self._changes):
+            old = self._registry.live(change.service, "retired")
+            await asyncio.gather(*(worker.stop(self._registry.grace) for worker in old))
 
     # --- the steps ------------------------------------------------------------------------------------------------
 
@@ -107,7 +105,7 @@ class Rollout:
             for index in change.start:
                 slot = Slot(change.service, index)
                 try:
-                    self.new[change.service].append(self._registry.place(self._release, slot))
+                    self._new[change.service].append(self._place_one(slot))
                 except PlacementError:
                     self._waiting.append(slot)
                     needed = sum(self._spec.services[waiting.service].gpu for waiting in self._waiting)
@@ -130,57 +128,68 @@ class Rollout:
                 await worker.serve()
 
         async def build(name: str) -> None:
-            await run_all(begin(name, worker) for worker in self.new[name])
+            await run_all(begin(name, worker) for worker in self._new[name])
             built[name].set()
 
         await run_all(build(name) for name in services)
-        await run_all(worker.serve() for name in services if name in self._replaced for worker in self.new[name])
+        await run_all(worker.serve() for name in services if name in self._replaced for worker in self._new[name])
 
     async def _reconfigure(self) -> None:
+        while (worker := self._outdated()) is not None:
+            self._reconfigured.append(worker)
+            await _configure(worker, self._spec)
+
+    def _outdated(self) -> WorkerProcess | None:
+        """A ready worker that goes on, with the configuration before the rollout. Restarts replace one that starts."""
         for change in self._changes:
             for worker in self._registry.live(change.service):
-                if worker.slot.index in change.reconfigure and worker not in self.new[change.service]:
-                    self._reconfigured.append(worker)
-                    await _configure(worker, self._spec)
+                goes_on = worker.state == "ready" and worker.slot.index in change.reconfigure
+                if goes_on and worker.fingerprint != self._spec.fingerprint(change.service):
+                    return worker
+        return None
 
     async def _replace_in_turn(self, slot: Slot) -> WorkerProcess:
         """Stops old workers until there is a GPU for a new one, and places it."""
-        holders = [worker for worker in self._old_workers() if worker.gpus and worker.live]
-        for holder in sorted(holders, key=lambda holder: release_rank(holder.slot, slot, self._spec)):
+        while holders := [worker for worker in self._old_workers() if worker.gpus]:
+            holder = min(holders, key=lambda holder: release_rank(holder.slot, slot, self._spec))
+            self._stopped.append(holder)
             await holder.stop(self._registry.grace)
             with suppress(PlacementError):
-                return self._registry.place(self._release, slot, prefer=holder.gpus)
-        return self._registry.place(self._release, slot)
+                return self._place_one(slot, prefer=holder.gpus)
+        return self._place_one(slot)
 
-    async def _undo(self, gone: Iterable[WorkerProcess]) -> None:
-        """Stops the new workers and restores the old state.
+    def _place_one(self, slot: Slot, prefer: Iterable[str] = ()) -> WorkerProcess:
+        return self._registry.place(self._desired.release, slot, role="candidate", prefer=prefer)
 
-        Args:
-            gone: old workers that were stopped for their GPUs, or have died since; they are started again.
-        """
+    async def _undo(self) -> None:
+        """Stops the new workers and restores the old state. Old workers that were stopped are started again."""
         registry = self._registry
         before = registry.desired.spec if registry.desired is not None else None
+        registry.end_rollout(None)
         for worker in self._reconfigured:
             if before is not None and worker.state == "ready":
                 try:
                     await _configure(worker, before)
                 except DynamoError as error:  # its configuration is unknown now: it is started again
                     worker.fail(error)
-        new = [worker for group in self.new.values() for worker in group]
+        new = [worker for worker in registry.workers if worker.role == "candidate"]
         await asyncio.gather(*(registry.discard(worker, UNDO_GRACE) for worker in new))
-        await asyncio.gather(*(worker.stop(registry.grace) for worker in gone))
+        await asyncio.gather(*(worker.stop(registry.grace) for worker in self._stopped))
         for name in self._spec.services:
             if before is None or name not in before.started:
                 registry.placement.ports.release(name)
-        for worker in gone:
-            if worker.slot not in registry.lost:
-                registry.lost[worker.slot] = worker
+        for worker in self._stopped:
+            if registry.vacant(worker) and worker not in registry.lost:
+                registry.lost.append(worker)
                 self._restarts.begin(worker)
 
     # --- what the steps depend on ---------------------------------------------------------------------------------
 
     def _old_workers(self) -> list[WorkerProcess]:
-        return [worker for group in self.old.values() for worker in group]
+        """The workers that the new ones replace, or that are not needed any more."""
+        taken = {Slot(change.service, index) for change in self._changes for index in change.start}
+        current = [worker for change in self._changes for worker in self._registry.live(change.service)]
+        return [worker for worker in current if worker.slot in taken or not self._desired.has(worker.slot)]
 
     def _leaving_gpus(self) -> float:
         """The GPUs that the old workers have."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from dynamo_nb.control.channel import Channel
 from dynamo_nb.control.logs import log_tail
@@ -45,6 +45,10 @@ RECONFIGURE_LIMIT: Final = 60.0
 """Seconds for a `reconfigure` hook. Every later change of the deployment waits for it."""
 
 
+Role = Literal["candidate", "current", "retired"]
+"""A `candidate` belongs to a rollout that has not succeeded yet. A `retired` worker was replaced or is not needed."""
+
+
 @dataclass(eq=False)
 class WorkerProcess:
     """Starts one worker and follows it until its process group is gone.
@@ -57,6 +61,7 @@ class WorkerProcess:
         on_end: kills what the process left behind, outside its group.
         grace: seconds for it to finish its requests.
         hang: seconds that it may be silent; 0 for no limit.
+        role: what it is to the deployment. At most one worker of each role is live in a slot.
         restarts: number of restarts in its slot, after a worker there had ended by itself.
         crashes: consecutive exits shortly after start, in its slot.
         crash: the error of the last one; None unless the slot is in a crash loop.
@@ -76,6 +81,7 @@ class WorkerProcess:
     on_end: Callable[[], Awaitable[None]]
     grace: float = 0.0
     hang: float = HANG_LIMIT
+    role: Role = "current"
     restarts: int = 0
     crashes: int = 0
     crash: DynamoError | None = None
