@@ -162,6 +162,7 @@ class _GenerationReply(Reply):
             logprobs=logprobs,
             usage=body.include_usage,
             continuous_usage=body.continuous_usage,
+            named_call=body.names_tool,
         )
 
 

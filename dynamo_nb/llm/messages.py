@@ -204,6 +204,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         messages: The messages of a chat in the form of OpenAI's API; None for a prompt.
         prompt: A text or tokens.
         tools: Tools that the model may call, in the form of OpenAI's API.
+        forced_tools: Names of tools, one of which the answer must call; empty if it need not.
         sampling: See Sampling.
         stop: Texts that end the answer and are not part of it.
         salt: See TokenRequest.
@@ -215,6 +216,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     messages: list[dict[str, Any]] | None = None
     prompt: str | list[int] = ""
     tools: list[dict[str, Any]] = []
+    forced_tools: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = ()
     salt: str = ""

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Any, Final, Literal
 
+from msgspec.structs import replace
+
 from dynamo_nb.errors import DynamoError, InvalidArgument
 from dynamo_nb.llm.context_limit import check_prompt
 from dynamo_nb.llm.interfaces import NAMESPACE, TextProcessor, TokenRouter, TokenWorker
@@ -15,6 +17,7 @@ from dynamo_nb.llm.messages import Embedding, ModelInfo, ServedModel, TextDelta,
 from dynamo_nb.llm.migration import embed_with_retry, generate_with_migration
 from dynamo_nb.llm.text.chats import characters
 from dynamo_nb.llm.text.tokenizer import Tokenizer
+from dynamo_nb.llm.text.tools import forced_calls
 from dynamo_nb.llm.text.writer import Writer, with_stop_tokens
 from dynamo_nb.llm.worker_calls import RoutingPolicy, WorkerCalls
 from dynamo_nb.runtime import POLICIES
@@ -102,6 +105,9 @@ class Processor(TextProcessor):
         tokens = await self._tokens_of(request)
         self._check_limit(request.sampling.max_tokens, len(tokens))
         sampling = with_stop_tokens(request.sampling, request.stop, self.tokenizer)
+        if request.forced_tools:
+            form = forced_calls(request.tools, request.forced_tools, many=request.parallel_tool_calls)
+            sampling = replace(sampling, structure=form)
         adapter = self._adapter(request.model)
         token_request = TokenRequest(
             request_id=request.request_id, tokens=tokens, sampling=sampling, adapter=adapter, salt=request.salt

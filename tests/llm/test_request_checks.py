@@ -132,6 +132,37 @@ def test_prompts_are_texts_or_tokens(prompt, prompts):
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
 
+OTHER_TOOL = {"type": "function", "function": {"name": "g"}}
+NAMED = {"type": "function", "function": {"name": "f"}}
+
+
+def allowed(mode, *names):
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+CHOICES = [
+    # tool_choice, the tools that the model sees, those of which it must call one, whether it may call several
+    (None, "fg", "", True),
+    ("auto", "fg", "", True),
+    ("none", "", "", True),
+    ("required", "fg", "fg", True),
+    (NAMED, "fg", "f", False),
+    (allowed("auto", "g"), "g", "", True),
+    (allowed("required", "g"), "g", "g", True),
+    (allowed("required", "g", "f"), "fg", "gf", True),
+]
+
+
+@pytest.mark.parametrize(("choice", "visible", "forced", "many"), CHOICES, ids=[str(row[0]) for row in CHOICES])
+def test_a_tool_choice_says_what_the_model_sees_and_must_call(choice, visible, forced, many):
+    request = one(ChatBody, tools=[TOOL, OTHER_TOOL], tool_choice=choice)
+
+    assert [tool["function"]["name"] for tool in request.tools] == [*visible]
+    assert request.forced_tools == tuple(forced)
+    assert request.parallel_tool_calls is many
+
+
 def test_tools_are_passed_on_unless_tool_choice_is_none():
     assert one(ChatBody, tools=[TOOL]).tools == [TOOL]
     assert one(ChatBody, tools=[TOOL], tool_choice="auto").tools == [TOOL]
@@ -173,8 +204,18 @@ WRONG = [
     (ChatBody, {"response_format": {"type": "xml"}}, "response_format.type"),
     (ChatBody, {"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema"),
     (ChatBody, {"tools": [{"type": "function"}]}, "tools[0]"),
-    (ChatBody, {"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
-    (ChatBody, {"tools": [TOOL], "tool_choice": TOOL}, "tool_choice"),
+    (ChatBody, {"tool_choice": "required"}, "tool_choice"),
+    (ChatBody, {"tools": [], "tool_choice": "required"}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": "any"}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": {"type": "auto"}}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": NAMED | {"function": {"name": "g"}}}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": NAMED | {"function": "f"}}, "tool_choice"),
+    (ChatBody, {"tool_choice": NAMED}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": allowed("auto", "g")}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": allowed("auto")}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": allowed("none", "f")}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": "required", "response_format": {"type": "json_object"}}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": NAMED, "structured_outputs": {"regex": "a"}}, "tool_choice"),
     (ChatBody, {"functions": []}, "functions"),
     (ChatBody, {"modalities": ["audio"]}, "modalities"),
     (ChatBody, {"logit_bias": {"x": 2}}, "logit_bias"),
@@ -230,6 +271,9 @@ def test_an_invalid_parameter_is_refused_by_name(kind, given, param):
         (ChatBody, {"structured_outputs": {"grammar": "a"}}, "structured_outputs"),
         (CompletionBody, {"structured_outputs": {"structural_tag": "{}"}}, "structured_outputs"),
         (CompletionBody, {"logit_bias": {"1": 1}}, "logit_bias"),
+        (ChatBody, {"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
+        (ChatBody, {"tools": [TOOL], "tool_choice": NAMED}, "tool_choice"),
+        (ChatBody, {"tools": [TOOL], "tool_choice": allowed("required", "f")}, "tool_choice"),
         (EmbeddingBody, {}, "model"),
     ],
     ids=str,
@@ -344,6 +388,15 @@ def test_tool_calls_in_a_stream_are_numbered():
 
     assert [e["choices"][0]["delta"]["tool_calls"][0]["index"] for e in (one_call, another)] == [0, 1]
     assert another["choices"][0]["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize(("is_named", "finish"), [(False, "tool_calls"), (True, "stop")])
+def test_an_answer_that_calls_the_tool_that_the_client_named_ends_with_stop(is_named, finish):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    answer = ChatAnswer("id", "m", named_call=is_named)
+    answer.choices[0].add(TextDelta("", 1, "tool_calls", tool_calls=[call]))
+
+    assert json.loads(answer.whole())["choices"][0]["finish_reason"] == finish
 
 
 def test_log_probabilities_of_tokens_without_text_are_sent():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AsyncExitStack
 
 import pytest
@@ -28,6 +29,8 @@ LEAST = {
     COMPLETION: {"model": "tiny", "prompt": "hello", "max_tokens": 4},
 }
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+NAMED = {"type": "function", "function": {"name": "f"}}
+ALLOWED = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [NAMED]}}
 # Field -> bodies with another value than the default.
 OTHER = {
     "model": [{"model": "tiny"}, {"model": "huge"}],
@@ -65,6 +68,12 @@ OTHER = {
         {"tools": [TOOL], "tool_choice": "auto"},
         {"tools": [TOOL], "tool_choice": "x"},
         {"tool_choice": "required"},
+        {"tools": [TOOL], "tool_choice": "required"},
+        {"tools": [TOOL], "tool_choice": NAMED},
+        {"tools": [TOOL], "tool_choice": NAMED | {"function": {"name": "g"}}},
+        {"tools": [TOOL], "tool_choice": NAMED | {"function": {}}},
+        {"tools": [TOOL], "tool_choice": NAMED, "structured_outputs": {"regex": "a"}},
+        {"tools": [TOOL], "tool_choice": ALLOWED},
     ],
     "reasoning_effort": [{"reasoning_effort": "low"}],
     "thinking_token_budget": [{"thinking_token_budget": 5}],
@@ -137,6 +146,7 @@ OTHER = {
 }
 # Test -> why the status is another one, beside the fields of `fields.DEFAULTS`, which are not supported.
 REASONS = {
+    f"{CHAT} tool_choice 8": "OpenAI has this form, vLLM has it not",
     f"{CHAT} tools 1": "an empty list means no tools",
     f"{CHAT} logprobs 0": "a number is not a boolean",
     f"{COMPLETION} logprobs 1": "a boolean is not a number",
@@ -234,3 +244,70 @@ def answer_of(choice):
     """Text, finish and log probabilities of a choice; the text without a character that was never completed."""
     text = choice["text"] if "text" in choice else choice["message"]["content"]
     return text.rstrip("\ufffd"), choice["finish_reason"], choice["logprobs"]
+
+
+def tool(name, **properties):
+    schema = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    return {"type": "function", "function": {"name": name, "description": "d", "parameters": schema, "strict": True}}
+
+
+TOOLS = [tool("weather", city={"enum": ["Lima", "Rome"]}), tool("time", zone={"enum": ["UTC", "CET"]})]
+CALLS = {
+    "required": {"tool_choice": "required", "parallel_tool_calls": False},
+    "a named tool": {"tool_choice": {"type": "function", "function": {"name": "time"}}},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("fields", CALLS.values(), ids=CALLS)
+async def test_a_forced_call_is_that_of_vllm(clients, fields, stream):
+    given = LEAST[CHAT] | {"tools": TOOLS, "temperature": 0, "max_tokens": 140, "stream": stream} | fields
+    answers = [await client.post(f"/v1/{CHAT}", json=given) for client in clients]
+    ours, theirs = map(calls_of_stream if stream else calls_of, answers)
+
+    assert ours == theirs
+    assert len(ours[0]) == 1
+
+
+def calls_of(answer):
+    """(name, arguments) of each call, the text, and the finish."""
+    choice = answer.json()["choices"][0]
+    functions = [call["function"] for call in choice["message"]["tool_calls"]]
+    calls = [(function["name"], json.loads(function["arguments"])) for function in functions]
+    return calls, choice["message"]["content"] or "", choice["finish_reason"]
+
+
+def calls_of_stream(answer):
+    names, arguments, text, finish = {}, {}, "", None
+    for line in answer.text.split("\n\n"):
+        if not line.startswith("data: {"):
+            continue
+        choice = json.loads(line.removeprefix("data: "))["choices"][0]
+        text, finish = text + (choice["delta"].get("content") or ""), choice["finish_reason"] or finish
+        for call in choice["delta"].get("tool_calls") or ():
+            function = call["function"]
+            names.setdefault(call["index"], function.get("name"))
+            arguments[call["index"]] = arguments.get(call["index"], "") + (function.get("arguments") or "")
+    return [(names[index], json.loads(arguments[index])) for index in names], text, finish
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+async def test_allowed_tools_are_the_only_ones(clients, mode):
+    allowed = {"mode": mode, "tools": [{"type": "function", "function": {"name": "time"}}]}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    given = LEAST[CHAT] | {"tools": TOOLS, "tool_choice": choice, "max_tokens": 140, "temperature": 0}
+    answer = await clients[0].post(f"/v1/{CHAT}", json=given)
+    same = await clients[0].post(f"/v1/{CHAT}", json=LEAST[CHAT] | {"tools": TOOLS[1:]})
+
+    assert answer.json()["usage"]["prompt_tokens"] == same.json()["usage"]["prompt_tokens"]
+    if mode == "required":
+        assert {name for name, _ in calls_of(answer)[0]} == {"time"}
+
+
+async def test_an_answer_may_have_several_forced_calls(clients):
+    given = LEAST[CHAT] | {"tools": TOOLS[:1], "tool_choice": "required", "max_tokens": 200, "temperature": 0}
+    calls, text, finish = calls_of(await clients[0].post(f"/v1/{CHAT}", json=given))
+
+    assert len(calls) > 1
+    assert all(arguments in ({"city": "Lima"}, {"city": "Rome"}) for _, arguments in calls)
+    assert finish == "length" or not text

@@ -27,6 +27,9 @@ class Choice:
         prompt: The number of its prompt.
         head: The bytes before the text, in an event with nothing but text.
         tail: The bytes after it.
+
+    Attributes:
+        is_named_call: True if the client named the tool that the answer calls. OpenAI's `finish_reason` is then "stop".
     """
 
     def __init__(self, index: int, prompt: int, head: bytes, tail: bytes) -> None:
@@ -40,6 +43,7 @@ class Choice:
         self.offset = 0  # characters of the tokens whose log probabilities were sent
         self.characters = getincrementaldecoder("utf-8")("replace").decode
         self.tokens = self.prompt_tokens = self.cached = 0
+        self.is_named_call = False
 
     def count(self, delta: TextDelta) -> None:
         """Counts the tokens of a delta.
@@ -52,7 +56,8 @@ class Choice:
         self.cached += max(delta.cached, 0)
         if delta.finish == "abort":
             raise ApiError("The server aborted this request.", status=503, kind=SERVER)
-        self.finish = delta.finish or None
+        is_named = self.is_named_call and delta.finish == "tool_calls"
+        self.finish = "stop" if is_named else delta.finish or None
 
     def add(self, delta: TextDelta) -> None:
         """Counts and stores a delta, for an answer that is sent when it is complete."""
@@ -73,6 +78,7 @@ class Answer:
         logprobs: True if the request asks for log probabilities.
         usage: True if a stream ends with the usage.
         continuous_usage: True if each event of a stream has the usage of its choice so far.
+        named_call: True if the client named the tool that each choice calls.
     """
 
     kind: ClassVar[str]
@@ -88,6 +94,7 @@ class Answer:
         logprobs: bool = False,
         usage: bool = False,
         continuous_usage: bool = False,
+        named_call: bool = False,
     ) -> None:
         self.id, self.model, self.created = request_id, model, int(time.time())
         self._has_logprobs, self._has_usage, self._has_continuous_usage = logprobs, usage, continuous_usage
@@ -95,6 +102,8 @@ class Answer:
         self._start = b"data: " + _json(frame)[:-1] + b',"choices":['
         self._end = b',"usage":null}\n\n' if usage else b"}\n\n"
         self.choices = [self._choice(index, index // n) for index in range(prompts * n)]
+        for choice in self.choices:
+            choice.is_named_call = named_call
 
     def _choice(self, index: int, prompt: int) -> Choice:
         raise NotImplementedError

@@ -138,6 +138,11 @@ class Generation(Body, kw_only=True):
         raise NotImplementedError
 
     @property
+    def names_tool(self) -> bool:
+        """True if the answer must call the tool that the request names."""
+        return False
+
+    @property
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
@@ -166,6 +171,10 @@ class ChatBody(Generation, kw_only=True):
     @property
     def top_logprob_count(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def names_tool(self) -> bool:
+        return isinstance(self.tool_choice, dict) and self.tool_choice.get("type") == "function"
 
 
 class CompletionBody(Generation, kw_only=True):

@@ -19,6 +19,7 @@ from dynamo_nb.llm.api.bodies import (
     Texts,
 )
 from dynamo_nb.llm.api.errors import ApiError, api_error
+from dynamo_nb.llm.api.tool_choice import ToolChoice, tool_choice_of
 from dynamo_nb.llm.features import DESCRIPTIONS, missing_feature
 from dynamo_nb.llm.messages import ModelInfo, Sampling, Structure, TextRequest
 from dynamo_nb.llm.text.chats import read_messages
@@ -49,11 +50,11 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
     _check_depth(body)
     _check(body, info)
     messages: list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] = []
+    choice = ToolChoice([])
     prompts: list[str | list[int]] = [""]
     if isinstance(body, ChatBody):
         _check_chat(body)
-        messages, tools = body.messages, (body.tools or []) if body.tool_choice != "none" else []
+        messages, choice = body.messages, tool_choice_of(body.tool_choice, body.tools or [])
     else:
         _check_completion(body)
         prompts = texts(body.prompt, "prompt")
@@ -64,17 +65,20 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     samplings = [_sampling(body, copy) for copy in range(n)]
     _check_features(body, samplings[0], info)
+    if choice.forced:
+        _check_forced(body, info)
     return [
         TextRequest(
             request_id=f"{request_id}-{index * n + copy}",
             model=model,
             messages=messages,
             prompt=prompt,
-            tools=tools,
+            tools=choice.tools,
+            forced_tools=choice.forced,
             sampling=sampling,
             stop=stop,
             salt=body.cache_salt or "",
-            parallel_tool_calls=getattr(body, "parallel_tool_calls", None) is not False,
+            parallel_tool_calls=getattr(body, "parallel_tool_calls", None) is not False and not choice.is_named,
         )
         for index, prompt in enumerate(prompts)
         for copy, sampling in enumerate(samplings)
@@ -184,6 +188,14 @@ def _check_features(body: Generation, sampling: Sampling, info: ModelInfo) -> No
     raise _unsupported(DESCRIPTIONS[missing], param)
 
 
+def _check_forced(body: Generation, info: ModelInfo) -> None:
+    """Checks a request whose answer must call a tool."""
+    if "structural_tag" not in info.features:
+        raise _unsupported("forced calls of tools", "tool_choice")
+    if _structure(body) is not None:
+        raise ApiError("An answer that must call a tool can have no other form.", param="tool_choice")
+
+
 def _unsupported(what: str, param: str) -> ApiError:
     message = f"The engine of this model does not support {what}."
     return ApiError(message, param=param, code="unsupported_parameter")
@@ -205,9 +217,6 @@ def _check_chat(body: ChatBody) -> None:
         ):
             param = f"tools[{number}]"
             raise ApiError(f"Invalid '{param}': expected {{type: 'function', function: {{name, …}}}}.", param=param)
-    if body.tool_choice is not None and body.tool_choice not in ("none", "auto"):
-        text = "'tool_choice' must be 'none' or 'auto': the engines cannot be forced to call a tool."
-        raise ApiError(text, param="tool_choice", code="unsupported_parameter")
 
 
 def _check_completion(body: CompletionBody) -> None:

@@ -6,9 +6,12 @@ import json
 import math
 import re
 import secrets
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
+
+from dynamo_nb.llm.messages import Structure
 
 BEGIN: Final = "<tool_call>"
 END: Final = "</tool_call>"
@@ -126,6 +129,31 @@ class ToolCalls:
             self._calls.append({**identity, "function": function})
             self.count += 1
         return True
+
+
+def forced_calls(tools: list[dict[str, Any]], names: Collection[str], *, many: bool) -> Structure:
+    """Returns the form of an answer that is nothing but calls.
+
+    Args:
+        tools: Tools in the form of OpenAI's API.
+        names: Names of the tools that may be called.
+        many: False for one call.
+    """
+    tags = [tag for tool in tools if tool["function"]["name"] in names for tag in _tags(tool["function"])]
+    calls = {"type": "tags_with_separator", "tags": tags, "separator": "", "at_least_one": True}
+    form = {"type": "structural_tag", "format": {**calls, "stop_after_first": not many}}
+    return Structure("structural_tag", json.dumps(form))
+
+
+def _tags(function: dict[str, Any]) -> list[dict[str, Any]]:
+    """The forms of a call, with line breaks at the marks and without."""
+    schema = function.get("parameters") if function.get("strict") is not False else None
+    content = {"type": "json_schema", "json_schema": schema or {"type": "object"}}
+    head = f'{{"name": {json.dumps(function["name"], ensure_ascii=False)}, "arguments": '
+    return [
+        {"type": "tag", "begin": f"{BEGIN}{blank}{head}", "content": content, "end": f"}}{blank}{END}"}
+        for blank in ("\n", "")
+    ]
 
 
 def _fields(text: str) -> dict[str, str]:
