@@ -5,19 +5,15 @@ The counters of a deployment only grow (`Deployment.metrics`), so a rate is the 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import inf
-from operator import sub
 from typing import Any, Final
 
-from dynamo_nb.runtime.meters import BOUNDS, Reading, total
+from dynamo_nb.runtime.meters import FINE_BOUNDS, Reading, total
 
 SPAN: Final = 3.0
 """Seconds over which rates and latencies are computed: enough calls for a median, short enough to show a change."""
-_BOUNDS: Final = (*BOUNDS, inf)
 
 
 @dataclass(frozen=True)
@@ -132,12 +128,12 @@ def _load(now: Reading, before: Reading | None, seconds: float) -> Load:
     failed = sum(now["errors"].values())
     if before is None or seconds <= 0:
         return Load(in_flight=now["in_flight"], failed=failed)
-    counts = list(now["seconds"]["buckets"].values())
-    new = list(map(sub, counts, before["seconds"]["buckets"].values()))
+    counts, earlier = now["seconds"]["counts"], before["seconds"]["counts"]
+    new = {int(bucket): count - earlier.get(bucket, 0) for bucket, count in counts.items()}
     return Load(
         rate=max(now["requests"] - before["requests"], 0) / seconds,
-        p50=quantile(_BOUNDS, new, 0.5),
-        p99=quantile(_BOUNDS, new, 0.99),
+        p50=quantile(new, 0.5),
+        p99=quantile(new, 0.99),
         in_flight=now["in_flight"],
         errors=max(failed - sum(before["errors"].values()), 0) / seconds,
         failed=failed,
@@ -145,22 +141,24 @@ def _load(now: Reading, before: Reading | None, seconds: float) -> Load:
     )
 
 
-def quantile(bounds: Sequence[float], counts: Sequence[int], q: float) -> float | None:
-    """Returns the value below which a share of the values lies, computed as `histogram_quantile` of Prometheus does.
-
-    Values are spread evenly within a bucket. For values above it, the last finite bound is returned.
+def quantile(counts: Mapping[int, int], q: float) -> float | None:
+    """Returns the value below which a share of the values lies. Values are spread evenly within a bucket.
 
     Args:
-        bounds: upper bound of each bucket; the last one is infinite.
-        counts: number of values up to each bound.
+        counts: number of values by index of their bucket, of `FINE_BOUNDS`.
         q: the share, from 0 to 1.
 
     Returns:
-        The value, or None if all counts are 0.
+        The value, off by 3 % at most, or None if all counts are 0. For values above all bounds, the last bound.
     """
-    rank = q * counts[-1]
+    rank, below = q * sum(counts.values()), 0
     if not rank:
         return None
-    at = bisect_left(counts, rank)
-    low, below = (bounds[at - 1], counts[at - 1]) if at else (0.0, 0)
-    return low if bounds[at] == inf else low + (bounds[at] - low) * (rank - below) / (counts[at] - below)
+    for bucket in sorted(counts):
+        count = counts[bucket]
+        if below + count >= rank and count:
+            low = FINE_BOUNDS[bucket - 1] if bucket else 0.0
+            high = FINE_BOUNDS[bucket] if bucket < len(FINE_BOUNDS) else low
+            return low + (high - low) * (rank - below) / count
+        below += count
+    return None

@@ -11,11 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import accumulate
 from math import inf
 from typing import Any, Final
 
-from dynamo_nb.runtime.meters import BOUNDS, Reading, total
+from dynamo_nb.runtime.meters import Reading, cumulative, total
 from dynamo_nb.supervisor.lifeline import REPLY_LIMIT
 from dynamo_nb.supervisor.registry import WorkerRegistry
 from dynamo_nb.supervisor.resource_usage import Usage, usage
@@ -24,7 +23,6 @@ from dynamo_nb.supervisor.worker_process import WorkerProcess
 USAGE_PAUSE: Final = 1.0
 """Least seconds between two readings of the memory of workers: one walks through all processes of the machine."""
 ENDED: Final = "ended"
-_BUCKETS: Final = (*map(str, BOUNDS), "+Inf")
 
 
 class Metrics:
@@ -108,10 +106,6 @@ def _at_rest(measured: Reading) -> Reading:
 
 
 def _cumulative(reading: Reading) -> Reading:
-    """The reading with cumulative histograms, by upper bound in seconds, as in Prometheus."""
-    result = dict(reading)
-    for name in ("seconds", "first_item_seconds"):
-        histogram = reading[name]
-        buckets = dict(zip(_BUCKETS, accumulate(histogram["counts"]), strict=True))
-        result[name] = {"count": histogram["count"], "sum": histogram["sum"], "buckets": buckets}
-    return result
+    """The reading with cumulative histograms too, by upper bound in seconds, as in Prometheus."""
+    histograms = {name: reading[name] for name in ("seconds", "first_item_seconds")}
+    return reading | {name: one | {"buckets": cumulative(one["counts"])} for name, one in histograms.items()}

@@ -1,31 +1,22 @@
 """Rates and latencies from the counters of meters."""
 
-import math
-from itertools import accumulate
+from bisect import bisect_left
+from collections import Counter
+from random import Random
+from time import perf_counter
 
 import pytest
 
 from dynamo_nb.observe.traffic import TrafficWindow, quantile
-from dynamo_nb.runtime.meters import BOUNDS, Meter
-
-BUCKETS = (*map(str, BOUNDS), "+Inf")
-
-
-def reading_of(meter):
-    """A meter's reading as a deployment reports it."""
-    reading = meter.read()
-    for name in ("seconds", "first_item_seconds"):
-        counts = reading[name].pop("counts")
-        reading[name]["buckets"] = dict(zip(BUCKETS, accumulate(counts), strict=True))
-    return reading
+from dynamo_nb.runtime.meters import FINE_BOUNDS, Meter
 
 
 def numbers(at, workers, edges=(), usage=None):
     services = {}
     for (service, worker), meter in workers.items():
         known = services.setdefault(service, {"workers": {}, "usage": usage or {}})
-        known["workers"][worker] = {"say": reading_of(meter)}
-    between = [{"source": a, "target": b, "endpoint": "say", **reading_of(m)} for (a, b), m in dict(edges).items()]
+        known["workers"][worker] = {"say": meter.read()}
+    between = [{"source": a, "target": b, "endpoint": "say", **m.read()} for (a, b), m in dict(edges).items()]
     return {"at": at, "services": services, "edges": between}
 
 
@@ -82,16 +73,32 @@ def test_memory_is_listed_by_worker_where_it_is_known():
     assert traffic.gpu_memory == {"b": 3}
 
 
+@pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("median", [0.00005, 0.001, 0.107, 0.241, 2.5, 10.0, 300.0])
+def test_a_quantile_of_live_traffic_is_that_of_the_durations(median, q):
+    generator = Random(f"{median} {q}")
+    durations = [median * generator.lognormvariate(0, 0.3) for _ in range(5000)]
+    counts = Counter(bisect_left(FINE_BOUNDS, seconds) for seconds in durations)
+    exact = sorted(durations)[int(q * len(durations)) - 1]
+    assert quantile(counts, q) == pytest.approx(exact, rel=0.03)
+
+
 @pytest.mark.parametrize(
-    ("q", "counts", "value"),
-    [
-        (0.5, [0, 10, 10], 1.5),
-        (0.5, [10, 10, 10], 0.5),
-        (0.99, [50, 100, 100], 1.98),
-        (0.99, [50, 50, 100], 2.0),
-        (0.5, [0, 0, 0], None),
-    ],
-    ids=["in a later bucket", "in the first", "near the end", "above every bound", "of nothing"],
+    ("counts", "value"),
+    [({}, None), ({5: 0}, None), ({0: 1}, FINE_BOUNDS[0]), ({len(FINE_BOUNDS): 3}, FINE_BOUNDS[-1])],
+    ids=["of nothing", "of an empty bucket", "below every bound", "above every bound"],
 )
-def test_a_quantile_is_spread_evenly_within_its_bucket(q, counts, value):
-    assert quantile((1.0, 2.0, math.inf), counts, q) == pytest.approx(value)
+def test_a_quantile_at_the_ends(counts, value):
+    assert quantile(counts, 1.0) == value
+
+
+def test_percentiles_are_of_the_calls_since_the_earlier_reading():
+    meter, window = Meter(), TrafficWindow()
+    workers = {("Backend", "a"): meter}
+    for _ in range(100):
+        meter.end(perf_counter() - 5)
+    window.add(numbers(0.0, workers))
+    for _ in range(10):
+        meter.end(perf_counter() - 0.107)
+    load = window.add(numbers(1.0, workers)).services["Backend"]
+    assert (load.p50, load.p99) == (pytest.approx(0.107, rel=0.03), pytest.approx(0.107, rel=0.03))

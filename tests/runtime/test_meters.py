@@ -1,10 +1,12 @@
 import asyncio
+from bisect import bisect_left
+from itertools import pairwise
 from time import perf_counter
 
 import pytest
 
 from dynamo_nb.errors import DeadlineExceeded, EndpointError, InvalidArgument, NoInstances, NoSuchEndpoint
-from dynamo_nb.runtime.meters import BOUNDS, Meter, total
+from dynamo_nb.runtime.meters import BOUNDS, FINE_BOUNDS, Meter, cumulative, total
 
 SOON = 0.1
 
@@ -195,14 +197,28 @@ async def test_an_endpoint_without_calls_has_zero_counts(service, space):
     assert service.server.measured()["served"][f"{space}/C/answer"]["requests"] == 0
 
 
-@pytest.mark.parametrize(("seconds", "bucket"), [(0.00005, 0), (0.3, BOUNDS.index(0.5)), (100, len(BOUNDS))])
-def test_a_duration_is_counted_in_the_bucket_below_the_next_bound(seconds, bucket):
+@pytest.mark.parametrize(
+    ("seconds", "bound"), [(0.00005, "0.0001"), (0.3, "0.5"), (100, "+Inf")], ids=["short", "in the middle", "long"]
+)
+def test_a_duration_is_counted_up_to_each_bound_above_it(seconds, bound):
     meter = Meter()
     meter.begin()
     meter.end(perf_counter() - seconds)
     reading = meter.read()["seconds"]
-    assert [index for index, count in enumerate(reading["counts"]) if count] == [bucket]
+    assert next(name for name, count in cumulative(reading["counts"]).items() if count) == bound
     assert reading["sum"] == pytest.approx(seconds, rel=0.9)
+
+
+def test_the_counted_buckets_divide_those_of_prometheus():
+    assert set(BOUNDS) < set(FINE_BOUNDS)
+    assert max(high / low for low, high in pairwise(FINE_BOUNDS)) <= 1.03
+    assert list(FINE_BOUNDS) == sorted(FINE_BOUNDS)
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_a_duration_of_exactly_a_bound_is_counted_up_to_it(bound):
+    counts = {str(bisect_left(FINE_BOUNDS, bound)): 2}
+    assert next(name for name, count in cumulative(counts).items() if count) == str(bound)
 
 
 def test_readings_are_summed_by_name():

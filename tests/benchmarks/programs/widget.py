@@ -1,7 +1,6 @@
 """The graph widget with 200 services: its first picture in a kernel, and what its updates cost the kernel."""
 
 import time
-from itertools import accumulate
 from statistics import median
 
 from kernel import started_kernel
@@ -10,7 +9,7 @@ from place import own_home, tell
 from dynamo_nb.drawing.picture import Arrow, Node, Picture
 from dynamo_nb.notebook.graph_widget import GraphWidget
 from dynamo_nb.observe.traffic import TrafficWindow
-from dynamo_nb.runtime.meters import BOUNDS, Meter
+from dynamo_nb.runtime.meters import Meter
 
 SERVICES = 200
 PER_CELL = 10
@@ -62,14 +61,7 @@ def picture(failed):
 def numbers(at, meters):
     """What a deployment tells."""
 
-    def shown(meter):
-        reading = meter.read()
-        for name in ("seconds", "first_item_seconds"):
-            counts = accumulate(reading[name].pop("counts"))
-            reading[name]["buckets"] = dict(zip((*map(str, BOUNDS), "+Inf"), counts, strict=True))
-        return reading
-
-    told = {name: shown(meter) for name, meter in meters.items()}
+    told = {name: meter.read() for name, meter in meters.items()}
     return {
         "at": at,
         "services": {
