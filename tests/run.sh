@@ -62,9 +62,9 @@ with_oldest() {
     $BIN/uv venv --quiet --allow-existing --python $BIN/python .venv-oldest
     # shellcheck disable=SC2086 - several words
     $BIN/uv pip install --quiet --python .venv-oldest/bin/python --editable . $versions \
-        hypothesis pytest pytest-asyncio pytest-timeout pytest-xdist trustme
-    .venv-oldest/bin/python -m pytest -q tests/llm/test_chats.py tests/llm/test_tokenizer.py tests/llm/test_writer.py \
-        tests/llm/test_tiny_model.py
+        httpx hypothesis pytest pytest-asyncio pytest-timeout pytest-xdist trustme
+    .venv-oldest/bin/python -m pytest -q tests/llm/test_chats.py tests/llm/test_template_options.py \
+        tests/llm/test_tokenizer.py tests/llm/test_writer.py tests/llm/test_tiny_model.py
 }
 
 on_newest() {

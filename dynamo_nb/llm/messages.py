@@ -209,6 +209,8 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         stop: Texts that end the answer and are not part of it.
         salt: See TokenRequest.
         parallel_tool_calls: True if one answer may call several tools.
+        chat_template_kwargs: Variables of the chat template, before those of the processor's configuration. Among them
+            may be `add_generation_prompt` and `continue_final_message`.
     """
 
     request_id: str
@@ -221,6 +223,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     stop: tuple[str, ...] = ()
     salt: str = ""
     parallel_tool_calls: bool = True
+    chat_template_kwargs: dict[str, Any] = {}
 
 
 class TextLogprob(msgspec.Struct, array_like=True):

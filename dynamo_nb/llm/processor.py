@@ -15,6 +15,7 @@ from dynamo_nb.llm.context_limit import check_prompt
 from dynamo_nb.llm.interfaces import NAMESPACE, TextProcessor, TokenRouter, TokenWorker
 from dynamo_nb.llm.messages import Embedding, ModelInfo, ServedModel, TextDelta, TextRequest, TokenRequest
 from dynamo_nb.llm.migration import embed_with_retry, generate_with_migration
+from dynamo_nb.llm.text.chat_template import check_variables
 from dynamo_nb.llm.text.chats import characters
 from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.text.tools import forced_calls
@@ -47,6 +48,8 @@ class Processor(TextProcessor):
         router: RoutingPolicy = "round-robin",
         migration_limit: int = MIGRATION_LIMIT,
         tool_call_parser: Literal["", "hermes"] = "",
+        chat_template: str = "",
+        chat_template_kwargs: dict[str, Any] | None = None,
     ) -> None:
         """Configures the service.
 
@@ -56,12 +59,18 @@ class Processor(TextProcessor):
             router: Policy by which a worker is chosen; "kv" requires a linked Router.
             migration_limit: Number of workers that one request may lose before it fails.
             tool_call_parser: The format of the model's tool calls; "" if it cannot call tools.
+            chat_template: The text of a Jinja template for chats, or the path of its file on the worker's machine; ""
+                for that of the model.
+            chat_template_kwargs: Variables of the chat template, such as `enable_thinking`. Those of a request win.
 
         Raises:
+            InvalidArgument: A variable has a reserved name.
             DynamoError: `router` is "kv" and no Router is linked.
         """
         self.model, self.name = model, served_model_name
         self.migration_limit, self.tool_call_parser = migration_limit, tool_call_parser
+        self.chat_template, self.chat_template_kwargs = chat_template, chat_template_kwargs or {}
+        check_variables(self.chat_template_kwargs)
         policies = {name.replace("_", "-"): create for name, create in POLICIES.items()}
         self._workers = WorkerCalls(self.worker, self.router, policies.get(router, POLICIES["round_robin"])())
         if router == "kv" and self.router is None:
@@ -76,7 +85,7 @@ class Processor(TextProcessor):
         self.info: ModelInfo = await self._workers.info()
         self.model = self.model or self.info.model
         self.name = self.name or self.model
-        self.tokenizer = await asyncio.to_thread(Tokenizer, self.model)
+        self.tokenizer = await asyncio.to_thread(Tokenizer, self.model, self.chat_template)
         self._threads = ThreadPoolExecutor(LONG_AT_ONCE)
 
     @async_on_shutdown
@@ -149,8 +158,10 @@ class Processor(TextProcessor):
             )
         context = self.info.context
         if request.messages is not None:
-            size = characters(request.messages) + characters(request.tools)
-            tokens = await self._tokenised(size, self.tokenizer.chat, request.messages, request.tools, context)
+            variables = self.chat_template_kwargs | request.chat_template_kwargs
+            size = characters(request.messages) + characters(request.tools) + characters(variables)
+            chat = (request.messages, request.tools, context, variables)
+            tokens = await self._tokenised(size, self.tokenizer.chat, *chat)
         elif isinstance(request.prompt, str):
             tokens = await self._tokenised(len(request.prompt), self.tokenizer.encode, request.prompt, context)
         else:

@@ -143,6 +143,11 @@ TEMPLATES = {
 {{- "<|message|>" + (message.content or "") }}{%- for call in message.tool_calls or [] %}{{- call.function.name + (call.function.arguments | tojson) }}{%- endfor %}{{- "<|end|>" }}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- "<|start|>assistant" }}{%- endif %}""",
+    # Documents, and a variable that a template has no default for
+    "documents": """\
+{%- for document in documents or [] %}{{- document.title + ": " + document.text + "\n" }}{%- endfor %}
+{%- for message in messages %}{{- "<" + message.role + " " + (tone or "plain") + ">" + message.content + "\n" }}{%- endfor %}
+{%- if add_generation_prompt %}{{- "<assistant>" }}{%- if not enable_thinking %}{{- "<think></think>" }}{%- endif %}{%- endif %}""",
     # Everything that a message has: what a client adds must not be in it
     "whole": """\
 {%- for message in messages %}{{- message.keys() | sort | join(',') }}={{ message.content }};

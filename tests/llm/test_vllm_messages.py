@@ -3,6 +3,7 @@
 import json
 import logging
 from contextlib import suppress
+from functools import cache
 from itertools import chain
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynamo_nb.errors import InvalidArgument
+from dynamo_nb.llm.api.bodies import ChatBody, read
 from dynamo_nb.llm.tiny import tiny_model
 
 pytest.importorskip("vllm")
@@ -76,6 +78,11 @@ def config():
     return ModelConfig(model=str(tiny_model()))
 
 
+@pytest.fixture(scope="module")
+def tokenizer_of(tmp_path_factory):
+    return cache(lambda name: tokenizer_with(tmp_path_factory.mktemp("model"), TEMPLATES[name]))
+
+
 @pytest.fixture(autouse=True)
 def quiet():
     logging.disable(logging.CRITICAL)
@@ -114,10 +121,10 @@ LOST = dict.fromkeys(TEMPLATES, ()) | {
 
 
 @pytest.mark.parametrize(("name", "lost"), LOST.items(), ids=LOST)
-def test_a_prompt_equals_that_of_vllm_or_has_what_vllm_loses(name, lost, tmp_path, config):
+def test_a_prompt_equals_that_of_vllm_or_has_what_vllm_loses(name, lost, tokenizer_of, config):
     from vllm.exceptions import VLLMValidationError
 
-    tokenizer = tokenizer_with(tmp_path, template := TEMPLATES[name])
+    tokenizer, template = tokenizer_of(name), TEMPLATES[name]
     prompts = 0
 
     @settings(
@@ -139,3 +146,53 @@ def test_a_prompt_equals_that_of_vllm_or_has_what_vllm_loses(name, lost, tmp_pat
 
     compare()
     assert prompts > CHATS / 3
+
+
+ANSWER = {"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "The answer "}]}
+CONTINUED = {"continue_final_message": True, "add_generation_prompt": False}
+BODIES = {
+    # id: (body, variables of the configuration)
+    "nothing": ({}, {}),
+    "null": (dict.fromkeys(["chat_template_kwargs", "reasoning_effort", "documents"]), {"tone": "kind"}),
+    "a variable": ({"chat_template_kwargs": {"enable_thinking": False, "tone": "kind"}}, {}),
+    "a variable of the configuration": ({}, {"enable_thinking": False, "tone": "kind"}),
+    "a variable of both": ({"chat_template_kwargs": {"tone": "rude"}}, {"enable_thinking": True, "tone": "kind"}),
+    "a variable that is null": ({"chat_template_kwargs": {"tone": None}}, {"tone": "kind"}),
+    "an unknown variable": ({"chat_template_kwargs": {"no_such": {"a": [1]}}}, {}),
+    "an effort": ({"reasoning_effort": "high"}, {}),
+    "no effort": ({"reasoning_effort": "none"}, {"enable_thinking": True}),
+    "an effort and a variable": ({"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False}}, {}),
+    "an effort over one of the configuration": ({"reasoning_effort": "low"}, {"reasoning_effort": "high"}),
+    "an effort of the configuration": ({}, {"reasoning_effort": "high"}),
+    "an effort twice": ({"reasoning_effort": "low", "chat_template_kwargs": {"reasoning_effort": "high"}}, {}),
+    "documents": ({"documents": [{"title": "t", "text": "x"}]}, {}),
+    "no beginning of an answer": ({"add_generation_prompt": False}, {}),
+    "a message that is continued": (ANSWER | CONTINUED, {}),
+    "parts that are continued": (
+        {"messages": [{"role": "assistant", "content": [{"type": "text", "text": "a"}, "b "]}]} | CONTINUED,
+        {},
+    ),
+    "an empty message that is continued": ({"messages": [{"role": "assistant", "content": ""}]} | CONTINUED, {}),
+    "a message of a user that is continued": ({"messages": [{"role": "user", "content": "u"}]} | CONTINUED, {}),
+}
+
+
+@pytest.mark.parametrize(("given", "configured"), BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("name", ["hermes", "either", "parts", "developer", "documents", "header"])
+def test_variables_of_a_template_come_from_where_vllm_takes_them(name, given, configured, tokenizer_of, config):
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+    from vllm.renderers.chat_utils import parse_chat_messages
+    from vllm.renderers.hf import resolve_chat_template_content_format, safe_apply_chat_template
+
+    tokenizer, template = tokenizer_of(name), TEMPLATES[name]
+    body = {"model": "m", "messages": [{"role": "user", "content": "u"}]} | given
+    ours = read(ChatBody, json.dumps(body).encode())
+    prompt = tokenizer._template(has_tools=False).prompt(ours.messages, [], configured | ours.template_variables)
+
+    theirs = ChatCompletionRequest.model_validate(body)
+    form = resolve_chat_template_content_format(template, None, "auto", tokenizer._tokenizer, model_config=config)
+    conversation, _, _ = parse_chat_messages(json.loads(json.dumps(body["messages"])), config, form)
+    variables = theirs.build_chat_params(None, "auto").with_defaults(configured).chat_template_kwargs
+    assert prompt == safe_apply_chat_template(
+        config, tokenizer._tokenizer, conversation, chat_template=template, tokenize=False, **variables
+    )

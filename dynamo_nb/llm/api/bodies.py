@@ -162,11 +162,28 @@ class ChatBody(Generation, kw_only=True):
     tools: Annotated[list[dict[str, Any]], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    reasoning_effort: Any = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    # vLLM's own
+    chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    documents: list[dict[str, Any]] | None = None
 
     @property
     def limit(self) -> int:
         return self.max_completion_tokens or self.max_tokens or 0
+
+    @property
+    def template_variables(self) -> dict[str, Any]:
+        """Variables of the chat template. As in vLLM, an effort also decides whether a model thinks."""
+        effort = self.reasoning_effort
+        variables = {"enable_thinking": None if effort is None else effort != "none"}
+        variables |= self.chat_template_kwargs or {}
+        fields = ("reasoning_effort", "add_generation_prompt", "continue_final_message", "documents")
+        variables |= {name: value for name in fields if (value := getattr(self, name)) is not None}
+        if variables.get("continue_final_message"):
+            variables.setdefault("add_generation_prompt", False)
+        return {name: value for name, value in variables.items() if value is not None}
 
     @property
     def top_logprob_count(self) -> int | None:

@@ -51,10 +51,12 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
     _check(body, info)
     messages: list[dict[str, Any]] | None = None
     choice = ToolChoice([])
+    variables: dict[str, Any] = {}
     prompts: list[str | list[int]] = [""]
     if isinstance(body, ChatBody):
         _check_chat(body)
         messages, choice = body.messages, tool_choice_of(body.tool_choice, body.tools or [])
+        variables = body.template_variables
     else:
         _check_completion(body)
         prompts = texts(body.prompt, "prompt")
@@ -79,6 +81,7 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
             stop=stop,
             salt=body.cache_salt or "",
             parallel_tool_calls=getattr(body, "parallel_tool_calls", None) is not False and not choice.is_named,
+            chat_template_kwargs=variables,
         )
         for index, prompt in enumerate(prompts)
         for copy, sampling in enumerate(samplings)
@@ -163,7 +166,7 @@ def _check_depth(body: ChatBody | CompletionBody) -> None:
         "structured_outputs": None if outputs is None else outputs.json,
     }
     if isinstance(body, ChatBody):
-        values |= {"messages": body.messages, "tools": body.tools}
+        values |= {"messages": body.messages, "tools": body.tools, "chat_template_kwargs": body.template_variables}
     for name, value in values.items():
         level, depth = [value], 0
         while level := [part for whole in level for part in _parts(whole)]:

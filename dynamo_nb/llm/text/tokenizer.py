@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from typing import Any, Final
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
-from dynamo_nb.llm.text.chat_template import ChatTemplate
+from dynamo_nb.llm.text.chat_template import ChatTemplate, template_text
 from dynamo_nb.llm.text.tools import BEGIN, END
 
 REPLACEMENT: Final = "\ufffd"
@@ -39,12 +39,13 @@ class Tokenizer:
 
     Args:
         model: A folder, or a name that transformers finds.
+        chat_template: The text of a chat template, or the path of its file; "" for that of the model.
 
     Raises:
-        DynamoError: The tokenizer cannot be loaded.
+        DynamoError: The tokenizer cannot be loaded, or the chat template is not valid.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, chat_template: str = "") -> None:
         os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # about torch, which is not needed
         from transformers import AutoTokenizer
 
@@ -69,6 +70,9 @@ class Tokenizer:
         self.special = set(self.special_tokens.values())
         self._slow = fast is None
         self._template = cache(self._find_template)
+        if chat_template:
+            self._tokenizer.chat_template = template_text(chat_template)
+            self._template(has_tools=False)
         self._letter = [] if self.is_bytes else list(self._tokenizer.encode("a", add_special_tokens=False))
         self.bytes_of = lru_cache(maxsize=CACHED_TOKENS)(self._bytes_of)
 
@@ -85,7 +89,11 @@ class Tokenizer:
         return self._encode(text, most, "prompt", special=True)
 
     def chat(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None, most: int = 0
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
+        most: int = 0,
+        variables: dict[str, Any] | None = None,
     ) -> list[int]:
         """Returns the tokens of a conversation, up to the point where the model answers.
 
@@ -93,17 +101,21 @@ class Tokenizer:
             messages: Messages in the form of OpenAI's API.
             tools: Tools in the form of OpenAI's API.
             most: See `encode`.
+            variables: See `ChatTemplate.prompt`.
 
         Raises:
             InvalidArgument: The model has no chat template, a message is invalid, the template rejects the messages, or
                 the text exceeds `most`.
         """
-        return self._encode(self._template(bool(tools)).prompt(messages, tools or []), most, "messages", special=False)
+        text = self._template(has_tools=bool(tools)).prompt(messages, tools or [], variables)
+        return self._encode(text, most, "messages", special=False)
 
-    def _find_template(self, has_tools: bool) -> ChatTemplate:
+    def _find_template(self, *, has_tools: bool) -> ChatTemplate:
         if not self._tokenizer.chat_template:
             raise InvalidArgument(
-                f"{self.model} has no chat template", where="messages", remedy="use the completions endpoint"
+                f"{self.model} has no chat template",
+                where="messages",
+                remedy="set Processor.chat_template, or use the completions endpoint",
             )
         source = self._tokenizer.get_chat_template(tools=[] if has_tools else None)
         return ChatTemplate(self._tokenizer, source, has_tools=has_tools)
