@@ -175,7 +175,7 @@ def check_unknown_fields(
                 raise ApiError(text, param=where, code="unsupported_parameter")
         elif name in HARMLESS:
             ignored.add(where)
-        elif near := _nearest(name, own) or (name if name in known else ""):
+        elif near := name if name in known else _nearest(name, own):
             if near == name and not msgspec.json.decode(raw):  # false, or empty
                 continue
             hint = f"did you mean '{near}'?" if near != name else "it is a parameter of another endpoint"
