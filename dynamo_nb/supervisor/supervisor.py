@@ -131,7 +131,7 @@ class Supervisor:
                 return
             report({"ready": True})
             self._following = asyncio.create_task(self._follow_owner())
-            logs = asyncio.create_task(keep_small(self.folder / "logs"))
+            logs = asyncio.create_task(keep_small(self.folder))
             await self._ended.wait()
             await self._controller.stop(self._grace)
             self._following.cancel()

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dynamo_nb.control.framing import Message, encode
+from dynamo_nb.control.log_writer import write_to
 from dynamo_nb.supervisor.descriptors import raise_limit
 from dynamo_nb.supervisor.forkserver import warm_up
 
@@ -23,9 +24,7 @@ def main() -> None:
     # Where multiprocessing puts its socket. Set directly, so that it is not removed at exit, after the folder.
     multiprocessing.current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]
     output = os.dup(1)
-    log = os.open(folder / "logs" / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    write_to(folder / "logs" / "supervisor.log")
     warm_up(kernels=data["kernels"], http=data["http"])
     from dynamo_nb.errors import StartError
     from dynamo_nb.runtime.nats_server import NatsServer

@@ -14,8 +14,10 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from dynamo_nb.control.log_writer import write_to
 from dynamo_nb.control.subreaper import adopt_orphans
 from dynamo_nb.control.worker_messages import (
     STACK_SIGNAL,
@@ -54,14 +56,11 @@ def run(launch: Launch) -> None:
     gc.enable()
     os.setsid()
     adopt_orphans()
-    log = os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    write_to(Path(launch.log))
     faulthandler.enable(2)
     faulthandler.register(STACK_SIGNAL, 2)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.environ.clear()
     os.environ.update(launch.environ)
     os.chdir(launch.cwd)
