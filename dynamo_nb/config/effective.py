@@ -29,7 +29,7 @@ from dynamo_nb.config.reads import key_reads
 from dynamo_nb.config.settings import EffectiveConfig, ServiceSettings
 from dynamo_nb.errors import ConfigError, Problem, nearest_name, suggestion
 from dynamo_nb.sdk.definition import ServiceDefinition
-from dynamo_nb.sdk.service_args import ServiceArgs, faults_of
+from dynamo_nb.sdk.service_args import ServiceArgs, TrafficArgs, faults_of
 from dynamo_nb.sdk.service_config import COMMON, SERVICE_ARGS, SUBSCRIPTIONS, VARIABLE, underscored, with_common
 from dynamo_nb.sdk.values import MisfitError
 
@@ -242,7 +242,13 @@ def _unread_keys(definition: ServiceDefinition, bound: ConstructorBinding) -> tu
 
 
 def _unread_args(args: Tree) -> tuple[list[str], dict[str, str]]:
-    """The keys of `traffic`, which nothing reads: those on the command line, and a remark for each other one."""
-    found = {".".join(path): value.origin for path, value in leaves(subtree(args.get("traffic")) or {}, ("traffic",))}
-    remarks = {f"{SERVICE_ARGS}.{path}": f"{path!r} has no effect: nothing reads it" for path in found}
+    """The keys of `traffic` that nothing reads: those on the command line, and a remark for each of them."""
+    known = TrafficArgs.model_fields
+    unread = {key: node for key, node in (subtree(args.get("traffic")) or {}).items() if key not in known}
+    found = {".".join(path): value.origin for path, value in leaves(unread, ("traffic",))}
+    remarks = {}
+    for path in found:
+        near = nearest_name(path.split(".")[1], known)
+        hint = f": did you mean {near!r}?" if near else ""
+        remarks[f"{SERVICE_ARGS}.{path}"] = f"{path!r} has no effect: nothing reads it{hint}"
     return [path for path, origin in found.items() if origin.startswith("--")], remarks

@@ -57,7 +57,7 @@ def _service(definition: ServiceDefinition, graph: Graph, config: EffectiveConfi
         image=args.image,
         envs=args.envs,
         labels=args.labels,
-        traffic=args.traffic,
+        traffic=args.traffic.model_dump(exclude_none=True),
         endpoints=endpoints,
         bindings=graph.bindings(name),
         reconfigures=bool(hooks_of(definition.cls, "reconfigure")),

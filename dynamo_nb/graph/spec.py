@@ -56,7 +56,7 @@ class ServiceSpec(_Value):
         image: container image.
         envs: environment variables.
         labels: labels for Kubernetes.
-        traffic: carried along without effect.
+        traffic: `timeout` and `keep_alive` in seconds, where they are set; other keys have no effect.
         endpoints: its endpoints.
         bindings: attribute of each dependency to the connected service, or None if inactive.
         reconfigures: True if running workers can take another configuration.

@@ -34,6 +34,7 @@ class Server:
         handlers: The handlers, by path `namespace/component/endpoint`.
         meters: The meters of the endpoints, by path.
         draining: True if new requests are rejected.
+        timeout: Seconds for the complete answer to a request, or None.
         socket: Path of the Unix socket, or None.
         port: TCP port, or None.
         subject: NATS subject at which connections are accepted, or None.
@@ -48,6 +49,7 @@ class Server:
         self.handlers: dict[str, Handler] = {}
         self.meters = Meters()
         self.draining = False
+        self.timeout: float | None = None
         self.socket: str | None = None
         self.port: int | None = None
         self.subject: str | None = None

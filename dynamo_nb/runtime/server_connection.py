@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from dynamo_nb.errors import DeadlineExceeded, NoInstances, ProtocolError, to_wire
-from dynamo_nb.runtime.call_context import TIMEOUT, timeout_of
+from dynamo_nb.runtime.call_context import TIMEOUT, earlier, timeout_of
 from dynamo_nb.runtime.call_errors import deadline_exceeded, no_such_endpoint
 from dynamo_nb.runtime.frames import Frames
 from dynamo_nb.runtime.handshake import (
@@ -47,6 +47,7 @@ class AcceptingServer(Protocol):
         handlers: The handlers of the endpoints, by path.
         meters: The meters of the endpoints, by path.
         draining: True if new requests are rejected.
+        timeout: Seconds for the complete answer to a request, or None.
         connections: All connections of the server.
         half_open: Number of connections whose peer has not authenticated.
         stopping: Tasks of requests whose answer is no longer needed.
@@ -58,6 +59,7 @@ class AcceptingServer(Protocol):
     handlers: dict[str, Handler]
     meters: Meters
     draining: bool
+    timeout: float | None
     connections: set[ServerConnection]
     half_open: int
     stopping: set[asyncio.Task[None]]
@@ -219,7 +221,7 @@ class ServerConnection(Frames):
             known = [other.removeprefix(component) for other in server.handlers if other.startswith(component)]
             self.send((ERROR, stream, to_wire(no_such_endpoint(path, known)), False))
         else:
-            timeout = timeout_of(headers) if TIMEOUT in headers else None
+            timeout = earlier(timeout_of(headers) if TIMEOUT in headers else None, server.timeout)
             meter = server.meters[path]
             meter.bytes_in += length
             request = OpenRequest(self, stream, path, headers, meter)

@@ -52,8 +52,10 @@ def service(cls: Any = None, /, *, app: Any = None, **given: Any) -> Any:  # noq
         workers: Number of processes that run the service; 1 by default.
         image: Container image for a cluster.
         envs: Environment variables of the workers: a mapping, or a list of `{"name": …, "value": …}`.
-        traffic: Accepted as in the Dynamo SDK and recorded in the `GraphSpec`. It has no effect: `dynamo config` marks
-            it, and on the command line it is an error.
+        traffic: `timeout`, the seconds for the complete answer to a request, over HTTP (then status 504) or from
+            another service (then `DeadlineExceeded`), without limit by default; and `keep_alive`, the seconds after
+            which an unused HTTP connection is closed (default 75). Other keys have no effect: `dynamo config` marks
+            them, and on the command line they are errors.
         labels: Labels of the objects in a cluster.
         app: A FastAPI application that gets the HTTP endpoints as routes.
 

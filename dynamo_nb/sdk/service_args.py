@@ -46,6 +46,12 @@ def _as_count(value: Any) -> Any:
     return value
 
 
+def _as_seconds(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"should be a number of seconds, not {value!r}")  # noqa: TRY004
+    return value
+
+
 def _as_text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -76,6 +82,7 @@ def _as_envs(envs: Any) -> Any:
 
 _Quantity = Annotated[str | None, BeforeValidator(_as_quantity)]
 _Text = Annotated[str, BeforeValidator(_as_text)]
+_Seconds = Annotated[float, BeforeValidator(_as_seconds), Field(gt=0, allow_inf_nan=False)] | None
 
 
 class _Frozen(BaseModel):
@@ -133,6 +140,21 @@ class Resources(_Frozen):
     memory: _Quantity = None
 
 
+class TrafficArgs(BaseModel):
+    """Time limits of the requests of a worker. Other keys, which the Dynamo SDK accepts, have no effect.
+
+    Attributes:
+        timeout: Seconds for the complete answer to a request, over HTTP or from another service; None for no limit.
+        keep_alive: Seconds after which an unused HTTP connection is closed; None for 75. A proxy in front must close
+            its connections earlier: 75 suits the 60 of nginx and of most load balancers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    timeout: _Seconds = None
+    keep_alive: _Seconds = None
+
+
 class ServiceArgs(_Frozen):
     """The parameters of `@service` that configuration can override. `service` describes them."""
 
@@ -141,7 +163,7 @@ class ServiceArgs(_Frozen):
     workers: Annotated[int, BeforeValidator(_as_count), Field(ge=0)] = 1
     image: str | None = None
     envs: Annotated[dict[str, _Text], BeforeValidator(_as_envs)] = {}
-    traffic: dict[str, Any] = {}
+    traffic: TrafficArgs = TrafficArgs()
     labels: dict[str, _Text] = {}
 
 
@@ -149,6 +171,7 @@ _SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     (): ServiceArgs,
     ("dynamo",): DynamoArgs,
     ("resources",): Resources,
+    ("traffic",): TrafficArgs,
 }
 
 

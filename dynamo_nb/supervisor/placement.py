@@ -17,7 +17,7 @@ from dynamo_nb.sdk.service_config import VARIABLE
 from dynamo_nb.supervisor.desired import Slot
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.ports import Ports
-from dynamo_nb.worker.launch import Assignment, Launch, version_of
+from dynamo_nb.worker.launch import KEEP_ALIVE, Assignment, Launch, version_of
 
 _NOT_INHERITED: Final = {"JPY_PARENT_PID", "JPY_SESSION_NAME"}
 """Environment variables of the notebook's kernel that would mislead a worker's kernel."""
@@ -92,6 +92,8 @@ class Placement:
                 folder=str(self.folder),
                 host=self.worker_host,
                 http=http,
+                timeout=service.traffic.get("timeout"),
+                keep_alive=service.traffic.get("keep_alive", KEEP_ALIVE),
             ),
             control=str(self.folder / state_dir.CONTROL),
             log=str(self.folder / "logs" / f"{name}.{slot.index}.log"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from dynamo_nb.runtime.connection_settings import ConnectionSettings
+
+KEEP_ALIVE: Final = 75.0
+"""Seconds after which an unused HTTP connection is closed: longer than proxies keep theirs, which is mostly 60 s."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Assignment:
         host: address to listen on for other machines; None for this machine only.
         http: host and port of its HTTP endpoints.
         enabled: service name to False, for services that run inside their callers.
+        timeout: seconds for the complete answer to a request; None for no limit.
+        keep_alive: seconds after which an unused HTTP connection is closed.
     """
 
     service: str
@@ -47,6 +52,8 @@ class Assignment:
     host: str | None = None
     http: tuple[str, int] | None = None
     enabled: Mapping[str, bool] = field(default_factory=dict)
+    timeout: float | None = None
+    keep_alive: float = KEEP_ALIVE
 
 
 def version_of(fingerprint: str) -> str:

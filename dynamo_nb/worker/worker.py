@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 HOOK_TIME: Final = 2.0
 """Seconds of a worker's grace, at most half of it, that are kept for the shutdown hooks, after HTTP requests."""
-KEEP_ALIVE: Final = 75.0
-"""Seconds after which an unused HTTP connection is closed."""
 LONGEST_RESULT: Final = 200
 """Characters of a liveness hook's result that are reported."""
 LIVENESS_LIMIT: Final = 10.0
@@ -100,6 +98,7 @@ class Worker:
             capacity=own.capacity,
             worker_id=own.worker_id,
         )
+        self.runtime.server.timeout = own.timeout
         definition = self._definition = load(own.targets[own.service])
         namespace, name = definition.cls.dynamo_address()  # type: ignore[attr-defined]
         identity = self.runtime.instance_id
@@ -151,7 +150,7 @@ class Worker:
             component = "/".join(self._definition.cls.dynamo_address())  # type: ignore[attr-defined]
             meters = self.runtime.server.meters
             app = application(self.service, endpoints, self._definition.app, component, meters)
-            self._http = HttpServer(app, self._listener, KEEP_ALIVE)
+            self._http = HttpServer(app, self._listener, self.assignment.keep_alive, self.assignment.timeout)
             await self._http.start()
             url = f"http://{host}:{port}"
         namespace, name = self._definition.cls.dynamo_address()  # type: ignore[attr-defined]

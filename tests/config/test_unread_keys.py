@@ -1,6 +1,7 @@
 """A key that nothing reads is marked in a file, and an error on the command line."""
 
 import json
+import re
 
 import pytest
 
@@ -24,7 +25,7 @@ def parsed_of(name):
     return ServiceConfig.get_instance().as_args(name)
 
 
-@service(traffic={"timeout": 30})
+@service(traffic={"external_queue": True, "timeout": 30})
 class Plain:
     def __init__(self, temperature=0.7, max_tokens=3): ...
 
@@ -155,20 +156,30 @@ def test_on_the_command_line_it_is_marked_for_a_class_that_reads_its_section(cls
     assert "unknown" in config.services[cls.__name__].unread
 
 
-@pytest.mark.parametrize("key", ["timeout", "keep_alive", "external_queue", "concurrency"])
-def test_traffic_is_marked_and_refused_on_the_command_line(key):
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("external_queue", ""),
+        ("max_concurrency", ""),
+        ("a.b", ""),
+        ("time_out", ": did you mean 'timeout'?"),
+        ("keepalive", ": did you mean 'keep_alive'?"),
+    ],
+)
+def test_an_unknown_key_of_traffic_is_marked_and_refused_on_the_command_line(key, hint):
     config = effective(Plain, yaml_layer(f"Plain:\n  ServiceArgs:\n    traffic: {{{key}: 3}}\n", "c.yaml"))
     assert (
-        f"Plain.ServiceArgs.traffic.{key}: 'traffic.{key}' has no effect: nothing reads it (c.yaml:3)" in config.notes()
+        f"Plain.ServiceArgs.traffic.{key}: 'traffic.{key}' has no effect: nothing reads it{hint} (c.yaml:3)"
+        in config.notes()
     )
-    with pytest.raises(ConfigError, match=rf"'traffic.{key}' has no effect: nothing reads it"):
+    with pytest.raises(ConfigError, match=re.escape(f"'traffic.{key}' has no effect: nothing reads it{hint}")):
         effective(Plain, arguments_layer([f"--Plain.ServiceArgs.traffic.{key}=3"]))
 
 
 def test_traffic_of_the_decorator_is_marked():
     (note,) = effective(Plain, mapping_layer({}, "x")).notes()
     assert note.startswith(
-        "Plain.ServiceArgs.traffic.timeout: 'traffic.timeout' has no effect: nothing reads it (@service"
+        "Plain.ServiceArgs.traffic.external_queue: 'traffic.external_queue' has no effect: nothing reads it (@service"
     )
 
 
