@@ -10,6 +10,7 @@ from dynamo_nb.llm.messages import ModelInfo, Sampling, TokenRequest
 
 DESCRIPTIONS: Final = {
     "logprobs": "log probabilities",
+    "prompt_logprobs": "log probabilities of prompts",
     "logit_bias": "biases of tokens",
     "json_schema": "JSON schemas",
     "regex": "answers that match a regular expression",
@@ -29,6 +30,7 @@ def missing_feature(sampling: Sampling, features: Collection[str]) -> str:
     """
     needed = {
         "logprobs": sampling.logprobs is not None,
+        "prompt_logprobs": sampling.prompt_logprobs is not None,
         "logit_bias": bool(sampling.logit_bias),
         sampling.structure.kind if sampling.structure else "": sampling.structure is not None,
     }

@@ -163,6 +163,7 @@ class _GenerationReply(Reply):
             usage=body.include_usage,
             continuous_usage=body.continuous_usage,
             named_call=body.names_tool,
+            prompt_logprobs=body.prompt_logprobs is not None,
         )
 
 

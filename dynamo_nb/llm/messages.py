@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+PromptLogprobs = list[tuple[int, float, int]]
+"""`(token, log probability, rank)` for one token of a prompt: first the token itself, then the most likely tokens."""
 Logprobs = list[tuple[int, float]]
 """`(token, log probability)` pairs for one generated token: first the token itself, then the most likely tokens."""
 
@@ -48,6 +50,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         stop_tokens: Token ids that end the answer, in addition to the model's own.
         ignore_eos: Continue after the model's own end tokens.
         logprobs: Number of the most likely tokens to report for each token; None for no log probabilities.
+        prompt_logprobs: The same for the tokens of the prompt.
         logit_bias: Token -> what is added to its logit.
         structure: The form of the answer; None for free text.
     """
@@ -65,6 +68,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop_tokens: tuple[int, ...] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
     logit_bias: dict[int, float] = {}
     structure: Structure | None = None
 
@@ -101,12 +105,15 @@ class TokenDelta(msgspec.Struct, array_like=True, omit_defaults=True):
             "abort".
         logprobs: One entry for each token, if the request asks for them.
         cached: In the first delta, the number of prompt tokens that were in the engine's KV cache; -1 if unknown.
+        prompt_logprobs: In the first delta, one entry for each token of the prompt but the first, if the request asks
+            for them.
     """
 
     tokens: list[int]
     finish: str = ""
     logprobs: list[Logprobs] = []
     cached: int = -1
+    prompt_logprobs: list[PromptLogprobs] = []
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True):
@@ -158,8 +165,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         context: Tokens of prompt and answer together.
         block_size: Tokens in a KV block.
         total_blocks: KV blocks of one worker.
-        features: Optional abilities: "logprobs", "seed", "logit_bias", "lora", "embeddings", "events", "prefill", and
-            the kinds of Structure.
+        features: Optional abilities: "logprobs", "prompt_logprobs", "seed", "logit_bias", "lora", "embeddings",
+            "events", "prefill", and the kinds of Structure.
         adapters: Names of LoRA adapters.
     """
 
@@ -211,6 +218,9 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         parallel_tool_calls: True if one answer may call several tools.
         chat_template_kwargs: Variables of the chat template, before those of the processor's configuration. Among them
             may be `add_generation_prompt` and `continue_final_message`.
+        echo: True if the answer begins with the prompt.
+        prompt_only: True if the answer ends with the prompt, too.
+        prompt_logprobs: True if the first piece has the log probabilities of the prompt.
     """
 
     request_id: str
@@ -224,22 +234,41 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     salt: str = ""
     parallel_tool_calls: bool = True
     chat_template_kwargs: dict[str, Any] = {}
+    echo: bool = False
+    prompt_only: bool = False
+    prompt_logprobs: bool = False
 
 
 class TextLogprob(msgspec.Struct, array_like=True):
-    """One generated token with its log probability.
+    """A token of an answer with its log probability.
 
     Attributes:
         text: The token as text.
         data: The token as bytes.
-        logprob: Its log probability.
+        logprob: Its log probability; None for the first token of a prompt.
         top: `(text, bytes, log probability)` of the most likely tokens.
     """
 
     text: str
     data: bytes
-    logprob: float
+    logprob: float | None
     top: list[tuple[str, bytes, float]] = []
+
+
+class PromptToken(msgspec.Struct, array_like=True):
+    """A token that was, or might have been, at a position of a prompt.
+
+    Attributes:
+        token: Its id.
+        text: The token as text.
+        logprob: Its log probability.
+        rank: 1 for the most likely token.
+    """
+
+    token: int
+    text: str
+    logprob: float
+    rank: int
 
 
 class TextDelta(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -253,6 +282,8 @@ class TextDelta(msgspec.Struct, array_like=True, omit_defaults=True):
         cached: In the first piece, the number of those in a KV cache; -1 if unknown.
         logprobs: One entry for each token, if the request asks for them.
         tool_calls: Tool calls that are complete now, in the form of OpenAI's API.
+        prompt_logprobs: In the first piece, one entry for each token of the prompt but the first, if the request asks
+            for them: the token itself, and the most likely ones.
     """
 
     text: str
@@ -262,6 +293,7 @@ class TextDelta(msgspec.Struct, array_like=True, omit_defaults=True):
     cached: int = -1
     logprobs: list[TextLogprob] = []
     tool_calls: list[dict[str, Any]] = []
+    prompt_logprobs: list[list[PromptToken]] = []
 
 
 class Embedding(msgspec.Struct, frozen=True):

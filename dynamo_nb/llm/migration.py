@@ -37,6 +37,7 @@ async def generate_with_migration(
     prompt, answer = request.tokens, list[int]()
     restarts = _must_restart(request.sampling)
     lost = refused = 0
+    is_begun = False  # the caller has the first delta, with what the request asks about the prompt
     avoid: list[int] = []
     while True:
         try:
@@ -50,6 +51,7 @@ async def generate_with_migration(
                         if not delta.tokens and not delta.finish:
                             continue
                     answer += delta.tokens
+                    is_begun = True
                     if not delta.finish:
                         yield delta
                         continue
@@ -74,6 +76,8 @@ async def generate_with_migration(
         if 0 < request.sampling.max_tokens <= len(answer):
             yield TokenDelta([], "length")
             return
+        if is_begun:
+            request = replace(request, sampling=replace(request.sampling, prompt_logprobs=None))
         request_id = f"{request.request_id.partition('~')[0]}~{lost + refused}"
         if restarts:
             request = replace(request, request_id=request_id)

@@ -17,6 +17,7 @@ from dynamo_nb.llm.messages import Embedding, ModelInfo, ServedModel, TextDelta,
 from dynamo_nb.llm.migration import embed_with_retry, generate_with_migration
 from dynamo_nb.llm.text.chat_template import check_variables
 from dynamo_nb.llm.text.chats import characters
+from dynamo_nb.llm.text.prompt_echo import PromptEcho
 from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.text.tools import forced_calls
 from dynamo_nb.llm.text.writer import Writer, with_stop_tokens
@@ -117,6 +118,12 @@ class Processor(TextProcessor):
         if request.forced_tools:
             form = forced_calls(request.tools, request.forced_tools, many=request.parallel_tool_calls)
             sampling = replace(sampling, structure=form)
+        echo = PromptEcho(self.tokenizer, request, tokens)
+        if request.prompt_only:
+            if sampling.prompt_logprobs is None:
+                yield TextDelta(echo.text, 0, "length", len(tokens), 0)
+                return
+            sampling = replace(sampling, max_tokens=1)  # engines generate at least one
         adapter = self._adapter(request.model)
         token_request = TokenRequest(
             request_id=request.request_id, tokens=tokens, sampling=sampling, adapter=adapter, salt=request.salt
@@ -127,7 +134,10 @@ class Processor(TextProcessor):
             async for delta in deltas:
                 written = writer.write(delta)
                 if first:
+                    if request.prompt_only:
+                        written = TextDelta("", 0, "length")
                     first, written.prompt_tokens, written.cached = False, len(tokens), delta.cached
+                    echo.add(written, delta)
                 elif not (written.text or written.finish or written.logprobs or written.tokens):
                     continue
                 yield written

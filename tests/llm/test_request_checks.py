@@ -103,6 +103,37 @@ def test_the_number_of_log_probabilities(kind, given, logprobs):
     assert one(kind, **given).sampling.logprobs == logprobs
 
 
+ECHOES = [
+    # the parameters, the limit of tokens, whether the answer has the prompt, nothing else, its log probabilities, how many
+    ({}, 16, False, False, False, None),
+    ({"echo": True}, 16, True, False, False, None),
+    ({"echo": True, "max_tokens": 0}, 0, True, True, False, None),
+    ({"echo": True, "logprobs": 2}, 16, True, False, False, 2),
+    ({"echo": True, "logprobs": 2, "prompt_logprobs": 0}, 16, True, False, True, 0),
+    ({"prompt_logprobs": 3, "max_tokens": 5}, 5, False, False, True, 3),
+    ({"logprobs": 3}, 16, False, False, False, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "limit", "echo", "alone", "asked", "most"), ECHOES, ids=[str(row[0]) for row in ECHOES]
+)
+def test_the_prompt_in_an_answer(given, limit, echo, alone, asked, most):
+    request = one(CompletionBody, **given)
+
+    assert (request.echo, request.prompt_only, request.prompt_logprobs) == (echo, alone, asked)
+    assert (request.sampling.max_tokens, request.sampling.prompt_logprobs) == (limit, most)
+
+
+def test_an_echo_with_log_probabilities_needs_an_engine_that_has_them_of_prompts():
+    bare = ModelInfo(model="m", context=100, block_size=16, features=("logprobs",))
+    assert converted(CompletionBody, {"echo": True}, BARE)
+    with pytest.raises(ApiError, match="does not support log probabilities of prompts") as error:
+        converted(CompletionBody, {"echo": True, "logprobs": 1}, bare)
+
+    assert error.value.param == "echo"
+
+
 def test_stop_is_a_text_or_a_list():
     assert one(ChatBody, stop="a").stop == ("a",)
     assert one(ChatBody, stop=["a", "b"]).stop == ("a", "b")
@@ -242,7 +273,13 @@ WRONG = [
     (CompletionBody, {"prompt": [[]]}, "prompt"),
     (CompletionBody, {"prompt": [-1]}, "prompt[0]"),
     (CompletionBody, {"prompt": ["a"] * 65, "n": 2}, "n"),
-    (CompletionBody, {"echo": True}, "echo"),
+    (CompletionBody, {"max_tokens": 0}, "max_tokens"),
+    (CompletionBody, {"max_tokens": 0, "echo": False}, "max_tokens"),
+    (CompletionBody, {"max_tokens": -1, "echo": True}, "max_tokens"),
+    (CompletionBody, {"prompt_logprobs": 1, "stream": True}, "prompt_logprobs"),
+    (CompletionBody, {"prompt_logprobs": -1}, "prompt_logprobs"),
+    (CompletionBody, {"prompt_logprobs": 21}, "prompt_logprobs"),
+    (ChatBody, {"echo": True}, "echo"),
     (CompletionBody, {"suffix": "x"}, "suffix"),
     (CompletionBody, {"best_of": 2}, "best_of"),
     (EmbeddingBody, {"dimensions": 3}, "dimensions"),
@@ -271,6 +308,8 @@ def test_an_invalid_parameter_is_refused_by_name(kind, given, param):
         (ChatBody, {"structured_outputs": {"grammar": "a"}}, "structured_outputs"),
         (CompletionBody, {"structured_outputs": {"structural_tag": "{}"}}, "structured_outputs"),
         (CompletionBody, {"logit_bias": {"1": 1}}, "logit_bias"),
+        (ChatBody, {"prompt_logprobs": 0}, "prompt_logprobs"),
+        (CompletionBody, {"prompt_logprobs": 2}, "prompt_logprobs"),
         (ChatBody, {"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
         (ChatBody, {"tools": [TOOL], "tool_choice": NAMED}, "tool_choice"),
         (ChatBody, {"tools": [TOOL], "tool_choice": allowed("required", "f")}, "tool_choice"),

@@ -94,12 +94,27 @@ OTHER = {
     "spaces_between_special_tokens": [{"spaces_between_special_tokens": False}],
     "truncate_prompt_tokens": [{"truncate_prompt_tokens": 3}],
     "truncation_side": [{"truncation_side": "left"}],
-    "prompt_logprobs": [{"prompt_logprobs": 1}, {"prompt_logprobs": -2}],
+    "prompt_logprobs": [
+        {"prompt_logprobs": 1},
+        {"prompt_logprobs": 0},
+        {"prompt_logprobs": -1},
+        {"prompt_logprobs": -2},
+        {"prompt_logprobs": 21},
+        {"prompt_logprobs": 1, "stream": True},
+        {"prompt_logprobs": "x"},
+    ],
     "logprob_token_ids": [{"logprobs": 1, "logprob_token_ids": [5]}, {"logprobs": True, "logprob_token_ids": [5]}],
     "allowed_token_ids": [{"allowed_token_ids": [5]}, {"allowed_token_ids": []}],
     "bad_words": [{"bad_words": ["x"]}],
     "prompt_embeds": [{"prompt_embeds": "AAAA"}],
-    "echo": [{"echo": True}],
+    "echo": [
+        {"echo": True},
+        {"echo": True, "logprobs": 1},
+        {"echo": True, "max_tokens": 0},
+        {"echo": True, "max_tokens": 0, "logprobs": 1},
+        {"echo": True, "stream": True, "logprobs": 1},
+        {"echo": "x"},
+    ],
     "add_generation_prompt": [{"add_generation_prompt": False}],
     "continue_final_message": [{"continue_final_message": True, "add_generation_prompt": False}],
     "add_special_tokens": [{"add_special_tokens": True}, {"add_special_tokens": False}],
@@ -244,6 +259,77 @@ def answer_of(choice):
     """Text, finish and log probabilities of a choice; the text without a character that was never completed."""
     text = choice["text"] if "text" in choice else choice["message"]["content"]
     return text.rstrip("\ufffd"), choice["finish_reason"], choice["logprobs"]
+
+
+ECHOES = {
+    "a text": {},
+    "a text alone": {"max_tokens": 0},
+    "with log probabilities": {"logprobs": 2},
+    "with log probabilities, alone": {"logprobs": 2, "max_tokens": 0},
+    "without likely tokens": {"logprobs": 0, "max_tokens": 0},
+    "with more of the prompt": {"logprobs": 1, "prompt_logprobs": 3},
+    "tokens": {"prompt": [267, 81, 0, 84], "logprobs": 2},
+    "several prompts": {"prompt": ["one", "two three"], "logprobs": 1},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("fields", ECHOES.values(), ids=ECHOES)
+async def test_an_echo_is_that_of_vllm(clients, fields, stream):
+    if stream and "prompt_logprobs" in fields:
+        fields = {name: value for name, value in fields.items() if name != "prompt_logprobs"}
+    given = LEAST[COMPLETION] | {"temperature": 0, "echo": True, "stream": stream} | fields
+    answers = [await client.post(f"/v1/{COMPLETION}", json=given) for client in clients]
+    ours, theirs = [completions_of(answer, stream) for answer in answers]
+
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["text"].rstrip("\ufffd") == other["text"].rstrip("\ufffd")
+        assert one["finish_reason"] == other["finish_reason"]
+        assert logprobs_of(one) == logprobs_of(other)
+
+
+def completions_of(answer, stream):
+    if not stream:
+        return answer.json()["choices"]
+    found = {}
+    for line in answer.text.split("\n\n"):
+        if line.startswith("data: {"):
+            (choice,) = json.loads(line.removeprefix("data: "))["choices"]
+            whole = found.setdefault(choice["index"], {"text": "", "finish_reason": None, "logprobs": None})
+            whole["text"] += choice["text"]
+            whole["finish_reason"] = choice["finish_reason"] or whole["finish_reason"]
+            if choice["logprobs"]:
+                whole["logprobs"] = whole["logprobs"] or {"token_logprobs": [], "top_logprobs": []}
+                for name in whole["logprobs"]:
+                    whole["logprobs"][name] += choice["logprobs"][name]
+    return [found[index] for index in sorted(found)]
+
+
+def logprobs_of(choice):
+    """The log probabilities without the texts of tokens, of which some are parts of characters."""
+    if choice["logprobs"] is None:
+        return None
+    top = [one and sorted(round(value, 3) for value in one.values()) for one in choice["logprobs"]["top_logprobs"]]
+    return [value and round(value, 3) for value in choice["logprobs"]["token_logprobs"]], top
+
+
+@pytest.mark.parametrize("path", ONLY)
+@pytest.mark.parametrize("most", [0, 2])
+async def test_the_log_probabilities_of_a_prompt_are_those_of_vllm(clients, path, most):
+    given = LEAST[path] | {"prompt_logprobs": most, "temperature": 0}
+    bodies = [(await client.post(f"/v1/{path}", json=given)).json() for client in clients]
+    ours, theirs = [(body if path == CHAT else body["choices"][0])["prompt_logprobs"] for body in bodies]
+
+    assert ours[0] is theirs[0] is None
+    assert len(ours) == len(theirs) == bodies[0]["usage"]["prompt_tokens"]
+    for one, other in zip(ours[1:], theirs[1:], strict=True):
+        assert one.keys() == other.keys()
+        for token in one:
+            assert one[token]["rank"] == other[token]["rank"]
+            assert one[token]["logprob"] == pytest.approx(other[token]["logprob"], abs=1e-3)
+            assert (
+                one[token]["decoded_token"] == other[token]["decoded_token"] or "\ufffd" in one[token]["decoded_token"]
+            )
 
 
 def tool(name, **properties):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from dynamo_nb.llm.api.errors import SERVER, ApiError
-from dynamo_nb.llm.messages import Embedding, TextDelta, TextLogprob
+from dynamo_nb.llm.messages import Embedding, PromptToken, TextDelta, TextLogprob
 
 DONE: Final = b"data: [DONE]\n\n"
 _json = msgspec.json.Encoder().encode
@@ -38,6 +38,7 @@ class Choice:
         self.texts: list[str] = []
         self.logprobs: list[TextLogprob] = []
         self.calls: list[dict[str, Any]] = []
+        self.prompt_logprobs: list[dict[int, Any] | None] = [None]
         self.finish: str | None = None
         self.has_begun = False
         self.offset = 0  # characters of the tokens whose log probabilities were sent
@@ -65,6 +66,12 @@ class Choice:
         self.texts.append(delta.text)
         self.logprobs += delta.logprobs
         self.calls += delta.tool_calls
+        for entry in delta.prompt_logprobs:
+            self.prompt_logprobs.append({one.token: _prompt_token(one) for one in entry})
+
+
+def _prompt_token(one: PromptToken) -> dict[str, Any]:
+    return {"logprob": one.logprob, "rank": one.rank, "decoded_token": one.text}
 
 
 class Answer:
@@ -78,6 +85,7 @@ class Answer:
         logprobs: True if the request asks for log probabilities.
         usage: True if a stream ends with the usage.
         continuous_usage: True if each event of a stream has the usage of its choice so far.
+        prompt_logprobs: True if the request asks for the log probabilities of its prompts.
         named_call: True if the client named the tool that each choice calls.
     """
 
@@ -95,8 +103,10 @@ class Answer:
         usage: bool = False,
         continuous_usage: bool = False,
         named_call: bool = False,
+        prompt_logprobs: bool = False,
     ) -> None:
         self.id, self.model, self.created = request_id, model, int(time.time())
+        self._has_prompt_logprobs = prompt_logprobs
         self._has_logprobs, self._has_usage, self._has_continuous_usage = logprobs, usage, continuous_usage
         frame = {"id": request_id, "object": self.chunk_kind, "created": self.created, "model": model}
         self._start = b"data: " + _json(frame)[:-1] + b',"choices":['
@@ -158,8 +168,13 @@ class Answer:
                 "model": self.model,
                 "choices": [self._whole(choice) for choice in self.choices],
                 "usage": self.usage(),
+                **self._about_prompt(),
             }
         )
+
+    def _about_prompt(self) -> dict[str, Any]:
+        """Further fields of a complete answer."""
+        return {}
 
     def usage(self) -> dict[str, Any]:
         """Returns the tokens so far, in the form of OpenAI's API. A prompt with several choices counts once."""
@@ -212,9 +227,12 @@ class ChatAnswer(Answer):
         logprobs = self._format(choice.logprobs) if self._has_logprobs else None
         return {"index": choice.index, "message": message, "logprobs": logprobs, "finish_reason": choice.finish}
 
+    def _about_prompt(self) -> dict[str, Any]:
+        return {"prompt_logprobs": self.choices[0].prompt_logprobs} if self._has_prompt_logprobs else {}
+
     @staticmethod
     def _format(logprobs: Sequence[TextLogprob]) -> dict[str, Any]:
-        def one(text: str, data: bytes, logprob: float) -> dict[str, Any]:
+        def one(text: str, data: bytes, logprob: float | None) -> dict[str, Any]:
             return {"token": text, "logprob": logprob, "bytes": list(data)}
 
         content = [one(p.text, p.data, p.logprob) | {"top_logprobs": [one(*top) for top in p.top]} for p in logprobs]
@@ -240,7 +258,8 @@ class CompletionAnswer(Answer):
     def _whole(self, choice: Choice) -> dict[str, Any]:
         logprobs = self._format(choice, choice.logprobs) if self._has_logprobs else None
         text = "".join(choice.texts)
-        return {"index": choice.index, "text": text, "logprobs": logprobs, "finish_reason": choice.finish}
+        whole = {"index": choice.index, "text": text, "logprobs": logprobs, "finish_reason": choice.finish}
+        return whole | ({"prompt_logprobs": choice.prompt_logprobs} if self._has_prompt_logprobs else {})
 
     @staticmethod
     def _format(choice: Choice, logprobs: Sequence[TextLogprob]) -> dict[str, Any]:
@@ -251,9 +270,14 @@ class CompletionAnswer(Answer):
         return {
             "tokens": [one.text for one in logprobs],
             "token_logprobs": [one.logprob for one in logprobs],
-            "top_logprobs": [dict(map(_keyed, [*one.top, (one.text, one.data, one.logprob)])) for one in logprobs],
+            "top_logprobs": [_top_logprobs(one) for one in logprobs],
             "text_offset": offsets,
         }
+
+
+def _top_logprobs(one: TextLogprob) -> dict[str, float] | None:
+    """None for the first token of a prompt."""
+    return None if one.logprob is None else dict(map(_keyed, [*one.top, (one.text, one.data, one.logprob)]))
 
 
 def _keyed(entry: tuple[str, bytes, float]) -> tuple[str, float]:

@@ -1,7 +1,7 @@
 """Requests in the form of OpenAI's API, read from JSON: their parameters and the values that these accept.
 
 The types have the parameters that are supported: OpenAI's, and vLLM's top_k, min_p, repetition_penalty, min_tokens,
-ignore_eos, stop_token_ids, structured_outputs and cache_salt. `fields.py` decides about all others.
+ignore_eos, stop_token_ids, structured_outputs, prompt_logprobs and cache_salt. `fields.py` decides about all others.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ class Generation(Body, kw_only=True):
     logit_bias: dict[str, Bias] | None = None
     # vLLM's own
     structured_outputs: StructuredOutputs | None = None
+    prompt_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     min_tokens: Natural | None = None
     top_k: TopK | None = None
     min_p: Share | None = None
@@ -198,13 +199,14 @@ class CompletionBody(Generation, kw_only=True):
     """POST /v1/completions."""
 
     prompt: Texts
+    max_tokens: Natural | None = None  # 0 for the prompt alone
     logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: bool | None = None
     best_of: int | None = None
 
     @property
     def limit(self) -> int:
-        return self.max_tokens or COMPLETION_TOKENS
+        return COMPLETION_TOKENS if self.max_tokens is None else self.max_tokens
 
     @property
     def top_logprob_count(self) -> int | None:

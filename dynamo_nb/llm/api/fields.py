@@ -57,7 +57,6 @@ DEFAULTS: Final[Mapping[str, tuple[Any, str]]] = {
     "include_stop_str_in_output": (False, ""),
     "skip_special_tokens": (True, ""),
     "truncate_prompt_tokens": (None, ""),
-    "prompt_logprobs": (None, ""),
     "logprob_token_ids": ([], ""),
     "allowed_token_ids": (None, ""),
     "bad_words": ([], ""),

@@ -53,6 +53,7 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
     choice = ToolChoice([])
     variables: dict[str, Any] = {}
     prompts: list[str | list[int]] = [""]
+    echo = prompt_only = False
     if isinstance(body, ChatBody):
         _check_chat(body)
         messages, choice = body.messages, tool_choice_of(body.tool_choice, body.tools or [])
@@ -60,6 +61,7 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
     else:
         _check_completion(body)
         prompts = texts(body.prompt, "prompt")
+        echo, prompt_only = bool(body.echo), body.max_tokens == 0
     n = body.n or 1
     if len(prompts) * n > MAX_CHOICES:
         choices = f"{len(prompts)} prompts with n={n} are {len(prompts) * n} choices"
@@ -80,6 +82,9 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
             sampling=sampling,
             stop=stop,
             salt=body.cache_salt or "",
+            echo=echo,
+            prompt_only=prompt_only,
+            prompt_logprobs=body.prompt_logprobs is not None,
             parallel_tool_calls=getattr(body, "parallel_tool_calls", None) is not False and not choice.is_named,
             chat_template_kwargs=variables,
         )
@@ -104,9 +109,16 @@ def _sampling(body: ChatBody | CompletionBody, copy: int) -> Sampling:
         stop_tokens=tuple(body.stop_token_ids or ()),
         ignore_eos=bool(body.ignore_eos),
         logprobs=body.top_logprob_count,
+        prompt_logprobs=_prompt_logprobs(body),
         logit_bias=_biases(body.logit_bias or {}),
         structure=_structure(body),
     )
+
+
+def _prompt_logprobs(body: ChatBody | CompletionBody) -> int | None:
+    if body.prompt_logprobs is None and isinstance(body, CompletionBody) and body.echo:
+        return body.logprobs
+    return body.prompt_logprobs
 
 
 def _biases(given: Mapping[str, float]) -> dict[int, float]:
@@ -153,6 +165,8 @@ def _check(body: Generation, info: ModelInfo) -> None:
         )
     if body.limit and (body.min_tokens or 0) > body.limit:
         raise ApiError(f"min_tokens is {body.min_tokens}, but max_tokens is {body.limit}.", param="min_tokens")
+    if body.prompt_logprobs is not None and body.stream:
+        raise ApiError("'prompt_logprobs' requires stream=false.", param="prompt_logprobs")
     if body.stream_options not in (None, StreamOptions()) and not body.stream:
         raise ApiError("'stream_options' requires stream=true.", param="stream_options")
 
@@ -185,7 +199,7 @@ def _check_features(body: Generation, sampling: Sampling, info: ModelInfo) -> No
     missing = missing_feature(sampling, info.features)
     if not missing:
         return
-    param = missing
+    param = "echo" if missing == "prompt_logprobs" and body.prompt_logprobs is None else missing
     if sampling.structure is not None and missing == sampling.structure.kind:
         param = "structured_outputs" if body.structured_outputs is not None else "response_format"
     raise _unsupported(DESCRIPTIONS[missing], param)
@@ -223,7 +237,10 @@ def _check_chat(body: ChatBody) -> None:
 
 
 def _check_completion(body: CompletionBody) -> None:
-    unsupported = {"echo": body.echo, "best_of": (body.best_of or 1) > (body.n or 1)}
+    if body.max_tokens == 0 and not body.echo:
+        text = "Invalid 'max_tokens': expected `int` >= 1, or 0 with echo=true."
+        raise ApiError(text, param="max_tokens", code="invalid_value")
+    unsupported = {"best_of": (body.best_of or 1) > (body.n or 1)}
     for name, value in unsupported.items():
         if value:
             raise ApiError(f"'{name}' is not supported.", param=name, code="unsupported_parameter")

@@ -139,6 +139,10 @@ class Tokenizer:
         shown = [token for token in tokens if token not in self.special]
         return str(self._decode(shown, skip_special_tokens=self._slow)) if shown else ""
 
+    def decode_all(self, tokens: Sequence[int]) -> str:
+        """Returns the text of tokens, with special ones."""
+        return str(self._decode(tokens, skip_special_tokens=False))
+
     def _piece(self, token: int) -> tuple[str, bytes]:
         """The text of a single token, special or not, and its bytes, which may be part of a character."""
         before = self._letter  # some tokenizers write the first token of a text without its space

@@ -68,6 +68,9 @@ class EngineWorker(RemotePrefill, EngineHost, TokenWorker):
 
     async def _prefilled(self, request: TokenRequest, queue: PrefillQueue) -> TokenRequest:
         """The request with the result of its remote prefill; unchanged if this worker is to compute the prompt."""
+        if request.sampling.prompt_logprobs is not None:
+            trace_note(prefill="local: the log probabilities of the prompt are needed here")
+            return request
         assert self.prefill is not None
         size = self.engine.info.block_size
         names = block_hashes(request.tokens, size, adapter=request.adapter, salt=request.salt)

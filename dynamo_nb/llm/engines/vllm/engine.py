@@ -45,7 +45,10 @@ ENVIRONMENT: Final = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
 }
 """Environment variables that are set unless the user has set them."""
-FEATURES: Final = ("logprobs", "seed", "logit_bias", "json_schema", "regex", "choice", "grammar", "structural_tag")
+FEATURES: Final = (
+    *("logprobs", "prompt_logprobs", "seed", "logit_bias"),
+    *("json_schema", "regex", "choice", "grammar", "structural_tag"),
+)
 MAX_SOCKET_FOLDER: Final = 107 - len("/01234567-89ab-cdef-0123-456789abcdef")
 """Bytes of the longest folder in which vLLM can create its sockets."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dynamo_nb.errors import EngineError, InvalidArgument
-from dynamo_nb.llm.messages import Logprobs, Structure, TokenDelta, TokenRequest
+from dynamo_nb.llm.messages import Logprobs, PromptLogprobs, Structure, TokenDelta, TokenRequest
 from dynamo_nb.llm.sampling_defaults import completed
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def sampling_params(request: TokenRequest, remaining: int) -> SamplingParams:
             stop_token_ids=list(sampling.stop_tokens),
             ignore_eos=sampling.ignore_eos,
             logprobs=sampling.logprobs,
+            prompt_logprobs=sampling.prompt_logprobs,
             logit_bias=sampling.logit_bias or None,
             structured_outputs=structured_outputs(sampling.structure),
             extra_args={TRANSFER: request.transfer} if request.transfer else None,
@@ -134,7 +135,19 @@ def token_delta(output: RequestOutput, request: TokenRequest, *, first: bool) ->
         pairs = zip(tokens, completion.logprobs, strict=False)
         logprobs = [_logprobs(token, entry, top_logprobs) for token, entry in pairs]
     cached = output.num_cached_tokens if first and output.num_cached_tokens is not None else -1
-    return TokenDelta(tokens, finish, logprobs, cached)
+    return TokenDelta(tokens, finish, logprobs, cached, _prompt_logprobs(output, request) if first else [])
+
+
+def _prompt_logprobs(output: RequestOutput, request: TokenRequest) -> list[PromptLogprobs]:
+    most = request.sampling.prompt_logprobs
+    if most is None or output.prompt_logprobs is None:
+        return []
+    found = []
+    for token, entry in zip(request.tokens[1:], output.prompt_logprobs[1:], strict=True):
+        ranked = sorted((one.rank, other, max(one.logprob, LEAST_LOGPROB)) for other, one in entry.items())
+        top = [(other, value, rank) for rank, other, value in ranked if rank <= most]
+        found.append([(token, max(entry[token].logprob, LEAST_LOGPROB), entry[token].rank), *top])
+    return found
 
 
 def _logprobs(token: int, entry: Any, top_logprobs: int) -> Logprobs:
