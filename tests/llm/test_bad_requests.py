@@ -168,7 +168,7 @@ BAD = {
         None,
         "is supported",
     ),
-    "no role": (chat(messages=[{"content": "hi"}]), "messages[0].role", None, "must be one of system"),
+    "no role": (chat(messages=[{"content": "hi"}]), "messages[0].role", None, "needs a role"),
     "a role that the template does not have": (
         chat(messages=[user("x", role="function")]),
         "messages",
@@ -177,9 +177,9 @@ BAD = {
     ),
     "a role of a million characters": (
         chat(messages=[user("x", role="x" * 10**6)]),
-        "messages[0].role",
+        "messages",
         None,
-        "must be one of",
+        "no such role",
     ),
     "no content": (chat(messages=[{"role": "user"}]), "messages[0].content", None, "Missing"),
     "a content that is null": (chat(messages=[user(None)]), "messages[0].content", None, "Missing"),

@@ -14,12 +14,12 @@ def prompt_of(tmp_path_factory):
     """Returns the prompt that a template makes of messages."""
     tokenizers = {}
 
-    def prompt(name, messages, tools=()):
+    def prompt(name, messages, tools=(), **variables):
         template = TEMPLATES[name] if isinstance(name, str) else name
         if (key := json.dumps(name)) not in tokenizers:
             tokenizers[key] = tokenizer_with(tmp_path_factory.mktemp("model"), template)
         tokenizer = tokenizers[key]
-        tokens = tokenizer.chat(json.loads(json.dumps(messages)), list(tools))
+        tokens = tokenizer.chat(json.loads(json.dumps(messages)), list(tools), variables=variables)
         return tokenizer._tokenizer.decode(tokens, skip_special_tokens=False)
 
     return prompt
@@ -81,6 +81,10 @@ PROMPTS = {
     "a developer where the system has parts": ("parts", [developer(), user()], "System:d<end>\nUser:u<end>\n"),
     "developers where the system has parts": ("parts", [developer(), developer("e")], "System:d\n\ne<end>\n"),
     "several system messages": ("chatml", [system(), user(), system("t")], "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>system\nt<|im_end|>\n"),
+    "any role, of a template that writes all": ("chatml", [user(role="king")], "<|im_start|>king\nu<|im_end|>\n"),
+    "any role, as parts": ("parts", [user([text("one"), text("two")], role="king")], "King:onetwo<end>\n"),
+    "a role of the template": ("header", [user(), user("one\ntwo", role="ipython")], '<|begin|><system><eot><user>u<eot><ipython>"one\\ntwo"<eot>'),
+    "a role that is passed over, without a text": ("hermes", [user(), user("", role="function")], "<|im_start|>user\nu<|im_end|>\n"),
     # content
     "parts for a text": ("chatml", [user([text("one"), text("two")])], "<|im_start|>user\none\ntwo<|im_end|>\n"),
     "no parts for a text": ("chatml", [user([])], "<|im_start|>user\n<|im_end|>\n"),
@@ -119,6 +123,7 @@ PROMPTS = {
         [{"role": "tool", "tool_call_id": "c", "content": "one"}],
         "Tool:one<end>\n",
     ),
+    "the result of a tool that is null": ("chatml", [{"role": "tool", "content": None}], "<|im_start|>tool\n<|im_end|>\n"),
     "an answer without content": ("chatml", [{"role": "assistant"}], "<|im_start|>assistant\n<|im_end|>\n"),
     "an answer that is null": ("chatml", [assistant(None)], "<|im_start|>assistant\n<|im_end|>\n"),
     "an answer that is null, for parts": ("parts", [assistant(None)], "Assistant:<end>\n"),
@@ -192,10 +197,10 @@ def test_a_prompt_is_what_the_client_sent_in_the_form_of_the_template(prompt_of,
 INVALID = {
     "a message that is a text": (["x"], "messages[0]"),
     "no role": ([{"content": "x"}], "messages[0].role"),
-    "an unknown role": ([user(), user(role="king")], "messages[1].role"),
+    "an empty role": ([user(), user(role="")], "messages[1].role"),
     "a role that is a list": ([user(role=["user"])], "messages[0].role"),
     "no content": ([{"role": "user"}], "messages[0].content"),
-    "a result that is null": ([{"role": "tool", "content": None}], "messages[0].content"),
+    "a content of the system that is null": ([{"role": "system", "content": None}], "messages[0].content"),
     "a content that is a number": ([user(7)], "messages[0].content"),
     "a content that is an object": ([user(text("x"))], "messages[0].content"),
     "an image": ([user([text("x"), {"type": "image_url", "image_url": {"url": "x"}}])], "messages[0].content[1]"),
@@ -239,3 +244,14 @@ def test_a_model_with_several_templates_has_one_for_tools_with_a_form_of_its_own
     tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
     assert prompt_of(templates, [user([text("one"), text("two")])]).startswith("<|im_start|>user\none\ntwo")
     assert prompt_of(templates, [user("one")], [tool]).startswith("lookUser:one<end>")
+
+
+def test_what_a_template_does_not_read_is_logged_once(prompt_of, caplog):
+    template = {"default": "{{ messages }}{{ tone }}", "tool_use": "{{ messages }}"}
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            prompt_of(template, [user()], tone="kind", tones=1, reasoning_effort="low", enable_thinking=True)
+            prompt_of(template, [user()], [tool])
+    reported = [record.getMessage() for record in caplog.records if record.name.startswith("dynamo_nb")]
+    assert [text.split("'")[1] for text in reported] == ["tones", "reasoning_effort", "tools"]

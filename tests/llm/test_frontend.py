@@ -322,8 +322,8 @@ BAD = {
         "unknown_parameter",
         "temprature",
     ),
-    "an unknown role": (MODEL | {"messages": [{"role": "king"}]}, "'king'", None, "messages[0].role"),
-    "a forced tool": (MODEL | {"tool_choice": "required"}, "tool_choice", "unsupported_parameter", "tool_choice"),
+    "a role that is a number": (MODEL | {"messages": [{"role": 1}]}, "needs a role", None, "messages[0].role"),
+    "a forced tool": (MODEL | {"tool_choice": "required"}, "tool_choice", "invalid_value", "tool_choice"),
     "logprobs that the model does not support": (
         MODEL | {"model": "second", "logprobs": True},
         "does not support",

@@ -120,6 +120,9 @@ LOST = dict.fromkeys(TEMPLATES, ()) | {
 }
 
 
+PASSED_OVER = {"hermes": ("function",)}  # vLLM gives these messages to the template, which drops them
+
+
 @pytest.mark.parametrize(("name", "lost"), LOST.items(), ids=LOST)
 def test_a_prompt_equals_that_of_vllm_or_has_what_vllm_loses(name, lost, tokenizer_of, config):
     from vllm.exceptions import VLLMValidationError
@@ -133,13 +136,18 @@ def test_a_prompt_equals_that_of_vllm_or_has_what_vllm_loses(name, lost, tokeniz
     @given(chats())
     def compare(chat):
         nonlocal prompts
-        ours = theirs = None
-        with suppress(InvalidArgument):  # the template refuses the order of the roles
+        ours = theirs = refused = None
+        try:
             ours = tokenizer._template(has_tools=False).prompt(json.loads(json.dumps(chat)), [])
+        except InvalidArgument as error:
+            refused = str(error)
         with suppress(VLLMValidationError):
             theirs = vllm_prompt(json.loads(json.dumps(chat)), template, tokenizer._tokenizer, config)
         prompts += ours is not None
-        if any(message["role"] in lost for message in chat):
+        if refused and "does not write messages" in refused:
+            role = refused.split("'")[1]
+            assert role in PASSED_OVER.get(name, ())
+        elif any(message["role"] in lost for message in chat):
             assert all(text in ours for text in texts_of(chat))
         else:
             assert ours == theirs

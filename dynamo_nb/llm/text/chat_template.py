@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from dynamo_nb.errors import DynamoError, InvalidArgument
-from dynamo_nb.llm.text.chats import conversation
+from dynamo_nb.llm.text.chats import Message, conversation, read_messages
 
 PROBES: Final = ("first probe", "second probe")
 PROBE_KEY: Final = "probe_key"  # is in a prompt only if the template writes a part as it is
 USER: Final[dict[str, Any]] = {"role": "user", "content": "hello"}
 TOOL: Final = {"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object"}}}
+MAX_ROLES: Final = 32  # roles whose form is cached; clients can send any number
+MAX_UNREAD: Final = 256  # names that a log reports
+UNREPORTED: Final = ("add_generation_prompt", "enable_thinking")  # clients do not give them by these names
 CONTINUED: Final = "THE_MODEL_CONTINUES_HERE "  # its blank is lost where the template trims texts
 RESERVED: Final = frozenset(  # what the tokenizer takes by name
     {
@@ -22,6 +26,8 @@ RESERVED: Final = frozenset(  # what the tokenizer takes by name
     }
 )
 """Names that variables of a template cannot have."""
+
+_log = logging.getLogger(__name__)
 
 
 def template_text(given: str) -> str:
@@ -63,7 +69,8 @@ class ChatTemplate:
         self._tokenizer, self._source = tokenizer, source
         self._tools = [TOOL] if has_tools else []
         self._has_developer = '"developer"' in source or "'developer'" in source
-        self._takes_parts = cache(self._find_takes_parts)
+        self._unread: set[str] = set()
+        self._form = lru_cache(MAX_ROLES)(self._find_form)
         try:
             self._render([USER], self._tools, {})
         except TemplateSyntaxError as error:
@@ -83,16 +90,22 @@ class ChatTemplate:
                 an answer, `continue_final_message` is True for a text that ends within the last message.
 
         Raises:
-            InvalidArgument: A message is invalid, the template rejects the messages, or a variable has a reserved name.
+            InvalidArgument: A message is invalid, the template rejects the messages or passes over those of a role, or
+                a variable has a reserved name.
         """
         check_variables(variables := dict(variables or {}))
-        expected = conversation(messages, takes_parts=self._takes_parts, has_developer=self._has_developer)
+        read, expected = conversation(
+            read_messages(messages),
+            takes_parts=lambda role: self._form(role) == "parts",
+            has_developer=self._has_developer,
+        )
         is_continued = variables.pop("continue_final_message", False)
         variables.setdefault("add_generation_prompt", not is_continued)
         if is_continued and variables["add_generation_prompt"]:
             raise InvalidArgument(
                 "continue_final_message and add_generation_prompt cannot both be true", where="continue_final_message"
             )
+        self._report_unread([*variables, *(["tools"] if tools else [])])
         last = ""
         try:
             if is_continued:
@@ -100,28 +113,54 @@ class ChatTemplate:
             text = self._render(expected, tools, variables)
         except Exception as error:  # a template may raise anything
             raise InvalidArgument(f"the chat template rejected the messages: {error}", where="messages") from error
+        self._check_written(read, text)
         return _continued(text, last) if is_continued else text
+
+    def _report_unread(self, names: list[str]) -> None:
+        """Reports in the log what requests give to a template that does not read it, each name once."""
+        for name in names:
+            is_known = name in UNREPORTED or name in self._unread or len(self._unread) == MAX_UNREAD
+            if not is_known and not re.search(rf"\b{re.escape(name)}\b", self._source):
+                self._unread.add(name)
+                _log.warning("the chat template does not read %.100r, which requests have", name)
+
+    def _check_written(self, messages: list[Message], text: str) -> None:
+        """Raises InvalidArgument for messages of roles that the template passes over without an error."""
+        written = ""
+        for role in {message.role for message in messages if not self._form(message.role)}:
+            written = written or text.casefold()
+            if any(
+                part.strip().casefold() not in written for one in messages if one.role == role for part in one.texts
+            ):
+                raise InvalidArgument(
+                    f"the chat template does not write messages of the role {role!r}",
+                    where="messages",
+                    remedy="use another role, or set Processor.chat_template",
+                )
 
     def _render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], variables: dict[str, Any]) -> str:
         apply = self._tokenizer.apply_chat_template
         return str(apply(messages, chat_template=self._source, tools=tools or None, tokenize=False, **variables))
 
-    def _find_takes_parts(self, role: str) -> bool:
-        """True if the template expects the content of a role as a list of parts, and not as a text.
+    def _find_form(self, role: str) -> str:
+        """The content that the template expects of a role: "parts", "text", or "" if it seems to pass over the role.
 
         It is tried, because a loop over parts may have any form in a template, and only some roles may have one. Where
         both are written, parts are expected; but of tools, whose results many templates write in any form, a text.
         """
-        if role == "tool" and self._writes(role, " ".join(PROBES)):
-            return False
-        return self._writes(role, [{"type": "text", "text": text, PROBE_KEY: ""} for text in PROBES])
+        forms = {
+            "parts": [{"type": "text", "text": text, PROBE_KEY: ""} for text in PROBES],
+            "text": " ".join(PROBES),
+        }
+        order = ("text", "parts") if role == "tool" else ("parts", "text")
+        return next((form for form in order if self._writes(role, forms[form])), "")
 
     def _writes(self, role: str, content: Any) -> bool:
         """True if the template writes the texts of the content, and nothing else of its parts."""
         probe = {"role": role, "content": content}
         others = {"user": [probe], "assistant": [USER, probe], "tool": [USER, probe]}
         try:
-            prompt = self._render(others.get(role, [probe, USER]), self._tools, {})
+            prompt = self._render(others.get(role, [probe, USER]), self._tools, {}).casefold()
         except Exception:
             return False
         return PROBE_KEY not in prompt and all(text in prompt for text in PROBES)

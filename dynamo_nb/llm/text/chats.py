@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from dynamo_nb.errors import InvalidArgument
 
-ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+WITHOUT_CONTENT: Final = ("assistant", "tool", "function")  # roles whose messages may have no content
 TEXT_PARTS: Final = {  # types of content parts, and their key with the text
     "text": "text",
     "input_text": "text",
@@ -65,30 +65,26 @@ def read_messages(messages: list[dict[str, Any]]) -> list[Message]:
 
 
 def conversation(
-    messages: list[dict[str, Any]], *, takes_parts: Callable[[str], bool], has_developer: bool
-) -> list[dict[str, Any]]:
-    """Returns messages in the form that a chat template expects.
+    messages: list[Message], *, takes_parts: Callable[[str], bool], has_developer: bool
+) -> tuple[list[Message], list[dict[str, Any]]]:
+    """Returns messages as a chat template gets them, and the form in which it gets them.
 
     Args:
-        messages: Messages in the form of OpenAI's API.
+        messages: The messages of a chat.
         takes_parts: True for a role if the template expects its content as a list of parts, and not as a text.
         has_developer: False to write messages of developers as messages of the system, joined at the beginning.
-
-    Raises:
-        InvalidArgument: See `read_messages`.
     """
-    read = read_messages(messages)
-    if not has_developer and any(message.role == "developer" for message in read):
-        read = _with_one_system_message(read)
-    return [_as_expected(message, takes_parts=takes_parts) for message in read]
+    if not has_developer and any(message.role == "developer" for message in messages):
+        messages = _with_one_system_message(messages)
+    return messages, [_as_expected(message, takes_parts=takes_parts) for message in messages]
 
 
 def _message(message: Any, where: str) -> Message:
     if not isinstance(message, dict):
         raise InvalidArgument(f"a message must be an object, not {type(message).__name__}", where=where)
     role = message.get("role")
-    if role not in ROLES:
-        raise InvalidArgument(f"role {role!r}; must be one of {', '.join(ROLES)}", where=f"{where}.role")
+    if not isinstance(role, str) or not role:
+        raise InvalidArgument("a message needs a role, such as 'user'", where=f"{where}.role")
     extra = {
         key: value for key, kind in (*KEYS[""], *KEYS.get(role, ())) if isinstance(value := message.get(key), kind)
     }
@@ -99,7 +95,7 @@ def _message(message: Any, where: str) -> Message:
         extra["tool_calls"] = _calls(calls, f"{where}.tool_calls")
     if message.get("function_call") is not None:
         raise InvalidArgument("'function_call' is not supported; use tool_calls", where=f"{where}.function_call")
-    return Message(role, _texts(message.get("content"), f"{where}.content", is_optional=role == "assistant"), extra)
+    return Message(role, _texts(message.get("content"), f"{where}.content", is_optional=role in WITHOUT_CONTENT), extra)
 
 
 def _texts(content: Any, where: str, *, is_optional: bool) -> list[str]:
