@@ -62,6 +62,12 @@ class ProcessId:
             os.close(descriptor)
 
 
+async def ended(pid: int) -> None:
+    """Returns when no process has this pid, or the one that has it now has ended."""
+    with suppress(psutil.NoSuchProcess):
+        await ProcessId.of(pid).ended()
+
+
 def _read_process(pid: int) -> tuple[bool, str]:
     """Returns if a process has ended without being reaped, and its start. Raises psutil.NoSuchProcess."""
     if not psutil.LINUX:

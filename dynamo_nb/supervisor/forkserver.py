@@ -1,17 +1,25 @@
 """The fork server: the process that workers are forked from, which has imported what they need.
 
-It is the one of `multiprocessing`. A worker is ready several times faster than in a new interpreter.
+It is the one of `multiprocessing`. A worker is ready several times faster than in a new interpreter. Workers go on when
+the fork server ends, such as by an out-of-memory killer: the supervisor adopts them.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from dynamo_nb.worker.launch import Launch
+
+_UNKNOWN: Final = 255
+"""The exit code that `multiprocessing` reports for every process of a fork server that has ended."""
+_PAUSE: Final = 0.5
+"""Seconds before the fork server is started again, which may end again at once."""
 
 _FORKS = multiprocessing.get_context("forkserver")
 
@@ -62,16 +70,41 @@ def fork(launch: Launch) -> ForkServerProcess:
     return process
 
 
-async def exited(process: ForkServerProcess) -> int:
-    """Waits for a process to end, without a thread. Returns its exit code, negative for a signal."""
+async def keep_running() -> None:
+    """Starts the fork server again whenever it ends, until cancelled."""
     import asyncio  # slow to import; `warm_up` comes first in a supervisor and does not need it
 
+    from dynamo_nb.control.processes import ended
+    from dynamo_nb.supervisor.tasks import persist
+
+    while True:
+        await ended(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+        print("the process that workers are forked from ended: starting another; the workers go on", flush=True)
+        await asyncio.sleep(_PAUSE)
+        await persist("starting the process that workers are forked from", _ensure_running)
+
+
+async def exited(process: ForkServerProcess) -> int:
+    """Waits for a process to end, without a thread. Returns its exit code, negative for a signal."""
+    import asyncio
+
+    from dynamo_nb.control.processes import ended
+
     loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(process.sentinel, ended.set)
+    readable = asyncio.Event()
+    loop.add_reader(process.sentinel, readable.set)
     try:
-        await ended.wait()
+        await readable.wait()
     finally:
         loop.remove_reader(process.sentinel)
     process.join()
-    return process.exitcode or 0
+    code, pid = process.exitcode or 0, process.pid
+    if code == _UNKNOWN and pid is not None:
+        await ended(pid)
+        with suppress(ChildProcessError):  # it is no child of this process: the fork server has reported the code
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])  # noqa: ASYNC222 (it has ended)
+    return code
+
+
+async def _ensure_running() -> None:
+    forkserver.ensure_running()

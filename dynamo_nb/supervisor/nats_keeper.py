@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from dynamo_nb.errors import StartError
+from dynamo_nb.errors import summary_of
 from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.runtime.nats_server import NatsServer
 
@@ -30,9 +30,9 @@ async def keep_running(nats: NatsServer, folder: Path) -> None:
         first, pause = not pause, min(max(FIRST_PAUSE, 2 * pause), MAX_PAUSE)
         try:
             await nats.start(folder)
-        except (StartError, OSError) as error:  # its port may be in use for a while
+        except Exception as error:  # such as its port in use for a while, or a full disk
             if first:
-                print(error, flush=True)
+                print(summary_of(error), flush=True)
         since = loop.time()
 
 

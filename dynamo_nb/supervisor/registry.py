@@ -26,7 +26,7 @@ class WorkerRegistry:
         grace: seconds for a worker to finish its requests.
         hang: seconds that a worker may be silent; 0 for no limit.
         worker_class: class of the workers.
-        own_processes: pids of this process's children in other sessions that belong to no worker.
+        own_processes: pids of this process's children in other sessions that are no workers.
         on_lost: called with a worker that served and has ended by itself, if its slot is vacant.
         desired: desired state of the current workers; None before the first release.
         incoming: desired state of the candidates; None without a rollout.
@@ -189,7 +189,7 @@ class WorkerRegistry:
         return all(worker.crash is None for worker in workers)
 
     async def _kill_adopted(self) -> None:
-        await kill_adopted(self.own_processes)
+        await kill_adopted({*self.own_processes, *(worker.pid for worker in self.workers)})
 
 
 def closing_error() -> DeploymentError:

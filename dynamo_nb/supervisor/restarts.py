@@ -55,14 +55,13 @@ class Restarts:
                 _log_crash(lost, crashes)
             await asyncio.sleep(pause_after(crashes))
             desired = registry.state_of(lost)
-            if lost not in registry.lost or desired is None:
+            if lost not in registry.lost or desired is None or not registry.vacant(lost):
                 return  # a change replaced it, or its slot is not desired any more
             try:
                 worker = registry.place(desired.release, lost.slot, role=lost.role, prefer=lost.gpus, restarts=restarts)
                 await registry.start(worker)
             except Exception as error:  # such as a full disk, or no room for a process: the next attempt may succeed
-                what = f"{lost.title} could not be started again: {summary_of(error)}"
-                lost.error = error if isinstance(error, DynamoError) else StartError(what)
+                lost.error = _start_error(lost, error)
                 continue
             worker.crashes = crashes
             if crashes >= CRASH_LOOP:
@@ -70,7 +69,9 @@ class Restarts:
             try:
                 await worker.begin()
                 await worker.serve()
-            except DynamoError:
+            except Exception as error:
+                if worker.live:
+                    worker.fail(_start_error(worker, error))
                 await worker.stop(0)
             else:
                 break
@@ -85,6 +86,12 @@ class Restarts:
             print(f"{worker.title} takes requests again after {crashes} restarts", flush=True)
             worker.crash = None
             registry.on_change()
+
+
+def _start_error(worker: WorkerProcess, error: Exception) -> DynamoError:
+    if isinstance(error, DynamoError):
+        return error
+    return StartError(f"{worker.title} could not be started again: {summary_of(error)}")
 
 
 def _log_crash(lost: WorkerProcess, crashes: int) -> None:

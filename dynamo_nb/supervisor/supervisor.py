@@ -7,27 +7,26 @@ It stops everything when the owner of the deployment ends, unless the deployment
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
-
-import psutil
 
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.channel import Channel
 from dynamo_nb.control.framing import Message
 from dynamo_nb.control.options import Options
-from dynamo_nb.control.processes import ProcessId
+from dynamo_nb.control.processes import ended
 from dynamo_nb.control.release import Release
 from dynamo_nb.control.status import Status
 from dynamo_nb.control.subreaper import adopt_orphans, kill_descendants
 from dynamo_nb.errors import DeploymentError, DynamoError, summary_of, to_wire
 from dynamo_nb.runtime.cancellation import cancel_and_wait
 from dynamo_nb.runtime.nats_server import NatsServer
+from dynamo_nb.supervisor import forkserver
 from dynamo_nb.supervisor.control_server import ControlServer
 from dynamo_nb.supervisor.controller import Controller
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
@@ -39,6 +38,7 @@ from dynamo_nb.supervisor.nats_keeper import check_reachable, keep_running
 from dynamo_nb.supervisor.placement import Placement
 from dynamo_nb.supervisor.ports import Ports
 from dynamo_nb.supervisor.registry import WorkerRegistry
+from dynamo_nb.supervisor.tasks import persist
 from dynamo_nb.supervisor.traces import Traces
 
 ORPHAN_GRACE: Final = 1.5
@@ -110,13 +110,14 @@ class Supervisor:
             loop.add_signal_handler(signum, self._ended.set)
         adopt_orphans()
         nats = self._nats
-        keeping = None
+        keeping = [asyncio.create_task(persist("keeping the fork server", forkserver.keep_running))]
         try:
             try:
                 if nats is not None:
                     await nats.start(self.folder / "nats")
                     self._placement.access = replace(self.options.access, nats_url=nats.url)
-                    keeping = asyncio.create_task(keep_running(nats, self.folder / "nats"))
+                    keep_nats = partial(keep_running, nats, self.folder / "nats")
+                    keeping.append(asyncio.create_task(persist("keeping the NATS server", keep_nats)))
                 else:
                     await check_reachable(self._placement.access)
                 if self.options.worker_host is not None and self.options.access.is_open:
@@ -131,17 +132,16 @@ class Supervisor:
                 return
             report({"ready": True})
             self._following = asyncio.create_task(self._follow_owner())
-            logs = asyncio.create_task(keep_small(self.folder))
+            rotate = partial(keep_small, self.folder)
+            keeping.append(asyncio.create_task(persist("the rotation of logs", rotate)))
             await self._ended.wait()
             await self._controller.stop(self._grace)
             self._following.cancel()
-            logs.cancel()
         finally:
             self._control.close()
             if self._page is not None:
                 self._page.close()
-            if keeping is not None:
-                await cancel_and_wait(keeping)
+            await cancel_and_wait(*keeping)
             if nats is not None:
                 await nats.stop()
             kill_descendants(os.getpid())  # the process that workers were forked from
@@ -178,8 +178,7 @@ class Supervisor:
         owner = self._journal.owner
         if owner is None:
             return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            await ProcessId.of(owner).ended()
+        await persist("following the owner", lambda: ended(owner))
         self._grace = ORPHAN_GRACE
         self._ended.set()
         await asyncio.sleep(ORPHAN_GRACE)

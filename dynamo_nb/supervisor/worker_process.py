@@ -37,6 +37,7 @@ from dynamo_nb.supervisor.desired import Slot
 from dynamo_nb.supervisor.forkserver import exited, fork
 from dynamo_nb.supervisor.health_check import HealthCheck
 from dynamo_nb.supervisor.lifeline import Lifeline
+from dynamo_nb.supervisor.tasks import persist
 from dynamo_nb.worker.launch import Launch, version_of
 
 STACK_TIME: Final = 0.5
@@ -244,7 +245,7 @@ class WorkerProcess:
         self._watching = asyncio.create_task(self._watch(process))
 
     async def _watch(self, process: ForkServerProcess) -> None:
-        code = await exited(process)
+        code = await persist(f"waiting for {self.title}", lambda: exited(process))
         kill_group(self.pid)  # the processes that the worker started
         try:
             await self.on_end()

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from toy_deployment import Hang, S, release, serving, until
 
-from dynamo_nb.errors import DynamoError
+from dynamo_nb.errors import DynamoError, StartError
 
 
 def apply(**services):
@@ -165,3 +165,15 @@ async def test_a_change_that_hangs_and_fails_restarts_each_worker_once(new_contr
 
     assert serving(controller) == "B1' B0''"
     assert [verb for verb, name in log if name.startswith("B0''")] == ["start", "build", "serve"]
+
+
+@pytest.mark.parametrize("step", ["start", "build", "serve"])
+@pytest.mark.parametrize("error", [StartError, OSError, BlockingIOError, MemoryError, EOFError, RuntimeError])
+async def test_a_repair_that_fails_is_tried_again_whatever_the_error(new_controller, step, error):
+    controller, _ = new_controller(faults={f"{step} B0'": error})
+    await controller.apply(release(B=ONE))
+
+    await killed_and_replaced(controller, "B0")
+
+    await until(controller, lambda: complete(controller))
+    assert serving(controller) == "B0''"

@@ -22,7 +22,10 @@ class Hang:
 
 
 def toy_workers(log, faults, hangs):
-    """A class of workers without a process. Their steps are logged; the listed ones fail, or hang and set an event."""
+    """A class of workers without a process. Their steps are logged; the listed ones fail or hang.
+
+    faults: steps that fail, with the class of the error if it is a dict.
+    """
     slots = Counter()
 
     class ToyWorker(WorkerProcess):
@@ -35,7 +38,8 @@ def toy_workers(log, faults, hangs):
             log.append((verb, self.name))
             await asyncio.sleep(0)  # lets the other workers do the same step
             if f"{verb} {self.name}" in faults:
-                raise StartError(f"{self.name} cannot {verb}")
+                error = faults[f"{verb} {self.name}"] if isinstance(faults, dict) else StartError
+                raise error(f"{self.name} cannot {verb}")
             if (hang := hangs.get(f"{verb} {self.name}")) is not None:
                 hang.reached.set()
                 waits = [asyncio.ensure_future(event.wait()) for event in (self.gone, hang.released)]
@@ -55,8 +59,8 @@ def toy_workers(log, faults, hangs):
             await self.step("build", "prepared")
 
         async def serve(self):
-            self.instance_id = self.name
             await self.step("serve", "ready")
+            self.instance_id = self.name
 
         async def reconfigure(self, config, fingerprint):
             await self.step("reconfigure")
