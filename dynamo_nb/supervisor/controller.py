@@ -101,7 +101,7 @@ class Controller:
         registry, running = self.registry, self._running()
         for lost in registry.lost:
             if not desired.has(lost.slot):
-                registry.placement.free(lost.id)
+                registry.free(lost)
         await self._roll_out(desired, changes(running, desired.spec))
 
     async def _roll_out(self, desired: Desired, todo: list[Change]) -> None:

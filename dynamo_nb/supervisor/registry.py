@@ -27,12 +27,13 @@ class WorkerRegistry:
         hang: seconds that a worker may be silent; 0 for no limit.
         worker_class: class of the workers.
         own_processes: pids of this process's children in other sessions that are no workers.
-        on_lost: called with a worker that served and has ended by itself, if its slot is vacant.
+        on_lost: called with a worker that served and has left by itself, if its slot is vacant.
         desired: desired state of the current workers; None before the first release.
         incoming: desired state of the candidates; None without a rollout.
         closing: True once the deployment is being stopped. No worker is started any more.
         workers: all workers, from their placement until their process has ended.
-        lost: ended workers that are not replaced yet. They keep their GPUs.
+        lost: workers that have left by themselves and are not replaced yet. They keep their GPUs. One that finishes its
+            requests is among `workers` too.
     """
 
     placement: Placement
@@ -57,7 +58,7 @@ class WorkerRegistry:
         return {"candidate": self.incoming, "current": self.desired, "retired": None}[worker.role]
 
     def vacant(self, lost: WorkerProcess) -> bool:
-        """True if another worker should take the place of one that has ended, and none has yet."""
+        """True if another worker should take the place of one that has left, and none has yet."""
         state = self.state_of(lost)
         if self.closing or state is None or not state.has(lost.slot):
             return False
@@ -77,7 +78,7 @@ class WorkerRegistry:
         prefer: Iterable[str] = (),
         restarts: int = 0,
     ) -> WorkerProcess:
-        """Adds a worker, without starting it. One that was lost from the slot passes on its GPUs.
+        """Adds a worker, without starting it. One that was lost from the slot and has ended passes on its GPUs.
 
         Args:
             release: release that it runs.
@@ -90,7 +91,7 @@ class WorkerRegistry:
             PlacementError: too few GPUs are free.
         """
         for lost in self.lost:
-            if lost.slot == slot:
+            if lost.slot == slot and lost.gone.is_set():
                 self.placement.free(lost.id)
                 prefer = lost.gpus
         worker = self.worker_class(
@@ -116,7 +117,7 @@ class WorkerRegistry:
         except BaseException:
             await run_to_end(self.discard(worker, 0))
             raise
-        self.lost = [lost for lost in self.lost if (lost.slot, lost.role) != (worker.slot, worker.role)]
+        self._drop_lost(lambda lost: (lost.slot, lost.role) == (worker.slot, worker.role))
         self.on_change()
 
     async def discard(self, worker: WorkerProcess, grace: float) -> None:
@@ -143,16 +144,18 @@ class WorkerRegistry:
                 if worker.role == "candidate":
                     worker.role = "current"
         self.incoming = None
-        for lost in self.lost:
-            if not self.vacant(lost):
-                self.placement.free(lost.id)
-        self.lost = [lost for lost in self.lost if self.vacant(lost)]
+        self._drop_lost(lambda lost: not self.vacant(lost))
+
+    def free(self, worker: WorkerProcess) -> None:
+        """Frees the GPUs of a worker that has ended; one that has not frees them at its end."""
+        if worker.gone.is_set():
+            self.placement.free(worker.id)
 
     def status(self) -> dict[str, ServiceStatus]:
         """Every service of the graph."""
         services = {}
         for name, service in (self.desired.spec.services if self.desired else {}).items():
-            workers = [w for w in [*self.workers, *self.lost] if w.service == name]
+            workers = [w for w in dict.fromkeys([*self.workers, *self.lost]) if w.service == name]
             services[name] = ServiceStatus(
                 state=_state_of(workers) if service.running and service.enabled else "",
                 desired=service.workers,
@@ -165,14 +168,22 @@ class WorkerRegistry:
         if self.closing:
             raise closing_error()
 
+    def _drop_lost(self, replaced: Callable[[WorkerProcess], bool]) -> None:
+        for lost in self.lost:
+            if replaced(lost):
+                lost.replaced = True
+                self.free(lost)
+        self.lost = [lost for lost in self.lost if not lost.replaced]
+
     def _changed(self, worker: WorkerProcess) -> None:
+        served = worker.instance_id or worker.restarts
+        if worker.left and served and not worker.replaced and worker not in self.lost and self.vacant(worker):
+            self.lost.append(worker)  # keeps its GPUs, which another deployment could take
+            if worker.instance_id:
+                self.on_lost(worker)
         if worker.gone.is_set() and worker in self.workers:
             self.workers.remove(worker)
-            if worker.state == "failed" and (worker.instance_id or worker.restarts) and self.vacant(worker):
-                self.lost.append(worker)  # keeps its GPUs, which another deployment could take
-                if worker.instance_id:
-                    self.on_lost(worker)
-            else:
+            if worker not in self.lost:
                 self.placement.free(worker.id)
         if not worker.live and not self._accepts(worker.service):
             self.placement.ports.refuse(worker.service)

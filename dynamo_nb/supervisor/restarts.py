@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from dynamo_nb.errors import DynamoError, StartError, summary_of
+from dynamo_nb.errors import DynamoError, PlacementError, StartError, summary_of
 from dynamo_nb.runtime.cancellation import cancel_and_wait
 from dynamo_nb.supervisor.registry import WorkerRegistry
 from dynamo_nb.supervisor.worker_process import WorkerProcess
@@ -51,18 +51,15 @@ class Restarts:
         while True:
             crashes += 1
             restarts += 1
-            if lost.error is not None:
-                _log_crash(lost, crashes)
+            _log(lost, crashes)
             await asyncio.sleep(pause_after(crashes))
-            desired = registry.state_of(lost)
-            if lost not in registry.lost or desired is None or not registry.vacant(lost):
-                return  # a change replaced it, or its slot is not desired any more
             try:
-                worker = registry.place(desired.release, lost.slot, role=lost.role, prefer=lost.gpus, restarts=restarts)
-                await registry.start(worker)
+                worker = await self._start_successor(lost, restarts)
             except Exception as error:  # such as a full disk, or no room for a process: the next attempt may succeed
                 lost.error = _start_error(lost, error)
                 continue
+            if worker is None:
+                return
             worker.crashes = crashes
             if crashes >= CRASH_LOOP:
                 worker.crash = lost.error
@@ -87,6 +84,27 @@ class Restarts:
             worker.crash = None
             registry.on_change()
 
+    async def _start_successor(self, lost: WorkerProcess, restarts: int) -> WorkerProcess | None:
+        """Starts another worker, where it needs the GPUs of the lost one when that has ended.
+
+        Returns:
+            The worker; None if a change has replaced the lost one, or its slot is not desired any more.
+        """
+        registry = self._registry
+        while True:
+            desired = registry.state_of(lost)
+            if lost not in registry.lost or desired is None or not registry.vacant(lost):
+                return None
+            try:
+                worker = registry.place(desired.release, lost.slot, role=lost.role, prefer=lost.gpus, restarts=restarts)
+            except PlacementError:
+                if lost.gone.is_set():
+                    raise
+                await lost.gone.wait()
+            else:
+                await registry.start(worker)
+                return worker
+
 
 def _start_error(worker: WorkerProcess, error: Exception) -> DynamoError:
     if isinstance(error, DynamoError):
@@ -94,9 +112,13 @@ def _start_error(worker: WorkerProcess, error: Exception) -> DynamoError:
     return StartError(f"{worker.title} could not be started again: {summary_of(error)}")
 
 
-def _log_crash(lost: WorkerProcess, crashes: int) -> None:
-    """Logs the end of a worker with the last lines of its log; of a crash loop only the beginning."""
-    if crashes < CRASH_LOOP:
+def _log(lost: WorkerProcess, crashes: int) -> None:
+    """Logs why a worker is replaced, with the last lines of its log; of a crash loop only the beginning."""
+    if lost.error is None and not lost.terminated:
+        return  # stopped for its GPUs
+    if lost.error is None:
+        print(f"{lost.title} received SIGTERM and finishes its requests: another one takes its place", flush=True)
+    elif crashes < CRASH_LOOP:
         print(f"{lost.error}\nrestarting {lost.title}", flush=True)
     elif crashes == CRASH_LOOP:
         print(

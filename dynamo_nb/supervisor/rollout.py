@@ -150,8 +150,8 @@ class Rollout:
 
     async def _replace_in_turn(self, slot: Slot) -> WorkerProcess:
         """Stops old workers until there is a GPU for a new one, and places it."""
-        while holders := [worker for worker in self._old_workers() if worker.gpus]:
-            holder = min(holders, key=lambda holder: release_rank(holder.slot, slot, self._spec))
+        while holders := [worker for worker in [*self._old_workers(), *self._leaving()] if worker.gpus]:
+            holder = min(holders, key=lambda holder: (holder.live, *release_rank(holder.slot, slot, self._spec)))
             self._stopped.append(holder)
             await holder.stop(self._registry.grace)
             with suppress(PlacementError):
@@ -192,8 +192,13 @@ class Rollout:
         return [worker for worker in current if worker.slot in taken or not self._desired.has(worker.slot)]
 
     def _leaving_gpus(self) -> float:
-        """The GPUs that the old workers have."""
-        return sum(self._registry.placement.gpus.share_of(worker.id) for worker in self._old_workers())
+        """The GPUs of workers that end in this rollout."""
+        leaving = [*self._old_workers(), *self._leaving()]
+        return sum(self._registry.placement.gpus.share_of(worker.id) for worker in leaving)
+
+    def _leaving(self) -> list[WorkerProcess]:
+        """The workers that have left by themselves and have not ended yet."""
+        return [worker for worker in self._registry.workers if worker.role != "candidate" and worker.left]
 
     def _lacking(self) -> set[str]:
         """The services without a ready worker that wait for a GPU."""

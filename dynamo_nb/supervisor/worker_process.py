@@ -70,6 +70,8 @@ class WorkerProcess:
         url: URL of its HTTP endpoints, or "".
         instance_id: id of its registration; "" until it is ready.
         error: reason why it failed.
+        terminated: True once it drains by itself, after a SIGTERM that the supervisor did not send.
+        replaced: True once another worker has its place, although it has not ended or its slot becomes vacant again.
         started: seconds since the epoch.
         process: None until it was started.
         gone: set when its process group has ended.
@@ -90,6 +92,8 @@ class WorkerProcess:
     url: str = ""
     instance_id: str = ""
     error: DynamoError | None = None
+    terminated: bool = False
+    replaced: bool = False
     started: float = field(default_factory=time.time)
     process: ForkServerProcess | None = None
     gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -135,6 +139,11 @@ class WorkerProcess:
     def live(self) -> bool:
         """True until it drains, has failed or has ended."""
         return self.state in {"starting", "prepared", "ready"}
+
+    @property
+    def left(self) -> bool:
+        """True if it takes no more requests, although the supervisor did not stop it. It may not have ended yet."""
+        return self.state == "failed" or self.terminated
 
     @property
     def served(self) -> float:
@@ -255,7 +264,11 @@ class WorkerProcess:
     def _ended(self, code: int) -> None:
         if self.state != "failed" and not self._stopping:
             how = f"killed by signal {-code}" if code < 0 else f"with exit code {code}"
-            self._fail(StartError(f"{self.title} ended by itself, {how}", where=self.launch.log, log=self._log_tail()))
+            if code == 0 and self.terminated:
+                self._change("stopped")
+            else:
+                what = f"{self.title} ended by itself, {how}"
+                self._fail(StartError(what, where=self.launch.log, log=self._log_tail()))
         elif self.state != "failed":
             self._change("stopped")
         self._broken.set()
@@ -279,7 +292,9 @@ class WorkerProcess:
         except TimeoutError:
             if not self._stopping:  # else it has the time that `stop` gives it
                 what = f"{self.title} received SIGTERM and did not finish its requests within {self.grace:g} s"
-                self.fail(StartError(what, where=self.launch.log, log=self._log_tail()))
+                error = StartError(what, where=self.launch.log, log=self._log_tail())
+                print(error, flush=True)
+                self.fail(error)
 
     async def _until(self, event: asyncio.Event) -> None:
         waits = [asyncio.create_task(event.wait()), asyncio.create_task(self._broken.wait())]
@@ -324,9 +339,10 @@ class WorkerProcess:
                 self._ready.set()
                 self._checking = asyncio.create_task(self._check_health())
             case Draining():
-                self._change("draining")
-                if not self._stopping and self._draining is None:  # somebody else sent SIGTERM to the worker
+                if not self._stopping and self._draining is None:  # the worker received SIGTERM from outside
+                    self.terminated = True
                     self._draining = asyncio.create_task(self._bound_drain())
+                self._change("draining")
 
     def _start_error(self, failure: Failure) -> DynamoError:
         cause = from_wire(failure.cause) if failure.cause else None

@@ -119,8 +119,17 @@ async def terminated(deployment, number):
         (scaled_down, 3, True, False),
         (replaced_in_vain, 2, False, False),
         (terminated, 2, True, False),
+        (terminated, 1, False, True),
     ],
-    ids=["replaced", "one kernel replaced", "restarted", "scaled down", "replaced in vain", "SIGTERM"],
+    ids=[
+        "replaced",
+        "one kernel replaced",
+        "restarted",
+        "scaled down",
+        "replaced in vain",
+        "SIGTERM to one of two",
+        "SIGTERM to the only kernel",
+    ],
 )
 def test_no_http_request_fails_while_its_service_is(project, change, count, given, kernels, figures):
     project.write("web.py", WEB)

@@ -105,8 +105,9 @@ def test_a_worker_that_does_not_stop_within_the_grace_is_killed(program, gate):
     assert not any(map(alive, before))
 
 
-def test_a_worker_that_receives_sigterm_is_killed_and_replaced_when_its_grace_is_over(program, gate):
-    with program.serve("program:Frontend", grace=1).result() as deployment:
+@pytest.mark.parametrize("kernels", [False, True])
+def test_a_worker_that_receives_sigterm_is_replaced_at_once_and_finishes_its_requests(program, gate, kernels):
+    with program.serve("program:Frontend", kernels=kernels).result() as deployment:
 
         async def terminate():
             holding = asyncio.ensure_future(_wait(deployment.Backend.hold(str(gate))))
@@ -117,13 +118,33 @@ def test_a_worker_that_receives_sigterm_is_killed_and_replaced_when_its_grace_is
             await asyncio.to_thread(
                 until, lambda: len(pids(deployment)) == 2 and not set(pids(deployment)) & set(before)
             )
+            new = {await deployment.Backend.pid() for _ in range(4)}
+            assert not new & set(before)
+            assert not holding.done()
+            gate.touch()
+            return before, await holding
+
+        before, held = portal.run(terminate(), timeout=60)
+        assert held == "finished"
+        until(lambda: not any(map(alive, before)))
+        assert len(pids(deployment)) == 2
+
+
+def test_a_worker_that_receives_sigterm_is_killed_when_its_grace_is_over(program, gate):
+    with program.serve("program:Frontend", grace=1).result() as deployment:
+
+        async def terminate():
+            holding = asyncio.ensure_future(_wait(deployment.Backend.hold(str(gate))))
+            await asyncio.to_thread(until, gate.with_suffix(".held").exists)
+            before = pids(deployment)
+            for pid in before:
+                os.kill(pid, signal.SIGTERM)
+            await asyncio.to_thread(until, lambda: not any(map(alive, before)))
             gate.touch()
             with suppress(RequestError):
                 await holding
-            return before
 
-        before = portal.run(terminate(), timeout=60)
-        until(lambda: not any(map(alive, before)))
+        portal.run(terminate(), timeout=60)
         log = (deployment.folder / "logs" / "supervisor.log").read_text()
         assert log.count("received SIGTERM and did not finish its requests within 1 s") == 1
 
