@@ -291,8 +291,8 @@ class Graph:
             card.get_by_role("button", name="Close").click()
             expect(card).to_be_hidden()
 
-    def act_on_edge(self, source: str, target: str, action: str) -> None:
-        """Clicks on the middle of an edge, and then on a button of its card."""
+    def click_edge(self, source: str, target: str) -> None:
+        """Clicks on the middle of an edge."""
         x, y = (
             self.edge(source, target)
             .locator(".line")
@@ -302,6 +302,10 @@ class Graph:
         }""")
         )
         self.page.mouse.click(x, y)
+
+    def act_on_edge(self, source: str, target: str, action: str) -> None:
+        """Clicks on an edge, and then on a button of its card."""
+        self.click_edge(source, target)
         card = self.view.get_by_role("group", name=f"{source} to {target}")
         card.get_by_role("button", name=action, exact=True).click()
 

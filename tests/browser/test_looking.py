@@ -127,6 +127,28 @@ def test_an_endpoint_is_called_with_the_keyboard_alone(graph, lab):
     lab.screenshot("keys")
 
 
+CLICKS = {
+    "a node": lambda graph: graph.node("Backend").click(),
+    "an edge": lambda graph: graph.click_edge("Middle", "Backend"),
+    "the empty drawing": lambda graph: graph.drawing.click(position={"x": 5, "y": 5}),
+    "the text of a card": lambda graph: graph.card("Backend").locator("header").first.click(),
+    "a tab of a card": lambda graph: graph.card("Backend").get_by_role("tab", name="Workers").click(),
+    "the toolbar": lambda graph: graph.view.locator(".dynamo-toolbar").click(),
+}
+
+
+@pytest.mark.parametrize("place", CLICKS)
+def test_a_key_pressed_after_a_click_in_the_page_does_not_reach_the_notebook(place, graph, served_notebook):
+    graph.open("Backend")
+    before = [(cell["kind"], cell["source"], cell["count"]) for cell in served_notebook.cells()]
+    CLICKS[place](graph)
+    for key in [*"xrmyabddzcvjk1soi", "Shift+M", "Shift+V", "Shift+L"]:  # shortcuts of JupyterLab
+        graph.page.keyboard.press(key)
+    assert [(cell["kind"], cell["source"], cell["count"]) for cell in served_notebook.cells()] == before
+    expect(graph.page.get_by_role("dialog")).to_have_count(0)
+    graph.page.keyboard.press("Escape")  # closes the card of the edge, which covers services
+
+
 def press_until(page, key, goal, limit=30):
     """Presses a key until an element has the focus."""
     goal.wait_for()

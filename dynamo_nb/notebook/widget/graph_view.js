@@ -39,8 +39,7 @@ class GraphView {
     const area = create("div", { class: "dynamo-drawing-area" },
       this.drawingElement, this.edgeCard.element, this.tooltip.element);
     const body = create("div", { class: "dynamo-body" }, area, this.card.element);
-    // Without the attribute, JupyterLab handles keys such as 0 and l before the widget receives them.
-    this.root = create("div", { class: "dynamo-view", "data-lm-suppress-shortcuts": "true" },
+    this.root = create("div", { class: "dynamo-view", tabindex: "-1" },
       this.toolbar.element, body, this.keyboard.element, this.statusBar.element);
     this.viewport = new Viewport(this.drawingElement, viewState.position, () => this.viewportMoved());
     this.linking = new Linking({
@@ -70,6 +69,9 @@ class GraphView {
     this.pointer = new Pointer(this, signal);
     drawingElement.addEventListener("focusin", ({ target }) => this.focusMoved(target), { signal });
     root.addEventListener("keydown", (event) => this.keyboard.handle(event), { signal });
+    root.addEventListener("click", ({ target }) => this.keepFocus(target), { signal });
+    // JupyterLab looks for its shortcuts before the widget receives a key, from the element with the focus upwards.
+    root.addEventListener("focusin", ({ target }) => target.setAttribute("data-lm-suppress-shortcuts", "true"), { signal });
 
     this.resizeObserver = new ResizeObserver(() => this.resize());
     for (const element of [root, drawingElement]) this.resizeObserver.observe(element);
@@ -191,6 +193,13 @@ class GraphView {
   }
 
   // --- what the user does -------------------------------------------------------------------------------------------
+
+  /** After a click, JupyterLab gives the focus to the cell, where a key such as x cuts it. */
+  keepFocus(target) {
+    if (this.root.contains(activeElement(this.root))) return;
+    const focusable = target.closest("button, input, select, textarea, a[href], [tabindex]");
+    (this.root.contains(focusable) ? focusable : this.root).focus({ preventScroll: true });
+  }
 
   /** Opens the card of a service; closes all cards for "". */
   select(name) {
