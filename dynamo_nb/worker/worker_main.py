@@ -42,6 +42,7 @@ from dynamo_nb.control.worker_messages import (
 )
 from dynamo_nb.errors import DynamoError, summary_of, to_wire, traceback_of
 from dynamo_nb.source.tracebacks import show_cell_names
+from dynamo_nb.worker.forked_children import separate_signals
 from dynamo_nb.worker.launch import Launch
 from dynamo_nb.worker.lifeline import Lifeline
 from dynamo_nb.worker.worker import Worker
@@ -104,6 +105,7 @@ class _Executor:
         self._on_built = on_built
         self._loop.create_task(self._execute())
         self._loop.add_signal_handler(signal.SIGTERM, self._commands.put_nowait, Stop())
+        separate_signals(signal.SIGTERM)
         self._lifeline.on_command(self._received)
 
     def _received(self, command: Command) -> None:
