@@ -137,8 +137,8 @@ class _GenerationReply(Reply):
     async def answer(self, data: bytes) -> None:
         body = read(self._body_type, data, self._frontend.ignored)
         entry = await self._frontend.catalogue.find(body.model)
-        if (body.n or 1) * len(data) > MAX_SENT:
-            raise ApiError(f"A body of {len(data)} bytes is too large for {body.n} choices.", param="n")
+        if body.candidates * len(data) > MAX_SENT:
+            raise ApiError(f"A body of {len(data)} bytes is too large for {body.candidates} choices.", param="n")
         requests = requests_of(body, self._id, entry.processor_name, entry.info)
         answer = self._answer(body, len(requests))
         if isinstance(body, ChatBody) and body.max_completion_tokens:
@@ -152,13 +152,13 @@ class _GenerationReply(Reply):
                 self.timer.count(answer.usage())
 
     def _answer(self, body: Generation, choices: int) -> Answer:
-        n = body.n or 1
         logprobs = body.top_logprob_count is not None
         return self._answer_type(
             self._id,
             body.model,
-            prompts=choices // n,
-            n=n,
+            prompts=choices // body.candidates,
+            n=body.n or 1,
+            candidates=body.candidates,
             logprobs=logprobs,
             usage=body.include_usage,
             continuous_usage=body.continuous_usage,

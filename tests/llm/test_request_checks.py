@@ -281,7 +281,11 @@ WRONG = [
     (CompletionBody, {"prompt_logprobs": 21}, "prompt_logprobs"),
     (ChatBody, {"echo": True}, "echo"),
     (CompletionBody, {"suffix": "x"}, "suffix"),
-    (CompletionBody, {"best_of": 2}, "best_of"),
+    (CompletionBody, {"best_of": 0}, "best_of"),
+    (CompletionBody, {"best_of": 129}, "best_of"),
+    (CompletionBody, {"n": 3, "best_of": 2}, "best_of"),
+    (CompletionBody, {"best_of": 2, "stream": True}, "best_of"),
+    (CompletionBody, {"prompt": ["a"] * 65, "best_of": 2}, "n"),
     (EmbeddingBody, {"dimensions": 3}, "dimensions"),
     (EmbeddingBody, {"encoding_format": "hex"}, "encoding_format"),
     (EmbeddingBody, {"input": ["a"] * 2049}, "input"),
@@ -310,6 +314,7 @@ def test_an_invalid_parameter_is_refused_by_name(kind, given, param):
         (CompletionBody, {"logit_bias": {"1": 1}}, "logit_bias"),
         (ChatBody, {"prompt_logprobs": 0}, "prompt_logprobs"),
         (CompletionBody, {"prompt_logprobs": 2}, "prompt_logprobs"),
+        (CompletionBody, {"best_of": 2}, "best_of"),
         (ChatBody, {"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
         (ChatBody, {"tools": [TOOL], "tool_choice": NAMED}, "tool_choice"),
         (ChatBody, {"tools": [TOOL], "tool_choice": allowed("required", "f")}, "tool_choice"),
@@ -427,6 +432,31 @@ def test_tool_calls_in_a_stream_are_numbered():
 
     assert [e["choices"][0]["delta"]["tool_calls"][0]["index"] for e in (one_call, another)] == [0, 1]
     assert another["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_the_best_choices_of_each_prompt_have_the_highest_mean_log_probability():
+    answer = CompletionAnswer("id", "m", prompts=2, n=2, candidates=3)
+    prompt = [TextLogprob("p", b"p", -9.0)] * 5  # of an echo, which does not count
+    values = [[-1.0, -3.0], [-0.5], [-1.0, -1.0, -2.5], [-5.0], [-6.0], [-4.0]]
+    for choice, own in zip(answer.choices, values, strict=True):
+        logprobs = [TextLogprob("a", b"a", value) for value in own]
+        choice.add(TextDelta(str(own), len(own), "stop", 10, logprobs=prompt + logprobs))
+    whole = json.loads(answer.whole())
+
+    assert [choice["text"] for choice in whole["choices"]] == [str(values[n]) for n in (1, 2, 5, 3)]
+    assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2, 3]
+    assert whole["usage"]["completion_tokens"] == 9
+    assert whole["usage"]["prompt_tokens"] == 20
+    assert whole["choices"][0]["logprobs"] is None
+
+
+def test_candidates_are_sequences_with_log_probabilities():
+    requests = converted(CompletionBody, {"prompt": ["a", "b"], "n": 2, "best_of": 3, "seed": 5})
+
+    assert [request.prompt for request in requests] == ["a"] * 3 + ["b"] * 3
+    assert {request.sampling.logprobs for request in requests} == {0}
+    assert [request.sampling.seed for request in requests] == [5, 6, 7] * 2
+    assert one(CompletionBody, best_of=1).sampling.logprobs is None
 
 
 @pytest.mark.parametrize(("is_named", "finish"), [(False, "tool_calls"), (True, "stop")])

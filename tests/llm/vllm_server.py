@@ -23,3 +23,4 @@ async def vllm_client(engine, *options):
     await init_app_state(llm, app.state, args, tasks)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vllm") as client:
         yield client
+    app.state._state.clear()  # the engine is freed when it stops, and not at the end of the process

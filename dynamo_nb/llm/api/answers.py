@@ -4,74 +4,19 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
-from codecs import getincrementaldecoder
 from collections.abc import Sequence
+from itertools import groupby
 from struct import pack
 from typing import Any, ClassVar, Final
 
 import msgspec
 
-from dynamo_nb.llm.api.errors import SERVER, ApiError
-from dynamo_nb.llm.messages import Embedding, PromptToken, TextDelta, TextLogprob
+from dynamo_nb.llm.api.choice import Choice
+from dynamo_nb.llm.messages import Embedding, TextDelta, TextLogprob
 
 DONE: Final = b"data: [DONE]\n\n"
 _json = msgspec.json.Encoder().encode
 _END_OF_CHOICE: Final = b'"logprobs":null,"finish_reason":null}]'
-
-
-class Choice:
-    """One of the sequences of an answer, and its state.
-
-    Args:
-        index: Its number in the answer.
-        prompt: The number of its prompt.
-        head: The bytes before the text, in an event with nothing but text.
-        tail: The bytes after it.
-
-    Attributes:
-        is_named_call: True if the client named the tool that the answer calls. OpenAI's `finish_reason` is then "stop".
-    """
-
-    def __init__(self, index: int, prompt: int, head: bytes, tail: bytes) -> None:
-        self.index, self.prompt = index, prompt
-        self.head, self.tail = head, tail
-        self.texts: list[str] = []
-        self.logprobs: list[TextLogprob] = []
-        self.calls: list[dict[str, Any]] = []
-        self.prompt_logprobs: list[dict[int, Any] | None] = [None]
-        self.finish: str | None = None
-        self.has_begun = False
-        self.offset = 0  # characters of the tokens whose log probabilities were sent
-        self.characters = getincrementaldecoder("utf-8")("replace").decode
-        self.tokens = self.prompt_tokens = self.cached = 0
-        self.is_named_call = False
-
-    def count(self, delta: TextDelta) -> None:
-        """Counts the tokens of a delta.
-
-        Raises:
-            ApiError: The engine aborted the request.
-        """
-        self.tokens += delta.tokens
-        self.prompt_tokens += max(delta.prompt_tokens, 0)
-        self.cached += max(delta.cached, 0)
-        if delta.finish == "abort":
-            raise ApiError("The server aborted this request.", status=503, kind=SERVER)
-        is_named = self.is_named_call and delta.finish == "tool_calls"
-        self.finish = "stop" if is_named else delta.finish or None
-
-    def add(self, delta: TextDelta) -> None:
-        """Counts and stores a delta, for an answer that is sent when it is complete."""
-        self.count(delta)
-        self.texts.append(delta.text)
-        self.logprobs += delta.logprobs
-        self.calls += delta.tool_calls
-        for entry in delta.prompt_logprobs:
-            self.prompt_logprobs.append({one.token: _prompt_token(one) for one in entry})
-
-
-def _prompt_token(one: PromptToken) -> dict[str, Any]:
-    return {"logprob": one.logprob, "rank": one.rank, "decoded_token": one.text}
 
 
 class Answer:
@@ -82,6 +27,7 @@ class Answer:
         model: The name of the model in the request.
         prompts: Number of prompts.
         n: Choices of each prompt.
+        candidates: Sequences of each prompt, from which a complete answer has the best `n`; 0 for `n`.
         logprobs: True if the request asks for log probabilities.
         usage: True if a stream ends with the usage.
         continuous_usage: True if each event of a stream has the usage of its choice so far.
@@ -99,6 +45,7 @@ class Answer:
         *,
         prompts: int = 1,
         n: int = 1,
+        candidates: int = 0,
         logprobs: bool = False,
         usage: bool = False,
         continuous_usage: bool = False,
@@ -111,7 +58,8 @@ class Answer:
         frame = {"id": request_id, "object": self.chunk_kind, "created": self.created, "model": model}
         self._start = b"data: " + _json(frame)[:-1] + b',"choices":['
         self._end = b',"usage":null}\n\n' if usage else b"}\n\n"
-        self.choices = [self._choice(index, index // n) for index in range(prompts * n)]
+        self._n, each = n, candidates or n
+        self.choices = [self._choice(index, index // each) for index in range(prompts * each)]
         for choice in self.choices:
             choice.is_named_call = named_call
 
@@ -166,11 +114,23 @@ class Answer:
                 "object": self.kind,
                 "created": self.created,
                 "model": self.model,
-                "choices": [self._whole(choice) for choice in self.choices],
+                "choices": [self._whole(choice) for choice in self._best()],
                 "usage": self.usage(),
                 **self._about_prompt(),
             }
         )
+
+    def _best(self) -> list[Choice]:
+        """The best choices of each prompt, numbered anew."""
+        best: list[Choice] = []
+        for _, candidates in groupby(self.choices, lambda choice: choice.prompt):
+            found = [*candidates]
+            if len(found) > self._n:
+                found = sorted(found, key=Choice.score, reverse=True)[: self._n]
+            best += found
+        for index, choice in enumerate(best):
+            choice.index = index
+        return best
 
     def _about_prompt(self) -> dict[str, Any]:
         """Further fields of a complete answer."""

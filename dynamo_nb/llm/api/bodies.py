@@ -139,6 +139,11 @@ class Generation(Body, kw_only=True):
         raise NotImplementedError
 
     @property
+    def candidates(self) -> int:
+        """Sequences of each prompt, of which the answer has the best `n`."""
+        return self.n or 1
+
+    @property
     def names_tool(self) -> bool:
         """True if the answer must call the tool that the request names."""
         return False
@@ -202,7 +207,7 @@ class CompletionBody(Generation, kw_only=True):
     max_tokens: Natural | None = None  # 0 for the prompt alone
     logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: bool | None = None
-    best_of: int | None = None
+    best_of: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
 
     @property
     def limit(self) -> int:
@@ -211,6 +216,10 @@ class CompletionBody(Generation, kw_only=True):
     @property
     def top_logprob_count(self) -> int | None:
         return self.logprobs
+
+    @property
+    def candidates(self) -> int:
+        return self.best_of or self.n or 1
 
 
 class EmbeddingBody(Body, kw_only=True):

@@ -16,7 +16,8 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dynamo_nb.llm.api.answers import Answer, Choice
+from dynamo_nb.llm.api.answers import Answer
+from dynamo_nb.llm.api.choice import Choice
 from dynamo_nb.llm.api.errors import ApiError, api_error
 from dynamo_nb.llm.api.metrics import CANCELLED, RequestTimer
 from dynamo_nb.llm.messages import TextDelta

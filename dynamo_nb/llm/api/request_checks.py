@@ -30,7 +30,7 @@ ANY_OBJECT: Final = Structure("json_schema", '{"type":"object"}')
 
 
 def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, info: ModelInfo) -> list[TextRequest]:
-    """Returns one request for each choice: `n` for each prompt, in order, with increasing seeds.
+    """Returns one request for each sequence: all of a prompt in order, with increasing seeds.
 
     Args:
         body: The request.
@@ -62,9 +62,9 @@ def requests_of(body: ChatBody | CompletionBody, request_id: str, model: str, in
         _check_completion(body)
         prompts = texts(body.prompt, "prompt")
         echo, prompt_only = bool(body.echo), body.max_tokens == 0
-    n = body.n or 1
+    n = body.candidates
     if len(prompts) * n > MAX_CHOICES:
-        choices = f"{len(prompts)} prompts with n={n} are {len(prompts) * n} choices"
+        choices = f"{len(prompts)} prompts with {n} choices are {len(prompts) * n} choices"
         raise ApiError(f"{choices}; the limit is {MAX_CHOICES}.", param="n")
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     samplings = [_sampling(body, copy) for copy in range(n)]
@@ -108,7 +108,7 @@ def _sampling(body: ChatBody | CompletionBody, copy: int) -> Sampling:
         seed=None if seed is None else min(seed + copy, 2**63 - 1),
         stop_tokens=tuple(body.stop_token_ids or ()),
         ignore_eos=bool(body.ignore_eos),
-        logprobs=body.top_logprob_count,
+        logprobs=0 if body.top_logprob_count is None and body.candidates > (body.n or 1) else body.top_logprob_count,
         prompt_logprobs=_prompt_logprobs(body),
         logit_bias=_biases(body.logit_bias or {}),
         structure=_structure(body),
@@ -199,6 +199,8 @@ def _check_features(body: Generation, sampling: Sampling, info: ModelInfo) -> No
     missing = missing_feature(sampling, info.features)
     if not missing:
         return
+    if missing == "logprobs" and body.top_logprob_count is None:
+        raise _unsupported("a 'best_of' greater than 'n'", "best_of")
     param = "echo" if missing == "prompt_logprobs" and body.prompt_logprobs is None else missing
     if sampling.structure is not None and missing == sampling.structure.kind:
         param = "structured_outputs" if body.structured_outputs is not None else "response_format"
@@ -240,10 +242,10 @@ def _check_completion(body: CompletionBody) -> None:
     if body.max_tokens == 0 and not body.echo:
         text = "Invalid 'max_tokens': expected `int` >= 1, or 0 with echo=true."
         raise ApiError(text, param="max_tokens", code="invalid_value")
-    unsupported = {"best_of": (body.best_of or 1) > (body.n or 1)}
-    for name, value in unsupported.items():
-        if value:
-            raise ApiError(f"'{name}' is not supported.", param=name, code="unsupported_parameter")
+    if body.candidates < (body.n or 1):
+        raise ApiError(f"best_of is {body.best_of}, but n is {body.n}.", param="best_of")
+    if body.candidates > (body.n or 1) and body.stream:
+        raise ApiError("A 'best_of' greater than 'n' requires stream=false.", param="best_of")
 
 
 def texts(given: Texts, param: str) -> list[str | list[int]]:
