@@ -76,7 +76,7 @@ class VerbHost(ABC):
         """Returns the running deployment that a verb is about.
 
         Args:
-            which: Its id or name; None if only one is running.
+            which: Its id, the beginning of it, or its name; None if only one is running.
 
         Raises:
             DeploymentError: None matches, or several do.

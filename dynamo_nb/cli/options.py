@@ -18,8 +18,11 @@ WorkingDir = Annotated[Path | None, typer.Option("--working-dir", help="folder i
 Name = Annotated[str, typer.Option("--name", help="name of the deployment (default: the name of the target)")]
 Namespace = Annotated[str | None, typer.Option("--namespace", help="run the whole graph in this namespace")]
 DeploymentArgument = Annotated[
-    str | None, typer.Argument(help="id or name of the deployment; needed if several are running")
+    str | None, typer.Argument(help="id of the deployment, its beginning, or its name; needed if several are running")
 ]
 DeploymentOption = Annotated[
-    str | None, typer.Option("-d", "--deployment", help="id or name of the deployment; needed if several are running")
+    str | None,
+    typer.Option(
+        "-d", "--deployment", help="id of the deployment, its beginning, or its name; needed if several are running"
+    ),
 ]

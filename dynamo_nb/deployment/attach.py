@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 
 from dynamo_nb.control.record import Record, records
 from dynamo_nb.deployment.deployment import Deployment
@@ -22,7 +23,7 @@ def attach(which: str | None = None) -> Pending[Deployment]:
     does not follow the cells of this one.
 
     Args:
-        which: Id or name of the deployment; None if only one is running.
+        which: Id of the deployment, the beginning of it, or its name; None if only one is running.
 
     Returns:
         A `Pending` of the deployment.
@@ -44,13 +45,30 @@ def running_record(which: str | None) -> Record:
     """Returns the record of a running deployment.
 
     Args:
-        which: Its id or name; None if only one is running.
+        which: Its id, the beginning of its id, or its name; None if only one is running.
 
     Raises:
         DeploymentError: None matches, or several do.
     """
-    alive = [record for record in records() if record.alive]
-    found = [r for r in alive if which is None or which == r.id] or [r for r in alive if which == r.name]
+    return chosen([record for record in records() if record.alive], which)
+
+
+def chosen(alive: Sequence[Record], which: str | None) -> Record:
+    """Returns the record that a user means, as `running_record` does.
+
+    Args:
+        alive: Records of the running deployments.
+        which: See `running_record`.
+
+    Raises:
+        DeploymentError: None matches, or several do.
+    """
+    matches: tuple[Callable[[Record], bool], ...] = (
+        lambda record: which in (None, record.id),
+        lambda record: which == record.name,
+        lambda record: bool(which) and record.id.startswith(str(which).lower()),
+    )
+    found = next(filter(None, ([r for r in alive if match(r)] for match in matches)), [])
     if len(found) == 1:
         return found[0]
     if not found:

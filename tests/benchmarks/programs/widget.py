@@ -59,9 +59,9 @@ def picture(failed):
 
 
 def numbers(at, meters):
-    """What a deployment tells."""
+    """Returns the metrics of a deployment with these meters."""
 
-    told = {name: meter.read() for name, meter in meters.items()}
+    readings = {name: meter.read() for name, meter in meters.items()}
     return {
         "at": at,
         "services": {
@@ -69,10 +69,10 @@ def numbers(at, meters):
                 "workers": {f"{name}-w": {"ask": reading}},
                 "usage": {f"{name}-w": {"memory": 10**8, "gpu_memory": None}},
             }
-            for name, reading in told.items()
+            for name, reading in readings.items()
         },
         "edges": [
-            {"source": f"Service{n}", "target": f"Service{to}", "endpoint": "ask", **told[f"Service{to}"]}
+            {"source": f"Service{n}", "target": f"Service{to}", "endpoint": "ask", **readings[f"Service{to}"]}
             for n in range(SERVICES)
             for to in callees(n)
         ],
@@ -89,9 +89,9 @@ def updates():
         for number, meter in enumerate(meters.values()):
             for _ in range(number % 17):
                 meter.end(meter.begin())
-        told, shown = numbers(update / 2, meters), picture(update)
+        readings, shown = numbers(update / 2, meters), picture(update)
         start = time.process_time()
-        view.show_traffic(window.add(told), workers)
+        view.show_traffic(window.add(readings), workers)
         traffic.append(time.process_time() - start)
         start = time.process_time()
         view.show(shown, "bench-1")
