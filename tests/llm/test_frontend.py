@@ -323,7 +323,12 @@ BAD = {
         "temprature",
     ),
     "a role that is a number": (MODEL | {"messages": [{"role": 1}]}, "needs a role", None, "messages[0].role"),
-    "a forced tool without tools": (MODEL | {"tool_choice": "required"}, "needs a tool", "invalid_value", "tool_choice"),
+    "a forced tool without tools": (
+        MODEL | {"tool_choice": "required"},
+        "needs a tool",
+        "invalid_value",
+        "tool_choice",
+    ),
     "a forced tool that the model does not support": (
         MODEL | {"tool_choice": "required", "tools": [{"type": "function", "function": {"name": "look"}}]},
         "does not support forced calls",
