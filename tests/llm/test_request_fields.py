@@ -121,6 +121,34 @@ def test_a_parameter_of_another_endpoint_is_refused_unless_it_is_empty(kind, nam
     assert body(kind, {name: type(value)()}) == body(kind, {})
 
 
+EMBEDDINGS = [
+    # field, its default in vLLM, another value, whether that is refused
+    ("add_special_tokens", True, False, True),
+    ("padding", None, True, True),
+    ("embed_dtype", "float32", "float16", True),
+    ("endianness", "native", "big", True),
+    ("dimensions", None, 3, True),
+    ("use_activation", None, False, True),
+    ("truncate_prompt_tokens", None, 3, True),
+    ("mm_processor_kwargs", None, {"a": 1}, True),
+    ("truncation_side", None, "left", False),
+    ("request_id", "r", "s", False),
+    ("priority", 0, 3, False),
+    ("cache_salt", None, "s", False),
+    ("user", None, "u", False),
+    ("nvext", None, {"annotations": ["a"]}, False),
+]
+
+
+@pytest.mark.parametrize(("name", "default", "other", "is_refused"), EMBEDDINGS, ids=[row[0] for row in EMBEDDINGS])
+def test_a_field_of_a_request_for_embeddings(name, default, other, is_refused):
+    assert body(EmbeddingBody, {name: default}) == body(EmbeddingBody, {})
+    if is_refused:
+        assert error_of(EmbeddingBody, {name: other}).code == "unsupported_parameter"
+    else:
+        assert body(EmbeddingBody, {name: other}) == body(EmbeddingBody, {})
+
+
 OBJECTS = [
     (STREAM | {"stream_options": {"include_usage": True, "zzz": 1}}, "stream_options.zzz"),
     ({"response_format": {"type": "text", "zzz": 1}}, "response_format.zzz"),

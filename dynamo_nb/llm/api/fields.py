@@ -33,6 +33,8 @@ HARMLESS: Final = frozenset(
         *("request_id", "session_id", "priority", "length_penalty", "spaces_between_special_tokens", "truncation_side"),
         *("stream_interval", "include_reasoning", "routed_experts_prompt_start"),
         *("return_token_offsets", "mm_payload", "return_mm_kwargs"),
+        # of other endpoints
+        *("cache_salt", "nvext"),
         # NVIDIA's, in `nvext`
         *("annotations", "agent_hints", "extra_fields"),
         *("backend_instance_id", "prefill_worker_id", "decode_worker_id"),
@@ -78,6 +80,8 @@ DEFAULTS: Final[Mapping[str, tuple[Any, str]]] = {
     "repetition_detection": (None, ""),
     "thinking_token_budget": (-1, ""),
     "embed_dtype": ("float32", ""),
+    "endianness": ("native", ""),
+    "padding": (None, ""),
     "normalize": (True, ""),
     "use_activation": (True, ""),
     # NVIDIA's, in `nvext`
