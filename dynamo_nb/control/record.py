@@ -27,6 +27,9 @@ class Record:
         started: seconds since the epoch.
         processes: all that the supervisor started, for cleaning up after a crash.
         owned_by: name of the owner in messages, such as a notebook's name.
+        ports: ports that it holds.
+        gpus: ids of the GPUs that it holds.
+        stopping: True once it is being stopped.
     """
 
     id: str
@@ -37,11 +40,21 @@ class Record:
     started: float
     processes: tuple[ProcessId, ...] = field(default=())
     owned_by: str = ""
+    ports: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
+    stopping: bool = False
 
     @property
     def alive(self) -> bool:
         """True if the supervisor runs."""
         return self.supervisor.alive
+
+    @property
+    def ending(self) -> bool:
+        """True if it is about to end by itself, and processes of it still run."""
+        if not self.supervisor.alive:
+            return any(process.alive for process in self.processes)
+        return self.stopping or (self.owner is not None and not self.owner.alive)
 
     @property
     def control(self) -> Path:
@@ -68,6 +81,9 @@ class Record:
             started=data["started"],
             processes=tuple(ProcessId(**p) for p in data["processes"]),
             owned_by=data.get("owned_by", ""),
+            ports=tuple(data.get("ports", ())),
+            gpus=tuple(data.get("gpus", ())),
+            stopping=data.get("stopping", False),
         )
 
 

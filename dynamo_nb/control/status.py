@@ -146,6 +146,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         clients: other processes that watch it.
         release: id of the release that is served.
         warnings: such as HTTP on another port than the default.
+        waiting: what the current change waits for, such as a deployment that ends; "" if nothing.
         started: seconds since the epoch.
         metrics_url: the page for Prometheus.
         entry: name of the entry service.
@@ -162,6 +163,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     clients: tuple[ClientStatus, ...] = ()
     release: str = ""
     warnings: tuple[str, ...] = ()
+    waiting: str = ""
     started: float = 0.0
     metrics_url: str = ""
     entry: str = ""

@@ -57,7 +57,7 @@ def progress(status: Status, lines: Mapping[str, str], now: float) -> list[Progr
         lines: the last line that each worker printed, by `Backend.0`.
         now: seconds since the epoch.
     """
-    found = [_starting(name, rollout, lines, now) for name, rollout in status.rollout.items()]
+    found = [_starting(name, rollout, lines, now, status.waiting) for name, rollout in status.rollout.items()]
     if not found:  # all new workers are ready; the old ones finish their requests
         for name, service in status.services.items():
             if leaving := sum(worker.state == "draining" for worker in service.workers):
@@ -66,7 +66,7 @@ def progress(status: Status, lines: Mapping[str, str], now: float) -> list[Progr
     return found
 
 
-def _starting(name: str, rollout: RolloutStatus, lines: Mapping[str, str], now: float) -> Progress:
+def _starting(name: str, rollout: RolloutStatus, lines: Mapping[str, str], now: float, waiting: str) -> Progress:
     workers = rollout.workers
     states = {worker.state if worker.pid else "waiting" for worker in workers} or {"waiting"}
     state = next((s for s in _ORDER if s in states), "waiting")
@@ -74,7 +74,8 @@ def _starting(name: str, rollout: RolloutStatus, lines: Mapping[str, str], now: 
     printed = [line for worker in unfinished if (line := _shown(lines.get(f"{name}.{worker.index}", "")))]
     began = min((worker.started for worker in workers if worker.pid), default=now)
     seconds = max(now - began, 0.0)
-    return Progress(name, state, rollout.ready, rollout.desired, seconds, printed[-1] if printed else "")
+    line = printed[-1] if printed else waiting
+    return Progress(name, state, rollout.ready, rollout.desired, seconds, line)
 
 
 def _shown(line: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from dynamo_nb.errors import PlacementError
+from dynamo_nb.supervisor.ending_deployments import held_without_a_supervisor, holder_of_gpu
 from dynamo_nb.supervisor.gpus import Gpu, inventory
 
 _WHOLE: Final = 1.0
@@ -79,6 +80,17 @@ class GpuAllocator:
             if users.pop(worker, None) is not None:
                 self._unlock_if_idle(gpu_id)
 
+    def close(self) -> None:
+        """Frees all GPUs."""
+        self._used.clear()
+        for gpu_id in list(self._locked):
+            self._unlock_if_idle(gpu_id)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Ids of the GPUs of which workers have at least a share."""
+        return tuple(self._locked)
+
     def share_of(self, worker: str) -> float:
         """The number of GPUs that a worker has."""
         return sum(users.get(worker, 0.0) for users in self._used.values())
@@ -89,7 +101,7 @@ class GpuAllocator:
     def _lock(self, gpu: Gpu) -> bool:
         if gpu.id in self._locked:
             return True
-        if gpu.busy:
+        if gpu.busy or held_without_a_supervisor(gpu.id):
             return False
         self.locks.mkdir(mode=0o700, exist_ok=True)
         handle = os.open(self.locks / gpu.id.replace("/", "_"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -113,8 +125,13 @@ class GpuAllocator:
         parts = []
         for gpu in self.gpus:
             users = ", ".join(self._used.get(gpu.id, {}))
-            user = users or gpu.busy or ("free" if self._lock(gpu) else "another deployment")
+            user = users or gpu.busy or ("free" if self._lock(gpu) else _holder(gpu.id))
             if not users:
                 self._unlock_if_idle(gpu.id)
             parts.append(f"GPU {gpu.id}: {user}")
         return f"{len(self.gpus)} on this machine; " + "; ".join(parts)
+
+
+def _holder(gpu_id: str) -> str:
+    holder = holder_of_gpu(gpu_id)
+    return f"the deployment {holder.id}" if holder is not None else "another deployment"

@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dynamo_nb.control.options import Options
 from dynamo_nb.control.processes import ProcessId
@@ -19,23 +22,46 @@ class Journal:
     """Writes the record of this supervisor's deployment whenever its processes or its owner change."""
 
     def __init__(self, options: Options) -> None:
-        self._options = options
-        self._pids: list[int] = []
+        folder = Path(options.folder)
+        owner = _identify(options.owner) if options.owner is not None else None
         self._retry: asyncio.TimerHandle | None = None
         self._failing = False
+        self._record = Record(
+            id=folder.name,
+            name=options.name,
+            folder=folder,
+            supervisor=ProcessId.of(os.getpid()),
+            owner=owner,
+            owned_by=options.owned_by if owner is not None else "",
+            started=time.time(),
+        )
         self.owner = options.owner
-        self.started = time.time()
 
-    def note_workers(self, pids: list[int]) -> None:
-        """Notes the processes of the workers."""
-        if pids != self._pids:
-            self._pids = pids
-            self._update()
+    @property
+    def started(self) -> float:
+        return self._record.started
+
+    def note(self, pids: Sequence[int], ports: Sequence[int], gpus: Sequence[str]) -> None:
+        """Notes the processes of the workers, and the ports and GPUs that the deployment holds."""
+        known = {process.pid: process for process in self._record.processes}
+        processes = [known.get(pid) or _identify(pid) for pid in pids]
+        found = tuple(process for process in processes if process is not None)
+        self._change(processes=found, ports=tuple(ports), gpus=tuple(gpus))
 
     def note_detached(self) -> None:
         """Notes that the deployment has no owner any more."""
         self.owner = None
-        self._update()
+        self._change(owner=None, owned_by="")
+
+    def note_stopping(self) -> None:
+        """Notes that the deployment is being stopped."""
+        self._change(stopping=True)
+
+    def _change(self, **values: Any) -> None:
+        record = replace(self._record, **values)
+        if record != self._record:
+            self._record = record
+            self._update()
 
     def _update(self) -> None:
         """Writes the record, now or when it can be written: on a full disk the deployment goes on with the old one."""
@@ -52,19 +78,7 @@ class Journal:
 
     def write(self) -> None:
         """Writes the record. Raises OSError."""
-        folder = Path(self._options.folder)
-        processes = tuple(process for pid in self._pids if (process := _identify(pid)) is not None)
-        owner = _identify(self.owner) if self.owner is not None else None
-        Record(
-            id=folder.name,
-            name=self._options.name,
-            folder=folder,
-            supervisor=ProcessId.of(os.getpid()),
-            owner=owner,
-            owned_by=self._options.owned_by if owner is not None else "",
-            started=self.started,
-            processes=processes,
-        ).write()
+        self._record.write()
 
 
 def _identify(pid: int) -> ProcessId | None:

@@ -67,6 +67,11 @@ class MetricsPage:
         self.is_open = not token and not ip_address(self._socket.getsockname()[0]).is_loopback
 
     @property
+    def port(self) -> int:
+        number: int = self._socket.getsockname()[1]
+        return number
+
+    @property
     def url(self) -> str:
         host, port = self._socket.getsockname()[:2]
         return f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.sdk.service_config import VARIABLE
 from dynamo_nb.supervisor.desired import Slot
+from dynamo_nb.supervisor.ending_deployments import EndingDeployments
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.ports import Ports
 from dynamo_nb.worker.launch import KEEP_ALIVE, Assignment, Launch, version_of
@@ -35,6 +36,7 @@ class Placement:
         shared: True if every deployment in their namespace may call them.
         ports: ports of HTTP endpoints.
         gpus: GPUs of this machine.
+        ending: deployments that end, whose ports and GPUs are waited for.
     """
 
     folder: Path
@@ -44,13 +46,20 @@ class Placement:
     shared: bool
     ports: Ports
     gpus: GpuAllocator
+    ending: EndingDeployments = field(default_factory=EndingDeployments)
     _count: int = 0
 
-    def reserve_port(self, spec: GraphSpec, service: str) -> None:
-        """Reserves the port of a service, if it has HTTP endpoints. Raises PlacementError if it is in use."""
+    def reserve_port(self, spec: GraphSpec, service: str, awaited: Collection[int] = ()) -> None:
+        """Reserves the port of a service, if it has HTTP endpoints. Raises PlacementError if it is in use.
+
+        Args:
+            spec: GraphSpec of the release.
+            service: its name.
+            awaited: see `Ports.reserve`.
+        """
         if spec.services[service].http:
             port = spec.config.get(service, {}).get("port")
-            self.ports.reserve(service, port if isinstance(port, int) else None)
+            self.ports.reserve(service, port if isinstance(port, int) else None, awaited)
 
     def launch(self, release: Release, slot: Slot, prefer: Iterable[str] = ()) -> Launch:
         """Allocates GPUs to a new worker, until `free`, and describes how to start it.
@@ -103,6 +112,16 @@ class Placement:
             connection_file=str(self.folder / "kernels" / f"{self._count:x}.json") if self.kernels else "",
             listener=self.ports.socket_of(name) if service.http else None,
         )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """For users."""
+        return (*self.ports.warnings, *self.ending.warnings)
+
+    def close(self) -> None:
+        """Releases all ports and GPUs."""
+        self.ports.close()
+        self.gpus.close()
 
     def free(self, worker_id: str) -> None:
         """Frees the GPUs of a worker."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
@@ -11,6 +12,7 @@ import psutil
 
 from dynamo_nb.control.options import HTTP_HOST, HTTP_PORT
 from dynamo_nb.errors import PlacementError
+from dynamo_nb.supervisor.ending_deployments import holder_of_port
 
 _TRIES: Final = 200
 
@@ -34,18 +36,24 @@ class Ports:
         self.warnings: list[str] = []
         self._held: dict[str, socket.socket] = {}
 
-    def reserve(self, service: str, configured: int | None = None) -> tuple[str, int]:
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The reserved ports."""
+        return tuple(held.getsockname()[1] for held in self._held.values())
+
+    def reserve(self, service: str, configured: int | None = None, awaited: Collection[int] = ()) -> tuple[str, int]:
         """Reserves a port for a service, unless it has one.
 
         Args:
             service: its name.
             configured: the port that the service's own configuration names; a required `first` takes precedence.
+            awaited: ports that will be free soon. No other port is taken in their place.
 
         Returns:
             The host and the port.
 
         Raises:
-            PlacementError: a required or configured port is in use. It names the process that uses it.
+            PlacementError: a required, configured or awaited port is in use. It names what uses it.
         """
         if service not in self._held and configured and not self.required:
             self._held[service] = self._exactly(
@@ -53,7 +61,7 @@ class Ports:
             )
         if service not in self._held:
             first = not self._held
-            held = self._held[service] = self._take()
+            held = self._held[service] = self._take(awaited)
             if first and self.first not in {0, port := held.getsockname()[1]}:
                 self.warnings = [f"port {self.first} is in use by {_user(self.first)}: {service} listens on {port}"]
         return self.host, self._held[service].getsockname()[1]
@@ -74,17 +82,23 @@ class Ports:
         if (held := self._held.pop(service, None)) is not None:
             held.close()
 
-    def _take(self) -> socket.socket:
+    def close(self) -> None:
+        """Releases all ports."""
+        for service in list(self._held):
+            self.release(service)
+
+    def _take(self, awaited: Collection[int]) -> socket.socket:
         if self.first == 0:
             return _bind(self.host, 0)
         for port in range(self.first, self.first + _TRIES):
-            if any(held.getsockname()[1] == port for held in self._held.values()):
+            if port in self.held:
                 continue
             try:
                 return _bind(self.host, port)
             except OSError as error:
                 # Only the first service requires its port; the next ones take a free port after it.
-                if (self.required or error.errno != errno.EADDRINUSE) and not self._held:
+                first = (self.required or error.errno != errno.EADDRINUSE) and not self._held
+                if first or port in awaited:
                     remedy = (
                         "choose another port with --http-port (0 takes a free one) or DYNAMO_PORT, "
                         "or stop the process that uses it"
@@ -140,10 +154,12 @@ def _bind_exactly(family: int, host: str, port: int) -> socket.socket:
 
 
 def _user(port: int) -> str:
+    if (holder := holder_of_port(port)) is not None:
+        return f"the deployment {holder.id}"
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.pid:
                 return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
     except psutil.Error:
         pass
-    return "a process of another user"
+    return "a process that is not visible here"

@@ -124,7 +124,12 @@ class WorkerRegistry:
         """Stops a worker, or removes it if it was not started."""
         if worker.process is not None:
             await worker.stop(grace)
-        elif worker in self.workers:
+        else:
+            self.withdraw(worker)
+
+    def withdraw(self, worker: WorkerProcess) -> None:
+        """Removes a worker that was not started."""
+        if worker in self.workers:
             self.workers.remove(worker)
             self.placement.free(worker.id)
 

@@ -68,7 +68,7 @@ class Rollout:
         """Starts the new workers and lets them take over. On an error, undoes everything and raises it."""
         self._registry.incoming = self._desired
         try:
-            self._place()
+            await self._registry.placement.ending.wait(self._place, self._registry.on_change)
             held = held_back(self._spec, self._new, self._lacking())
             await self._bring_up([name for name in self._new if name not in held])
             await self._reconfigure()
@@ -96,21 +96,36 @@ class Rollout:
 
     # --- the steps ------------------------------------------------------------------------------------------------
 
-    def _place(self) -> None:
-        """Places the new workers, in order: which worker gets which GPU does not depend on timing."""
+    def _place(self, awaited: Collection[int]) -> None:
+        """Places the new workers, in order: which worker gets which GPU does not depend on timing.
+
+        Args:
+            awaited: see `Ports.reserve`.
+        """
+        if self._registry.closing:
+            raise closing_error()
         for change in self._changes:
             if change.start:
-                self._registry.placement.reserve_port(self._spec, change.service)
-        for change in self._changes:
-            for index in change.start:
-                slot = Slot(change.service, index)
-                try:
-                    self._new[change.service].append(self._place_one(slot))
-                except PlacementError:
-                    self._waiting.append(slot)
-                    needed = sum(self._spec.services[waiting.service].gpu for waiting in self._waiting)
-                    if needed > self._leaving_gpus():
-                        raise
+                self._registry.placement.reserve_port(self._spec, change.service, awaited)
+        try:
+            for change in self._changes:
+                for index in change.start:
+                    self._place_or_wait(Slot(change.service, index))
+        except PlacementError:
+            for workers in self._new.values():
+                while workers:
+                    self._registry.withdraw(workers.pop())
+            self._waiting.clear()
+            raise
+
+    def _place_or_wait(self, slot: Slot) -> None:
+        try:
+            self._new[slot.service].append(self._place_one(slot))
+        except PlacementError:
+            self._waiting.append(slot)
+            needed = sum(self._spec.services[waiting.service].gpu for waiting in self._waiting)
+            if needed > self._leaving_gpus():
+                raise
 
     async def _bring_up(self, services: Sequence[str]) -> None:
         """Starts the workers side by side and builds the services, dependencies first.

@@ -43,6 +43,8 @@ from dynamo_nb.supervisor.traces import Traces
 
 ORPHAN_GRACE: Final = 1.5
 """Seconds for workers to end after the owner has died: there is no one to receive their answers."""
+PAGE_WAIT_LIMIT: Final = 10.0
+"""Seconds to wait for the port of the metrics page, within the time for a supervisor to start."""
 
 
 class Supervisor:
@@ -135,6 +137,7 @@ class Supervisor:
             rotate = partial(keep_small, self.folder)
             keeping.append(asyncio.create_task(persist("the rotation of logs", rotate)))
             await self._ended.wait()
+            self._journal.note_stopping()
             await self._controller.stop(self._grace)
             self._following.cancel()
         finally:
@@ -144,6 +147,7 @@ class Supervisor:
             await cancel_and_wait(*keeping)
             if nats is not None:
                 await nats.stop()
+            self._placement.close()  # before the record goes: another deployment waits while it is there
             kill_descendants(os.getpid())  # the process that workers were forked from
             state_dir.remove(self.folder)
 
@@ -158,7 +162,8 @@ class Supervisor:
             owner=self._journal.owner,
             clients=tuple(client for client in self._control.clients if client.pid != self._journal.owner),
             release=desired.applied.id if desired is not None else "",
-            warnings=tuple(self._placement.ports.warnings),
+            warnings=self._placement.warnings,
+            waiting=self._placement.ending.waiting,
             started=self._journal.started,
             metrics_url=self._page.url if self._page is not None else "",
             entry=desired.spec.entry if desired is not None else "",
@@ -167,8 +172,10 @@ class Supervisor:
         )
 
     async def _open_page(self) -> MetricsPage:
-        host = self.options.metrics_host
-        page = MetricsPage(host, self.options.metrics_port, self.options.metrics_token, self._metrics.read)
+        host, port, token = self.options.metrics_host, self.options.metrics_port, self.options.metrics_token
+        page = await self._placement.ending.wait(
+            lambda _: MetricsPage(host, port, token, self._metrics.read), lambda: None, PAGE_WAIT_LIMIT
+        )
         await page.start()
         if page.is_open:
             print(f"anyone who reaches {host} can read the metrics: set DYNAMO_METRICS_TOKEN", flush=True)
@@ -191,7 +198,9 @@ class Supervisor:
                 await worker.follow(channel)
 
     def _changed(self) -> None:
-        self._journal.note_workers([worker.pid for worker in self._registry.workers if worker.pid])
+        pids = [worker.pid for worker in self._registry.workers if worker.pid]
+        ports = [*self._placement.ports.held, *([self._page.port] if self._page is not None else [])]
+        self._journal.note(pids, ports, self._placement.gpus.held)
         self._control.publish()
 
     # --- verbs ----------------------------------------------------------------------------------------------------

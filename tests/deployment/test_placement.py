@@ -62,7 +62,8 @@ def test_a_second_deployment_gets_gpus_that_the_first_does_not_have(program):
     with on_gpus(program, 2, 1).result() as first:
         with on_gpus(program, 1, 1).result() as second:
             assert (allocated(first), allocated(second)) == ([["0"], ["1"]], [["2"]])
-        with pytest.raises(PlacementError, match="GPU 0: another deployment; GPU 1: another deployment; GPU 2: free"):
+        held = f"the deployment {first.id}"
+        with pytest.raises(PlacementError, match=f"GPU 0: {held}; GPU 1: {held}; GPU 2: free"):
             on_gpus(program, 1, 2).result()
 
 

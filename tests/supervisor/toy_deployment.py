@@ -105,6 +105,8 @@ class S:
     """Configuration; see `reconfigures`."""
     reconfigures: bool = False
     http: bool = False
+    port: int | None = None
+    """Configuration too."""
 
 
 def release(**services):
@@ -132,7 +134,7 @@ def release(**services):
                 for name, s in services.items()
                 for target in s.needs
             ],
-            config={name: {"limit": s.limit} for name, s in services.items()},
+            config={name: {"limit": s.limit, "port": s.port} for name, s in services.items()},
         )
     )
 
