@@ -26,6 +26,7 @@ def analyse(node: ast.stmt) -> Names:
         frozenset(visitor.appends),
         scopes.uses,
         visitor.await_line,
+        visitor.unknown_line,
     )
 
 
@@ -82,6 +83,7 @@ class _Visitor(ast.NodeVisitor):
         self.changes: set[str] = set()
         self.appends: set[str] = set()
         self.await_line = 0
+        self.unknown_line = 0
         self._how = PLAIN
 
     # --- names
@@ -100,6 +102,8 @@ class _Visitor(ast.NodeVisitor):
             self.visit(node.value)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
+        if _is_globals(node.value):
+            self._by_text(node.slice, node)
         self._note_change(node)
         self.visit(node.value)
         if self._how != ANNOTATION:
@@ -111,6 +115,50 @@ class _Visitor(ast.NodeVisitor):
             self._with(PLAIN, *node.slice.elts[1:])
         elif kind != "Literal":
             self.visit(node.slice)
+
+    def _by_text(self, name: ast.expr, node: ast.Subscript) -> None:
+        """Binds or uses a name of the module that is given as a text: `globals()["n"] = 1`."""
+        if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
+            self._note_unknown(node)
+        elif isinstance(node.ctx, ast.Store):
+            self._bind_in_module(name.value, node.lineno)
+        else:
+            later = self.scopes.in_function
+            self.scopes.use_of_module(Use(name.value, node.lineno, later=later, how=PLAIN), bound=False)
+
+    def _bind_in_module(self, name: str, line: int) -> None:
+        if not self.scopes.in_function:
+            self.scopes.bound.add(name)
+        else:
+            self.scopes.weak.add(name)
+            self.scopes.use_of_module(Use(name, line, later=True, how=SOFT), bound=False)
+
+    def _note_unknown(self, node: ast.expr) -> None:
+        if not self.scopes.in_function and not isinstance(getattr(node, "ctx", None), ast.Load):
+            self.unknown_line = self.unknown_line or node.lineno
+
+    def _executes(self, node: ast.Call) -> None:
+        """The names of code that is given as a text: `exec("n = 1")`, and of `globals().update(n=1)`."""
+        match node:
+            case ast.Call(func=ast.Name(id="exec"), args=[ast.Constant(value=str() as text)], keywords=[]):
+                try:
+                    statements = ast.parse(text).body
+                except SyntaxError:
+                    return
+                for names in map(analyse, statements):
+                    for use in names.uses:
+                        inner = use._replace(line=node.lineno, later=use.later or self.scopes.in_function)
+                        self.scopes.use_of_module(inner)
+                    for name in names.binds:
+                        self._bind_in_module(name, node.lineno)
+            case ast.Call(func=ast.Name(id="exec"), args=[_]):
+                self._note_unknown(node)
+            case ast.Call(func=ast.Attribute(attr="update", value=value)) if _is_globals(value):
+                for keyword in node.keywords:
+                    if keyword.arg:
+                        self._bind_in_module(keyword.arg, node.lineno)
+                if node.args or any(keyword.arg is None for keyword in node.keywords):
+                    self._note_unknown(node)
 
     def _note_change(self, node: ast.Attribute | ast.Subscript) -> None:
         if isinstance(node.ctx, ast.Load) or self.scopes.kind != "module":
@@ -170,6 +218,7 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         callee = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        self._executes(node)
         self.visit(node.func)
         if callee in _TAKING_SERVICES and node.args and isinstance(name := node.args[0], ast.Constant):
             self.scopes.use_of_module(Use(str(name.value), name.lineno, later=True, how=BY_NAME), bound=False)
@@ -307,6 +356,10 @@ class _Visitor(ast.NodeVisitor):
             self.scopes.bind(name, node.lineno)
 
     visit_MatchAs = visit_MatchStar = visit_MatchMapping = _pattern
+
+
+def _is_globals(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "globals"
 
 
 def _all(args: ast.arguments) -> list[ast.arg]:

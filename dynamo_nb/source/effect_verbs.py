@@ -14,6 +14,8 @@ CONTAINER_METHODS = _words(
     """
 )
 """Methods that change the built-in containers, also where their value is used."""
+MAY_RETURN_ARGUMENT = frozenset({"get", "setdefault", "pop"})
+"""Methods of the built-in containers whose value may be an argument: the default."""
 CHANGED_BY_BUILTIN = frozenset({"setattr", "delattr", "next"})
 """Built-in functions that change their first argument."""
 CHANGED_BY_BUILTIN_METHOD = frozenset({"__setattr__", "__delattr__", "__setitem__", "__delitem__", "__init__"})
@@ -50,6 +52,7 @@ _USES = _words(
     warning
     """
 )
+_SEEMS_TO_USE = _words("check close delete fetch invoke open read request run serve start stop stream")
 _USE_PREFIXES = ("is_", "has_", "get_", "show_", "print_", "plot_", "test_", "to_", "assert", "run_", "draw_", "dump_")
 _CHANGES = _words(
     """
@@ -81,6 +84,11 @@ _ARGUMENT_PREFIXES = (
 def only_uses(verb: str) -> bool:
     """True if a call by this name only uses its object and arguments."""
     return verb in _USES or verb.startswith(_USE_PREFIXES)
+
+
+def seems_to_use(verb: str) -> bool:
+    """True if a method of this name mostly uses its object, but changes it in some libraries."""
+    return verb in _SEEMS_TO_USE or verb.startswith("run_")
 
 
 def changes_receiver(verb: str) -> bool:

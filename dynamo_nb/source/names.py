@@ -26,7 +26,8 @@ class Names(NamedTuple):
 
     binds: the names that it binds. weak: the names that its functions bind through `global`. changes: the bound names
     that keep their object (`d["a"] = 1`). appends: the names whose container it changes by a method (`xs.append(1)`).
-    await_line: the line of an `await` outside any function, else 0.
+    await_line: the line of an `await` outside any function, else 0. unknown_line: the line of a call that may bind any
+    name, such as `exec(code)`, else 0.
     """
 
     binds: frozenset[str]
@@ -35,3 +36,4 @@ class Names(NamedTuple):
     appends: frozenset[str]
     uses: tuple[Use, ...]
     await_line: int
+    unknown_line: int = 0

@@ -30,6 +30,15 @@ def unclear_effects(effects: Effects, closures: Mapping[str, Closure]) -> Iterat
             yield f"{unit.location()}: `{_shown(unit)}` {verdict}"
 
 
+def unknown_names(units: Iterable[Unit], closures: Mapping[str, Closure]) -> Iterator[str]:
+    """Calls outside the services' code that may bind any name, such as `exec(code)`."""
+    used = {unit for closure in closures.values() for unit in closure}
+    for unit in units:
+        if unit.names.unknown_line and unit not in used:
+            verdict = "may set any name, in the notebook only: assign the names that services use in a cell"
+            yield f"{unit.location(unit.names.unknown_line)}: `{_shown(unit)}` {verdict}"
+
+
 def kernel_values(events: Events, closures: Mapping[str, Closure], *, in_kernel: bool) -> Iterator[str]:
     """Statements that have another value each time, such as the time. in_kernel: the cells ran in this process."""
     used = sorted({unit for closure in closures.values() for unit in closure}, key=lambda unit: unit.position)
@@ -48,18 +57,19 @@ def still_in_effect(units: Iterable[Unit], again: Container[str]) -> Iterator[st
     """
     seen = set()
     for unit in sorted(units, key=lambda unit: (unit.cell.number, unit.statement.line)):
-        fixed = _is_fixed(unit.statement.node) and unit.statement.text in again
+        fixed = _is_fixed(unit) and unit.statement.text in again
         if not fixed and (key := (unit.cell.label, unit.statement.line)) not in seen:
             seen.add(key)
             what = f"`{_shown(unit)}` has another effect in the notebook, which still has earlier runs of its cells"
             yield f"{unit.location()}: {what}; workers have the last run of each: restart the kernel and run all cells"
 
 
-def _is_fixed(node: ast.stmt) -> bool:
-    """True if a statement only binds a name to something that nothing changes."""
-    return isinstance(node, ast.Import | ast.ImportFrom) or (
-        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.decorator_list
-    )
+def _is_fixed(unit: Unit) -> bool:
+    """True if a statement only binds a name, so that a second run of it is of no effect."""
+    node = unit.statement.node
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return not node.decorator_list and not unit.names.changes
+    return isinstance(node, ast.Import | ast.ImportFrom)
 
 
 def _shown(unit: Unit) -> str:

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from dynamo_nb.source.effect_verbs import PURE
+from dynamo_nb.source.effect_verbs import MAY_RETURN_ARGUMENT, PURE
 
 _OWN_VARIABLE = re.compile(r"DYNAMO_\w+|DYN_\w+|(CUDA|NVIDIA)_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|NATS_SERVER")
 """Environment variables that a deployment sets in its workers."""
@@ -57,9 +57,16 @@ def roots_of(node: ast.expr, *, called: bool = False) -> set[str]:
         case ast.Attribute() | ast.Subscript() | ast.Starred():
             return roots_of(node.value, called=called)
         case ast.Call(func=ast.Attribute() as method):
-            return roots_of(method.value, called=called)
+            may_be = [*node.args, *(one.value for one in node.keywords)] if method.attr in MAY_RETURN_ARGUMENT else []
+            return roots_of(method.value, called=called).union(*(roots_of(one, called=called) for one in may_be))
+        case ast.Call(func=ast.Name(id="type" | "vars"), args=[of]):
+            return roots_of(of, called=called)
         case ast.Call() if called:
             return roots_of(node.func, called=called)
+        case ast.Tuple() | ast.List() | ast.Set():
+            return set[str]().union(*(roots_of(one, called=called) for one in node.elts))
+        case ast.Dict():
+            return set[str]().union(*(roots_of(one, called=called) for one in node.values))
         case ast.IfExp():
             return roots_of(node.body, called=called) | roots_of(node.orelse, called=called)
         case ast.BoolOp():

@@ -24,7 +24,13 @@ from dynamo_nb.source.files import imported, with_local_files
 from dynamo_nb.source.interface import aliases, interface, is_service, needs_interface_only, service_name
 from dynamo_nb.source.layout import Closure, Edge, Layout
 from dynamo_nb.source.names import ANNOTATION, BASE, BY_NAME, SOFT, Use
-from dynamo_nb.source.notes import kernel_values, rebound_names, still_in_effect, unclear_effects
+from dynamo_nb.source.notes import (
+    kernel_values,
+    rebound_names,
+    still_in_effect,
+    unclear_effects,
+    unknown_names,
+)
 from dynamo_nb.source.outside import OutsideNames
 from dynamo_nb.source.running_parts import held
 from dynamo_nb.source.statements import History, Unit
@@ -90,6 +96,7 @@ class _Slicer:
             self._check(closure)
         notes = (
             *unclear_effects(self.effects, closures),
+            *unknown_names(self.history.units, closures),
             *kernel_values(self.events, closures, in_kernel=self.live is not None),
             *self._earlier_runs(roots, closures),
             *rebound_names(self.bindings, roots, closures, self._class_unit),

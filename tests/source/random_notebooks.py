@@ -1,24 +1,39 @@
 """Random small notebooks: cells in random order, run again, edited. Run as a script for many of them.
 
 python -m tests.source.random_notebooks --number 5000
+
+Each notebook runs in a kernel. Its service then runs as `serve()` makes it of the live notebook, as `dynamo serve` makes
+it of the saved file, and from the bundle of both. The answers are equal, or a note says that they may differ.
 """
 
 import argparse
 import importlib
+import io
+import json
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from dynamo_nb.errors import SourceError
-from dynamo_nb.source import Cell, CellBook, slice_services
+from dynamo_nb.bundle import export
+from dynamo_nb.deployment.plan import Plan
+from dynamo_nb.deployment.plan_source import FixedProgram
+from dynamo_nb.deployment.serve_options import ServeOptions
+from dynamo_nb.deployment.start import start
+from dynamo_nb.errors import SourceError, TargetError
+from dynamo_nb.program import find
+from dynamo_nb.program.live import live
+from dynamo_nb.sdk.portal import Pending, on_portal
+from dynamo_nb.source import Cell, CellBook
 
 PRELUDE = """\
 from contextlib import nullcontext
 import random
+from dynamo_nb import dynamo_endpoint, service
 class Box:
     def __init__(self, items=()):
         self.items = items if isinstance(items, list) else list(items)
@@ -66,12 +81,47 @@ STATEMENTS = [
     "while len(ys) < 3:\n    ys.append(n)", "random.seed(n)", "m = random.randint(0, 100)", "xs.append(random.random())",
     "class Sub(Base):\n    size = n", "class Low(Base):\n    pass", "Base.size = n", "print(n, xs)", "assert xs is xs",
     "len(xs)", "random.shuffle(xs)", "n = 3 if d else 4", "d.update(n=n, box=box)", "ys, xs = xs, ys",
+    "d.get('xs', ys).append(n)", "box.add(xs)", "other = type(box)(xs)", "(lambda q: q.append(n))(xs)", "ys = (xs, ys)[0]",
+    "ys = xs or ys", "ys = xs if n else ys", "pair = [xs, ys]\npair[0].append(n)", "pair = (box, xs)\npair[0].n = m",
+    "[xs.append(i) for i in range(2)]", "xs, *rest = [ys, n, m]", "list(map(ys.append, [n]))", "put = xs.append",
+    "def f(seen=[]):\n    seen.append(n)\n    return len(seen)", "def keep(x):\n    return x\nys = keep(xs)",
+    "from functools import partial\nput = partial(ys.append)", "Base.kinds = []", "Sub = type('Sub', (Base,), {})",
+    "globals()['n'] = 5", "exec('n = 7')", "vars(box)['n'] = m", "box.__dict__.update(n=n)", "m = (n := 5)",
+    "def outer():\n    xs.append(n)\n    return n\nm = outer()", "for xs in ([1], [2]):\n    pass", "d |= {'z': n}",
+    "try:\n    1 / 0\nexcept ZeroDivisionError:\n    n = 9", "match n:\n    case 1:\n        m = 1\n    case _:\n        m = 2",
+    "kinds = Base.kinds\nkinds.append('x')", "setattr(Base, 'size', n)", "Box.shared = m", "type(box).shared = n",
+    "assert put(n) is None", "steps = iter(range(9))\nn = next(steps)", "xs.extend(ys)", "ys.insert(0, n)", "ys *= 2",
+    "def deep():\n    def inner():\n        global m\n        m = n\n    inner()\ndeep()", "del xs[:1]", "print(f())",
+    "class Loud(Box):\n    def add(self, item):\n        ys.append(item)\n        super().add(item)\nbox = Loud(xs)",
+    "def note(*args):\n    for one in args:\n        one.append(n)\nnote(xs, ys)", "xs.__setitem__(slice(0, 0), [n])",
+    "def keyed(*, into):\n    into.append(n)\nkeyed(into=xs)",
+    "class Ctx:\n    def __enter__(self): xs.append(n)\n    def __exit__(self, *_): ys.append(m)\nwith Ctx():\n    n = 3", "n += len(xs) and xs.pop()",
     "vars(box)['v'] = n", "add = xs.append", "add = lambda v: ys.append(v)", "add(n)", "T = (xs, d)", "T[0].append(n)",
-    "dict.update(d, k=n)", "list(map(ys.append, [n]))", "def add(v):\n    d['v'] = v", "def get():\n    return box",
-    "get().items.append(n)", "get().v = n",
-    "def bump():\n    global n\n    n += 1", "xs[:1] = [n]", "try:\n    d['a'].append(1)\nexcept KeyError:\n    d['a'] = [n]",
+    "dict.update(d, k=n)", "def add(v):\n    d['v'] = v", "def get():\n    return box", "get().items.append(n)",
+    "get().v = n", "def bump():\n    global n\n    n += 1", "xs[:1] = [n]", "try:\n    d['a'].append(1)\nexcept KeyError:\n    d['a'] = [n]",
 ]  # fmt: skip
-NAMES = ["n", "m", "xs", "ys", "d", "box", "other", "f()", "Base.kinds", "getattr(Base, 'size', 0)"]
+NAMES = [
+    "n",
+    "m",
+    "xs",
+    "ys",
+    "d",
+    "box",
+    "other",
+    "f()",
+    "Base.kinds",
+    "getattr(Base, 'size', 0)",
+    "getattr(Box, 'shared', 0)",
+]
+
+SERVICE = """\
+@service
+class A:
+    def shown(self):
+        return repr(({},))
+    @dynamo_endpoint()
+    async def run(self) -> str:
+        return self.shown()"""
 
 
 @st.composite
@@ -80,7 +130,7 @@ def notebooks(draw):
     texts = draw(st.lists(st.lists(st.sampled_from(STATEMENTS), min_size=1, max_size=2), min_size=1, max_size=6))
     cells = {f"c{number}": "\n".join(text) for number, text in enumerate(texts)}
     shown = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
-    service = f"class A:\n    def run(self):\n        return repr(({', '.join(shown)},))"
+    service = SERVICE.format(", ".join(shown))
     runs = [(name, cells[name]) for name in draw(st.permutations(list(cells)))]
     for _ in range(draw(st.integers(0, 3))):
         name = draw(st.sampled_from(list(cells)))
@@ -99,7 +149,7 @@ def kernel(cells):
             exec(compile(text, "cell", "exec"), namespace)
         state = namespace["random"].getstate()
         before = {name: value for name, value in namespace.items() if type(value) in (int, list, dict, str)}
-        answer = namespace["A"]().run()
+        answer = namespace["A"]().shown()
         namespace["random"].setstate(state)
     except Exception:
         return None
@@ -107,62 +157,94 @@ def kernel(cells):
 
 
 def worker(tree):
+    """The answer of the service's class, imported as a worker does."""
+    module, _, name = tree.targets["A"].partition(":")
     with TemporaryDirectory() as folder:
         tree.write(Path(folder, "code"))
         sys.path.insert(0, f"{folder}/code")
         importlib.invalidate_caches()
         try:
-            return importlib.import_module("cells.A").A().run()
+            return getattr(importlib.import_module(module), name)().shown()
+        except Exception as error:
+            return repr(error)
         finally:
             sys.path.remove(f"{folder}/code")
             for name in [name for name in sys.modules if name.partition(".")[0] == "cells"]:
                 del sys.modules[name]
 
 
-def outcome(cells, namespace, answer):
-    """ "equal", "noted", "refused", or what is silently different."""
-    try:
-        tree = slice_services(cells, ["A"], live=namespace)
-    except SourceError:
-        return "refused"
-    try:
-        found = worker(tree)
-    except Exception as error:
-        found = repr(error)
-    if found == answer:
-        return "equal"
-    notes = [note for note in tree.notes if "set it before" not in note]
-    text = "\n".join(module.text for module in tree.modules)
-    return "noted" if notes else f"kernel: {answer}\nworker: {found}\nnotes: {tree.notes}\n{text}"
-
-
-def live_outcome(runs):
-    """How the worker of a live notebook differs from its kernel."""
-    ran = kernel([text for _, text in runs])
-    if ran is None:
-        return "fails"
+@contextmanager
+def live_program(runs):
+    """The program of a live notebook after these runs of its cells, and its kernel's answer."""
+    if (ran := kernel([text for _, text in runs])) is None:
+        yield None
+        return
+    namespace, answer = ran
     book = CellBook()
     for number, (name, text) in enumerate(runs, start=1):
         book.record(Cell(text, f"cell {number}", number, name))
-    return outcome(book.cells, *ran)
+    yield (lambda: live(namespace["A"], namespace, book.cells)), answer
 
 
-def saved_outcome(texts):
-    """How the worker of a saved notebook differs from a run from top to bottom."""
-    ran = kernel(texts)
-    if ran is None:
-        return "fails"
-    return outcome([Cell(text, f"cell {n}", n, f"c{n}") for n, text in enumerate(texts, start=1)], None, ran[1])
+@contextmanager
+def saved_program(texts):
+    """The program of a saved notebook, and the answer after a run from top to bottom."""
+    if (ran := kernel(texts)) is None:
+        yield None
+        return
+    cells = [{"cell_type": "code", "id": f"c{n}", "source": text} for n, text in enumerate(texts)]
+    with TemporaryDirectory() as folder:
+        Path(folder, "n.ipynb").write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "cells": cells}))
+        yield (lambda: find("n.ipynb:A", Path(folder))), ran[1]
+
+
+KINDS = {"live": live_program, "saved": saved_program}
+
+
+def outcome(kind, cells, *, served=False):
+    """ "equal", "noted", "refused", "fails", or what is silently different, for the code and for the bundle's code.
+
+    served: also in the workers of two deployments, of the notebook and of its bundle.
+    """
+    with KINDS[kind](cells) as made, TemporaryDirectory() as folder:
+        if made is None:
+            return "fails"
+        program, answer = made
+        try:
+            plan = Plan.of(program(), [])
+        except (SourceError, TargetError):
+            return "refused"
+        bundle = export(plan.spec, plan.code, Path(folder, "bundle"))
+        answers = {kind: worker(plan.code), f"{kind} bundle": worker(find(str(bundle)).code())}
+        if served:
+            answers[f"{kind} served"] = worker_of(plan.program)
+            answers[f"{kind} bundle served"] = worker_of(find(str(bundle)))
+    if set(answers.values()) == {answer}:
+        return "equal"
+    notes = [note for note in plan.notes if "set it before" not in note]
+    if notes and len(set(answers.values())) == 1:
+        return "noted"
+    text = "\n".join(module.text for module in plan.code.modules)
+    return f"kernel: {answer}\nworkers: {answers}\nnotes: {plan.notes}\n{text}"
+
+
+def worker_of(program):
+    """The answer of a worker that serves the program."""
+    options = ServeOptions(http_port=0, kernels=False)
+    with Pending(lambda: on_portal(lambda: start(FixedProgram(found=program), options))).result(60) as deployment:
+        return deployment["A"].run().result(60)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--number", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--served", type=int, default=0, help="notebooks that are also served, from the first one")
     parser.add_argument("--show", type=int, default=3, help="silent differences to print")
     options = parser.parse_args()
-    counts = {"live": Counter(), "saved": Counter()}
+    counts = {kind: Counter() for kind in KINDS}
     shown = []
+    sys.stdout, out = io.StringIO(), sys.stdout  # of the notebooks
 
     @seed(options.seed)
     @settings(
@@ -172,16 +254,24 @@ def main():
     @given(notebooks())
     def count(notebook):
         texts, runs = notebook
-        for kind, result in (("live", live_outcome(runs)), ("saved", saved_outcome(texts))):
+        for kind, cells in (("live", runs), ("saved", texts)):
+            served = sum(counts[kind].values()) < options.served
+            result = outcome(kind, cells, served=served)
             silent = result.startswith("kernel: ")
             counts[kind]["silent" if silent else result] += 1
             if silent:
-                shown.append((kind, runs if kind == "live" else texts, result))
+                shown.append((kind, cells, result))
 
     count()
-    print(counts)
+    print(counts, file=out)
     for kind, cells, result in sorted(shown, key=lambda one: len(str(one[1])))[: options.show]:
-        print(f"--- {kind}", *(cell if isinstance(cell, str) else cell[1] for cell in cells[1:]), result, sep="\n")
+        print(
+            f"--- {kind}",
+            *(cell if isinstance(cell, str) else cell[1] for cell in cells[1:]),
+            result,
+            sep="\n",
+            file=out,
+        )
 
 
 if __name__ == "__main__":

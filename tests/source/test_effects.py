@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynamo_nb.source import Cell, slice_services
+from dynamo_nb.source import Cell, CellBook, slice_services
 from tests.source.kernel_answers import both_answers
 
 APP = """\
@@ -192,13 +192,116 @@ CHANGES = {
         user("[__import__('os').environ[f'TEST_EFFECTS_{n}'] for n in ('EFFECT', 'ITEM')]"),
     ],
     "a warnings filter": ["import warnings\nwarnings.filterwarnings('ignore', 'effects')", user("1")],
+    "an assertion": ["xs = []\ndef put(x):\n    xs.append(x)", "assert put(1) is None", user("xs")],
+    "an argument by its name": ["xs = []\ndef put(*, into):\n    into.append(1)", "put(into=xs)", user("xs")],
+    "arguments of any number": [
+        """\
+xs, ys = [], []
+def put(*all, **named):
+    for one in all:
+        one.append(1)
+    named['to'].append(2)""",
+        "put(xs, to=ys)",
+        user("xs, ys"),
+    ],
+    "a starred argument": ["xs = []\ndef put(a, b):\n    b.append(a)", "put(*(1, xs))", user("xs")],
+    "an object under a name inside the function": [
+        "xs = []\ndef put(to):\n    there = to\n    there.append(1)",
+        "put(xs)",
+        user("xs"),
+    ],
+    "a lambda": ["xs = []", "(lambda to: to.append(1))(xs)", user("xs")],
+    "a lambda under a name": ["xs = []\nput = lambda to: to.append(1)", "n = put(xs)", user("xs")],
+    "a function that is handed over": ["xs = []\ndef put(x):\n    xs.append(x)", "n = list(map(put, [1]))", user("xs")],
+    "a method that is handed over": ["xs = []", "n = list(map(xs.append, [1]))", user("xs")],
+    "a partial function": ["from functools import partial\nxs = []\nput = partial(xs.append)", "put(1)", user("xs")],
+    "a method of the notebook whose value is used": [
+        "class Pool:\n    def __init__(self): self.free = [1, 2]\n    def take(self): return self.free.pop()",
+        "pool = Pool()",
+        "first = pool.take()",
+        user("pool.free"),
+    ],
+    "a method of the notebook whose name says that it uses": [
+        "class Job:\n    done = 0\n    def run(self): self.done += 1\n    def check(self): self.run()",
+        "job = Job()",
+        "job.run()\njob.check()",
+        user("job.done"),
+    ],
+    "an inherited method": [
+        "class Base:\n    def __init__(self): self.n = 0\n    def step(self): self.n += 1\nclass Job(Base): pass",
+        "job = Job()",
+        "m = job.step()",
+        user("job.n"),
+    ],
+    "an object that is called": [
+        "class Counter:\n    n = 0\n    def __call__(self):\n        self.n += 1\n        return self.n",
+        "count = Counter()\nm = count()",
+        user("count.n"),
+    ],
+    "a function with state of its own": [
+        "def counter():\n    n = 0\n    def count():\n        nonlocal n\n        n += 1\n        return n\n    return count",
+        "count = counter()\nm = count()",
+        user("count()"),
+    ],
+    "a default that a function fills": [
+        "def f(seen=[]):\n    seen.append(1)\n    return len(seen)",
+        "m = f()",
+        user("f()"),
+    ],
+    "a block of an object of the notebook": [
+        """\
+class Log:
+    def __init__(self): self.n = 0
+    def __enter__(self): self.n += 1
+    def __exit__(self, *_): self.n += 1""",
+        "log = Log()",
+        "with log:\n    pass",
+        user("log.n"),
+    ],
+    "a list that all objects of a class share": [
+        "class Tool:\n    all = []\n    def __init__(self, name): self.all.append(name)",
+        "Tool('a')\nb = Tool('b')",
+        user("Tool.all"),
+    ],
+    "a class that its objects change": [
+        "class Tool:\n    n = 0\n    def __init__(self): type(self).n += 1",
+        "Tool()\nb = Tool()",
+        user("Tool.n"),
+    ],
+    "the class of an object": [
+        "class Box: n = 0\nbox = Box()",
+        "type(box).n = 1\nbox.__class__.m = 2",
+        user("Box.n, Box.m"),
+    ],
+    "the attributes of an object as a mapping": [
+        "class Box: pass\nbox = Box()",
+        "vars(box)['n'] = 1\nbox.__dict__.update(m=2)",
+        user("box.n, box.m"),
+    ],
+    "an object in a pair": ["class Box: n = 0\nbox = Box()", "pair = (1, box)\npair[1].n = 2", user("box.n")],
+    "an object in a mapping": ["xs = []\nd = {'xs': xs}", "d['xs'].append(1)", user("xs")],
+    "a list under a second name, changed in place before": ["xs = []\nys = xs", "ys *= 2", "ys.append(1)", user("xs")],
+    "a default value of a mapping": ["xs, d = [], {}", "d.get('a', xs).append(1)", user("xs")],
+    "a default value under a name": ["xs, d = [], {}", "ys = d.get('a', xs)", "ys.append(1)", user("xs")],
+    "a value that a function returns": ["xs = []\ndef same(x): return x", "ys = same(xs)", "ys.append(1)", user("xs")],
+    "a class made by a call": [
+        "kinds = []\nclass Base:\n    def __init_subclass__(cls): kinds.append(cls.__name__)",
+        "Sub = type('Sub', (Base,), {})",
+        user("kinds"),
+    ],
+    "code in a text": ["n = 1", "exec('n = 2')", user("n")],
+    "a name that is set by its text": ["n, m = 1, 2", "globals()['n'] = 3\nglobals().update(m=4)", user("n, m")],
     "an item of what a function returns": ["R = {}\ndef get():\n    return R", "get()['a'] = 1", user("R")],
     "an item of an object in a tuple": ["R = {}\nT = (R,)", "T[0]['a'] = 1", user("R")],
     "an item of an object in a dict": ["R = []\nT = {'r': R}", "T['r'].append(1)", user("R")],
-    "a lambda": ["xs = []\nadd = lambda x: xs.append(x)", "add(3)", user("xs")],
-    "a method that is handed over": ["xs = []", "list(map(xs.append, [1, 2]))", user("xs")],
+    "a lambda, once more": ["xs = []\nadd = lambda x: xs.append(x)", "add(3)", user("xs")],
+    "a method that is handed over, once more": ["xs = []", "list(map(xs.append, [1, 2]))", user("xs")],
     "a method with another name": ["xs = []\nadd = xs.append", "add(3)", user("xs")],
-    "a partial function": ["from functools import partial\nxs = []\nadd = partial(xs.append, 4)", "add()", user("xs")],
+    "a partial function, once more": [
+        "from functools import partial\nxs = []\nadd = partial(xs.append, 4)",
+        "add()",
+        user("xs"),
+    ],
     "a context manager": [
         (
             "class P:\n    def __init__(self):\n        self.d = []\n    def __enter__(self):\n        self.d.append(1)\n"
@@ -248,7 +351,7 @@ CHANGES = {
         "p.check('a')",
         user("p.d"),
     ],
-    "an inherited method": [
+    "an inherited method, once more": [
         "class O:\n    def start(self):\n        self.on = True\nclass P(O):\n    on = False\np = P()",
         "p.start()",
         user("p.on"),
@@ -270,6 +373,34 @@ def test_the_object_is_the_same_in_the_worker(title, tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_EFFECTS_ITEM", "")
     kernel, worker, notes = both_answers(cells_of(*CHANGES[title]), tmp_path)
     assert worker == kernel, notes
+
+
+USES = {
+    "print": "print(app)",
+    "the last value of a cell": "app",
+    "display": "from IPython.display import display\ndisplay(app)",
+    "a plot": "import matplotlib.pyplot as plt\nplt.plot(app)\nplt.show()",
+    "an assertion": "assert app.guards == []",
+    "a request to test it": "import requests\nrequests.post('http://x', json=app)",
+    "a run for development": "app.run()",
+    "a main block": "if __name__ == '__main__':\n    app.add_middleware(Guard)",
+    "a value of it": "schema = app.openapi()",
+    "a function of the notebook that reads it": "def look(a):\n    return len(a.routes)\nlook(app)",
+    "another object that it is put into": "others = []\nothers.append(app)",
+    "an awaited call": "await app.astart()",
+    "a magic": "%matplotlib inline\n!ls",
+    "a deployment": "from dynamo_nb import serve\ndeployment = await serve(A)\nserve(A)",
+    "a link": "A.link(App)",
+}
+
+
+@pytest.mark.parametrize("title", USES)
+def test_a_use_of_the_object_stays_in_the_notebook(title):
+    cells = cells_of(APP, "app = App()", "from dynamo_nb import service", f"@service\n{ROUTES}", USES[title])
+    before, after = slice_services(cells[:-1], ["A"]), slice_services(cells, ["A"])
+    assert after.modules == before.modules
+    assert after.digests == before.digests
+    assert bool(after.notes) == (title in ("an awaited call", "a run for development"))
 
 
 STATE = {
@@ -303,32 +434,62 @@ def test_a_call_on_a_module_that_workers_do_not_run_is_noted(call):
     assert [note for note in tree.notes if note.startswith("cell 2, line 1: ")]
 
 
-USES = {
-    "print": "print(app)",
-    "the last value of a cell": "app",
-    "display": "from IPython.display import display\ndisplay(app)",
-    "a plot": "import matplotlib.pyplot as plt\nplt.plot(app)\nplt.show()",
-    "an assertion": "assert app.add_middleware(Guard)",
-    "a request to test it": "import requests\nrequests.post('http://x', json=app)",
-    "a run for development": "app.run()",
-    "a main block": "if __name__ == '__main__':\n    app.add_middleware(Guard)",
-    "a value of it": "schema = app.openapi()",
-    "a function of the notebook that reads it": "def look(a):\n    return len(a.routes)\nlook(app)",
-    "another object that it is put into": "others = []\nothers.append(app)",
-    "an awaited call": "await app.astart()",
-    "a magic": "%matplotlib inline\n!ls",
-    "a deployment": "from dynamo_nb import serve\ndeployment = await serve(A)\nserve(A)",
-    "a link": "A.link(App)",
-}
+@pytest.mark.parametrize("verb", ["run", "check", "start", "stop", "read", "run_once"])
+def test_a_call_that_seems_to_be_a_use_is_noted(verb):
+    cells = cells_of("from somewhere import make", "engine = make()", f"engine.{verb}()", user("engine.state"))
+    (note,) = slice_services(cells, ["A"]).notes
+    assert note.startswith(f"cell 3, line 1: `engine.{verb}()` may change engine in the notebook only")
 
 
-@pytest.mark.parametrize("title", USES)
-def test_a_use_of_the_object_stays_in_the_notebook(title):
-    cells = cells_of(APP, "app = App()", "from dynamo_nb import service", f"@service\n{ROUTES}", USES[title])
-    before, after = slice_services(cells[:-1], ["A"]), slice_services(cells, ["A"])
-    assert after.modules == before.modules
-    assert after.digests == before.digests
-    assert bool(after.notes) == (title == "an awaited call")
+@pytest.mark.parametrize("verb", ["print", "describe", "is_ready", "get_state", "info"])
+def test_a_call_that_is_a_use_is_not_noted(verb):
+    cells = cells_of("from somewhere import make", "engine = make()", f"engine.{verb}()", user("engine.state"))
+    assert slice_services(cells, ["A"]).notes == ()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "exec(text)",
+        "globals()[text] = 1",
+        "globals().update(found)",
+        "globals().update({'n': 2})",
+        "if n:\n    exec(text)",
+    ],
+)
+def test_a_call_that_may_set_any_name_is_noted(code):
+    cells = cells_of("n, text, found = 1, 'n = 2', {'n': 2}", code, user("n"))
+    (note,) = slice_services(cells, ["A"]).notes
+    assert "may set any name, in the notebook only" in note
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "class K(Base):\n    pass",
+        "class K(metaclass=Meta):\n    pass",
+        "K = type('K', (Base,), {})",
+        "@count\nclass K:\n    pass",
+        "def f(x=put(1)):\n    pass",
+    ],
+)
+def test_a_definition_that_changes_something_counts_each_time_that_it_runs(again):
+    """The kernel has the effect of each run; the workers have that of the last one, with a note."""
+    head = """\
+kinds = []
+def put(x):
+    kinds.append(x)
+def count(cls):
+    put(cls)
+    return cls
+class Base:
+    def __init_subclass__(cls): put(1)
+class Meta(type):
+    def __init__(cls, *rest): put(1)"""
+    book = CellBook()
+    for number, (cell_id, text) in enumerate([("a", head), ("b", again), ("b", again), ("c", user("len(kinds)"))], 1):
+        book.record(Cell(text, f"cell {number}", number, cell_id))
+    assert any("which still has earlier runs" in note for note in slice_services(book.cells, ["A"]).notes)
 
 
 @pytest.mark.parametrize(

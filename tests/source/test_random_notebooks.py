@@ -2,20 +2,20 @@
 
 from hypothesis import HealthCheck, given, settings
 
-from tests.source.random_notebooks import live_outcome, notebooks, saved_outcome
+from tests.source.random_notebooks import notebooks, outcome
 
 few = settings(max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @few
 @given(notebooks())
-def test_a_running_notebook(notebook):
-    outcome = live_outcome(notebook[1])
-    assert outcome in ("equal", "noted", "refused", "fails"), outcome
+def test_a_running_notebook_and_its_bundle(notebook):
+    found = outcome("live", notebook[1])
+    assert found in ("equal", "noted", "refused", "fails"), found
 
 
 @few
 @given(notebooks())
-def test_a_saved_notebook(notebook):
-    outcome = saved_outcome(notebook[0])
-    assert outcome in ("equal", "noted", "refused", "fails"), outcome
+def test_a_saved_notebook_and_its_bundle(notebook):
+    found = outcome("saved", notebook[0])
+    assert found in ("equal", "noted", "refused", "fails"), found

@@ -1,0 +1,153 @@
+"""What the names of a notebook stand for, statement by statement, and which of them are names of one object."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from dynamo_nb.source.bindings import Bindings
+from dynamo_nb.source.effect_verbs import DISPLAY_PACKAGES
+from dynamo_nb.source.function_effects import FunctionEffects, shares_values
+from dynamo_nb.source.interface import Aliases, is_service
+from dynamo_nb.source.running_parts import roots_of
+from dynamo_nb.source.statements import Unit
+
+Kind = Literal["import", "function", "class", "service", "object", "unknown"]
+
+
+class Objects:
+    """The objects of a notebook by their names, as each unit sees them.
+
+    Args:
+        units: In order of execution.
+        known: The imported names of the SDK.
+    """
+
+    def __init__(self, units: Sequence[Unit], known: Aliases) -> None:
+        self._bindings = Bindings(units)
+        self._known = known
+        self._groups: dict[str, set[str]] = {}
+        classes = [unit.statement.node for unit in units if isinstance(unit.statement.node, ast.ClassDef)]
+        self.functions = FunctionEffects(classes, self.definition)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._bindings
+
+    def creator(self, name: str, unit: Unit) -> Unit | None:
+        found = self._bindings.find(name, unit.position, user=unit)
+        return self._bindings.creator(name, found[-1]) if found else None
+
+    def definition(self, name: str, unit: Unit) -> ast.stmt | None:
+        made_by = self.creator(name, unit)
+        return made_by.statement.node if made_by else None
+
+    def kind(self, name: str, unit: Unit) -> Kind:
+        made_by = self.creator(name, unit)
+        if made_by is None:
+            return "unknown"
+        if made_by.statement.imports:
+            return "import"
+        match made_by.statement.node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                return "function"
+            case ast.ClassDef() as node:
+                return "service" if is_service(node, self._known) else "class"
+        return "object"
+
+    def mentioned_by(self, name: str, unit: Unit) -> set[str]:
+        """The objects that the body of a function names, of which it may return one."""
+        made_by = self.creator(name, unit)
+        uses = made_by.names.uses if made_by else ()
+        return {use.name for use in uses if self.kind(use.name, unit) == "object"}
+
+    def changes_when_read(self, name: str, unit: Unit) -> bool:
+        """True for a `defaultdict`, which keeps the keys that it is asked for."""
+        match self.definition(name, unit):
+            case ast.Assign(value=ast.Call(func=made)) | ast.AnnAssign(value=ast.Call(func=made)):
+                return (made.attr if isinstance(made, ast.Attribute) else getattr(made, "id", "")) == "defaultdict"
+        return False
+
+    def package(self, name: str, unit: Unit) -> str:
+        made_by = self.creator(name, unit)
+        node = made_by.statement.node if made_by else None
+        if isinstance(node, ast.ImportFrom):
+            return (node.module or "").partition(".")[0]
+        return node.names[0].name.partition(".")[0] if isinstance(node, ast.Import) else name
+
+    def displays(self, name: str, unit: Unit) -> bool:
+        return self.package(name, unit) in DISPLAY_PACKAGES
+
+    def with_aliases(self, names: Iterable[str]) -> set[str]:
+        return {one for name in names for one in (name, *self._groups.get(name, ()))}
+
+    def note_aliases(self, unit: Unit) -> None:
+        node = unit.statement.node
+        pairs: list[tuple[ast.expr, ast.expr]] = []
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                pairs += _pairs(target, node.value)
+        groups: list[set[str]] = []
+        # `xs += […]` mostly keeps the object.
+        rebound = frozenset() if isinstance(node, ast.AugAssign) else unit.names.binds - unit.names.changes
+        for target, value in pairs:
+            kept = {one for one in roots_of(value) if not self._is_constant(one, unit)} | self._kept_by_call(
+                value, unit
+            )
+            roots = {one for one in kept if self.kind(one, unit) in ("object", "class")}
+            names = {one.id for one in ast.walk(target) if isinstance(one, ast.Name)}
+            if roots:
+                groups.append((self.with_aliases(roots) - rebound) | names)
+        for name in rebound:
+            if group := self._groups.pop(name, None):
+                group.discard(name)
+        for group in groups:
+            self._groups.update(dict.fromkeys(group, group))
+
+    def _kept_by_call(self, value: ast.expr, unit: Unit) -> set[str]:
+        """The variables that the value of a call may be, or may keep: `Box(items)`, `known.get("a", items)`."""
+        found: set[str] = set()
+        match value:
+            case ast.Call(func=ast.Name(id=called)):
+                if called != "partial" and self.kind(called, unit) not in ("class", "function", "object"):
+                    return set()
+                cls = self.definition(called, unit)
+                if isinstance(cls, ast.ClassDef) and shares_values(cls):
+                    found.add(called)
+            case _:
+                return set()
+        given = [*value.args, *(keyword.value for keyword in value.keywords)]
+        return found | {name for one in given for name in roots_of(one) if not self._is_constant(name, unit)}
+
+    def _is_constant(self, name: str, unit: Unit) -> bool:
+        made_by = self.creator(name, unit)
+        node = made_by.statement.node if made_by else None
+        return isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant)
+
+    def class_of(self, name: str, unit: Unit) -> ast.ClassDef | None:
+        """The class of the notebook that an object is made of, where its assignment shows it."""
+        made_by = self.creator(name, unit)
+        node = made_by.statement.node if made_by else None
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            return None
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            for one, value in _pairs(target, node.value):
+                if isinstance(one, ast.Name) and one.id == name and isinstance(value, ast.Call):
+                    cls = self.definition(value.func.id, unit) if isinstance(value.func, ast.Name) else None
+                    return cls if isinstance(cls, ast.ClassDef) else None
+        return None
+
+    def is_stateful(self, name: str, unit: Unit) -> bool:
+        """True if an object is a function that a function of the notebook returned, with state of its own."""
+        made_by = self.creator(name, unit)
+        value = getattr(made_by.statement.node, "value", None) if made_by else None
+        func = value.func if isinstance(value, ast.Call) else None
+        return isinstance(func, ast.Name) and self.functions.makes_state(func.id, unit)
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """Which value each target gets: `a, b = b, a` has two."""
+    sequence = ast.Tuple | ast.List
+    if isinstance(target, sequence) and isinstance(value, sequence) and len(target.elts) == len(value.elts):
+        return [pair for one in zip(target.elts, value.elts, strict=True) for pair in _pairs(*one)]
+    return [(target, value)]
