@@ -10,10 +10,9 @@ from typing import Final
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.processes import kill_group
 from dynamo_nb.control.record import FILE, Record, records
+from dynamo_nb.control.starters import is_starting
 from dynamo_nb.control.subreaper import kill_descendants
 
-START_LIMIT: Final = 60.0
-"""Seconds after which a folder without a record is left over: a supervisor that starts has written it long before."""
 END_LIMIT: Final = 5.0
 """Seconds to wait for killed processes to end; one that holds a device may take longer."""
 _POLL: Final = 0.02
@@ -42,8 +41,8 @@ def clean_up() -> list[str]:
 def _abandoned() -> Iterator[Path]:
     """Folders of deployments that ended before they wrote a record."""
     for folder in state_dir.root().iterdir():
-        unrecorded = (folder / "sockets").is_dir() and not (folder / FILE).exists()
-        if unrecorded and time.time() - folder.stat().st_mtime > START_LIMIT:
+        # In this order: a supervisor that starts may write its record meanwhile.
+        if (folder / "sockets").is_dir() and not is_starting(folder) and not (folder / FILE).exists():
             yield folder
 
 

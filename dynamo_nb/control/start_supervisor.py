@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from typing import Final
 
 from dynamo_nb.control import framing, state_dir
 from dynamo_nb.control.options import Options
+from dynamo_nb.control.starters import note_starters
 from dynamo_nb.errors import DeploymentError, from_wire
 
 _MAIN: Final = "from dynamo_nb.supervisor.supervisor_main import main; main()"
@@ -37,6 +39,7 @@ async def start_supervisor(options: Options) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
+        note_starters(Path(options.folder), os.getpid(), process.pid)
         process.stdin.write(framing.encode(asdict(options)))
         async with asyncio.timeout(_START_LIMIT):
             answer = await process.stdout.readline()

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from dynamo_nb.control.starters import note_starters
 from dynamo_nb.errors import DeploymentError
 
 CONTROL: Final = "control.sock"
@@ -59,6 +60,7 @@ def new_folder(name: str) -> Path:
     plain = "".join(c for c in name.lower() if c.isascii() and c.isalnum())[:12] or "graph"
     folder = root() / f"{plain}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
+    note_starters(folder, os.getpid())
     for part in _PARTS:
         (folder / part).mkdir(mode=0o700)
     return folder

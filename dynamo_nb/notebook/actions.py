@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from dynamo_nb.deployment.deployment import Deployment
-from dynamo_nb.errors import DynamoError, TargetError
+from dynamo_nb.errors import DynamoError, TargetError, message_of, summary_of
 from dynamo_nb.notebook.answer import Answer
 from dynamo_nb.notebook.exec_in_worker import find
 from dynamo_nb.notebook.graph_widget import GraphWidget
@@ -60,13 +60,13 @@ class Actions:
         if name == "cancel":
             self._cancel(widget, **arguments)
         elif name in on_links:
-            self._between_cells(lambda: _answered(answer, on_links[name](answer, **arguments)))
+            self._between_cells(lambda: answered(answer, on_links[name], **arguments))
         elif name not in on_deployment:
             answer.failed(f"unknown action {name!r}")
         elif deployment is None:
             answer.failed("nothing is being served: run `deployment = await serve(…)` first")
         else:
-            work = _answered(answer, on_deployment[name](answer, deployment, **arguments))
+            work = answered(answer, on_deployment[name], deployment, **arguments)
             running = asyncio.run_coroutine_threadsafe(work, portal.loop)
             if name == "call":
                 self._calls[widget, answer.request_id] = running
@@ -117,16 +117,23 @@ class Actions:
         return "\n".join(worker.command for worker in workers)
 
 
-async def _answered(answer: Answer, work: Coroutine[Any, Any, Any]) -> None:
-    """Runs an action and sends its result or its error."""
+async def answered(answer: Answer, action: Action, *args: Any, **arguments: Any) -> None:
+    """Runs an action and sends its result or its error, whatever the error is: the browser waits for one of them.
+
+    Args:
+        answer: The answer of the request; the first argument of the action.
+        action: The action.
+        args: Further positional arguments.
+        arguments: Arguments from the browser.
+    """
     try:
-        answer.done(await work)
+        answer.done(await action(answer, *args, **arguments))
     except DynamoError as error:
-        answer.failed(str(error))
+        answer.failed(message_of(error))
     except asyncio.CancelledError:
         answer.failed("cancelled")
-    except Exception as error:
-        answer.failed(f"{type(error).__name__}: {error}")
+    except BaseException as error:  # SystemExit too: it would end the loop of all deployments
+        answer.failed(summary_of(error))
 
 
 def _member(service: str) -> str:

@@ -67,7 +67,10 @@ class NotebookHost(VerbHost):
         if len(own) != 1:
             what = "nothing is being served here" if not own else "several deployments run here"
             raise DeploymentError(what, remedy="%dynamo export Service folder/")
-        return own[0].export(folder)
+        written = own[0].export(folder)
+        for note in own[0].notes:
+            self.show(note)
+        return written
 
     def _own(self) -> list[Deployment]:
         return [deployment for deployment in self._session.own.all if not deployment.ended]

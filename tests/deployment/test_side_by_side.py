@@ -11,6 +11,7 @@ from deployed_program import alive, folders, pids
 from dynamo_nb import attach
 from dynamo_nb.cli.main import run
 from dynamo_nb.cli.terminal_host import TerminalHost
+from dynamo_nb.control import state_dir
 from dynamo_nb.control.record import records
 from dynamo_nb.errors import PlacementError
 from dynamo_nb.runtime import DistributedRuntime, NatsServer
@@ -136,9 +137,7 @@ async def test_clean_lists_what_it_killed_and_leaves_living_deployments(program,
         await record.supervisor.ended()
         unstarted = dynamo_home / "unstarted-00000000"
         (unstarted / "sockets").mkdir(parents=True)
-        fresh = dynamo_home / "fresh-00000000"
-        (fresh / "sockets").mkdir(parents=True)
-        os.utime(unstarted, (0, 0))
+        fresh = state_dir.new_folder("fresh")
 
         run(["clean"], TerminalHost())
 

@@ -14,6 +14,7 @@ from dynamo_nb.control import processes, state_dir
 from dynamo_nb.control.cleanup import clean_up
 from dynamo_nb.control.processes import ProcessId
 from dynamo_nb.control.record import Record, records
+from dynamo_nb.control.starters import note_starters
 
 pytestmark = pytest.mark.skipif(not psutil.LINUX, reason="other systems note the time of the start")
 STEPS = [-86400.0, -3.0, -1.5, 1.5, 3.0, 3600.0]
@@ -60,6 +61,23 @@ def test_a_running_deployment_is_not_cleaned_up_after_a_step_of_the_clock(dynamo
     assert clean_up() == []
     assert folder.exists()
     assert child.poll() is None
+
+
+@pytest.mark.parametrize("seconds", STEPS)
+def test_a_deployment_that_starts_is_not_cleaned_up_after_a_step_of_the_clock(dynamo_home, step_clock, child, seconds):
+    by_the_client, by_the_supervisor = state_dir.new_folder("one"), state_dir.new_folder("two")
+    note_starters(by_the_supervisor, child.pid)
+    left = state_dir.new_folder("left")
+    gone = subprocess.Popen(["true"])
+    note_starters(left, gone.pid)
+    gone.wait()
+    step_clock(seconds)
+    assert clean_up() == [f"removed {left.name}, which never started to serve"]
+    assert by_the_client.exists()
+    assert by_the_supervisor.exists()
+    child.kill()
+    child.wait()
+    assert clean_up() == [f"removed {by_the_supervisor.name}, which never started to serve"]
 
 
 @pytest.mark.parametrize("seconds", STEPS)

@@ -240,4 +240,6 @@ def export(
 
         plan = replace(_plan_source(context, target, file, working_dir, namespace), name=name).plan()
         written = export_bundle(plan.spec, plan.code, where)
+        for note in plan.notes:
+            host.show(note)
     host.show(f"wrote {written}")
