@@ -1,4 +1,4 @@
-"""What the functions and classes of a notebook change when they are called."""
+"""The changes that functions and classes of a notebook make when they are called."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _METACLASS: Final = frozenset({"__init__", "__new__", "__prepare__"})
 
 @dataclass(frozen=True)
 class Changes:
-    """What a call of a function changes.
+    """The changes that a call of a function makes.
 
     names: global names. parameters: all of them, in order. changed: those whose object it changes. rest, named: the
     names of `*args` and `**kwargs`. keeps: True if it changes the object of a default, which the next call sees.
@@ -70,7 +70,7 @@ class FunctionEffects:
                 self._methods.setdefault(method.name, []).append(method)
 
     def of_name(self, name: str, unit: Unit) -> list[Changes]:
-        """What a call of a function, a class or a lambda by its name changes."""
+        """The changes by a call of a function, a class or a lambda by its name."""
         node = self._definition(name, unit)
         if isinstance(node, _NAMED):
             return [self.of(node, unit)]
@@ -80,7 +80,7 @@ class FunctionEffects:
         return [self.of(value, unit)] if isinstance(value, ast.Lambda) else []
 
     def of_class(self, node: ast.ClassDef, unit: Unit) -> Changes:
-        """What making an object of a class changes."""
+        """The changes by a call of a class."""
         found = [self.of(one, unit) for one in _methods_of(node) if one.name in _MAKING]
         names = frozenset[str]().union(*(one.names for one in found))
         if any(one.first for one in found) and shares_values(node):
@@ -90,7 +90,7 @@ class FunctionEffects:
         return Changes(names, init.parameters[1:], changed, init.rest, init.named)
 
     def of_method(self, verb: str, cls: ast.ClassDef | None, unit: Unit) -> list[Changes] | None:
-        """What a method changes, by its name; None if no class of the notebook has it. cls: of the object, if known."""
+        """The changes by a method of this name; None if no class of the notebook has it. cls: of the object, if known."""
         if cls is not None:
             found = self._inherited(verb, cls, unit)
             return [self.of(found, unit)] if found else None
@@ -106,7 +106,7 @@ class FunctionEffects:
         return next((one for one in found if one is not None), None)
 
     def of(self, node: Function, unit: Unit) -> Changes:
-        """What a call of a function changes."""
+        """The changes by a call of a function."""
         if node not in self._summaries:
             self._summaries[node] = Changes()  # for a function that calls itself
             self._summaries[node] = self._read(node, unit)

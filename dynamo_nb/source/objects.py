@@ -1,4 +1,4 @@
-"""What the names of a notebook stand for, statement by statement, and which of them are names of one object."""
+"""The objects that the names of a notebook stand for, and the names that one object has."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ class StatementEffects:
                 self.changed |= set[str]().union(*(self._objects(one) for one in changes.given(call, bound=bound)))
 
     def _of_class(self, verb: str, receivers: set[str]) -> tuple[list[Changes], bool]:
-        """What a method changes, by its name in the classes of the notebook, and whether these are the objects' own."""
+        """The changes by a method of this name in the notebook, and whether it is the objects' own."""
         found: list[Changes] = []
         exact = bool(receivers)
         for name in receivers:

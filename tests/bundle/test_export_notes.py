@@ -20,10 +20,9 @@ class Backend:
     async def generate(self) -> str:
         return repr({value})
 """
-KEYS = "Backend:\n  size: 2\n  sise: 3\n  ServiceArgs:\n    traffic: {timeout: 3}\nPlanner:\n  environment: local\n"
+KEYS = "Backend:\n  size: 2\n  sise: 3\nPlanner:\n  environment: local\n"
 NOTES = {
     "a key that nothing reads": ("", "1", KEYS, "Backend.sise: nothing in Backend reads 'sise': did you mean 'size'?"),
-    "an argument that nothing reads": ("", "1", KEYS, "Backend.ServiceArgs.traffic"),
     "a section about another service": ("", "1", KEYS, "Planner: the graph has no such service"),
     "a value that is another in each worker": ("import time\nnow = time.time()\n", "now", "", "has another value"),
     "a call that may be a change": (
