@@ -90,7 +90,7 @@ class FunctionEffects:
         return Changes(names, init.parameters[1:], changed, init.rest, init.named)
 
     def of_method(self, verb: str, cls: ast.ClassDef | None, unit: Unit) -> list[Changes] | None:
-        """The changes by a method of this name; None if no class of the notebook has it. cls: of the object, if known."""
+        """The changes by a method; None if no class of the notebook has it. cls: the class of its object, if known."""
         if cls is not None:
             found = self._inherited(verb, cls, unit)
             return [self.of(found, unit)] if found else None
