@@ -54,6 +54,10 @@ with_vllm() {
     # A model server uses both cores: two processes at most.
     .venv-vllm/bin/python -m pytest -q -n 2 --durations=10 --timeout 300 \
         $(grep -lE 'importorskip\("(vllm|torch)"' tests/*/test_*.py)
+    # The oldest transformers that pyproject.toml allows for TorchEngine, before the newer one of vLLM on the path.
+    version=$(sed -n 's/^torch = .*"transformers>=\([0-9.]*\)".*/\1/p' pyproject.toml)
+    $BIN/uv pip install --quiet --python .venv-vllm/bin/python --target build/oldest "transformers==$version"
+    PYTHONPATH=build/oldest .venv-vllm/bin/python -m pytest -q tests/llm/test_torch_batch.py
 }
 
 with_oldest() {

@@ -147,6 +147,12 @@ PROMPTS = {
         [assistant(None, tool_calls=[{"function": {"name": "f"}}])],
         "content,role,tool_calls=;function,type:arguments,name",
     ),
+    "a call with an id that is null": (
+        "whole",
+        [assistant(None, tool_calls=[{"id": None, "function": {"name": "f"}}])],
+        "content,role,tool_calls=;function,type:arguments,name",
+    ),
+    "reasoning that is not a text": ("whole", [assistant(reasoning=["r"], reasoning_content={})], "content,role=a;"),
     "tool calls of a user": ("whole", [user(tool_calls=[call("{}")])], "content,role=u;"),
     "a name, and one that is null": ("whole", [user(name="n"), user(name=None)], "content,name,role=u;content,role=u;"),
     "the id of a result that is null": ("whole", [{"role": "tool", "content": "r", "tool_call_id": None}], "content,role=r;"),
@@ -212,6 +218,10 @@ INVALID = {
     "a call that is null": ([assistant(tool_calls=[call("{}"), None])], "messages[0].tool_calls[1]"),
     "a call without a function": ([assistant(tool_calls=[{"id": "c", "type": "function"}])], "messages[0].tool_calls[0]"),
     "a call whose name is null": ([assistant(tool_calls=[{"function": {"name": None}}])], "messages[0].tool_calls[0]"),
+    "a name that is a number": ([user(name=7)], "messages[0].name"),
+    "an id that is a number": ([assistant(tool_calls=[call("{}", id=7)])], "messages[0].tool_calls[0].id"),
+    "the id of a result that is a number": ([{"role": "tool", "content": "r", "tool_call_id": 7}], "messages[0].tool_call_id"),
+    "tools of a developer that are a text": ([developer(tools="f")], "messages[0].tools"),
     "a call of another type": ([assistant(tool_calls=[call("{}", type="custom")])], "messages[0].tool_calls[0]"),
     "a call of the old form": ([assistant(None, function_call={"name": "f", "arguments": "{}"})], "messages[0].function_call"),
 }  # fmt: skip

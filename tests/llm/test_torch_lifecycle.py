@@ -43,7 +43,8 @@ def stateful(folder):
 FAILED = {
     "a missing folder": (lambda _: {"model": "/nowhere/at/all"}, "no folder '/nowhere/at/all'"),
     "a folder without a model": (empty, "cannot be loaded"),
-    "an unknown dtype": (lambda _: {"dtype": "float17"}, "cannot be loaded.*float17"),
+    "an unknown dtype": (lambda _: {"dtype": "float17"}, "no dtype 'float17'"),
+    "a name of torch that is not a dtype": (lambda _: {"dtype": "nn"}, "no dtype 'nn'"),
     "an unknown device": (lambda _: {"device": "abacus"}, "cannot be loaded.*abacus"),
     "a context that is too long for the model": (lambda _: {"max_model_len": 10**6}, "made for 16384 tokens"),
     "a model without keys and values": (stateful, "keeps no keys and values|cannot be loaded"),

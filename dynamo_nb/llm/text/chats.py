@@ -19,12 +19,12 @@ TEXT_PARTS: Final = {  # types of content parts, and their key with the text
     "refusal": "refusal",
     "thinking": "thinking",
 }
-KEYS: Final = {  # further keys by role; "" for every role
-    "": (("name", str), ("task", str)),
-    "assistant": (("reasoning", str), ("reasoning_content", str)),
-    "tool": (("tool_call_id", str),),
-    "developer": (("tools", list),),
+KEYS: Final[dict[str, dict[str, type]]] = {  # further keys by role; "" for every role
+    "": {"name": str, "task": str},
+    "tool": {"tool_call_id": str},
+    "developer": {"tools": list},
 }
+THOUGHTS: Final = ("reasoning", "reasoning_content")  # templates know one name or the other
 
 _log = logging.getLogger(__name__)
 
@@ -86,16 +86,25 @@ def _message(message: Any, where: str) -> Message:
     if not isinstance(role, str) or not role:
         raise InvalidArgument("a message needs a role, such as 'user'", where=f"{where}.role")
     extra = {
-        key: value for key, kind in (*KEYS[""], *KEYS.get(role, ())) if isinstance(value := message.get(key), kind)
+        key: _of_type(kind, message[key], f"{where}.{key}")
+        for key, kind in (KEYS[""] | KEYS.get(role, {})).items()
+        if message.get(key) is not None
     }
-    if (thought := extra.get("reasoning", extra.get("reasoning_content"))) is not None:  # templates know either name
-        extra |= {"reasoning": thought, "reasoning_content": thought}
+    thought = next((text for key in THOUGHTS if isinstance(text := message.get(key), str)), None)
+    if role == "assistant" and thought is not None:
+        extra |= dict.fromkeys(THOUGHTS, thought)
     calls: Any = None
     if role == "assistant" and (calls := message.get("tool_calls")) is not None and calls != []:
         extra["tool_calls"] = _calls(calls, f"{where}.tool_calls")
     if message.get("function_call") is not None:
         raise InvalidArgument("'function_call' is not supported; use tool_calls", where=f"{where}.function_call")
     return Message(role, _texts(message.get("content"), f"{where}.content", is_optional=role in WITHOUT_CONTENT), extra)
+
+
+def _of_type(kind: type, value: Any, where: str) -> Any:
+    if not isinstance(value, kind):
+        raise InvalidArgument(f"expected a {kind.__name__}, not a {type(value).__name__}", where=where)
+    return value
 
 
 def _texts(content: Any, where: str, *, is_optional: bool) -> list[str]:
@@ -136,7 +145,8 @@ def _calls(calls: Any, where: str) -> list[dict[str, Any]]:
             or call.get("type") not in (None, "function")
         ):
             raise InvalidArgument("expected {type: 'function', function: {name, arguments}}", where=f"{where}[{index}]")
-        identity = {"id": call["id"]} if isinstance(call.get("id"), str) else {}
+        name = call.get("id")
+        identity = {} if name is None else {"id": _of_type(str, name, f"{where}[{index}].id")}
         function = {"name": function["name"], "arguments": function.get("arguments")}
         read.append({**identity, "type": "function", "function": function})
     return read

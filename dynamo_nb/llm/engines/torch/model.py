@@ -44,6 +44,8 @@ class TorchModel:
             raise EngineError(f"torch cannot be imported: {error}", where="TorchEngine", remedy=INSTALL) from error
         if options.model.startswith(PATH_STARTS) and not Path(options.model).expanduser().is_dir():
             raise EngineError(f"no folder {options.model!r}", where=where, remedy="check the path")
+        if options.dtype != "auto" and not isinstance(getattr(torch, options.dtype, None), torch.dtype):
+            raise EngineError(f"torch has no dtype {options.dtype!r}", where=where, remedy="use one such as 'bfloat16'")
         if options.threads:
             torch.set_num_threads(options.threads)
         folder = str(Path(options.model).expanduser()) if options.model.startswith("~") else options.model
