@@ -157,6 +157,42 @@ class WorkerEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
     load: Load | None = None
 
 
+class OpenPlacement(msgspec.Struct, frozen=True, array_like=True):
+    """A request that a router has placed and that has not ended, for the other routers.
+
+    Attributes:
+        number: Identifies the placement at its router.
+        worker: The instance that was chosen.
+        tokens: Tokens of the prompt.
+        names: Full blocks of the prompt, named by `block_hashes`.
+        overlap: Number of them, from the first one on, that the worker held.
+        expected: Number of them that the worker held or was about to compute for earlier requests.
+    """
+
+    number: int
+    worker: int
+    tokens: int
+    names: list[int]
+    overlap: int
+    expected: int
+
+
+class PlacementEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """A change of a router's open placements. Its parts are applied in this order: cleared, begun, ended.
+
+    Attributes:
+        number: Increases by one. After a gap, the reader has to open the stream again.
+        begun: The new placements.
+        ended: The numbers of placements that have ended.
+        cleared: True if all placements were removed.
+    """
+
+    number: int
+    begun: list[OpenPlacement] = []
+    ended: list[int] = []
+    cleared: bool = False
+
+
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The model and the limits of a worker.
 

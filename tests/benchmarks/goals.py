@@ -1,6 +1,6 @@
 """What is measured, against whom, and how good it has to be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,6 +48,33 @@ class Benchmark:
     rows: Sequence[Row]
 
 
+LOADS = (
+    "unrelated prompts",
+    "one system prompt",
+    "one system prompt, slowly",
+    "multi-turn",
+    "mixed",
+    "bursts",
+    "workers added and killed",
+    "long answers",
+)
+ROUTERS = (1, 2, 4)
+
+
+def named_routers(number: int) -> str:
+    return f"{number} router" + "s" * (number > 1)
+
+
+def routing_rows(load: str) -> Iterator[Row]:
+    """The default policy under one load, against the best of all others, with several numbers of routers."""
+    for number in ROUTERS:
+        ours, best, title = f"default, {number}", f"best other, {number}", f"{load}, {named_routers(number)}"
+        yield Row(f"{title}: first token, median", f"{load}: median", "ms", 1.1, best, ours=ours, scale=1e3)
+        yield Row(f"{title}: first token, 99th percentile", f"{load}: p99", "ms", 1.1, best, ours=ours, scale=1e3)
+        least = "requests of the worker with the fewest, of the mean"
+        yield Row(f"{title}: {least}", f"{load}: least", "times", 0.5, how="alone", better="higher", ours=ours)
+
+
 BENCHMARKS = (
     Benchmark(
         "calls",
@@ -71,33 +98,39 @@ BENCHMARKS = (
     Benchmark(
         "routing",
         {
+            "first_token": ["routing.py", "first_token"],
             "blocks": ["routing.py", "blocks"],
             "overlap": ["routing.py", "overlap"],
             "round-robin": ["routing.py", "round-robin"],
+            **{f"default, {number}": ["routing_loads.py", "default", str(number)] for number in ROUTERS},
+            **{f"best other, {number}": ["routing_loads.py", "others", str(number)] for number in ROUTERS},
         },
         [
-            row
-            for policy in ("overlap", "blocks")
-            for row in (
-                Row(
-                    f"median time to the first token, policy {policy}",
-                    "first_token_s",
-                    "ms",
-                    0.5,
-                    "round-robin",
-                    ours=policy,
-                    scale=1e3,
-                ),
-                Row(
-                    f"hit rate, of an oracle that knows everything, policy {policy}",
-                    "of_oracle",
-                    "times",
-                    0.95,
-                    how="alone",
-                    better="higher",
-                    ours=policy,
-                ),
-            )
+            *(row for load in LOADS for row in routing_rows(load)),
+            *(
+                row
+                for policy in ("first_token", "overlap", "blocks")
+                for row in (
+                    Row(
+                        f"median time to the first token, policy {policy}",
+                        "first_token_s",
+                        "ms",
+                        0.5,
+                        "round-robin",
+                        ours=policy,
+                        scale=1e3,
+                    ),
+                    Row(
+                        f"hit rate, of an oracle that knows everything, policy {policy}",
+                        "of_oracle",
+                        "times",
+                        0.95,
+                        how="alone",
+                        better="higher",
+                        ours=policy,
+                    ),
+                )
+            ),
         ],
     ),
     Benchmark(

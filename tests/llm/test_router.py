@@ -7,11 +7,11 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from echo_graphs import poll_until
+from echo_graphs import LINKS, SERVICES, poll_until, ready_workers
 
+from dynamo_nb.llm.cache.assumed import AssumedBlocks
 from dynamo_nb.llm.cache.index import BlockIndex
 from dynamo_nb.llm.messages import Sampling, TextRequest, TokenRequest
-from dynamo_nb.llm.router import AssumedBlocks
 from dynamo_nb.sdk.portal import portal
 
 BOUND = 60
@@ -35,7 +35,11 @@ from dynamo_nb.llm.messages import WorkerEvent
 class WatchedRouter(Router):
     @dynamo_endpoint()
     async def indexed(self) -> int:
-        return len(self.index)
+        return len(self.table.index)
+
+    @dynamo_endpoint()
+    async def open_placements(self) -> int:
+        return self.table.open_placements
 
 
 @service(dynamo={"namespace": "dynamo"})
@@ -234,7 +238,7 @@ def test_a_worker_with_invalid_events_still_gets_requests(watched):
     """The endpoint is annotated with lists, so that events arrive as lists."""
 
     async def logged():
-        return "the router assumes an empty cache" in await asyncio.to_thread(log.read_text)
+        return "the router ignores them" in await asyncio.to_thread(log.read_text)
 
     with watched(code=WATCHED.replace("AsyncIterator[WorkerEvent]", "AsyncIterator[list]")) as graph:
         (router,) = graph.status.services["WatchedRouter"].workers
@@ -350,3 +354,83 @@ def test_a_worker_that_starts_while_another_reports_its_model_is_followed(watche
         gate.unlink()
         workers = workers_of(graph, "WatchedWorker")
         portal.run(asyncio.wait_for(poll_until(all_followed), BOUND))
+
+
+CHATS, SYSTEM = 60, [7] * (20 * BLOCK)
+
+
+@slow
+@pytest.mark.parametrize("at_once", [1, CHATS])
+@pytest.mark.parametrize("routers", [1, 2])
+def test_chats_with_one_system_text_use_every_worker(project, routers, at_once):
+    """The policy is the default; each chat begins with the same text and goes on with its own."""
+    args = ["--Echo.ServiceArgs.workers=3", f"--Echo.block_size={BLOCK}", f"--Router.ServiceArgs.workers={routers}"]
+    args += ["--Echo.tokens_per_second=2000", "--Echo.prefill_tokens_per_second=100000"]
+
+    async def chat(graph, number, turn):
+        async with turn:
+            request = TextRequest(
+                request_id=f"chat {number}",
+                model="tiny",
+                prompt=SYSTEM + [100 + number] * BLOCK,
+                sampling=Sampling(max_tokens=BLOCK),
+            )
+            async for _ in graph.Text.generate(request):
+                pass
+
+    async def requests_of_each(graph):
+        turn = asyncio.Semaphore(at_once)
+        await asyncio.gather(*(chat(graph, number, turn) for number in range(CHATS)))
+        return [len(await graph.Echo.received().using(instance_id=one)) for one in ready_workers(graph.status)]
+
+    project.write("chats.py", SERVICES, LINKS["routed"])
+    with project.serve("chats:Api", args=["--Text.served_model_name=tiny", *args]).result(timeout=BOUND) as graph:
+        requests = portal.run(requests_of_each(graph), BOUND)
+    assert sum(requests) == CHATS
+    assert min(requests) >= CHATS / 3 / 2
+
+
+@slow
+def test_routers_know_of_each_others_placements(watched):
+    """Prompts are placed by one router and not answered; the other router sends its own to the other worker."""
+    prompts = [[n + 50] * (FULL * BLOCK) for n in range(12)]
+
+    async def chosen(router, prompt):
+        return (await placed(graph.WatchedRouter, prompt, instance_id=router)).instance_id
+
+    async def choices():
+        one, other = workers_of(graph, "WatchedRouter")
+        call = graph.WatchedRouter.place(token_request(prompts[0], "held"), []).using(instance_id=one)
+        async with aclosing(aiter(call)) as held:
+            worker = (await anext(held)).instance_id
+            await poll_until(lambda: knows(other, 1))
+            during = {await chosen(other, prompt) for prompt in prompts[1:]}
+        await poll_until(lambda: knows(other, 0))
+        after = {await chosen(other, prompt) for prompt in prompts[1:]}
+        return worker, during, after
+
+    async def knows(router, placements):
+        return await graph.WatchedRouter.open_placements().using(instance_id=router) == placements
+
+    with watched("--WatchedRouter.ServiceArgs.workers=2", "--WatchedRouter.policy=first_token") as graph:
+        worker, during, after = portal.run(choices(), BOUND)
+        assert worker not in during
+        assert worker in after
+
+
+@slow
+def test_the_placements_of_a_killed_router_are_removed(watched):
+    async def knows(router, placements):
+        return await graph.WatchedRouter.open_placements().using(instance_id=router) == placements
+
+    async def kill():
+        (one, pid), (other, _) = workers_of(graph, "WatchedRouter").items()
+        call = graph.WatchedRouter.place(token_request(PROMPTS[0], "held"), []).using(instance_id=one)
+        async with aclosing(aiter(call)) as held:
+            await anext(held)
+            await poll_until(lambda: knows(other, 1))
+            os.kill(pid, signal.SIGKILL)
+            await poll_until(lambda: knows(other, 0))
+
+    with watched("--WatchedRouter.ServiceArgs.workers=2") as graph:
+        portal.run(kill(), BOUND)

@@ -1,11 +1,15 @@
-"""Two policies of KV-aware routing, which score the workers for a request."""
+"""Policies of KV-aware routing, which score the workers for a request."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from random import Random
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+QUEUE_WEIGHT: Final = 1 / 4  # cost of a token that is queued before the prompt; one to compute for the prompt costs 1
+REQUEST_WEIGHT: Final = 5  # cost of an active request, in tokens to compute
+RECENT_WEIGHT: Final = 0.01  # cost of a token that was placed on the worker recently
 
 
 class Candidate(NamedTuple):
@@ -19,6 +23,11 @@ class Candidate(NamedTuple):
         waiting: Requests that wait there.
         active_blocks: KV blocks of the requests that were placed there and have not ended.
         active: Number of these requests.
+        expected: Leading blocks of the prompt that the worker holds or is about to compute for other requests.
+        uncached: Tokens of the prompt that it has to compute. If no worker has queued requests, the tokens of a
+            beginning that many prompts share count less, since the later ones profit.
+        queued: Tokens that it has to compute before, for the requests that were placed there.
+        recent: Tokens of the prompts that were placed there recently.
     """
 
     instance_id: int
@@ -28,6 +37,29 @@ class Candidate(NamedTuple):
     waiting: int
     active_blocks: int
     active: int
+    expected: int = 0
+    uncached: float = 0.0
+    queued: int = 0
+    recent: float = 0.0
+
+
+def first_token_scores(candidates: Sequence[Candidate], tokens: int) -> list[float]:
+    """Returns the negative cost until the first token of each candidate, in lengths of the prompt. The highest wins.
+
+    The cost is `uncached + queued / 4 + 5 · active + recent / 100` tokens. A token to compute for the prompt also
+    delays later requests on that worker and displaces blocks of others, so it counts four times as much as a token to
+    wait for. The last two terms decide between workers that would be equally fast: they distribute the answers, and
+    keep every worker in use.
+
+    Args:
+        candidates: The workers.
+        tokens: Tokens of the prompt.
+    """
+    length = tokens or 1  # an empty prompt is refused by the worker
+    return [
+        -(one.uncached + QUEUE_WEIGHT * one.queued + REQUEST_WEIGHT * one.active + RECENT_WEIGHT * one.recent) / length
+        for one in candidates
+    ]
 
 
 def overlap_scores(candidates: Sequence[Candidate], tokens: int, block_size: int) -> list[float]:
@@ -49,7 +81,7 @@ def overlap_scores(candidates: Sequence[Candidate], tokens: int, block_size: int
 def block_scores(
     candidates: Sequence[Candidate], *, prefill_weight: float = 1.0, request_weight: float = 0.0
 ) -> list[float]:
-    """Returns `-(blocks to prefill + active blocks)` of each candidate, Dynamo's current policy. The highest wins.
+    """Returns `-(blocks to prefill + active blocks)` of each candidate, Dynamo's policy. The highest wins.
 
     Args:
         candidates: The workers.

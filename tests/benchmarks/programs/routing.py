@@ -2,8 +2,8 @@
 
 The engines take the time of a GPU without using a core, and every way to route is asked exactly the same.
 
-Usage: routing.py round-robin     the processor takes the workers in turns
-       routing.py overlap|blocks  the router chooses, by this policy
+Usage: routing.py round-robin                 the processor takes the workers in turns
+       routing.py first_token|overlap|blocks  the router chooses, by this policy
 """
 
 import asyncio
