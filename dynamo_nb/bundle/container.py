@@ -11,10 +11,11 @@ from dynamo_nb.errors import BundleError
 DOCKERFILE = f"""\
 ARG BASE=python:{sys.version_info.major}.{sys.version_info.minor}-slim
 FROM ${{BASE}}
-COPY requirements.txt /bundle/
-RUN pip install --no-cache-dir -r /bundle/requirements.txt
-COPY . /bundle
 WORKDIR /bundle
+COPY requirements.txt *.whl ./
+RUN if grep -q "@ git+" requirements.txt; then apt-get update && apt-get install -y --no-install-recommends git; fi
+RUN pip install --no-cache-dir -r requirements.txt
+COPY . .
 EXPOSE 8000
 CMD ["dynamo", "serve", "/bundle", "--http-host", "0.0.0.0", "--no-kernels"]
 """

@@ -34,7 +34,7 @@ def export(spec: GraphSpec, code: CodeTree, folder: Path) -> Path:
     """Writes a bundle, all of it or nothing: after an error the folder is unchanged.
 
     An existing bundle is replaced; files in it that the earlier export did not write stay. The same spec and code
-    result in the same bytes. Nothing is taken from the environment.
+    result in the same bytes. Nothing is taken from the environment but the installed packages and their indexes.
 
     Args:
         spec: The graph with its configuration.

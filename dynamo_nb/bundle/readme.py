@@ -28,8 +28,9 @@ A bundle of dynamo_nb: the graph of `{entry}` with its code and configuration.
     pip install -r requirements.txt
     dynamo serve .
 
-`requirements.txt` contains this version of `dynamo-nb`. If your package index does not have it, install it from its
-checkout first; for an image, put its wheel next to the `Dockerfile`.
+`requirements.txt` names where each package came from: an index, an address with a commit, or a wheel. A line such as
+`./my_package-1.0-py3-none-any.whl` stands for a package that was installed from a folder: put its wheel beside the
+file, for an image too. Credentials of indexes and addresses are left out; pip reads them from `~/.netrc`.
 
 To override `config.yaml`: `dynamo serve . -f other.yaml --{entry}.ServiceArgs.workers=2`. `dynamo config .` shows every
 value with its origin.

@@ -6,10 +6,13 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module, metadata
 
+from dynamo_nb.bundle.indexes import index_lines
+from dynamo_nb.bundle.provenance import requirement
+from dynamo_nb.bundle.providers import Providers
 from dynamo_nb.source import CodeTree
 
 _DISTRIBUTION = "dynamo-nb"
@@ -22,42 +25,52 @@ _IMPORT_NAMES = {"llama-cpp-python": "llama_cpp"}
 
 
 def requirements(code: CodeTree) -> str:
-    """The text of requirements.txt: dynamo_nb and the libraries that the code imports, with their installed versions.
+    """The text of requirements.txt: dynamo_nb and the libraries that the code imports, as they are installed here.
 
     A library of `dynamo_nb.llm` that is not installed here, such as vLLM on a laptop, has the version in the extras.
+    Package indexes other than PyPI are named, without credentials.
     """
-    own = {module.name.partition(".")[0] for module in code.modules}
-    names = [name for module in code.modules for name in _used(ast.parse(module.text))]
+    own = {module.name for module in code.modules}
+    names = {name for module in code.modules for name in _used(ast.parse(module.text))}
     targets = [target.replace(":", ".") for target in code.targets.values()]
-    libraries = _roots(name for name in names if not _THIS_PACKAGE.match(name)) - own
+    providers = Providers()
+    found = {
+        name: providers.find(name, own)
+        for name in names
+        if not _THIS_PACKAGE.match(name) and name.partition(".")[0] not in sys.stdlib_module_names
+    }
     of_llm = _roots(_imported_by_llm(name for name in [*names, *targets] if _is_llm(name)))
-    providers = metadata.packages_distributions() if libraries | of_llm else {}
-    extras = _extras(providers) if of_llm else {}
-    of_llm -= _always_installed(providers) - extras.keys() if of_llm else set()
+    extras = _extras(providers.by_root) if of_llm else {}
+    of_llm -= _always_installed(providers.by_root) - extras.keys() if of_llm else set()
 
-    installed = {distribution for name in libraries | of_llm for distribution in providers.get(name, ())}
-    lines = [_pinned(distribution) for distribution in installed | {_DISTRIBUTION}]
-    absent = (libraries | of_llm) - providers.keys()
-    lines += [extras[name] for name in absent & of_llm & extras.keys()]
+    installed = {one for distributions in found.values() for one in distributions or ()}
+    installed |= {one for name in of_llm for one in providers.by_root.get(name, ())}
+    lines = [requirement(distribution) for distribution in installed | {_DISTRIBUTION}]
+    absent = {_missing_part(name, own) for name, distributions in found.items() if distributions is None}
+    absent |= of_llm - providers.by_root.keys()
+    lines += [[extras[name]] for name in absent & of_llm & extras.keys()]
     missing = absent - (of_llm & extras.keys())
     comments = [f"# {name}: imported, but not installed where the bundle was exported" for name in missing]
-    return "\n".join([*sorted(lines, key=str.lower), *sorted(comments)]) + "\n"
+    sorted_lines = [line for group in sorted(lines, key=lambda group: group[-1].lower()) for line in group]
+    return "\n".join([*index_lines(), *sorted_lines, *sorted(comments)]) + "\n"
+
+
+def _missing_part(name: str, own: Collection[str]) -> str:
+    """The part of a missing name to show: its top-level module, or if the code has a part of that, one more level."""
+    parts = name.split(".")
+    shared = any(module.partition(".")[0] == parts[0] for module in own)
+    return ".".join(parts[: 2 if shared else 1])
 
 
 def _is_llm(name: str) -> bool:
     return f"{name}.".startswith(f"{_LLM}.")
 
 
-def _pinned(distribution: str) -> str:
-    # Package indexes do not have local versions, such as the +cu128 of a CUDA build.
-    return f"{distribution}=={metadata.version(distribution).partition('+')[0]}"
-
-
 def _extras(providers: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """The requirements in the extras of dynamo-nb, by module."""
     extras = {}
-    for name, requirement in _required_by(_DISTRIBUTION, of_extras=True):
-        extras.update(dict.fromkeys(import_names(name, providers), requirement))
+    for name, text in _required_by(_DISTRIBUTION, of_extras=True):
+        extras.update(dict.fromkeys(import_names(name, providers), text))
     return extras
 
 
