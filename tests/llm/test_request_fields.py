@@ -4,6 +4,8 @@ import json
 import logging
 
 import pytest
+import pytest_asyncio
+from client_bodies import CLIENTS
 from local_graph import echo_client
 
 from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, read
@@ -78,7 +80,8 @@ NEAR = [
     (ChatBody, {"max_new_tokens": 3}, "max_new_tokens", "max_tokens"),
     (ChatBody, {"temprature": 0}, "temprature", "temperature"),
     (ChatBody, {"topp": 0.5}, "topp", "top_p"),
-    (ChatBody, {"repeat_penalty": 1.2}, "repeat_penalty", "repetition_penalty"),
+    (ChatBody, {"repetition_penality": 1.2}, "repetition_penality", "repetition_penalty"),
+    (ChatBody, {"dataSources": [{}]}, "dataSources", "data_sources"),
     (ChatBody, {"tool": []}, "tool", "tools"),
     (ChatBody, {"tokens": 5}, "tokens", "max_tokens"),
     (CompletionBody, {"stops": ["x"]}, "stops", "stop"),
@@ -220,23 +223,27 @@ def test_a_cache_salt_is_no_path(salt):
     assert error_of(ChatBody, {"cache_salt": salt}).param == "cache_salt"
 
 
+@pytest_asyncio.fixture
+async def client():
+    async with echo_client() as client:
+        yield client
+
+
 @pytest.mark.parametrize("fields", [{"stream_options": {}}, {"top_logprobs": 0}], ids=str)
 @pytest.mark.asyncio
-async def test_an_option_that_asks_for_nothing_needs_no_other(fields):
-    async with echo_client() as client:
-        answer = await client.post("/v1/chat/completions", json={"model": "tiny", **LEAST[ChatBody], **fields})
+async def test_an_option_that_asks_for_nothing_needs_no_other(client, fields):
+    answer = await client.post("/v1/chat/completions", json={"model": "tiny", **LEAST[ChatBody], **fields})
 
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("path", ["chat/completions", "completions"])
 @pytest.mark.asyncio
-async def test_each_event_has_the_usage_so_far_if_the_client_asks_for_it(path):
+async def test_each_event_has_the_usage_so_far_if_the_client_asks_for_it(client, path):
     kind = CompletionBody if path == "completions" else ChatBody
     options = {"include_usage": True, "continuous_usage_stats": True}
     given = {"model": "tiny", **LEAST[kind], "max_tokens": 4, "n": 2, "stream": True, "stream_options": options}
-    async with echo_client() as client:
-        answer = await client.post(f"/v1/{path}", json=given)
+    answer = await client.post(f"/v1/{path}", json=given)
     *events, last, end = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
     assert end == "[DONE]"
     last = json.loads(last)["usage"]
@@ -248,3 +255,15 @@ async def test_each_event_has_the_usage_so_far_if_the_client_asks_for_it(path):
         assert counts[-1] == 4
         assert {usage["prompt_tokens"] for usage in usages} == {last["prompt_tokens"]}
     assert last["completion_tokens"] == 8
+
+
+@pytest.mark.parametrize(("fields", "refused"), CLIENTS.values(), ids=CLIENTS)
+@pytest.mark.asyncio
+async def test_a_request_of_a_client_is_answered_unless_it_asks_for_another_answer(client, fields, refused):
+    path = "completions" if "prompt" in fields else "chat/completions"
+    answer = await client.post(f"/v1/{path}", json={"model": "tiny", "max_tokens": 3, **fields})
+
+    if refused:
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, refused)
+    else:
+        assert answer.status_code == 200, answer.text

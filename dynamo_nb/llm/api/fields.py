@@ -94,7 +94,7 @@ DEFAULTS: Final[Mapping[str, tuple[Any, str]]] = {
     "guided_choice": (None, STRUCTURED),
     "guided_grammar": (None, STRUCTURED),
     "guided_whitespace_pattern": (None, STRUCTURED),
-    # Other servers: SGLang, llama.cpp, TGI, Ollama, DeepSeek, Qwen, OpenRouter
+    # Other servers: SGLang, llama.cpp, text-generation-webui, TGI, Ollama, DeepSeek, Mistral, Qwen, OpenRouter
     "json_schema": (None, "use 'response_format'"),
     "format": ("", "use 'response_format'"),
     "regex": (None, STRUCTURED),
@@ -103,6 +103,7 @@ DEFAULTS: Final[Mapping[str, tuple[Any, str]]] = {
     "grammar_string": ("", STRUCTURED),
     "stop_sequences": ([], "use 'stop'"),
     "stop_strings": ([], "use 'stop'"),
+    "stopping_strings": ([], "use 'stop'"),
     "stop_regex": (None, "use 'stop'"),
     "max_output_tokens": (None, "use 'max_completion_tokens' or 'max_tokens'"),
     "max_length": (None, "use 'max_tokens'"),
@@ -112,7 +113,13 @@ DEFAULTS: Final[Mapping[str, tuple[Any, str]]] = {
     "num_beams": (1, ""),
     "no_repeat_ngram_size": (0, ""),
     "penalty_alpha": (0, ""),
+    "repeat_penalty": (1, "use 'repetition_penalty'"),
+    "random_seed": (None, "use 'seed'"),
+    "typical": (1, ""),
     "typical_p": (1, ""),
+    "epsilon_cutoff": (0, ""),
+    "eta_cutoff": (0, ""),
+    "skew": (0, ""),
     "tfs": (1, ""),
     "tfs_z": (1, ""),
     "top_a": (0, ""),
@@ -123,11 +130,23 @@ DEFAULTS: Final[Mapping[str, tuple[Any, str]]] = {
     "xtc_probability": (0, ""),
     "dry_multiplier": (0, ""),
     "smoothing_factor": (0, ""),
+    "samplers": ([], ""),
+    "sampler_priority": ([], ""),
+    "guidance_scale": (1, ""),
+    "negative_prompt": ("", ""),
+    "add_bos_token": (True, ""),
+    "ban_eos_token": (False, "use 'ignore_eos'"),
+    "custom_token_bans": ("", "use 'logit_bias'"),
     "lora_path": (None, "name the adapter in 'model'"),
     "system": (None, "use a message with the role 'system'"),
     "instructions": (None, "use a message with the role 'system'"),
     "options": ({}, ""),
+    "safe_prompt": (False, ""),
+    "data_sources": ([], ""),
+    "transforms": ([], ""),
+    "plugins": ([], ""),
     "reasoning": (None, ""),
+    "think": (None, "use 'chat_template_kwargs'"),
     "thinking": (None, ""),
     "enable_thinking": (None, "use 'chat_template_kwargs'"),
     "thinking_budget": (None, ""),
@@ -166,26 +185,37 @@ def check_unknown_fields(
         ApiError: A field would change the answer, or is nearly a parameter.
     """
     own = kind.__struct_encode_fields__
-    defaults = getattr(kind, "defaults", {})
+    defaults = {name: value for name, (value, _) in DEFAULTS.items()} | dict(getattr(kind, "defaults", {}))
     for name, raw in fields.items():
         if name in own or bytes(raw) == b"null":  # clients send null for a parameter that is absent
             continue
         where = f"{path}.{name}" if path else name
+        if name in HARMLESS:
+            ignored.add(where)
+            continue
+        near = name if name in DEFAULTS or name in known else _nearest(name, own)
+        if not near:
+            ignored.add(where)
+            continue
+        value = msgspec.json.decode(raw)
+        if near in DEFAULTS and value == defaults[near]:
+            continue
+        if near != name:
+            raise _unrecognized(where, f"did you mean '{near}'?")
         if name in DEFAULTS:
-            default, instead = DEFAULTS[name]
-            if msgspec.json.decode(raw) != defaults.get(name, default):
-                text = f"'{where}' is not supported{f'; {instead}' if instead else ''}."
-                raise ApiError(text, param=where, code="unsupported_parameter")
-        elif name in HARMLESS:
-            ignored.add(where)
-        elif near := name if name in known else _nearest(name, own):
-            if near == name and not msgspec.json.decode(raw):  # false, or empty
-                continue
-            hint = f"did you mean '{near}'?" if near != name else "it is a parameter of another endpoint"
-            text = f"Unrecognized request argument supplied: {where}; {hint}"
-            raise ApiError(text, param=where, code="unknown_parameter")
-        else:
-            ignored.add(where)
+            raise _unsupported(where, DEFAULTS[name][1])
+        if value:  # neither false nor empty
+            raise _unrecognized(where, "it is a parameter of another endpoint")
+
+
+def _unsupported(where: str, instead: str) -> ApiError:
+    text = f"'{where}' is not supported{f'; {instead}' if instead else ''}."
+    return ApiError(text, param=where, code="unsupported_parameter")
+
+
+def _unrecognized(where: str, hint: str) -> ApiError:
+    text = f"Unrecognized request argument supplied: {where}; {hint}"
+    return ApiError(text, param=where, code="unknown_parameter")
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
