@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from dynamo_nb.errors import PlacementError
 from dynamo_nb.supervisor.ending_deployments import held_without_a_supervisor, holder_of_gpu
-from dynamo_nb.supervisor.gpus import Gpu, inventory
+from dynamo_nb.supervisor.gpus import Gpu, Inventory, inventory
 
 _WHOLE: Final = 1.0
 _EPSILON: Final = 1e-9
@@ -27,11 +27,14 @@ class GpuAllocator:
 
     Attributes:
         locks: folder of the lock files.
-        gpus: GPUs of this machine.
+        read: returns the GPUs of this machine as they are now.
+        owner: name of the deployment's owner in messages.
     """
 
     locks: Path
-    gpus: list[Gpu] = field(default_factory=inventory)
+    read: Callable[[], Inventory] = inventory
+    owner: str = ""
+    _owner_uses: dict[str, str] = field(default_factory=dict)
     _used: dict[str, dict[str, float]] = field(default_factory=dict)
     _locked: dict[str, int] = field(default_factory=dict)
 
@@ -55,7 +58,11 @@ class GpuAllocator:
         share = min(amount, _WHOLE)
         count = max(1, round(amount))
         # Shares fill a GPU that is already shared before they take a whole one.
-        order = sorted(self.gpus, key=lambda gpu: (gpu.id not in prefer, share >= _WHOLE or self._load(gpu) == 0))
+        found = self.read()
+        order = sorted(
+            found.gpus,
+            key=lambda gpu: (gpu.id not in prefer, share >= _WHOLE or self._load(gpu) == 0, bool(gpu.owner_use)),
+        )
         chosen: list[str] = []
         for gpu in order:
             if len(chosen) == count:
@@ -67,12 +74,22 @@ class GpuAllocator:
                 self._unlock_if_idle(gpu_id)
             raise PlacementError(
                 f"{worker} needs {amount:g} GPU, and {len(chosen)} can be allocated",
-                where=self._describe(),
+                where=self._describe(found),
                 remedy="ask for fewer (ServiceArgs.resources.gpu, workers), or stop what uses them (`dynamo ps`)",
             )
+        self._owner_uses |= {gpu.id: gpu.owner_use for gpu in found.gpus}
         for gpu_id in chosen:
             self._used.setdefault(gpu_id, {})[worker] = share
         return chosen
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """For users: GPUs of workers which the owner of the deployment uses too."""
+        return tuple(
+            f"GPU {gpu_id} is used by {', '.join(users)}, and also by {self.owner or 'the owner'}: {use}"
+            for gpu_id, users in self._used.items()
+            if users and (use := self._owner_uses.get(gpu_id))
+        )
 
     def free(self, worker: str) -> None:
         """Frees the GPUs of a worker."""
@@ -101,7 +118,13 @@ class GpuAllocator:
     def _lock(self, gpu: Gpu) -> bool:
         if gpu.id in self._locked:
             return True
-        if gpu.busy or held_without_a_supervisor(gpu.id):
+        if gpu.busy:
+            return False
+        return self._lock_file(gpu)
+
+    def _lock_file(self, gpu: Gpu) -> bool:
+        """Locks a GPU against other deployments of this user. False if one has it."""
+        if held_without_a_supervisor(gpu.id):
             return False
         self.locks.mkdir(mode=0o700, exist_ok=True)
         handle = os.open(self.locks / gpu.id.replace("/", "_"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -119,17 +142,18 @@ class GpuAllocator:
             if (handle := self._locked.pop(gpu_id, None)) is not None:
                 os.close(handle)
 
-    def _describe(self) -> str:
-        if not self.gpus:
-            return "this machine has no GPU"
+    def _describe(self, found: Inventory) -> str:
+        reason = f" ({found.reason})" if found.reason else ""
+        if not found.gpus:
+            return f"this machine has no GPU{reason}"
         parts = []
-        for gpu in self.gpus:
+        for gpu in found.gpus:
             users = ", ".join(self._used.get(gpu.id, {}))
-            user = users or gpu.busy or ("free" if self._lock(gpu) else _holder(gpu.id))
+            user = users or (gpu.busy or "free" if self._lock_file(gpu) else _holder(gpu.id))
             if not users:
                 self._unlock_if_idle(gpu.id)
             parts.append(f"GPU {gpu.id}: {user}")
-        return f"{len(self.gpus)} on this machine; " + "; ".join(parts)
+        return f"{len(found.gpus)} on this machine{reason}; " + "; ".join(parts)
 
 
 def _holder(gpu_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The GPUs of this machine and the processes that use them, from NVML.
+"""The GPUs that a deployment may use, and who uses them now.
 
 `DYNAMO_GPUS=0,1,…` names an inventory for tests and shared machines.
 """
@@ -6,82 +6,123 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import psutil
+
+from dynamo_nb.supervisor.nvml import Device, devices
+from dynamo_nb.supervisor.visible_gpus import entries, visible
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU.
+    """One GPU, or a MIG instance of one.
 
     Attributes:
         id: as in CUDA_VISIBLE_DEVICES.
         name: model of the GPU.
-        busy: the processes that use it; "" when it is free.
+        busy: other processes that use it; "" when it is free.
+        owner_use: use by the owner of the deployment, such as a notebook; "" if none. The GPU is free nevertheless.
     """
 
     id: str
     name: str = ""
     busy: str = ""
+    owner_use: str = ""
 
 
-def inventory() -> list[Gpu]:
-    """The GPUs of this machine that CUDA_VISIBLE_DEVICES allows; none without a driver."""
+@dataclass(frozen=True)
+class Inventory:
+    """The GPUs that a deployment may use.
+
+    Attributes:
+        gpus: in the order of CUDA.
+        reason: why there are no more, for users; "" if nothing restricts them.
+    """
+
+    gpus: Sequence[Gpu] = ()
+    reason: str = ""
+
+
+def inventory(
+    owner: int | None = None, supervisor: int | None = None, machine: Sequence[Device] | None = None
+) -> Inventory:
+    """The GPUs of this machine that CUDA_VISIBLE_DEVICES allows, now; none without a driver.
+
+    Args:
+        owner: pid of the process whose use of a GPU leaves it free.
+        supervisor: pid of the process whose descendants are the deployment's own.
+        machine: all GPUs of the machine; None to read them.
+    """
     if (named := os.environ.get("DYNAMO_GPUS")) is not None:
-        return [Gpu(id=part.strip()) for part in named.split(",") if part.strip()]
+        ids, reason = _named(named)
+        return Inventory([Gpu(name) for name in ids], f"DYNAMO_GPUS={named}: {reason}" if reason else "")
+    machine = devices() if machine is None else machine
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    ids = [part.strip() for part in allowed.split(",")] if allowed is not None else None
-    with _nvml() as nvml:
-        if nvml is None:
-            return []
-        indices = range(nvml.nvmlDeviceGetCount())
-        return [_describe(nvml, index) for index in indices if ids is None or _is_named(nvml, index, ids)]
+    if allowed is None:
+        found, reason = _parts(machine), ""
+    else:
+        found, reason = visible(allowed, machine)
+        reason = f"CUDA_VISIBLE_DEVICES={allowed}" + (f": {reason}" if reason else "")
+    return Inventory([_gpu(device, owner, supervisor) for device in found], reason)
 
 
-def memory_by_process() -> dict[int, int]:
-    """Bytes that each process has on GPUs, by pid; empty without a driver."""
+def memory_by_process(machine: Sequence[Device] | None = None) -> tuple[dict[int, int], bool]:
+    """Bytes that each process has on GPUs, by pid, and if the driver has answered for all of them.
+
+    Args:
+        machine: all GPUs of the machine; None to read them.
+    """
     used: dict[int, int] = {}
-    with _nvml() as nvml:
-        for index in range(nvml.nvmlDeviceGetCount() if nvml is not None else 0):
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle):
-                used[process.pid] = used.get(process.pid, 0) + (process.usedGpuMemory or 0)
-    return used
+    machine = devices() if machine is None else machine
+    complete = bool(machine)
+    for device in _parts(machine):
+        for pid, memory in (device.memory or {}).items():
+            used[pid] = used.get(pid, 0) + (memory or 0)
+            complete = complete and memory is not None
+        complete = complete and device.memory is not None
+    return used, complete
 
 
-@contextmanager
-def _nvml() -> Iterator[Any]:
-    """NVIDIA's library, opened; None without a driver."""
-    import pynvml
+def _parts(machine: Sequence[Device]) -> list[Device]:
+    """The devices that processes use: the GPUs, or the MIG instances of divided ones."""
+    return [part for device in machine for part in device.instances or (device,)]
 
+
+def _named(text: str) -> tuple[list[str], str]:
+    """The ids of DYNAMO_GPUS. UUIDs of GPUs and MIG instances may stand side by side."""
+    if any(part.strip().startswith(("GPU-", "MIG-")) for part in text.split(",")):
+        ids = [part.strip() for part in text.split(",") if part.strip()]
+        return list(dict.fromkeys(ids)), ""
+    return entries(text)
+
+
+def _gpu(device: Device, owner: int | None, supervisor: int | None) -> Gpu:
+    others, by_owner = [], []
+    for pid, memory in (device.memory or {}).items():
+        line = _lineage(pid)
+        if supervisor is not None and supervisor in line:
+            continue
+        size = f", {memory / 2**30:.1f} GiB" if memory else ""
+        if owner is not None and owner in line:
+            by_owner.append(f"process {pid} ({_name(pid)}{size})")
+        else:
+            others.append(f"process {pid} ({_name(pid)}{size})")
+    return Gpu(device.id, device.name, ", ".join(others), ", ".join(by_owner))
+
+
+def _lineage(pid: int) -> list[int]:
+    """A process and its ancestors; nothing for one that is not visible here, such as outside of this container."""
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield None
-        return
+        process = psutil.Process(pid)
+        return [pid, *(parent.pid for parent in process.parents())]
+    except psutil.Error:
+        return []
+
+
+def _name(pid: int) -> str:
     try:
-        yield pynvml
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _is_named(nvml: Any, index: int, ids: Iterable[str]) -> bool:
-    """True if CUDA_VISIBLE_DEVICES names the GPU, by its number or by (the beginning of) its UUID."""
-    uuid = str(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
-    return any(part == str(index) or (part.startswith("GPU-") and uuid.startswith(part)) for part in ids)
-
-
-def _describe(nvml: Any, index: int) -> Gpu:
-    import psutil
-
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    users = []
-    with suppress(nvml.NVMLError):
-        for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle):
-            visible = psutil.pid_exists(process.pid)
-            name = psutil.Process(process.pid).name() if visible else "not visible here"
-            users.append(f"process {process.pid} ({name})")
-    name = nvml.nvmlDeviceGetName(handle)
-    return Gpu(str(index), name.decode() if isinstance(name, bytes) else str(name), ", ".join(users))
+        return psutil.Process(pid).name()
+    except psutil.Error:
+        return "not visible here"

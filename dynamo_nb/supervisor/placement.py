@@ -116,7 +116,7 @@ class Placement:
     @property
     def warnings(self) -> tuple[str, ...]:
         """For users."""
-        return (*self.ports.warnings, *self.ending.warnings)
+        return (*self.ports.warnings, *self.gpus.warnings, *self.ending.warnings)
 
     def close(self) -> None:
         """Releases all ports and GPUs."""

@@ -48,7 +48,7 @@ def usage(workers: Iterable[int], *, gpus: bool) -> dict[int, Usage]:
     resident: dict[int, int] = {}
     for pid, parent, memory in _processes():
         parents[pid], resident[pid] = parent, memory
-    on_gpus = memory_by_process() if gpus else {}
+    on_gpus, complete = memory_by_process() if gpus else ({}, False)
     pids = set(workers)
     memory_of = dict.fromkeys(pids, 0)
     gpu_of = dict.fromkeys(pids, 0)
@@ -57,7 +57,7 @@ def usage(workers: Iterable[int], *, gpus: bool) -> dict[int, Usage]:
         if owner is not None:
             memory_of[owner] += used
             gpu_of[owner] += on_gpus.get(pid, 0)
-    return {pid: Usage(memory_of[pid], gpu_of[pid] if on_gpus else None) for pid in pids}
+    return {pid: Usage(memory_of[pid], gpu_of[pid] or (0 if complete else None)) for pid in pids}
 
 
 def _processes() -> Iterator[tuple[int, int, int]]:

@@ -30,6 +30,7 @@ from dynamo_nb.supervisor import forkserver
 from dynamo_nb.supervisor.control_server import ControlServer
 from dynamo_nb.supervisor.controller import Controller
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
+from dynamo_nb.supervisor.gpus import inventory
 from dynamo_nb.supervisor.journal import Journal
 from dynamo_nb.supervisor.log_rotation import keep_small
 from dynamo_nb.supervisor.metrics import Metrics
@@ -71,7 +72,11 @@ class Supervisor:
             kernels=options.kernels,
             shared=options.shared,
             ports=Ports(options.http_host, options.http_port, required=options.http_port_required),
-            gpus=GpuAllocator(state_dir.root() / "gpus"),
+            gpus=GpuAllocator(
+                state_dir.root() / "gpus",
+                lambda: inventory(owner=self._journal.owner, supervisor=os.getpid()),
+                owner=options.owned_by,
+            ),
         )
         self._registry = WorkerRegistry(
             self._placement, on_change=self._changed, grace=options.grace, hang=options.hang

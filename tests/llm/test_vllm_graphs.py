@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 BOUND = 240
 MODEL = "tiny"
-SHARE = 0.5 if inventory() else 0  # of a GPU for each engine, so that two fit on it
+SHARE = 0.5 if inventory().gpus else 0  # of a GPU for each engine, so that two fit on it
 LENGTHS = (70, 97, 161, 200, 333, 500)  # tokens of prompts; all are long enough for remote prefill
 BLOCK = 32
 ANSWER = 40

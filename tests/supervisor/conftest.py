@@ -4,7 +4,7 @@ from toy_deployment import toy_workers
 from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.supervisor.controller import Controller
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
-from dynamo_nb.supervisor.gpus import Gpu
+from dynamo_nb.supervisor.gpus import Gpu, Inventory
 from dynamo_nb.supervisor.placement import Placement
 from dynamo_nb.supervisor.ports import Ports
 from dynamo_nb.supervisor.registry import WorkerRegistry
@@ -23,7 +23,7 @@ async def new_controller(tmp_path):
             kernels=False,
             shared=False,
             ports=Ports("127.0.0.1", 0),
-            gpus=GpuAllocator(tmp_path / "locks", [Gpu(str(number)) for number in range(gpus)]),
+            gpus=GpuAllocator(tmp_path / "locks", lambda: Inventory([Gpu(str(n)) for n in range(gpus)])),
         )
         log = []
         registry = WorkerRegistry(placement, on_change=lambda: None, worker_class=toy_workers(log, faults, hangs or {}))

@@ -4,13 +4,18 @@ import pytest
 
 from dynamo_nb.errors import PlacementError
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
-from dynamo_nb.supervisor.gpus import Gpu, inventory
+from dynamo_nb.supervisor.gpus import Gpu, Inventory, inventory
 
 
 @pytest.fixture
 def allocator(tmp_path):
     """Returns allocators with the same locks, as the deployments of one user have."""
-    return lambda *ids, busy="": GpuAllocator(tmp_path / "gpus", [Gpu(i, busy=busy if i == busy else "") for i in ids])
+
+    def make(*ids, busy=""):
+        found = Inventory([Gpu(i, busy=busy if i == busy else "") for i in ids])
+        return GpuAllocator(tmp_path / "gpus", lambda: found)
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -74,4 +79,4 @@ def test_a_machine_without_gpus_is_named_in_the_error(allocator):
 def test_a_variable_names_the_inventory(monkeypatch, named, ids):
     monkeypatch.setenv("DYNAMO_GPUS", named)
 
-    assert [gpu.id for gpu in inventory()] == ids
+    assert [gpu.id for gpu in inventory().gpus] == ids

@@ -27,7 +27,7 @@ def named(controller, name):
 def used(controller):
     """The share of each GPU that is allocated."""
     gpus = controller.registry.placement.gpus
-    return [sum(gpus._used.get(gpu.id, {}).values()) for gpu in gpus.gpus]
+    return [sum(gpus._used.get(gpu.id, {}).values()) for gpu in gpus.read().gpus]
 
 
 async def leave(controller, leaves, name="B0"):

@@ -137,7 +137,7 @@ def _dry_run(plan: Plan) -> str:
 
     services = plan.spec.started
     needed = sum(service.gpu * service.workers for service in services.values())
-    gpus = ", ".join(gpu.id + (f" (busy: {gpu.busy})" if gpu.busy else "") for gpu in inventory()) or "none"
+    gpus = ", ".join(gpu.id + (f" (busy: {gpu.busy})" if gpu.busy else "") for gpu in inventory().gpus) or "none"
     return "\n".join(
         [
             "Service Configuration:",
