@@ -130,6 +130,9 @@ REFUSED = {
     "nothing but generated tokens": token_request([1, 2], generated=2),
     "a prompt as long as the context": token_request(range(64)),
     "an unknown adapter": token_request([1], adapter="poet"),
+    "a bias of a token": token_request([1], logit_bias={1: 1.0}),
+    "log probabilities of the prompt": token_request([1], prompt_logprobs=0),
+    "a choice": token_request([1], structure=Structure("choice", ("a",))),
     "a JSON schema": token_request([1], structure=Structure("json_schema", "{}")),
 }
 

@@ -244,6 +244,7 @@ WRONG = [
     (ChatBody, {"tool_choice": NAMED}, "tool_choice"),
     (ChatBody, {"tools": [TOOL], "tool_choice": allowed("auto", "g")}, "tool_choice"),
     (ChatBody, {"tools": [TOOL], "tool_choice": allowed("auto")}, "tool_choice"),
+    (ChatBody, {"tools": [TOOL], "tool_choice": allowed("auto", "f", "f")}, "tool_choice"),
     (ChatBody, {"tools": [TOOL], "tool_choice": allowed("none", "f")}, "tool_choice"),
     (ChatBody, {"tools": [TOOL], "tool_choice": "required", "response_format": {"type": "json_object"}}, "tool_choice"),
     (ChatBody, {"tools": [TOOL], "tool_choice": NAMED, "structured_outputs": {"regex": "a"}}, "tool_choice"),

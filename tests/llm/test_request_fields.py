@@ -10,7 +10,7 @@ from local_graph import echo_client
 
 from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, read
 from dynamo_nb.llm.api.errors import ApiError
-from dynamo_nb.llm.api.fields import DEFAULTS, MAX_REPORTED, IgnoredFields
+from dynamo_nb.llm.api.fields import DEFAULTS, MAX_FIELDS, MAX_REPORTED, IgnoredFields
 
 LEAST = {ChatBody: {"messages": [{"role": "user", "content": "hi"}]}, CompletionBody: {"prompt": "p"}}
 LEAST[EmbeddingBody] = {"input": "p"}
@@ -150,6 +150,18 @@ def test_a_field_of_a_request_for_embeddings(name, default, other, is_refused):
         assert error_of(EmbeddingBody, {name: other}).code == "unsupported_parameter"
     else:
         assert body(EmbeddingBody, {name: other}) == body(EmbeddingBody, {})
+
+
+@pytest.mark.parametrize("path", ["", "nvext"])
+def test_the_number_of_fields_is_limited(path):
+    def fields(count):
+        given = {f"zz{number}": 1 for number in range(count)}
+        return {path: given} if path else given
+
+    assert body(ChatBody, fields(MAX_FIELDS - 2))
+    error = error_of(ChatBody, fields(MAX_FIELDS + 1))
+    assert error.param == (path or None)
+    assert str(MAX_FIELDS) in error.message
 
 
 OBJECTS = [

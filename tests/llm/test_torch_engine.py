@@ -374,6 +374,7 @@ REFUSED = {
         request(prompt(9), transfer={"blocks": []}),
         "cannot use a KV cache from another worker",
     ),
+    "log probabilities of the prompt": (request(prompt(9), prompt_logprobs=0), "log probabilities of prompts"),
     "a choice": (request(prompt(9), structure=Structure("choice", ("a",))), "does not support answers from a list"),
     "a bias of an unknown token": (request(prompt(9), logit_bias={VOCABULARY: 1.0}), "not in the vocabulary"),
     "a bias of a negative token": (request(prompt(9), logit_bias={-1: 1.0}), "not in the vocabulary"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,9 @@ from dynamo_nb.llm.api.errors import ApiError, shortened
 LIKENESS: Final = (
     0.81  # of a misspelt parameter: `max_new_tokens` and `max_tokens` have 0.83, `prompt_id` and `prompt` 0.80
 )
+MAX_FIELDS: Final = 256  # of one object; the requests of vLLM have 80, and each unknown one is compared with all
+MAX_NAME: Final = 64  # characters of a name that is compared
+KNOWN_NAMES: Final = 1024  # names whose comparison is kept: clients send the same ones again and again
 MAX_REPORTED: Final = 256  # names that a log reports; clients can send any number
 
 logger = logging.getLogger(__name__)
@@ -184,6 +188,9 @@ def check_unknown_fields(
     Raises:
         ApiError: A field would change the answer, or is nearly a parameter.
     """
+    if len(fields) > MAX_FIELDS:
+        text = f"'{path or 'the body'}' has {len(fields)} fields; the limit is {MAX_FIELDS}."
+        raise ApiError(text, param=path or None, code="invalid_value")
     own = kind.__struct_encode_fields__
     defaults = {name: value for name, (value, _) in DEFAULTS.items()} | dict(getattr(kind, "defaults", {}))
     for name, raw in fields.items():
@@ -193,7 +200,7 @@ def check_unknown_fields(
         if name in HARMLESS:
             ignored.add(where)
             continue
-        near = name if name in DEFAULTS or name in known else _nearest(name, own)
+        near = name if name in DEFAULTS or name in known else _nearest(name[: MAX_NAME + 1], own)
         if not near:
             ignored.add(where)
             continue
@@ -218,7 +225,10 @@ def _unrecognized(where: str, hint: str) -> ApiError:
     return ApiError(text, param=where, code="unknown_parameter")
 
 
+@lru_cache(KNOWN_NAMES)
 def _nearest(name: str, known: tuple[str, ...]) -> str:
     """The parameter of which a name is a misspelling, or the last words; "" for none."""
+    if len(name) > MAX_NAME:
+        return ""
     last = next((one for one in known if one.endswith(f"_{name}")), "")
     return last or nearest_name(name, [*known, *DEFAULTS], LIKENESS)

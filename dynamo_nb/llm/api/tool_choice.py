@@ -65,6 +65,8 @@ def _name(tool: Any) -> str:
 def _known(chosen: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
     if not chosen:
         raise _error("it needs a tool")
+    if len(chosen) > len(names) > 0:
+        raise _error(f"it has {len(chosen)} tools, and the request {len(names)}")
     if unknown := [name for name in chosen if name not in names]:
         raise _error(f"no tool is called {unknown[0]!r}")
     return chosen
