@@ -21,6 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from dynamo_nb.errors import DynamoError
+from dynamo_nb.runtime.http_bounds import WaitingTime, longest_waiting, most_connections, waits_for_client
 from dynamo_nb.runtime.http_request import App, HttpRequest
 from dynamo_nb.runtime.meters import CALLER_GONE, CANCELLED
 
@@ -48,7 +49,8 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self.app = self._answer
         self._requests: set[HttpRequest] = set()
         self._lost = asyncio.Event()
-        self.used_at = 0.0
+        self.used_at = self.loop.time()
+        self.waiting = WaitingTime(server.config.timeout_keep_alive, self.used_at)
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         request = HttpRequest(scope, self._server.timeout)
@@ -75,13 +77,16 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.used_at = self.loop.time()
         super().connection_made(transport)
+        self._server.make_room(self)
 
     def data_received(self, data: bytes) -> None:
         self.used_at = self.loop.time()
         super().data_received(data)
+        self.waiting.received(self.used_at, complete=self._answers)
 
     def on_response_complete(self) -> None:
         self.used_at = self.loop.time()
+        self.waiting.answered(self.used_at)
         super().on_response_complete()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -90,9 +95,18 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self.stop_requests(CALLER_GONE)
         self._server.changed.set()
 
+    @property
+    def _answers(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def is_late(self) -> bool:
+        """True if its client takes too long for a request."""
+        return waits_for_client(self) and self.waiting.is_over(self.loop.time())
+
     def closes_in(self) -> float | None:
         """Seconds until it has been idle for LINGER; None while a request is answered."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._answers:
             return None
         return float(self.used_at + LINGER - self.loop.time())
 
@@ -212,9 +226,23 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         while not await self.on_tick(0):
+            for connection in [one for one in self._own_connections if one.is_late]:
+                connection.transport.abort()
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
                     await self.stopping.wait()
+
+    @property
+    def _own_connections(self) -> list[_Connection]:
+        """The connections without WebSockets."""
+        return [one for one in self.server_state.connections if isinstance(one, _Connection)]
+
+    def make_room(self, new: _Connection) -> None:
+        """Closes the connection that has waited longest for its client, or the new one, if there are too many."""
+        if len(self.server_state.connections) > (most := most_connections()):
+            connections = [one for one in self._own_connections if not one.transport.is_closing()]
+            if len(connections) > most:
+                longest_waiting(connections, new).transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         self._acceptor.stop()
@@ -222,9 +250,8 @@ class _Server(uvicorn.Server):
             async with asyncio.timeout(self.grace):
                 await self._drain()
         except TimeoutError:
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, _Connection):
-                    connection.stop_requests(CANCELLED)
+            for connection in self._own_connections:
+                connection.stop_requests(CANCELLED)
             for task in self.server_state.tasks:  # also those of WebSockets, and background tasks
                 task.cancel()
         await self.lifespan.shutdown()
