@@ -46,7 +46,7 @@ def _fault(argument: str, flag: str, path: tuple[str, ...]) -> str:
         return f"{argument!r} does not follow a flag; write configuration as --Service.key=value"
     if len(path) < 2:
         name, value = path[0] or "Service", argument.partition("=")[2] or "VALUE"
-        return f"{argument} names no key of {name}; write --{name}.key={value}, or --{name}.ServiceArgs.workers=2"
+        return f"{argument} names no key of {name}; write --{name}.key={value}, or --{name}.workers=2"
     if not all(path):
         return f"{argument} has an empty name between its dots; write --Service.key=value"
     return ""

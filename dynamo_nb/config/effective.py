@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from dynamo_nb.config.constructor import DEFAULT, ConstructorBinding, bind_constructor, fitted
+from dynamo_nb.config.direct_args import DIRECT, in_service_args
 from dynamo_nb.config.layers import (
     Layer,
     Path,
@@ -37,8 +38,8 @@ __all__ = ["EffectiveConfig", "ServiceSettings", "resolve"]
 
 _NEAR = 0.8
 """Similarity (difflib ratio) from which a key counts as a misspelling of a parameter."""
-_MISPLACED = {"workers", "resources", "envs", "dynamo"}
-"""Fields of ServiceArgs that users write outside of it by mistake. The decorator mentions them without quotes."""
+_MISPLACED = {*DIRECT, "dynamo"}
+"""Fields of ServiceArgs that users write by mistake in Common, or directly in a section that does not take them."""
 
 
 def resolve(
@@ -61,13 +62,17 @@ def resolve(
 
     Raises:
         ConfigError: With every fault: unknown services (in files, only if they look misspelt), unknown or wrong
-            ServiceArgs, constructor arguments that are missing or of a wrong type, keys that look like misspelt
-            parameters, unknown keys of `Common`.
+            ServiceArgs, fields of ServiceArgs that one layer writes twice, constructor arguments that are missing or
+            of a wrong type, keys that look like misspelt parameters, unknown keys of `Common`.
     """
     services = list(dict.fromkeys([*(d.name for d in definitions), *known]))
     problems, passed_over = _unknown_services(layers, {*services, COMMON})
     written: Tree = {}
-    for layer in layers:
+    for given in layers:
+        layer = given
+        for definition in definitions:
+            layer, twice = in_service_args(definition, layer)
+            problems += twice
         written = merged(
             written, {n: subtree(node) or {} for n, node in layer.values.items() if n in {*services, COMMON}}
         )

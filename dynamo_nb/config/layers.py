@@ -165,10 +165,10 @@ def sections_of(name: str, values: Tree) -> Layer:
     ]
     if problems:
         raise ConfigError(problems)
-    return Layer(name, {service: _normalised(node) for service, node in values.items()})
+    return Layer(name, {service: normalised(node) for service, node in values.items()})
 
 
-def _normalised(section: Value | Tree) -> Value | Tree:
+def normalised(section: Value | Tree) -> Value | Tree:
     """A section with `envs` as a mapping, so that layers merge. Empty fields of ServiceArgs (None) are removed."""
     if not isinstance(section, dict) or SERVICE_ARGS not in section:
         return section

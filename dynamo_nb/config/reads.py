@@ -16,8 +16,10 @@ from typing import Any
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_config import ServiceConfig, underscored
 
-_PASS_ALL = frozenset({"as_args", "parse_vllm_args", "get_parsed_config", "written_section"})
+_PASS_ALL = frozenset({"as_args", "get_parsed_config", "written_section"})
 """Functions that pass a whole section on."""
+_TO_VLLM = "parse_vllm_args"
+"""The function that passes a whole section on to vLLM, which has no option with the name of a field of ServiceArgs."""
 _LOOK_UP = frozenset({"get", "require", "pop", "setdefault"})
 """Methods that read one key of a section."""
 _INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -33,21 +35,19 @@ class KeyReads:
         texts: The texts in the code. A key among them counts as read.
         section: True if the code reads its section through ServiceConfig.
         whole: True if it may read any key: it passes its section on, or the source of its methods is not available.
+        only_vllm: True if it may read any key only because it passes its section on to vLLM.
     """
 
     texts: frozenset[str]
     section: bool
     whole: bool
-
-    def reads(self, key: str) -> bool:
-        """True if the code may read a key."""
-        return self.whole or underscored(key) in self.texts
+    only_vllm: bool
 
 
 def key_reads(definition: ServiceDefinition) -> KeyReads:
     """Reads the code of a class, of its bases, and of the functions and classes that these name."""
     texts: set[str] = set()
-    section = whole = False
+    section = whole = vllm = False
     todo: list[Any] = [kind for kind in definition.cls.__mro__ if kind is not object]
     seen: set[int] = set()
     while todo and len(seen) < _LIMIT:
@@ -69,12 +69,14 @@ def key_reads(definition: ServiceDefinition) -> KeyReads:
             value = names.get(name)
             if name == "ServiceConfig" or (isinstance(value, type) and issubclass(value, ServiceConfig)):
                 section = True
+            elif name == _TO_VLLM:
+                section = vllm = True
             elif name in _PASS_ALL:
                 section = whole = True
             elif isinstance(value, type | FunctionType) and _is_of_user(value):
                 todo.append(value)
         whole = whole or (section and _passes_section_on(tree))
-    return KeyReads(frozenset(texts), section, whole)
+    return KeyReads(frozenset(texts), section, whole or vllm, vllm and not whole)
 
 
 def _source_of(item: Any) -> str | None:

@@ -417,7 +417,7 @@ AN = {"of": (LLMService,)}
             ),
         ),
         (
-            "LLMService: {workers: 2}",
+            "Common: {workers: 2}\nLLMService: {common-configs: [workers]}",
             AN,
             (
                 "nothing in LLMService reads 'workers': did you mean 'ServiceArgs.workers'?",

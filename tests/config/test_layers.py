@@ -270,7 +270,7 @@ def test_an_empty_mapping_in_an_argument_is_an_empty_mapping():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--A=1"], "--A=1 names no key of A; write --A.key=1, or --A.ServiceArgs.workers=2"),
+        (["--A=1"], "--A=1 names no key of A; write --A.key=1, or --A.workers=2"),
         (["--A", "1"], "--A names no key of A; write --A.key=VALUE"),
         (["--A.k"], "--A.k has no value; write --A.k=VALUE, for a switch --A.k=true"),
         (["--A.k", "--A.l=1"], "--A.k has no value"),

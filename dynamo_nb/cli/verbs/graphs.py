@@ -33,7 +33,7 @@ def _plan_source(
 
 @verb(
     ("serve {target}", "configured by the code alone"),
-    ("serve {target} -f config.yaml --Backend.ServiceArgs.workers=2", "a file, and one value that overrides it"),
+    ("serve {target} -f config.yaml --Backend.workers=2", "a file, and one value that overrides it"),
     ("serve {target} --dry-run", "show what would run, and on which GPUs"),
     ("serve bundle/ --detach", "an exported bundle, in the background"),
 )
