@@ -61,9 +61,15 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
                 message = {**message, "headers": [*headers, (b"connection", b"close")]}
             await send(message)
 
+        async def receiving() -> Any:
+            message = await receive()
+            if not message.get("more_body"):
+                self.flow.resume_reading()  # uvicorn pauses after a large part: the end of the client would not be seen
+            return message
+
         self._requests.add(request)
         try:
-            if not await request.answer(self._application, scope, receive, sending):
+            if not await request.answer(self._application, scope, receiving, sending):
                 self.transport.abort()
                 await self._lost.wait()
         finally:

@@ -68,6 +68,8 @@ def run(launch: Launch) -> None:
     sys.path[:0] = launch.path
     show_cell_names()
     sys.argv = [f"dynamo-worker {launch.assignment.worker_id}"]
+    if launch.listener is not None:
+        launch.listener.set_inheritable(False)  # it was received from the fork server, and inheritable
     lifeline = Lifeline(launch.control, launch.assignment.worker_id)
     try:
         import uvloop

@@ -5,6 +5,7 @@ import socket
 import urllib.error
 import urllib.request
 
+import httpx
 import pytest
 
 from dynamo_nb.errors import PlacementError
@@ -348,6 +349,11 @@ def test_each_service_has_its_own_port(urls):
 
 
 ONE = """
+import os
+import socket
+import stat
+from contextlib import suppress
+
 from dynamo_nb import api, service
 
 @service
@@ -355,6 +361,17 @@ class One:
     @api()
     async def hello(self):
         return "hello"
+
+    @api(http_method="GET")
+    async def inherited(self):
+        # The sockets of TCP that a new program in the worker would have.
+        found = []
+        for number in map(int, os.listdir("/proc/self/fd")):
+            with suppress(OSError):
+                if stat.S_ISSOCK(os.fstat(number).st_mode) and os.get_inheritable(number):
+                    with socket.socket(fileno=os.dup(number)) as copy:
+                        found += [copy.getsockname()] if copy.family == socket.AF_INET else []
+        return found
 """
 
 
@@ -376,3 +393,9 @@ async def test_the_requested_port_is_used(project):
         port = free.getsockname()[1]
     async with await project.serve("one:One", http_port=port) as deployment:
         assert deployment.urls == {"One": f"http://127.0.0.1:{port}"}
+
+
+async def test_programs_that_a_worker_starts_do_not_keep_its_port(project):
+    project.write("one.py", ONE)
+    async with await project.serve("one:One") as deployment, httpx.AsyncClient() as client:
+        assert (await client.get(f"{deployment.urls['One']}/inherited")).json() == []

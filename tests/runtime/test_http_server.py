@@ -20,7 +20,7 @@ class App:
 
     def __init__(self, name, start_fails=False):
         self.name, self.start_fails = name, start_fails
-        self.go, self.began = asyncio.Event(), asyncio.Event()
+        self.go, self.began, self.read, self.cancelled = (asyncio.Event() for _ in range(4))
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "lifespan":
@@ -48,7 +48,12 @@ class App:
                 body += message.get("body", b"")
                 if not message.get("more_body"):
                     break
-            await self.go.wait()
+            self.read.set()
+            try:
+                await self.go.wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
         text = self.name.encode() + body
         await send({**head, "headers": [*head["headers"], (b"content-length", str(len(text)).encode())]})
         await send({"type": "http.response.body", "body": text})
@@ -174,6 +179,18 @@ async def test_a_stream_that_began_before_is_finished_and_its_connection_takes_o
         head, _ = await client.answer()
         assert "connection: close" in head
         await stopping
+
+
+@pytest.mark.parametrize("size", [4, 70_000, 200_000, 5_000_000])
+async def test_the_end_of_a_client_is_seen_after_a_body_of_any_size(held, size):
+    app = App("one")
+    async with served(app, held):
+        async with clients(held, 1) as (client,):
+            client.send(BODY.replace(b"4", str(size).encode()) + b"x" * size)
+            async with asyncio.timeout(BOUND):
+                await app.read.wait()
+        async with asyncio.timeout(BOUND):
+            await app.cancelled.wait()
 
 
 async def test_connections_in_the_queue_are_left_to_the_other_worker(held):
