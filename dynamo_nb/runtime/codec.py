@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from dynamo_nb.sdk.field_types import is_bare_array
 from dynamo_nb.sdk.packing import pack
 from dynamo_nb.sdk.tagged import Outgoing, Tagged, received
 
@@ -57,7 +58,7 @@ class Packer:
 
     def __init__(self) -> None:
         self.buffers: list[memoryview] = []
-        self.encode = _encoder(self._leave_out)
+        self.encode = _encoder(self._leave_out, self.buffers.clear)
 
     def _leave_out(self, data: memoryview) -> Any:
         if data.nbytes < INLINE:
@@ -87,6 +88,8 @@ class Unpacker:
             names, plain, state = self.decode(content)
             if not isinstance(names, (str, list)):
                 raise ValueError("a malformed type name")
+            if names == ".int":
+                return int(plain)
             return received(names, plain, state)
         if code not in {ARRAY, TENSOR}:
             raise ValueError(f"unknown msgpack extension {code}")
@@ -111,7 +114,8 @@ def _array(dtype: str, shape: tuple[int, ...], data: memoryview) -> Any:
     kind = numpy.dtype(dtype if dtype[:1] in "<>|=" else getattr(import_module("ml_dtypes"), dtype))
     if kind.hasobject or not kind.itemsize:
         raise ValueError(f"an array of dtype {dtype}")
-    return numpy.ndarray(shape, kind, data)
+    array = numpy.ndarray(shape, kind, data)
+    return array if shape else array[()]
 
 
 def _tensor(dtype: str, shape: tuple[int, ...], data: memoryview) -> Any:
@@ -126,10 +130,10 @@ def _tensor(dtype: str, shape: tuple[int, ...], data: memoryview) -> Any:
     return torch.frombuffer(data, dtype=kind).reshape(shape)
 
 
-def _encoder(replace: Callable[[memoryview], Any]) -> Callable[[Any], bytes]:
+def _encoder(replace: Callable[[memoryview], Any], forget: Callable[[], None]) -> Callable[[Any], bytes]:
     """Returns an encoder that raises TypeError for types without a plain form.
 
-    replace: returns what the message contains in place of an array's data.
+    replace: returns what the message contains in place of an array's data. forget: called before a second attempt.
     """
 
     def plain(value: Any) -> Any:
@@ -142,7 +146,9 @@ def _encoder(replace: Callable[[memoryview], Any]) -> Callable[[Any], bytes]:
         if (torch := sys.modules.get("torch")) and isinstance(value, torch.Tensor):
             return extension(TENSOR, *_of_tensor(value, torch))
         if (numpy := sys.modules.get("numpy")) and isinstance(value, (numpy.ndarray, numpy.generic)):
-            return extension(ARRAY, *_of_array(value, numpy)) if value.ndim else value.item()
+            if value.ndim or value.dtype.kind in "mM" or value.dtype.char in "gG":  # Python has no such precision
+                return extension(ARRAY, *_of_array(value, numpy))
+            return value.item()
         if kind is RawArray:
             return extension(value.code, value.dtype, value.shape, value.data)
         if isinstance(value, PathLike):
@@ -157,11 +163,36 @@ def _encoder(replace: Callable[[memoryview], Any]) -> Callable[[Any], bytes]:
         return msgspec.msgpack.Ext(code, _encode((dtype, shape, replace(data))))
 
     encode_nested = msgspec.msgpack.Encoder(enc_hook=plain).encode
-    return encode_nested
+
+    def encode_message(value: Any) -> bytes:
+        try:
+            return encode_nested(value)
+        except OverflowError:  # of integers, for which msgspec has no hook
+            forget()
+            return encode_nested(_with_large_integers(value))
+
+    return encode_message
+
+
+def _with_large_integers(value: Any) -> Any:
+    """The value with a `Tagged` in place of every integer that msgpack cannot carry."""
+    kind = type(value)
+    if kind is Outgoing:
+        return _with_large_integers(value.packed())
+    if kind is Tagged:
+        return Tagged(value.names, _with_large_integers(value.plain), _with_large_integers(value.state))
+    if isinstance(value, dict):
+        return {_with_large_integers(key): _with_large_integers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(map(_with_large_integers, value))
+    return pack(value) if kind is int else value
 
 
 def _of_array(value: Any, numpy: Any) -> tuple[str, tuple[int, ...], memoryview]:
     kind = value.dtype
+    if not is_bare_array(type(value)):
+        name = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise TypeError(f"an array of class {name} cannot be sent to another process; send its numpy.asarray")
     foreign = kind.type.__module__.partition(".")[0] == "ml_dtypes"  # such as bfloat16: plain bytes for numpy itself
     if kind.hasobject or kind.names or (kind.kind == "V" and not foreign):
         raise TypeError(f"an array of dtype {kind} cannot be sent to another process")
@@ -182,7 +213,7 @@ def _of_tensor(value: Any, torch: Any) -> tuple[str, tuple[int, ...], memoryview
     return kind, shape, memoryview(data).cast("B")
 
 
-encode = _encoder(lambda data: data)
+encode = _encoder(lambda data: data, lambda: None)
 """Encodes a message with all its arrays inside."""
 decode = Unpacker().decode
 """Decodes a message with all its arrays inside."""

@@ -88,6 +88,12 @@ def _hints(kind: type) -> dict[str, Any]:
     return {name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar and hint is not ClassVar}
 
 
+def is_bare_array(kind: type) -> bool:
+    """False for a subclass of numpy's array that is more than its numbers, such as a masked array or a matrix."""
+    arrays = [base for base in kind.__mro__ if base.__module__ == "numpy" and base.__name__ == "ndarray"]
+    return not arrays or kind is arrays[0] or kind.__name__ == "memmap"
+
+
 def is_typed_dict(kind: Any) -> bool:
     """True for a TypedDict; `typing.is_typeddict` denies those of typing_extensions."""
     return hasattr(kind, "__required_keys__")
@@ -106,6 +112,11 @@ def is_value(kind: type) -> bool:
 def is_pydantic_value(kind: type) -> bool:
     """True for a class without declared fields that pydantic reads and writes, such as `HttpUrl` and `SecretStr`."""
     return hasattr(kind, "__get_pydantic_core_schema__") or kind.__module__.partition(".")[0] == "pydantic_core"
+
+
+def is_pydantic_text(kind: type) -> bool:
+    """True for an address of pydantic, which is made of its text."""
+    return any(base.__name__ in {"Url", "MultiHostUrl", "_BaseUrl", "_BaseMultiHostUrl"} for base in kind.__mro__)
 
 
 def parts_of(annotation: Any) -> tuple[Any, ...]:
@@ -175,22 +186,23 @@ def changes_values(metadata: Any) -> bool:
 def converts(annotation: Any) -> bool:
     """True if checking a value of this annotation a second time may change it.
 
-    The fields of a model, a dataclass or a struct are not checked again. The validators of a whole model are, those of
-    an annotation too, and a TypedDict is.
+    The fields of a model, a dataclass or a struct are not checked again, unless its configuration says so. The
+    validators of a whole model are, those of an annotation too, and a TypedDict and a NamedTuple are.
     """
-    if any(
-        getattr(getattr(kind, "__pydantic_decorators__", None), "model_validators", ())
-        for kind in classes_of(annotation)
-    ):
-        return True
+    for kind in classes_of(annotation):
+        if getattr(getattr(kind, "__pydantic_decorators__", None), "model_validators", ()):
+            return True
+        config = getattr(kind, "model_config", None) or getattr(kind, "__pydantic_config__", None) or {}
+        if config.get("revalidate_instances", "never") != "never":
+            return True
     return _converts(annotation)
 
 
 def _converts(annotation: Any) -> bool:
     if get_origin(annotation) is Annotated and any(map(changes_values, get_args(annotation)[1:])):
         return True
-    if is_typed_dict(annotation):
-        return True
+    if is_typed_dict(annotation) or (isinstance(annotation, type) and issubclass(annotation, tuple)):
+        return is_typed_dict(annotation) or bool(fields_of(annotation))
     return any(map(_converts, parts_of(annotation)))
 
 
@@ -240,7 +252,11 @@ def _lacks_form(kind: type) -> bool:
         return False
     if any(hasattr(kind, mark) for mark in ("model_fields", "__struct_fields__", "__attrs_attrs__")):
         return False  # without fields
-    if dataclasses.is_dataclass(kind) or is_typed_dict(kind) or kind.__module__.partition(".")[0] in _ARRAYS:
+    if dataclasses.is_dataclass(kind) or is_typed_dict(kind):
+        return False
+    if not is_bare_array(kind):
+        return True
+    if kind.__module__.partition(".")[0] in _ARRAYS:
         return False
     return not issubclass(kind, (*STANDARD_TYPES, *_CONTAINERS, PathLike, memoryview))
 

@@ -6,12 +6,17 @@ import dataclasses
 from functools import cache
 from typing import Any
 
-from dynamo_nb.sdk.field_types import fields_of, is_plain, opaque_fields, shape_of
+from dynamo_nb.sdk.field_types import SCALARS, fields_of, is_plain, opaque_fields, shape_of
+
+UNTAGGED = SCALARS | {list, dict}
+"""The types of values that can be sent without a tag, if all that they contain can."""
 
 
 @cache
 def walked_fields(kind: type) -> frozenset[str]:
-    """The fields whose values msgpack alone may not carry."""
+    """The fields whose values msgpack alone may not carry: all, where pydantic has not checked them."""
+    if not hasattr(kind, "__pydantic_fields__"):
+        return frozenset(fields_of(kind))
     return frozenset(name for name, hint in fields_of(kind).items() if hint is Any or not _plain_within(hint))
 
 

@@ -18,13 +18,15 @@ from dynamo_nb.sdk.class_names import NO_CLASSES, Classes
 from dynamo_nb.sdk.field_types import (
     SCALARS,
     field_names,
+    is_pydantic_text,
     is_pydantic_value,
     is_struct,
     is_value,
     shape_of,
 )
-from dynamo_nb.sdk.model_form import model_form, walked_fields
-from dynamo_nb.sdk.standard_types import PLAIN_FORMS, SEQUENCES, TAGS
+from dynamo_nb.sdk.model_form import UNTAGGED, model_form, walked_fields
+from dynamo_nb.sdk.standard_types import DICTS, FACTORIES, PLAIN_FORMS, SEQUENCES, TAGS
+from dynamo_nb.sdk.struct_form import is_carried
 from dynamo_nb.sdk.tagged import TAGGED, Tagged, content
 
 LARGEST = 2**64 - 1  # the integers of msgpack
@@ -54,6 +56,10 @@ def pack(value: Any, classes: Classes = NO_CLASSES) -> Any:
     if kind is list:
         plain = SCALARS.issuperset(map(type, value)) and _fits(value)
         return value if plain else [pack(item, classes) for item in value]
+    if kind in DICTS:
+        factory = getattr(value, "default_factory", None)
+        name = next((name for name, known in FACTORIES.items() if known is factory), None)
+        return Tagged(TAGS[kind], _pack_dict(value, classes), name)
     if isinstance(value, dict):
         return _pack_dict(value, classes)
     if (leaf := PLAIN_FORMS.get(kind)) is not None:
@@ -89,10 +95,10 @@ def _hashable(key: Any) -> Any:
 
 def _pack_object(value: Any, kind: type, classes: Classes) -> Any:
     if isinstance(value, enum.Enum):
-        return Tagged(classes.names(kind), pack(value.value, classes))
+        return _pack_enum(value, kind, classes)
     if getattr(kind, "model_fields", None) is not None:
         return _pack_model(value, kind, classes)
-    if is_struct(kind):
+    if is_struct(kind) and is_carried(value):
         return Tagged(classes.names(kind), value)
     if dataclasses.is_dataclass(kind) or field_names(kind) is not None:
         return _pack_fields(value, kind, classes)
@@ -115,6 +121,15 @@ def _pack_object(value: Any, kind: type, classes: Classes) -> Any:
     raise TypeError(f"a value of type {kind.__module__}.{kind.__qualname__} cannot be sent to another process")
 
 
+def _pack_enum(value: enum.Enum, kind: type, classes: Classes) -> Tagged:
+    """An enum's value, with its name: values such as `object()` cannot be sent, or are equal to no other."""
+    try:
+        plain = pack(value.value, classes)
+    except TypeError:
+        plain = value.name
+    return Tagged(classes.names(kind), plain, value.name)
+
+
 def _is_array(kind: type) -> bool:
     roots = {base.__module__.partition(".")[0] for base in kind.__mro__}
     return bool(roots & {"numpy", "torch", "ml_dtypes"}) or kind.__name__ == "RawArray"
@@ -125,6 +140,8 @@ def _plain_of(value: Any) -> Any:
         return value.get_secret_value()
     kind = type(value)
     if kind.__module__.partition(".")[0] in {"pydantic", "pydantic_core"}:
+        if not is_pydantic_text(kind):
+            raise TypeError(f"a value of type {kind.__module__}.{kind.__qualname__} cannot be sent to another process")
         return str(value)
     from pydantic import TypeAdapter
 
@@ -137,7 +154,11 @@ def _pack_model(value: Any, kind: Any, classes: Classes) -> Tagged:
         raw = {**raw, **value.model_dump(include=set(form.opaque), by_alias=False)}
     walked = form.walked
     # Besides the fields, a model has the values of its cached properties.
-    fields = {name: pack(item, classes) if name in walked else item for name, item in raw.items() if name in form.names}
+    fields = {
+        name: pack(item, classes) if name in walked or type(item) not in UNTAGGED else item
+        for name, item in raw.items()
+        if name in form.names
+    }
     known = value.__pydantic_fields_set__
     given = None if len(known) == len(fields) else sorted(known)
     if form.bare:

@@ -87,9 +87,16 @@ for _address in ("IPv4Address", "IPv4Interface", "IPv4Network", "IPv6Address", "
 for _kind in (pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath):
     PLAIN_FORMS[_kind] = _Leaf(str, _made_by(_kind))
 SEQUENCES: dict[type, Callable[[Any], Any]] = {tuple: tuple, set: set, frozenset: frozenset, collections.deque: list}
-TAGS = {kind: f".{kind.__name__}" for kind in (*PLAIN_FORMS, *SEQUENCES)}  # no class has such a name
+DICTS: dict[type, Callable[[Any], Any]] = {
+    collections.Counter: collections.Counter,
+    collections.OrderedDict: collections.OrderedDict,
+    collections.defaultdict: dict,
+}
+FACTORIES: dict[Any, Any] = {kind.__name__: kind for kind in (int, float, str, list, dict, set)}
+"""The factories of a defaultdict that are sent, by name. One with another factory arrives without."""
+TAGS = {kind: f".{kind.__name__}" for kind in (*PLAIN_FORMS, *SEQUENCES, *DICTS)}  # no class has such a name
 LOADERS = {TAGS[kind]: leaf.load for kind, leaf in PLAIN_FORMS.items()}
-MAKERS = {TAGS[kind]: make for kind, make in SEQUENCES.items()}
+MAKERS = {TAGS[kind]: make for kind, make in (*SEQUENCES.items(), *DICTS.items())}
 STANDARD_TYPES = (*PLAIN_FORMS, pathlib.PurePath, dt.tzinfo)
 
 

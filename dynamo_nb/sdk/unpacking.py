@@ -23,8 +23,8 @@ from dynamo_nb.sdk.field_types import (
     is_value,
     shape_of,
 )
-from dynamo_nb.sdk.model_form import model_form, walked_fields
-from dynamo_nb.sdk.standard_types import LOADERS, MAKERS
+from dynamo_nb.sdk.model_form import UNTAGGED, model_form, walked_fields
+from dynamo_nb.sdk.standard_types import FACTORIES, LOADERS, MAKERS
 from dynamo_nb.sdk.tagged import TAGGED, content
 
 
@@ -64,6 +64,8 @@ def load(value: Any, classes: Classes) -> Any:
     items = load(plain, classes)
     if names == ".deque":
         return collections.deque(items, state)
+    if names == ".defaultdict":
+        return collections.defaultdict(FACTORIES.get(state), items)
     return MAKERS[names](items)
 
 
@@ -84,15 +86,26 @@ def _loader(kind: Any) -> _Loader:
     if is_value(kind):
         return _load_value
     if hasattr(kind, "get_secret_value") or kind.__module__.partition(".")[0] in {"pydantic", "pydantic_core"}:
-        return _load_enum  # made of one value too
+        return _load_secret
     return _load_pydantic_value if is_pydantic_value(kind) else _load_plain
 
 
-def _load_enum(kind: Any, plain: Any, _: Any, classes: Classes) -> Any:
+def _load_enum(kind: Any, plain: Any, name: Any, classes: Classes) -> Any:
+    found = kind.__members__.get(name) if isinstance(name, str) else None
+    return kind(load(plain, classes)) if found is None else found
+
+
+def _load_secret(kind: Any, plain: Any, _: Any, classes: Classes) -> Any:
     return kind(load(plain, classes))
 
 
-def _load_struct(kind: Any, plain: Any, _: Any, classes: Classes) -> Any:
+def _load_struct(kind: Any, plain: Any, state: Any, classes: Classes) -> Any:
+    if state is not None:
+        known = {name: item for name, item in load(plain, classes).items() if name in kind.__struct_fields__}
+        value = kind(**known)
+        for name, item in known.items():  # as they were, whatever its __post_init__ made of them
+            msgspec.structs.force_setattr(value, name, item)
+        return value
     if isinstance(plain, kind):
         return plain
     if is_struct(type(plain)):  # of the class from an earlier run of its cell
@@ -119,8 +132,11 @@ def _load_model(kind: Any, plain: Any, state: list[Any] | None, classes: Classes
     form, state = model_form(kind), state or [0]
     if form.bare and len(state) <= 2 and state[0] == form.shape and plain.keys() <= form.names:
         walked = form.walked
-        if walked:
-            plain = {name: load(item, classes) if name in walked else item for name, item in plain.items()}
+        if walked or not UNTAGGED.issuperset(map(type, plain.values())):
+            plain = {
+                name: load(item, classes) if name in walked or type(item) in TAGGED else item
+                for name, item in plain.items()
+            }
         return _new_model(kind, plain, set(plain) if len(state) == 1 else set(state[1]))
     padded: list[Any] = state + [None] * (6 - len(state))
     shape, given, private, lost, more, hidden = padded
@@ -128,7 +144,7 @@ def _load_model(kind: Any, plain: Any, state: list[Any] | None, classes: Classes
     hidden = hidden or {}
     extra = {name: load(hidden[name] if name in hidden else fields[name], classes) for name in more or ()}
     known = {
-        name: load(item, classes) if name in form.walked or name not in form.names else item
+        name: load(item, classes) if name in form.walked or type(item) in TAGGED or name not in form.names else item
         for name, item in fields.items()
         if name in form.names or name not in extra
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -19,6 +20,7 @@ from dynamo_nb.sdk.field_types import (
     obstacle,
 )
 from dynamo_nb.sdk.packing import pack
+from dynamo_nb.sdk.struct_form import is_carried, is_exact
 from dynamo_nb.sdk.tagged import Fitted
 from dynamo_nb.sdk.unpacking import load
 
@@ -87,7 +89,7 @@ class Shape:
     @cached_property
     def plain(self) -> bool:
         """True if values are sent as they are: msgpack, or msgspec for its structs, gives them back equal."""
-        return self.free or self._of_structs or is_plain(self.annotation)
+        return self.free or is_plain(self.annotation) or (self._of_structs and is_exact(self.annotation))
 
     @cached_property
     def _converts(self) -> bool:
@@ -111,7 +113,8 @@ class Shape:
 
         Raises TypeError if the value cannot be sent.
         """
-        return value if self.plain else pack(value, self._classes)
+        carried = self.plain or (self._of_structs and is_carried(value))
+        return value if carried else pack(value, self._classes)
 
     def pack_fitted(self, value: Any) -> Any:
         """`pack` for a value that `fit` has returned, so that the receiver does not convert it a second time."""
@@ -141,6 +144,8 @@ class Shape:
         if self._of_structs:
             import msgspec
 
+            if not self.plain:
+                value = self._loaded(Fitted.unmark(value)[0])
             if self.structured and isinstance(value, str | bytes):
                 return msgspec.json.decode(value, type=self.annotation)
             return msgspec.convert(
@@ -157,6 +162,9 @@ class Shape:
             if self._adapter is None:
                 return value
             if self.structured and isinstance(value, str | bytes):
+                if any(getattr(kind, "__pydantic_root_model__", False) for kind in self._kinds):
+                    with suppress(ValidationError):  # its root may be a text
+                        return self._adapter.validate_python(value)
                 return self._adapter.validate_json(value)
             if self.structured and not self._holds(value):  # e.g. of the class from an earlier run of its cell
                 value = self._linked(value)

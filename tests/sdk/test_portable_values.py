@@ -360,6 +360,73 @@ class MyStr(str):
     __slots__ = ()
 
 
+class Dicts(pydantic.BaseModel):
+    counts: collections.Counter[str]
+    ordered: collections.OrderedDict[str, int] = collections.OrderedDict(b=1, a=2)
+    default: collections.defaultdict[str, int] = collections.defaultdict(int, a=1)
+
+
+@dataclasses.dataclass
+class Unchecked:
+    counts: dict[str, int]
+    names: list[str]
+    path: str = ""
+
+
+class Revalidated(After):
+    model_config = pydantic.ConfigDict(revalidate_instances="always")
+
+
+class RevalidatedSubclass(After):
+    model_config = pydantic.ConfigDict(revalidate_instances="subclass-instances")
+
+
+class SubOfRevalidated(RevalidatedSubclass):
+    pass
+
+
+class Doubled(NamedTuple):
+    n: Annotated[int, pydantic.AfterValidator(lambda n: n * 2)]
+
+
+class Loose(msgspec.Struct):
+    value: Any
+    others: list[Loose] = []
+
+
+class PostInit(msgspec.Struct, frozen=True):
+    n: int
+
+    def __post_init__(self):
+        msgspec.structs.force_setattr(self, "n", self.n + 1)
+
+
+class AroundPostInit(msgspec.Struct):
+    inner: PostInit
+
+
+class PointStruct(msgspec.Struct):
+    point: Slotted
+
+
+class Sentinel(enum.Enum):
+    MISSING = object()
+    POINT = Slotted(tags=frozenset("a"))
+    NAN = float("nan")
+
+
+class RootText(pydantic.RootModel[int | str]):
+    pass
+
+
+class Listed(pydantic.BaseModel):
+    tags: list[str] = []
+
+    def tagged(self, tags):
+        self.tags = tags
+        return self
+
+
 NOW = dt.datetime.fromisoformat("2026-11-01T01:30:00.000005")
 ROWS: list[tuple[Any, Any]] = [
     (Alias, Alias(maxTokens=99)),
@@ -471,6 +538,37 @@ ROWS: list[tuple[Any, Any]] = [
     (TagA | Alias, Alias(maxTokens=5)),
     (TagA | Alias, TagA(5)),
     (Holder, Holder(S=Struct(max_tokens=9), either=TagC(1))),
+    (Dicts, Dicts(counts={"a": 1})),
+    (Anything, Anything(value=[collections.Counter("aab"), collections.OrderedDict({(1, 2): {3}})])),
+    (collections.Counter[str], collections.Counter("aab")),
+    (collections.defaultdict[str, list[int]], collections.defaultdict(list, a=[1])),
+    (Unchecked, Unchecked(collections.Counter("a"), ("a", "b"), pathlib.PurePosixPath("a"))),
+    (Listed, Listed().tagged(("a", "b"))),
+    (list[Listed], [Listed().tagged({"a"})]),
+    (Revalidated, Revalidated(n=1)),
+    (Revalidated | None, Revalidated(n=1)),
+    (list[RevalidatedSubclass], [SubOfRevalidated(n=1)]),
+    (Doubled, Doubled(1)),
+    (list[Doubled], [Doubled(1)]),
+    (Loose, Loose({1, 2})),
+    (Loose, Loose((1, dt.date(2026, 1, 2)))),
+    (Loose, Loose({"a": [{1: {2}}], (1, 2): 2**70})),
+    (list[Loose] | None, [Loose(1), Loose(None, [Loose(pathlib.PurePosixPath("a"))])]),
+    (Loose, Loose({"a": [1, None, {"b": 1.5}]})),
+    (PostInit, PostInit(1)),
+    (dict[str, PostInit], {"a": PostInit(1)}),
+    (AroundPostInit, AroundPostInit(PostInit(1))),
+    (Anything | PostInit, PostInit(1)),
+    (PointStruct, PointStruct(Slotted(tags=frozenset("a")))),
+    (Sentinel, Sentinel.MISSING),
+    (list[Sentinel], [Sentinel.POINT, Sentinel.NAN]),
+    (Sentinel | None, Sentinel.POINT),
+    (RootText, "5"),
+    (RootText | None, RootText("5")),
+    (int, 2**70),
+    (list[int], [1, -(2**64)]),
+    (dict[str, int | None], {"a": 2**64}),
+    (Any, 2**200),
 ]
 IDS = [f"{number} {getattr(annotation, '__name__', annotation)}" for number, (annotation, _) in enumerate(ROWS)]
 
@@ -478,6 +576,7 @@ IDS = [f"{number} {getattr(annotation, '__name__', annotation)}" for number, (an
 def same(one, other):
     assert type(one) is type(other)
     assert one == other
+    assert isinstance(one, (set, frozenset)) or " object at 0x" in repr(one) or repr(one) == repr(other)
     for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_private__", "__pydantic_extra__"):
         if not isinstance(one, (enum.Enum, Locked, Custom)) and hasattr(one, "__pydantic_fields_set__"):
             assert getattr(one, name, None) == getattr(other, name, None)
