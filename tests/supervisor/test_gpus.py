@@ -123,7 +123,7 @@ def test_cuda_visible_devices_is_read_by_cudas_rules(monkeypatch, visible, found
 
 
 def test_torch_reads_cuda_visible_devices_in_the_same_way(monkeypatch):
-    cuda = pytest.importorskip("torch.cuda")
+    cuda = pytest.importorskip("torch").cuda
     monkeypatch.setattr(cuda, "_raw_device_uuid_nvml", lambda: UUIDS)
     monkeypatch.setattr(cuda, "_raw_device_count_nvml", lambda: len(UUIDS))
     parts = [
