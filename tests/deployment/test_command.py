@@ -233,6 +233,14 @@ def test_a_dry_run_shows_the_plan_and_starts_no_process(dynamo, dynamo_home, mon
     assert folders(dynamo_home) == []
 
 
+def test_a_dry_run_of_what_cannot_be_placed_has_the_exit_status_of_an_error(dynamo, dynamo_home, monkeypatch):
+    monkeypatch.setenv("DYNAMO_GPUS", "0,1")
+
+    shown = dynamo("serve", "program:Frontend", "--dry-run", "--Backend.ServiceArgs.resources.gpu=2", status=1)
+
+    assert "Backend.1 needs 2 GPU, and 0 can be allocated" in shown
+
+
 def test_the_configuration_is_shown_with_its_origins_and_as_json(dynamo, program):
     program.write("config.yaml", "Backend:\n  suffix: from yaml\n")
 

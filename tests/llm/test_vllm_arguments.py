@@ -19,6 +19,8 @@ with warnings.catch_warnings(action="ignore"):  # of torch, while vLLM imports i
     PARSER = AsyncEngineArgs.add_cli_args(FlexibleArgumentParser(add_help=False, exit_on_error=False))
 
 from dynamo_nb import ServiceConfig
+from dynamo_nb.deployment.dry_run import problems
+from dynamo_nb.deployment.serve_options import ServeOptions
 from dynamo_nb.errors import ConfigError
 from dynamo_nb.llm.engines.vllm.arguments import RENAMED, parse_vllm_args
 from dynamo_nb.llm.engines.vllm.requests import model_sampling
@@ -161,3 +163,27 @@ def test_the_models_own_sampling_follows_from_vllms_options(section, sampling, m
     monkeypatch.setenv(VARIABLE, json.dumps({"W": {"model": str(folder), "dtype": "float32"} | section}))
     config = parse_vllm_args("W").create_model_config()
     assert model_sampling(config) == (sampling, max_tokens)
+
+
+@pytest.mark.parametrize("service", ["VllmWorker", "PrefillWorker"])
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("tensor_parallel_size", "2", ""),
+        ("max-model-len", "long", "max-model-len"),
+        ("tensor-paralel-size", "2", "tensor-parallel-size"),
+        ("dtype", "float3", "float3"),
+        ("model", "/no/such/folder", "no folder '/no/such/folder'"),
+        ("disable-log-requests", "true", "enable-log-requests"),
+        ("kv-transfer-config", '{"kv_connector": "Nixl", "kv_role": "kv_both"}', "NixlConnector"),
+    ],
+)
+def test_a_dry_run_finds_what_vllm_refuses(project, monkeypatch, service, key, value, problem):
+    monkeypatch.setenv("DYNAMO_GPUS", "0")
+    project.write("program.py", f"from dynamo_nb.llm import {service}\n")
+    project.write("config.yaml", yaml.safe_dump({service: {key: yaml.safe_load(value) if value[0] != "{" else value}}))
+
+    found = problems(project.plan_source(f"program:{service}", "config.yaml").plan(), ServeOptions(http_port=0))
+
+    assert [type(error) for error in found] == [ConfigError][: bool(problem)]
+    assert all(problem in str(error) for error in found)

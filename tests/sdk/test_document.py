@@ -8,6 +8,7 @@ have none.
 import argparse
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -226,10 +227,11 @@ async def test_yaml_reaches_the_constructor_in_the_worker(my_service):
 
 
 def dynamo(folder, command):
-    """Runs a command line of the document (and more words) with the installed command."""
+    """Runs a command line of the document (and more words) with the installed command, on a machine with 16 GPUs."""
     words = command.split()
     words[0] = str(Path(sys.executable).with_name("dynamo"))
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+    environ = {**os.environ, "DYNAMO_GPUS": ",".join(map(str, range(16)))}
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=100, env=environ)
 
 
 def shown_by(done):

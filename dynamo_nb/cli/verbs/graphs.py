@@ -14,8 +14,10 @@ from dynamo_nb.control.options import DRAIN_GRACE, HANG_LIMIT
 from dynamo_nb.errors import TargetError
 
 if TYPE_CHECKING:
+    from dynamo_nb.cli.host import VerbHost
     from dynamo_nb.deployment.plan import Plan
     from dynamo_nb.deployment.plan_source import PlanSource
+    from dynamo_nb.deployment.serve_options import ServeOptions
 
 
 def _plan_source(
@@ -110,9 +112,6 @@ def serve(
     from dynamo_nb.deployment.serve_options import ServeOptions
 
     source = replace(_plan_source(context, target, file, working_dir, namespace), only=service_name, name=name)
-    if dry_run:
-        host_of(context).show(_dry_run(source.plan()))
-        return None
     options = ServeOptions(
         nats=nats,
         nats_credentials=nats_credentials,
@@ -129,33 +128,22 @@ def serve(
         grace=grace,
         hang=hang,
     )
+    if dry_run:
+        _dry_run(host_of(context), source.plan(), options)
+        return None
     return host_of(context).serve(source, options)
 
 
-def _dry_run(plan: Plan) -> str:
-    from dynamo_nb.supervisor.gpus import inventory
+def _dry_run(host: VerbHost, plan: Plan, options: ServeOptions) -> None:
+    """Shows a plan. Raises the last error for which it cannot be served, after it has shown the others."""
+    from dynamo_nb.deployment.dry_run import problems, report
 
-    services = plan.spec.started
-    needed = sum(service.gpu * service.workers for service in services.values())
-    gpus = ", ".join(gpu.id + (f" (busy: {gpu.busy})" if gpu.busy else "") for gpu in inventory().gpus) or "none"
-    return "\n".join(
-        [
-            "Service Configuration:",
-            json.dumps(plan.config.as_json(), indent=2, default=str),
-            "",
-            "Origins:",
-            plan.config.table(),
-            "",
-            "Graph:",
-            str(plan.program.graph),
-            "",
-            f"Placement: {needed:g} GPU needed; on this machine: {gpus}",
-            *(
-                f"  {name}: {service.workers} workers" + (f", {service.gpu:g} GPU each" if service.gpu else "")
-                for name, service in services.items()
-            ),
-        ]
-    )
+    host.show(report(plan))
+    found = problems(plan, options)
+    for error in found[:-1]:
+        host.show(error)
+    if found:
+        raise found[-1]
 
 
 @verb(

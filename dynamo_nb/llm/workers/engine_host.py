@@ -18,6 +18,11 @@ class EngineHost:
         """Returns the engine, not started. A subclass must override this."""
         raise NotImplementedError
 
+    @classmethod
+    def dynamo_check_config(cls, **arguments: Any) -> None:
+        """Raises what a worker would refuse. The dry run calls it with the arguments of the constructor."""
+        cls(**arguments).make_engine()
+
     @async_on_start
     async def start_engine(self) -> None:
         self.engine = self.make_engine()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from dynamo_nb.llm.engines.engine import Engine
 from dynamo_nb.llm.engines.torch.options import TorchOptions
@@ -21,6 +22,14 @@ class TorchWorker(EngineWorker, TorchOptions):
 
     Args: see TorchOptions. Without a `model` it serves the tiny one.
     """
+
+    @classmethod
+    def dynamo_check_config(cls, **arguments: Any) -> None:
+        """Raises what a worker would refuse, after an import of torch."""
+        from dynamo_nb.llm.engines.torch.model import check_options
+
+        super().dynamo_check_config(**arguments)
+        check_options(options_of(cls(**arguments), TorchOptions))
 
     def make_engine(self) -> Engine:
         from dynamo_nb.llm.engines.torch.engine import TorchEngine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dynamo_nb.llm.engines.engine import Engine
 from dynamo_nb.llm.interfaces import NAMESPACE
@@ -19,6 +19,13 @@ FILE_CONNECTOR: Final = "ExampleConnector"  # vLLM's connector that transfers KV
 
 class VllmHost(EngineHost):
     """The base of services that hold a VllmEngine. Its arguments are the configuration of the service."""
+
+    @classmethod
+    def dynamo_check_config(cls, **_: Any) -> None:
+        """Raises what vLLM's parser refuses, after an import of vLLM, which takes seconds."""
+        from dynamo_nb.llm.engines.vllm.arguments import parse_vllm_args
+
+        parse_vllm_args(definition_of(cls).name)
 
     def make_engine(self) -> Engine:
         from dynamo_nb.llm.engines.vllm.arguments import parse_vllm_args

@@ -36,16 +36,11 @@ class TorchModel:
     """
 
     def __init__(self, options: TorchOptions) -> None:
+        check_options(options)
+        import torch
+        from transformers import AutoModelForCausalLM
+
         where = f"model {options.model!r}"
-        try:
-            import torch
-            from transformers import AutoModelForCausalLM
-        except ImportError as error:
-            raise EngineError(f"torch cannot be imported: {error}", where="TorchEngine", remedy=INSTALL) from error
-        if options.model.startswith(PATH_STARTS) and not Path(options.model).expanduser().is_dir():
-            raise EngineError(f"no folder {options.model!r}", where=where, remedy="check the path")
-        if options.dtype != "auto" and not isinstance(getattr(torch, options.dtype, None), torch.dtype):
-            raise EngineError(f"torch has no dtype {options.dtype!r}", where=where, remedy="use one such as 'bfloat16'")
         if options.threads:
             torch.set_num_threads(options.threads)
         folder = str(Path(options.model).expanduser()) if options.model.startswith("~") else options.model
@@ -110,6 +105,20 @@ class TorchModel:
         states = self._model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
         vector: list[float] = torch.nn.functional.normalize(states.float().mean(0), dim=0).tolist()
         return vector
+
+
+def check_options(options: TorchOptions) -> None:
+    """Raises EngineError where torch is missing, and for a model or a dtype that does not exist."""
+    try:
+        import torch
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise EngineError(f"torch cannot be imported: {error}", where="TorchEngine", remedy=INSTALL) from error
+    where = f"model {options.model!r}"
+    if options.model.startswith(PATH_STARTS) and not Path(options.model).expanduser().is_dir():
+        raise EngineError(f"no folder {options.model!r}", where=where, remedy="check the path")
+    if options.dtype != "auto" and not isinstance(getattr(torch, options.dtype, None), torch.dtype):
+        raise EngineError(f"torch has no dtype {options.dtype!r}", where=where, remedy="use one such as 'bfloat16'")
 
 
 def _context(options: TorchOptions, trained: int) -> int:

@@ -1,0 +1,162 @@
+"""What a dry run finds: the errors for which `serve` or a worker would fail, without a process of theirs."""
+
+import socket
+
+import pytest
+
+from dynamo_nb.deployment.dry_run import problems, report
+from dynamo_nb.deployment.serve_options import ServeOptions
+from dynamo_nb.errors import ConfigError, ConnectError, EngineError, InvalidArgument, PlacementError
+
+PROGRAM = """
+from dynamo_nb import depends, dynamo_api, dynamo_endpoint, service
+from dynamo_nb.errors import ConfigError, Problem
+from dynamo_nb.llm import EchoWorker, TorchWorker, VllmWorker
+
+
+@service(resources={"gpu": 2}, workers=3)
+class Backend:
+    @dynamo_endpoint()
+    async def say(self) -> str:
+        return ""
+
+
+@service
+class Frontend:
+    backend = depends(Backend)
+
+    def __init__(self, port=0):
+        pass
+
+    @dynamo_api()
+    async def say(self) -> str:
+        return ""
+
+
+@service
+class Strict:
+    def __init__(self, low=1, high=2):
+        pass
+
+    @classmethod
+    def dynamo_check_config(cls, low=1, high=2):
+        if low > high:
+            raise ConfigError([Problem("low is more than high", "Strict.low")])
+        if low == 0:
+            raise ValueError("needs its dependencies")
+
+    @dynamo_endpoint()
+    async def say(self) -> str:
+        return ""
+
+
+@service
+class Local:
+    strict = depends(Strict)
+
+    @dynamo_endpoint()
+    async def say(self) -> str:
+        return ""
+"""
+
+
+@pytest.fixture
+def find(project, monkeypatch):
+    """The plan and the problems of a target, on a machine with two GPUs."""
+    project.write("program.py", PROGRAM)
+    monkeypatch.setenv("DYNAMO_GPUS", "0,1")
+
+    def plan(target, *args, **options):
+        found = project.plan_source(f"program:{target}", args=args).plan()
+        return found, problems(found, ServeOptions(**{"http_port": 0, **options}))
+
+    return plan
+
+
+ONE = "--Backend.ServiceArgs.workers=1"
+
+
+@pytest.mark.parametrize(
+    ("target", "args", "kinds", "words"),
+    [
+        ("Backend", [ONE], [], ""),
+        ("Backend", [], [PlacementError], "Backend.1 needs 2 GPU, and 0 can be allocated"),
+        ("Backend", ["--Backend.ServiceArgs.resources.gpu=0"], [], ""),
+        ("Backend", ["--Backend.ServiceArgs.resources.gpu=0.5"], [], ""),
+        ("Backend", [ONE, "--Backend.ServiceArgs.resources.gpu=3"], [PlacementError], "needs 3 GPU, and 2 can be"),
+        ("Frontend", [ONE, "--Frontend.ServiceArgs.resources.gpu=1"], [PlacementError], "Frontend.0 needs 1 GPU"),
+        ("Backend", ["--Backend.ServiceArgs.workers=1001"], [PlacementError], "cannot have 1,001 workers"),
+        ("Strict", [], [], ""),
+        ("Strict", ["--Strict.low=3"], [ConfigError], "low is more than high"),
+        ("Strict", ["--Strict.low=0"], [], ""),
+        ("Local", ["--Strict.low=3", "--Strict.ServiceArgs.dynamo.enabled=false"], [ConfigError], "low is more than"),
+        ("EchoWorker", ["--EchoWorker.max_model_len=1000000"], [EngineError], "does not fit into"),
+        ("EchoWorker", ["--EchoWorker.block_size=0"], [InvalidArgument], "at least 1 token"),
+        ("EchoWorker", [], [], ""),
+        ("TorchWorker", ["--TorchWorker.slots=0"], [EngineError], "slots is 0"),
+    ],
+)
+def test_what_a_worker_or_the_placement_would_refuse(find, target, args, kinds, words):
+    _, found = find(target, *args)
+
+    assert [type(error) for error in found] == kinds
+    assert all(words in str(error) for error in found)
+
+
+@pytest.mark.parametrize(
+    ("option", "kind"),
+    [
+        ({"http_port": "taken"}, PlacementError),
+        ({"http_port": 70000}, ConfigError),
+        ({"metrics_port": 70000}, ConfigError),
+        ({"grace": -1.0}, ConfigError),
+        ({"tls": "no such folder"}, ConnectError),
+        ({}, None),
+    ],
+    ids=["a port in use", "no port", "no metrics port", "a negative grace", "no TLS files", "none"],
+)
+def test_what_is_wrong_with_the_options(find, option, kind):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        option = {key: server.getsockname()[1] if value == "taken" else value for key, value in option.items()}
+        _, found = find("Frontend", ONE, **option)
+
+    assert [type(error) for error in found] == [kind][: kind is not None]
+
+
+def test_the_port_of_the_configuration_is_checked(find):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        _, (error,) = find("Frontend", ONE, f"--Frontend.port={server.getsockname()[1]}", http_port=None)
+
+    assert "is in use by" in str(error)
+
+
+def test_several_problems_are_all_found(find):
+    _, found = find("Frontend", "--Backend.ServiceArgs.workers=1", "--Frontend.ServiceArgs.resources.gpu=7", grace=-1.0)
+    assert [type(error) for error in found] == [ConfigError]
+
+    _, found = find("EchoWorker", "--EchoWorker.block_size=0", "--EchoWorker.ServiceArgs.resources.gpu=7")
+    assert [type(error) for error in found] == [PlacementError, InvalidArgument]
+
+
+def test_the_graph_is_drawn_with_the_configuration(find):
+    plan, _ = find("Frontend", "--Backend.ServiceArgs.workers=2", "--Backend.ServiceArgs.resources.gpu=1")
+
+    drawn, placement = report(plan).partition("Graph:")[2].split("Placement: ")
+    assert "2 · 1 GPU" in drawn
+    assert "2 GPU" not in drawn
+    assert placement.startswith("2 GPU needed; on this machine: 0, 1\n")
+
+
+def test_nothing_is_kept_and_the_environment_is_as_before(find, dynamo_home, monkeypatch):
+    monkeypatch.setenv("DYNAMO_SERVICE_CONFIG", '{"Strict": {"high": 9}}')
+
+    assert find("Strict", "--Strict.low=8")[1] == []
+    assert [type(error) for error in find("Strict", "--Strict.low=10")[1]] == [ConfigError]
+
+    for _ in range(2):
+        assert find("Backend", ONE)[1] == []
+    assert [path.name for path in dynamo_home.iterdir()] == ["gpus"]
