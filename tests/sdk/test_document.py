@@ -227,10 +227,10 @@ async def test_yaml_reaches_the_constructor_in_the_worker(my_service):
 
 
 def dynamo(folder, command):
-    """Runs a command line of the document (and more words) with the installed command, on a machine with 16 GPUs."""
+    """Runs a command line of the document (and more words) with the installed command, on a machine with 64 GPUs."""
     words = command.split()
     words[0] = str(Path(sys.executable).with_name("dynamo"))
-    environ = {**os.environ, "DYNAMO_GPUS": ",".join(map(str, range(16)))}
+    environ = {**os.environ, "DYNAMO_GPUS": ",".join(map(str, range(64)))}
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=100, env=environ)
 
 
