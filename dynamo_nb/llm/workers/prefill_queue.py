@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import re
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import count
 from typing import Any, Final
@@ -23,26 +24,36 @@ MAX_AGE: Final = 60.0  # seconds after which NATS drops a prompt, with or withou
 REOPEN_WAIT: Final = 0.1  # seconds between attempts to open a queue that failed
 FETCH_TIMEOUT: Final = 5.0  # seconds of one long poll
 MAX_DELIVER: Final = 4  # deliveries of one prompt: a prompt that kills its worker does not reach all of them
-WANTED_WAIT: Final = 1.0  # seconds for the sender of a prompt to confirm that it still waits
-WANTED, UNWANTED = b"1", b"0"
+ANSWER_WAIT: Final = 1.0  # seconds for the sender of a prompt to answer a question about it
+PIECE: Final = 1 << 19  # bytes of one message with a part of a prompt or a result, if NATS allows that many
+WAITS, LEFT = b"1", b"0"
 
 
 class PrefillJob(msgspec.Struct, frozen=True):
-    """A prompt in the queue.
+    """An entry of the queue: a prompt that its sender holds, of any size.
 
-    An empty message to the reply subject asks whether the result is still wanted. Any other message is the result as
-    msgpack: None, or what the engine's connector needs. NATS carries it because a worker that drains accepts no calls
-    but still waits for its prompts.
+    The sender answers on two subjects below `reply`: `wanted`, with WAITS or LEFT; and `prompt`, with the part of the
+    encoded TokenRequest that begins at the byte in the message, or with nothing if it has left. The worker sends the
+    result to `result.OFFSET`, in parts, and the last part to `end.OFFSET`: as msgpack, None or what the engine's
+    connector needs. NATS carries it because a worker that drains accepts no calls but still waits for its prompts.
 
     Attributes:
-        request: The request whose prompt is computed.
-        reply: The NATS subject on which the sender waits for the result.
+        reply: The NATS subject of the sender.
+        size: Bytes of the encoded TokenRequest.
         patience: Seconds after which no worker should begin with it.
     """
 
-    request: TokenRequest
     reply: str
+    size: int
     patience: float
+
+
+class Sender(enum.Enum):
+    """The state of the sender of a prompt: it waits, it has left, or it does not exist."""
+
+    WAITS = enum.auto()
+    LEFT = enum.auto()
+    GONE = enum.auto()
 
 
 @dataclass(frozen=True)
@@ -53,21 +64,22 @@ class PrefillTask:
     after ACK_WAIT. While NATS is unavailable the methods have no effect and do not raise.
     """
 
+    request: TokenRequest
     job: PrefillJob
     message: Any
     nats: Any
 
-    async def is_wanted(self) -> bool:
-        """Returns whether the sender still waits for the result."""
+    async def sender(self) -> Sender:
+        """Returns the state of the sender."""
         from nats.errors import Error, NoRespondersError
 
         try:
-            answer = await self.nats.request(self.job.reply, b"", timeout=WANTED_WAIT)
+            answer = await self.nats.request(f"{self.job.reply}.wanted", b"", timeout=ANSWER_WAIT)
         except NoRespondersError:
-            return False
+            return Sender.GONE
         except Error:  # the sender is busy
-            return True
-        return bool(answer.data == WANTED)
+            return Sender.WAITS
+        return Sender.WAITS if answer.data == WAITS else Sender.LEFT
 
     async def in_progress(self) -> None:
         """Reports to NATS that the worker is still computing."""
@@ -75,7 +87,12 @@ class PrefillTask:
 
     async def reply(self, transfer: dict[str, Any] | None) -> None:
         """Sends the result to the sender; None if the prompt could not be computed."""
-        await _ignoring_errors(self.nats.publish(self.job.reply, msgspec.msgpack.encode(transfer)))
+        data = msgspec.msgpack.encode(transfer)
+        size = piece_size(self.nats)
+        for offset in range(0, len(data), size):
+            kind = "result" if offset + size < len(data) else "end"
+            subject = f"{self.job.reply}.{kind}.{offset}"
+            await _ignoring_errors(self.nats.publish(subject, data[offset : offset + size]))
         await self.discard()
 
     async def discard(self) -> None:
@@ -85,6 +102,20 @@ class PrefillTask:
     async def put_back(self) -> None:
         """Returns the prompt to the queue, so that another worker gets it now."""
         await _ignoring_errors(self.message.nak())
+
+
+@dataclass
+class _Sent:
+    """A prompt in the queue, at its sender. data: the encoded request. received: the parts of its result so far."""
+
+    data: bytes
+    result: asyncio.Future[dict[str, Any] | None]
+    received: bytearray = field(default_factory=bytearray)
+
+
+def piece_size(nats: Any) -> int:
+    """Returns the bytes of a prompt or a result that fit into one message."""
+    return min(PIECE, int(nats.max_payload))
 
 
 async def _ignoring_errors(sending: Coroutine[Any, Any, None]) -> None:
@@ -113,7 +144,7 @@ class PrefillQueue:
         self._created = False
         self._inbox = ""
         self._numbers = count()
-        self._pending: dict[int, asyncio.Future[dict[str, Any] | None]] = {}
+        self._sent: dict[int, _Sent] = {}
 
     async def _create(self) -> None:
         from nats.js.api import RetentionPolicy, StorageType
@@ -143,25 +174,30 @@ class PrefillQueue:
         """
         number = next(self._numbers)
         result: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
-        self._pending[number] = result
+        sent = self._sent[number] = _Sent(msgspec.msgpack.encode(request), result)
         try:
             async with self._connected():
                 if not self._inbox:
                     self._inbox = self._nats.new_inbox()
-                    await self._nats.subscribe(f"{self._inbox}.*", cb=self._receive)
-                job = PrefillJob(request, f"{self._inbox}.{number}", patience)
+                    await self._nats.subscribe(f"{self._inbox}.>", cb=self._receive)
+                job = PrefillJob(f"{self._inbox}.{number}", len(sent.data), patience)
                 await self._jetstream.publish(self.name, msgspec.msgpack.encode(job))
             return await result
         finally:
-            del self._pending[number]
+            del self._sent[number]
 
     async def _receive(self, message: Any) -> None:
-        result = self._pending.get(int(message.subject.rpartition(".")[2]))
-        waits = result is not None and not result.done()
-        if not message.data:
-            await _ignoring_errors(message.respond(WANTED if waits else UNWANTED))
-        elif result is not None and waits:
-            result.set_result(msgspec.msgpack.decode(message.data, type=dict[str, Any] | None))
+        number, kind, *offset = message.subject.removeprefix(f"{self._inbox}.").split(".")
+        sent = self._sent.get(int(number))
+        waits = sent is not None and not sent.result.done()
+        if kind == "wanted":
+            await _ignoring_errors(message.respond(WAITS if waits else LEFT))
+        elif kind == "prompt":
+            start = int(message.data)
+            piece = sent.data[start : start + piece_size(self._nats)] if sent is not None and waits else b""
+            await _ignoring_errors(message.respond(piece))
+        elif sent is not None and waits:
+            _add_piece(sent, int(offset[0]), message.data, is_last=kind == "end")
 
     async def length(self) -> int:
         """Returns how many prompts wait or are being computed. Raises ConnectError while NATS is unavailable."""
@@ -204,9 +240,41 @@ class PrefillQueue:
                 await asyncio.sleep(REOPEN_WAIT)
                 continue
             for message in messages:
-                task = PrefillTask(msgspec.msgpack.decode(message.data, type=PrefillJob), message, self._nats)
-                is_late = time.time() - message.metadata.timestamp.timestamp() >= task.job.patience
-                if is_late or not await task.is_wanted():
-                    await task.discard()  # the sender has computed the prompt itself, or has gone
+                job = msgspec.msgpack.decode(message.data, type=PrefillJob)
+                request = await self._fetch(job, message)
+                if request is None:  # the sender has computed the prompt itself, or has gone
+                    await _ignoring_errors(message.ack())
                 else:
-                    yield task
+                    yield PrefillTask(request, job, message, self._nats)
+
+    async def _fetch(self, job: PrefillJob, message: Any) -> TokenRequest | None:
+        """Gets the prompt from its sender; None if the sender does not wait for it any more."""
+        from nats.errors import Error, NoRespondersError
+
+        data = bytearray()
+        while len(data) < job.size:
+            if time.time() - message.metadata.timestamp.timestamp() >= job.patience:
+                return None
+            try:
+                answer = await self._nats.request(f"{job.reply}.prompt", b"%d" % len(data), timeout=ANSWER_WAIT)
+            except NoRespondersError:
+                return None
+            except Error:  # the sender is busy, or NATS is unavailable
+                await _ignoring_errors(message.in_progress())
+                await asyncio.sleep(REOPEN_WAIT)
+                continue
+            if not answer.data:
+                return None
+            data += answer.data
+        return msgspec.msgpack.decode(data, type=TokenRequest)
+
+
+def _add_piece(sent: _Sent, offset: int, data: bytes, *, is_last: bool) -> None:
+    """Adds a part of a result. A worker that takes over from one that died sends all parts again."""
+    del sent.received[offset:]
+    is_complete = len(sent.received) == offset
+    if is_complete:
+        sent.received += data
+    if is_last:  # without a part that was lost, there is no result
+        result = msgspec.msgpack.decode(sent.received, type=dict[str, Any] | None) if is_complete else None
+        sent.result.set_result(result)

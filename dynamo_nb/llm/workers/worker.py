@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -17,6 +18,8 @@ from dynamo_nb.llm.workers.engine_host import EngineHost
 from dynamo_nb.llm.workers.prefill_queue import PrefillQueue
 from dynamo_nb.sdk import async_on_start, depends, dynamo_endpoint, trace_note
 
+logger = logging.getLogger(__name__)
+
 
 class EngineWorker(RemotePrefill, EngineHost, TokenWorker):
     """The base of workers: serves the engine that `make_engine` returns.
@@ -28,6 +31,7 @@ class EngineWorker(RemotePrefill, EngineHost, TokenWorker):
     """
 
     prefill = depends(Prefiller, optional=True)
+    _is_failing = False  # whether the last remote prefill failed
 
     @async_on_start
     async def open_queue(self) -> None:
@@ -88,7 +92,18 @@ class EngineWorker(RemotePrefill, EngineHost, TokenWorker):
                     return request
                 transfer = await queue.request(request, self.prefill_timeout)
         except (TimeoutError, DynamoError) as error:
-            trace_note(prefill=f"local: {str(error) or 'the prefill timed out'}")
+            self._note_failure(str(error) or "the prefill timed out")
             return request
-        trace_note(prefill="remote" if transfer is not None else "local: the prefill worker failed")
+        if transfer is None:
+            self._note_failure("the prefill worker failed")
+            return request
+        self._is_failing = False
+        trace_note(prefill="remote")
         return msgspec.structs.replace(request, transfer=transfer)
+
+    def _note_failure(self, reason: str) -> None:
+        """Records on the trace why a prompt is computed here; in the log too if the prompt before was remote."""
+        trace_note(prefill=f"local: {reason}")
+        if not self._is_failing:
+            self._is_failing = True
+            logger.warning("prompts are computed by this worker until a prefill worker succeeds again: %s", reason)
