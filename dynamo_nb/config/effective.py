@@ -80,11 +80,33 @@ def resolve(
         for name in services:
             path = (name, SERVICE_ARGS, "dynamo", "namespace")
             written = merged(written, placed(path, Value(namespace, "--namespace")))
+    unused, unused_remarks = _unused_common(definitions, layers, written)
+    problems += unused
     settings = {d.name: _Service(d, written, problems).settings() for d in definitions}
     if problems:
         raise ConfigError(problems)
     found = {name: settled for name, settled in settings.items() if settled is not None}
-    return EffectiveConfig(found, written, tuple(passed_over))
+    return EffectiveConfig(found, written, (*passed_over, *unused_remarks))
+
+
+def _unused_common(
+    definitions: Sequence[ServiceDefinition], layers: Sequence[Layer], written: Tree
+) -> tuple[list[Problem], list[str]]:
+    """The keys of Common to which no service subscribes: those on the command line, and a remark for each other one."""
+    sections = [subtree(node) or {} for layer in layers for node in layer.values.values()]
+    lists = [plain(section[SUBSCRIPTIONS]) for section in sections if SUBSCRIPTIONS in section]
+    used = {name for names in lists if isinstance(names, list) for name in names}
+    unused = {key: node for key, node in (subtree(written.get(COMMON)) or {}).items() if key not in used}
+    if not unused or any(reads.whole or COMMON in reads.texts for reads in map(key_reads, definitions)):
+        return [], []
+    problems, remarks = [], []
+    for key, node in unused.items():
+        origin, message = origin_in(node), f"no service lists it in its `{SUBSCRIPTIONS}`"
+        if origin.startswith("--"):
+            problems.append(Problem(message, f"{COMMON}.{key}", origin))
+        else:
+            remarks.append(f"{COMMON}.{key}: {message} ({origin})")
+    return problems, remarks
 
 
 def _unknown_services(layers: Sequence[Layer], known: set[str]) -> tuple[list[Problem], list[str]]:
@@ -227,7 +249,7 @@ def _unread_keys(definition: ServiceDefinition, bound: ConstructorBinding) -> tu
     sections = {"serviceargs": SERVICE_ARGS, "common_configs": SUBSCRIPTIONS}
     for key, node in bound.extras.items():
         intended = ""
-        if underscored(key) in reads.texts:
+        if reads.section and underscored(key) in reads.texts:
             continue
         if close := get_close_matches(underscored(key).lower(), sections, n=1, cutoff=_NEAR):
             intended = sections[close[0]]

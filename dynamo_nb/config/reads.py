@@ -10,16 +10,19 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from types import FunctionType
+from importlib.util import find_spec
+from types import FunctionType, ModuleType
 from typing import Any
 
 from dynamo_nb.sdk.definition import ServiceDefinition
-from dynamo_nb.sdk.service_config import ServiceConfig, underscored
+from dynamo_nb.sdk.service_config import VARIABLE, ServiceConfig, underscored
 
 _PASS_ALL = frozenset({"as_args", "get_parsed_config", "written_section"})
 """Functions that pass a whole section on."""
 _TO_VLLM = "parse_vllm_args"
 """The function that passes a whole section on to vLLM, which has no option with the name of a field of ServiceArgs."""
+_SECTIONS = frozenset({"ServiceConfig", "config_text", "parsed_config", "VARIABLE"})
+"""Names by which code gets at the configuration."""
 _LOOK_UP = frozenset({"get", "require", "pop", "setdefault"})
 """Methods that read one key of a section."""
 _INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -65,9 +68,9 @@ def key_reads(definition: ServiceDefinition) -> KeyReads:
             continue
         names = _globals_of(item)
         texts |= {underscored(text) for text in _texts(tree)}
-        for name in _names(tree):
-            value = names.get(name)
-            if name == "ServiceConfig" or (isinstance(value, type) and issubclass(value, ServiceConfig)):
+        section = section or VARIABLE in texts or _imports_of_user(tree)
+        for name, value in _values(tree, names):
+            if name in _SECTIONS or (isinstance(value, type) and issubclass(value, ServiceConfig)):
                 section = True
             elif name == _TO_VLLM:
                 section = vllm = True
@@ -75,6 +78,8 @@ def key_reads(definition: ServiceDefinition) -> KeyReads:
                 section = whole = True
             elif isinstance(value, type | FunctionType) and _is_of_user(value):
                 todo.append(value)
+            elif not isinstance(value, ModuleType) and _is_of_user(type(value)):
+                todo.append(type(value))
         whole = whole or (section and _passes_section_on(tree))
     return KeyReads(frozenset(texts), section, whole or vllm, vllm and not whole)
 
@@ -113,7 +118,34 @@ def _is_of_user(value: Any) -> bool:
         file = inspect.getfile(value)
     except (OSError, TypeError):  # of a cell
         return top == "__main__"
-    return not any(file.startswith(folder) for folder in _INSTALLED)
+    return not _is_installed(file)
+
+
+def _is_installed(file: str) -> bool:
+    return any(file.startswith(folder) for folder in _INSTALLED)
+
+
+def _imports_of_user(tree: ast.AST) -> bool:
+    """True if the code itself imports a module that is not installed, which may not be loaded yet."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+            roots = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"dynamo", "dynamo_nb"}
+            specs = [find_spec(root) if root else None for root in roots]
+            if not all(spec is not None and _is_installed(spec.origin or "") for spec in specs):
+                return True
+    return False
+
+
+def _values(tree: ast.AST, names: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every name in the code with its global value, and every attribute with that of its module; None if unknown."""
+    for name in _names(tree):
+        yield name, names.get(name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = names.get(node.value.id)
+            if isinstance(module, ModuleType):
+                yield node.attr, vars(module).get(node.attr)
 
 
 def _texts(tree: ast.AST) -> Iterator[str]:

@@ -478,7 +478,7 @@ def test_a_similar_key_is_right_if_it_is_read_or_the_parameter_is_set():
 
 
 def test_the_recorded_source_of_a_cell_is_read_too():
-    Typed.__dynamo_source__ = "... .get('levels')"
+    Typed.__dynamo_source__ = "ServiceConfig.get_instance()['Typed'].get('levels')"
     try:
         effective("Typed: {key: k, levels: 3}", of=[Typed])
     finally:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -16,6 +17,8 @@ from dynamo_nb.sdk import definition_of, service
 from dynamo_nb.sdk.service_config import ServiceConfig
 from dynamo_nb.sdk.service_config import ServiceConfig as Settings
 
+this_module = sys.modules[__name__]
+
 
 def section_of(name):
     return ServiceConfig.get_instance().get(name, {})
@@ -27,7 +30,42 @@ def parsed_of(name):
 
 @service(traffic={"external_queue": True, "timeout": 30})
 class Plain:
-    def __init__(self, temperature=0.7, max_tokens=3): ...
+    def __init__(self, temperature=0.7, max_tokens=3):
+        self.names = {"endpoint": 1, "a_text": 2}
+
+
+class Section:
+    def __getitem__(self, key):
+        return ServiceConfig.get_instance()["ThroughObject"][key]
+
+
+section = Section()
+
+
+@service
+class ThroughObject:
+    def __init__(self):
+        self.size = section["cache_size"]
+
+
+@service
+class ThroughModule:
+    def __init__(self):
+        self.size = this_module.section_of("ThroughModule")["cache_size"]
+
+
+@service
+class Importing:
+    def __init__(self):
+        from own_code import section_of
+
+        self.size = section_of("Importing")["cache_size"]
+
+
+@service
+class OfCommon:
+    def __init__(self):
+        self.size = ServiceConfig.get_instance()["Common"]["cache_size"]
 
 
 @service
@@ -97,6 +135,8 @@ def effective(cls, layer):
     [
         (Plain, "reasoning_parser", ""),
         (Plain, "endpoint", ""),
+        (Plain, "a_text", ""),
+        (ThroughObject, "cache", ""),
         (Plain, "tokens", ": did you mean 'max_tokens'?"),
         (Reader, "cache_sizes", ""),
         (Reader, "api_token", ""),
@@ -133,6 +173,9 @@ def test_a_key_that_nothing_reads_is_marked(cls, key, mark):
         (Returned, "cache_size"),
         (Looping, "anything"),
         (Dynamic, "anything"),
+        (ThroughObject, "cache_size"),
+        (ThroughModule, "cache_size"),
+        (Importing, "cache_size"),
     ],
 )
 def test_a_key_that_may_be_read_is_not_marked(cls, key):
@@ -141,13 +184,32 @@ def test_a_key_that_may_be_read_is_not_marked(cls, key):
         assert key not in effective(cls, layer).services[cls.__name__].unread
 
 
-@pytest.mark.parametrize("key", ["reasoning_parser", "endpoint", "max_new_tokens", "a.b", "temprature"])
+@pytest.mark.parametrize("key", ["reasoning_parser", "endpoint", "a_text", "max_new_tokens", "a.b", "temprature"])
 def test_on_the_command_line_it_is_an_error(key):
     with pytest.raises(ConfigError) as caught:
         effective(Plain, arguments_layer([f"--Plain.{key}=1"]))
     (problem,) = caught.value.problems
     assert problem.message.startswith(f"nothing in Plain reads {key.partition('.')[0]!r}")
     assert problem.origin.startswith("--Plain")
+
+
+@pytest.mark.parametrize(
+    ("cls", "subscribed"),
+    [(Plain, False), (Reader, False), (Reader, True), (OfCommon, False), (Parsing, False), (Parsing, True)],
+)
+def test_a_key_of_common_that_nothing_reads_is_marked_and_refused_on_the_command_line(cls, subscribed):
+    section = "{common-configs: [cache_size]}" if subscribed else "{}"
+    layers = [yaml_layer(f"Common: {{cache_size: 3}}\n{cls.__name__}: {section}", "c.yaml")]
+    read = subscribed or cls in {OfCommon, Parsing}
+    message = "no service lists it in its `common-configs`"
+    found = f"Common.cache_size: {message} (c.yaml:1)" in resolve([definition_of(cls)], layers).notes()
+    assert found is not read
+    layers.append(arguments_layer(["--Common.cache_size=4"]))
+    if read:
+        resolve([definition_of(cls)], layers)
+    else:
+        with pytest.raises(ConfigError, match=message):
+            resolve([definition_of(cls)], layers)
 
 
 @pytest.mark.parametrize("cls", [Reader, Child, Renamed])

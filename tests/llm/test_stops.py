@@ -27,6 +27,8 @@ def splits(text):
         (["abab", "c"], "ababc", ("", "abab")),
         (["later", "x"], "1x later", ("1", "x")),
         (["abcd", "bc"], "abcd", ("a", "bc")),
+        (["bc", "abc"], "abc", ("a", "bc")),
+        (["abc", "bc"], "abc", ("", "abc")),
         (["\n\n"], "one\ntwo\n\nthree", ("one\ntwo", "\n\n")),
         (["", "b"], "abc", ("a", "b")),
         (["é"], "café au lait", ("caf", "é")),

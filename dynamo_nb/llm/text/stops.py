@@ -39,13 +39,13 @@ class Stops:
         text = self._held + piece
         before = len(self._held)  # a stop text that ends there was passed over
         matches = [
-            (start, len(stop), stop)
+            (start + len(stop), start, stop)
             for stop in self._stops
             if (start := text.find(stop, max(0, before - len(stop) + 1))) >= 0
         ]
         if matches and counts:
-            # The stop text that was complete first ends the answer.
-            start, _, self.found = min(matches, key=lambda match: (match[0] + match[1], match[0]))
+            # The stop text that was complete first ends the answer; of several, the first in the list, as in vLLM.
+            _, start, self.found = min(matches, key=lambda match: match[0])
             self._held = ""
             return text[:start]
         start = max(0, len(text) - self._longest + 1)
