@@ -60,8 +60,12 @@ def without_credentials(url: str) -> str:
 
 
 def _origin(distribution: metadata.Distribution) -> dict[str, Any]:
-    """The record of the installer (PEP 610); empty for a distribution from an index."""
-    text = distribution.read_text("direct_url.json")
+    """The record of the installer (PEP 610); empty for a distribution from an index.
+
+    Packages of conda have the record of the machine that built them.
+    """
+    by_conda = (distribution.read_text("INSTALLER") or "").strip() == "conda"
+    text = None if by_conda else distribution.read_text("direct_url.json")
     origin: dict[str, Any] = json.loads(text) if text else {}
     return origin
 

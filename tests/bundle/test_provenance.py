@@ -26,12 +26,15 @@ def no_configured_indexes(monkeypatch, tmp_path):
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Installs a distribution as an installer does: its files, with a record, and where it came from (PEP 610)."""
+    """Installs a distribution as an installer does: its files, with a record, and where it came from (PEP 610).
+
+    No other distributions are seen: reading those of this environment takes most of a test's time.
+    """
     site = tmp_path / "site"
     site.mkdir()
-    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr(sys, "path", [str(site), *(entry for entry in sys.path if "site-packages" not in entry)])
 
-    def run(name, *files, version="1.0", direct_url=None, tag="py3-none-any"):
+    def run(name, *files, version="1.0", direct_url=None, tag="py3-none-any", installer="pip"):
         for file in files:
             (site / file).parent.mkdir(parents=True, exist_ok=True)
             (site / file).write_text("")
@@ -39,10 +42,12 @@ def install(tmp_path, monkeypatch):
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (info / "WHEEL").write_text(f"Wheel-Version: 1.0\nTag: {tag}\n")
+        (info / "INSTALLER").write_text(installer)
         (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
         if direct_url is not None:
             (info / "direct_url.json").write_text(json.dumps(direct_url))
 
+    run("dynamo-nb")
     return run
 
 
@@ -113,6 +118,12 @@ def test_a_requirement_names_where_the_package_came_from(install, name):
     assert lines == expected
     assert SECRET not in "".join(lines)
     assert "/home/me" not in "".join(lines)
+
+
+def test_a_package_of_conda_is_required_by_its_version(install):
+    origin = archive("file:///home/conda/feedstock_root/acme_lib-1.0-py3-none-any.whl")
+    install("acme-lib", "acme_lib/__init__.py", direct_url=origin, installer="conda\n")
+    assert lines_for("import acme_lib") == ["acme-lib==1.0"]
 
 
 def test_the_wheel_of_a_compiled_package_has_its_tag(install):
@@ -281,6 +292,7 @@ INDEXES = {
 
 
 @pytest.mark.parametrize("name", INDEXES)
+@pytest.mark.usefixtures("install")
 def test_indexes_are_named_without_credentials(tmp_path, monkeypatch, name):
     variables, text, expected = INDEXES[name]
     (tmp_path / "pip.conf").write_text(text)

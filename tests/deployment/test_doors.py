@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 NOBODY = 65534
 BOUND = 30
 STRANGER = """
-import json, os, socket, sys
+import encodings.idna, json, os, socket, sys
 os.setgroups([])
 os.setgid({nobody})
 os.setuid({nobody})
@@ -31,6 +31,15 @@ for path in json.loads(sys.argv[1]):
             found[path] = "entered"
         except PermissionError:
             found[path] = "refused"
+for name, (port, text) in json.loads(sys.argv[2]).items():
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as door:
+        door.sendall(text.encode())
+        found[name] = ""
+        try:
+            while data := door.recv(65536):
+                found[name] += data.decode(errors="replace")
+        except ConnectionResetError:
+            pass
 print(json.dumps(found))
 """
 HTTP_PROGRAM = """
@@ -151,11 +160,31 @@ def test_a_deployment_listens_on_known_sockets_alone(program, name):
         assert deployment.folder.stat().st_mode & 0o077 == 0
 
 
+def as_another_user(paths, ports):
+    """What another user gets from Unix sockets, and from TCP ports after a text was sent."""
+    script = STRANGER.format(nobody=NOBODY)
+    command = [sys.executable, "-c", script, json.dumps(sorted(paths)), json.dumps(ports)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_cannot_enter_the_unix_sockets(program):
-    with program.serve("program:Backend", kernels=True).result() as deployment:
-        _, paths = listening(deployment)
-        script = STRANGER.format(nobody=NOBODY)
-        command = [sys.executable, "-c", script, json.dumps(sorted(paths))]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(answer.stdout) == dict.fromkeys(paths, "refused")
+def test_another_user_gets_nothing_from_a_deployment(program):
+    with program.serve("program:Backend", kernels=True, **OTHER_MACHINES).result() as deployment:
+        ports, paths = listening(deployment)
+        nats, metrics = port_of(deployment.access.nats_url), port_of(deployment.metrics_url)
+        texts = {
+            "nats": (nats, 'CONNECT {"verbose":true}\r\nSUB > 1\r\nPING\r\n'),
+            "metrics": (metrics, "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n"),
+        }
+        texts |= {f"worker {port}": (port, "x" * 1000) for port in ports - {nats, metrics}}
+        before = deployment.logs("Backend")
+
+        found = as_another_user(paths, texts)
+
+        assert {path: found.pop(path) for path in paths} == dict.fromkeys(paths, "refused")
+        assert "Authorization Violation" in found.pop("nats")
+        assert found.pop("metrics").startswith("HTTP/1.1 401")
+        assert found
+        assert all("say" not in answer for answer in found.values())
+        assert len(deployment.logs("Backend")) < len(before) + 1000
+        assert deployment.Backend.say("hello").result(timeout=BOUND) == "hello"
