@@ -134,7 +134,7 @@ class VerbHost(ABC):
 
         Args:
             which: The deployment, as for `record`.
-            target: The endpoint, such as `frontend.generate`.
+            target: The endpoint, such as `Frontend.generate`.
             payload: The arguments as JSON, or `@file`; None for no arguments.
             shape: Rate, duration and limits of the load.
             background: Return at once, while the load runs.

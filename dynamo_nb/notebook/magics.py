@@ -32,12 +32,16 @@ class DynamoMagics(Magics):  # type: ignore[misc]
 
         %dynamo graph Frontend              draw the graph; it is updated as cells run
         %dynamo config Frontend             the effective configuration, with the origin of each value
-        %dynamo serve Frontend -f c.yaml    serve it (or: deployment = await serve(Frontend, "c.yaml"))
+        %dynamo serve Frontend -f config.yaml   serve it (or: deployment = await serve(Frontend, "config.yaml"))
         %dynamo trace Frontend.generate --payload '{"text": "hello"}'
-        %dynamo bench frontend.generate --concurrency 64 --payload '{"text": "hello"}'   --background: run other cells
-        %dynamo ps / logs Backend / scale Backend=4 / export bundle/ / stop
+        %dynamo bench Frontend.generate -c 64 --payload '{"text": "hello"}'   with --background: run other cells
+        %dynamo ps                          the deployments of this user
+        %dynamo logs Backend                what its workers printed
+        %dynamo scale Backend=4             four workers
+        %dynamo export bundle/              what runs, for another machine
+        %dynamo stop                        drain and stop it
         %dynamo attach                      connect to what an earlier kernel left running (serve … --detach)
-        %dynamo help VERB                   the options of a verb, with examples; also: %dynamo VERB?
+        %dynamo help serve                  the options of a verb, with examples; also: %dynamo serve?
         """
         import shlex
 

@@ -1,4 +1,4 @@
-"""A request as a person writes it: `frontend.generate`, and a payload in JSON."""
+"""A request as a person writes it: `Frontend.generate`, and a payload in JSON."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ from dynamo_nb.errors import DynamoError
 
 
 @verb(
-    ("bench frontend.generate -c 64 --duration 10 --payload '\"hello\"'", "64 callers for ten seconds"),
-    ("bench frontend.generate --rate 200 --payload @lines.jsonl", "200 calls a second, payloads in turn"),
+    ("bench Frontend.generate -c 64 --duration 10 --payload '\"hello\"'", "64 callers for ten seconds"),
+    ("bench Frontend.generate --rate 200 --payload @lines.jsonl", "200 calls a second, payloads in turn"),
 )
 def bench(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="the endpoint, such as frontend.generate")],
+    target: Annotated[str, typer.Argument(help="the endpoint, such as Frontend.generate")],
     payload: Annotated[
         str | None,
         typer.Option(
@@ -47,7 +47,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
     deployment: DeploymentOption = None,
 ) -> Any:
-    """Send load to an endpoint and measure it, as in `dynamo bench frontend.generate -c 64 --payload '"hello"'`."""
+    """Send load to an endpoint and measure it, as in `dynamo bench Frontend.generate -c 64 --payload '"hello"'`."""
     from dynamo_nb.observe.load_shape import LoadShape
 
     shape = LoadShape(concurrency, rate, duration, requests, warmup, timeout)
