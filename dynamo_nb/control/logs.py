@@ -100,8 +100,9 @@ class _Log:
     def _new(self) -> bytes:
         position, rest = self._file.tell(), b""
         if os.fstat(self._file.fileno()).st_size < position:  # rotated: the rest is in the older part
-            with suppress(FileNotFoundError), older_part(self._path).open("rb") as before:
-                before.seek(position)
+            # The older part of a log that was cut has a hole, and nothing where it is shorter.
+            with suppress(OSError), older_part(self._path).open("rb") as before:
+                before.seek(position, os.SEEK_DATA)
                 rest = before.read()
             self._file.seek(0)
         return rest + self._file.read()

@@ -14,6 +14,7 @@ from deployed_program import workers
 from dynamo_nb.control import log_writer
 from dynamo_nb.control.log_writer import log_stream
 from dynamo_nb.control.logs import LogTail, older_part
+from dynamo_nb.supervisor import log_rotation
 from dynamo_nb.supervisor.log_rotation import KEPT_BYTES, rotate
 
 SMALL = 4 * 2**20
@@ -165,6 +166,30 @@ def test_a_log_on_a_full_disk_becomes_smaller_and_its_end_is_kept(small_disk, ca
             file.write("afterwards\n")
         assert list(tail.read()) == ["[Backend.0] afterwards"]
     assert not log.with_name("Backend.0.log.new").exists()
+
+
+@pytest.mark.parametrize("read", [1, 500, 6_000, 10_000])
+def test_a_log_that_has_grown_too_fast_is_cut(tmp_path, monkeypatch, read):
+    """read: lines that a reader has read before."""
+    monkeypatch.setattr(log_rotation, "MOST_BYTES", 2**18)
+    log = tmp_path / "Backend.0.log"
+    text = lines_of(10_000)
+    log.write_text(text[: 100 * read])
+    with closing(LogTail(tmp_path)) as tail:
+        list(tail.read())
+        log.write_text(text)
+
+        rotate(log)
+
+        assert log.read_text() == ""
+        kept = older_part(log)
+        assert kept.stat().st_blocks * 512 < 2**18 + 2**13
+        assert text.endswith(kept.read_text().lstrip("\0"))
+        lines = [line.removeprefix("[Backend.0] ") for line in tail.read()]
+    assert (
+        "".join(f"{line}\n" for line in lines[1:]) == text[-100 * (len(lines) - 1) :] if len(lines) > 1 else not lines
+    )
+    assert len(lines) == min(10_000 - read, 2**18 // 100 + 1)
 
 
 def test_a_rotation_does_not_take_the_last_space(small_disk):
