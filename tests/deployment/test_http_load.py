@@ -49,6 +49,12 @@ class Web:
 """
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Load:
     """Clients that send one request after the other, over kept connections and over a new one each time."""
 
@@ -133,11 +139,7 @@ async def terminated(deployment, number):
 )
 def test_no_http_request_fails_while_its_service_is(project, change, count, given, kernels, figures):
     project.write("web.py", WEB)
-    port = 0
-    if given:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    port = free_port() if given else 0
     args = [f"--Web.ServiceArgs.workers={count}"]
     with project.serve("web:Web", args=args, http_port=port, kernels=kernels).result() as deployment:
 
@@ -156,3 +158,26 @@ def test_no_http_request_fails_while_its_service_is(project, change, count, give
         assert load.failed == []
         assert deployment.urls["Web"] == load.url
         figures(answered=load.answered.total(), failed=len(load.failed))
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_service_without_workers_refuses_connections_and_keeps_its_port(project, given):
+    project.write("web.py", WEB)
+    port = free_port() if given else 0
+    with project.serve("web:Web", http_port=port).result() as deployment:
+        url = deployment.urls["Web"]
+        for _ in range(2):
+            deployment.scale(Web=0).result()
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"{url}/whole")
+            deployment.scale(Web=2).result()
+            assert httpx.get(f"{url}/whole").status_code == 200
+        assert deployment.urls["Web"] == url
+
+
+def test_connections_wait_for_the_worker_that_takes_the_place_of_a_killed_one(project):
+    project.write("web.py", WEB)
+    with project.serve("web:Web", args=["--Web.ServiceArgs.workers=1"]).result() as deployment:
+        os.kill(workers(deployment, "Web")[0].pid, signal.SIGKILL)
+        until(lambda: not workers(deployment, "Web"))
+        assert httpx.get(f"{deployment.urls['Web']}/whole", timeout=30).status_code == 200
