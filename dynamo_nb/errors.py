@@ -3,6 +3,8 @@
 An error says what happened, where, and what to do. A notebook shows it as one short block; the log of papermill has the
 same text. Errors of a request travel between processes as data (`to_wire`, `from_wire`), so a caller can catch the
 error of a worker by its class.
+
+Length: one page has all errors.
 """
 
 from __future__ import annotations
@@ -304,17 +306,22 @@ def _cut(text: str, limit: int) -> str:
     return f"{text[:half]}\n… {left_out:,} characters left out …\n{text[-half:]}" if left_out > 0 else text
 
 
+def class_of(error: BaseException) -> str:
+    """Returns the name of the class of any exception, whatever its metaclass says."""
+    return str(type.__dict__["__name__"].__get__(type(error)))
+
+
 def message_of(error: BaseException) -> str:
     """Returns the message of any exception, `readable`; a phrase if its own class cannot write it."""
     try:
         return readable(str(error))
     except BaseException as fault:  # of a user's exception class
-        return f"(no message: its __str__ raised {type(fault).__name__})"
+        return f"(no message: its __str__ raised {readable(class_of(fault))})"
 
 
 def summary_of(error: BaseException) -> str:
     """Returns the class and the message of any exception, `readable`."""
-    return f"{type(error).__name__}: {message_of(error)}"
+    return f"{readable(class_of(error))}: {message_of(error)}"
 
 
 def traceback_of(error: BaseException, frames: TracebackType | list[traceback.FrameSummary] | None) -> str:
@@ -357,16 +364,23 @@ def to_wire(error: DynamoError) -> dict[str, Any]:
         value = _text_of(error, field)
         if value or field in {"where", "remedy"}:
             data[field] = value
-    if problems := getattr(error, "problems", ()):
-        known = [p for p in problems[:MOST_PROBLEMS] if isinstance(p, Problem)]
-        data["problems"] = [[readable(text, LONGEST_PROBLEM) for text in (p.message, p.path, p.origin)] for p in known]
+    if problems := _problems_of(error):
+        data["problems"] = problems
     return data
+
+
+def _problems_of(error: DynamoError) -> list[list[str]]:
+    try:
+        known = [p for p in getattr(error, "problems", ())[:MOST_PROBLEMS] if isinstance(p, Problem)]
+        return [[readable(str(text), LONGEST_PROBLEM) for text in (p.message, p.path, p.origin)] for p in known]
+    except BaseException:  # a user's subclass of an error
+        return []
 
 
 def _text_of(error: DynamoError, field: str, default: str = "") -> str:
     try:
         return readable(str(getattr(error, field, default)))
-    except Exception:  # a user's subclass of an error
+    except BaseException:  # a user's subclass of an error
         return default
 
 

@@ -12,6 +12,7 @@ from dynamo_nb.errors import (
     DynamoError,
     EndpointError,
     NoSuchEndpoint,
+    class_of,
     suggestion,
     summary_of,
     traceback_of,
@@ -53,7 +54,7 @@ def to_dynamo_error(error: BaseException, handler: Callable[..., Any]) -> Dynamo
     """Converts an exception for the caller: a DynamoError stays, others become EndpointErrors with a traceback."""
     if isinstance(error, DynamoError):
         return error
-    kind, frames = type(error).__name__, error.__traceback__
+    kind, frames = class_of(error), error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_RUNTIME):
         frames = frames.tb_next
     text = traceback_of(error, frames)

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Final, Protocol
 
-from dynamo_nb.errors import DynamoError, EndpointError, message_of, to_wire
+from dynamo_nb.errors import DynamoError, EndpointError, class_of, from_wire, message_of, to_wire
 from dynamo_nb.runtime.call_context import CURRENT, REQUEST_ID, TRACE
 from dynamo_nb.runtime.call_errors import handler_name, to_dynamo_error
 from dynamo_nb.runtime.meters import Meter
@@ -152,7 +152,8 @@ class OpenRequest:
                     logger.debug("a cancelled request raised", exc_info=True)
             else:
                 # SystemExit too: raised further, it would end the worker and the requests of other callers.
-                failure = to_dynamo_error(error, handler)
+                # As the caller sees it: its own class may have other attributes than an error has.
+                failure = from_wire(to_wire(to_dynamo_error(error, handler)))
                 self.fail(failure)
         finally:
             if self.timer is not None:
@@ -218,5 +219,5 @@ def _cannot_be_sent(error: Exception, handler: Handler) -> EndpointError:
         f"the answer cannot be sent: {message_of(error)}",
         where=handler_name(handler),
         remedy="return plain data, models, dataclasses or arrays",
-        kind=type(error).__name__,
+        kind=class_of(error),
     )

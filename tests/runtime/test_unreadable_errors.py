@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from dynamo_nb.errors import LONGEST_TEXT, ConfigError, DynamoError, EndpointError, Problem
+from dynamo_nb.runtime.spans import TRACED, new_trace
 
 TIMEOUT = 20  # seconds; the slowest row makes and cuts a text of 140 MB
 
@@ -57,6 +58,39 @@ class StrangeFields(EndpointError):
         self.what, self.where, self.remedy, self.traceback, self.kind = 5, b"\xff", object(), "\ud800", None
 
 
+class BrokenName(type):
+    @property
+    def __name__(cls):
+        raise ZeroDivisionError("in __name__")
+
+
+class NamelessError(Exception, metaclass=BrokenName):
+    pass
+
+
+class NamelessInStr(Exception):
+    def __str__(self):
+        raise NamelessError
+
+
+class StrangeProblems(ConfigError):
+    def __init__(self, problems):
+        super().__init__([])
+        self.problems = problems
+
+
+class BrokenProblems(EndpointError):
+    @property
+    def problems(self):
+        raise SystemExit(3)
+
+
+class BrokenCode(EndpointError):
+    @property
+    def code(self):
+        raise ZeroDivisionError("in code")
+
+
 def with_note():
     error = ValueError("noted")
     error.add_note("a note \ud800")
@@ -91,12 +125,22 @@ ERRORS = {
     "error with a surrogate": lambda: DynamoError("bad \ud800", remedy="\udc00"),
     "error of 140 MB": lambda: EndpointError("x" * 140_000_000, traceback="y" * 140_000_000),
     "many problems": lambda: ConfigError([Problem("bad \ud800" * 1000, "path")] * 20_000),
+    "class without a name": NamelessError,
+    "class without a name in __str__": NamelessInStr,
+    "surrogate in the name of a class": lambda: type("Bad", (Exception,), {"__qualname__": "\ud800"})(),
+    "problems that are no list": lambda: StrangeProblems(5),
+    "problems of other types": lambda: StrangeProblems([Problem(5, b"\xff"), 5]),
+    "broken problems": lambda: BrokenProblems("x"),
+    "broken code": lambda: BrokenCode("x"),
     "exit": lambda: SystemExit("bad \ud800"),
 }
 
 
-@pytest.mark.parametrize("kind", ERRORS)
-async def test_an_exception_reaches_the_caller(connect, space, tmp_path, kind):
+STRANGE = ["error without its constructor", "error with strange fields", "broken code", "class without a name"]
+
+
+@pytest.mark.parametrize(("kind", "traced"), [*((kind, False) for kind in ERRORS), *((kind, True) for kind in STRANGE)])
+async def test_an_exception_reaches_the_caller(connect, space, tmp_path, kind, traced):
     async def single(args, kwargs, context):
         error = ERRORS[kind]()
         raise error
@@ -109,11 +153,12 @@ async def test_an_exception_reaches_the_caller(connect, space, tmp_path, kind):
     worker = await connect(socket_dir=tmp_path)
     await worker.namespace(space).component("Bad").serve({"single": single, "stream": stream})
     caller = await connect()
+    headers = {TRACED: new_trace()} if traced else {}
     for endpoint in ("single", "stream"):
         client = await caller.namespace(space).component("Bad").endpoint(endpoint).client()
         await client.wait_for_instances(5)
         with pytest.raises(DynamoError) as caught:
-            await asyncio.wait_for(client.call([]), TIMEOUT)
+            await asyncio.wait_for(client.call([], headers=headers), TIMEOUT)
         shown = str(caught.value)
         assert shown.encode()
         for text in (
