@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -70,6 +72,20 @@ def verb(*examples: tuple[str, str], name: str = "") -> Callable[[Function], Fun
         return app.command(name or None)(function)
 
     return register
+
+
+def _show_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        host_of(context).show(f"dynamo_nb {version('dynamo_nb')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="show the version")
+    ] = False,
+) -> None: ...
 
 
 def commands() -> dict[str, Any]:

@@ -4,9 +4,13 @@ import shlex
 
 import pytest
 
+import dynamo_nb
 from dynamo_nb.cli.config_words import split_words
 from dynamo_nb.cli.help import verb_help
+from dynamo_nb.cli.main import run
+from dynamo_nb.cli.terminal_host import TerminalHost
 from dynamo_nb.cli.verb_table import commands
+from dynamo_nb.errors import DynamoError
 
 VERBS = {verb.name: verb for verb in verb_help()}
 
@@ -43,3 +47,34 @@ def parameters(verb):
 def test_examples_are_written_for_the_program_that_shows_them():
     (serve, *_) = verb_help("%dynamo", "Frontend")
     assert serve.examples[0].line == "%dynamo serve Frontend"
+
+
+@pytest.mark.parametrize("verb", ["attach", "bench", "config", "console", "detach", "logs", "restart", "scale", "stop"])
+def test_a_verb_about_a_running_deployment_takes_its_name_with_d(verb):
+    assert parameters(verb)["-d"].names == ("-d", "--deployment")
+
+
+@pytest.mark.parametrize("verb", ["attach", "detach", "stop"])
+def test_a_deployment_is_named_once(verb):
+    with pytest.raises(DynamoError, match="the deployment is named twice"):
+        run([verb, "one", "-d", "other"], TerminalHost())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_h_shows_the_same_as_help(verb, capsys):
+    run([verb, "-h"], TerminalHost())
+    shown = capsys.readouterr().out
+    run([verb, "--help"], TerminalHost())
+    assert shown == capsys.readouterr().out
+    assert f"Usage: dynamo {verb}" in shown
+
+
+def test_h_alone_lists_the_verbs(capsys):
+    run(["-h"], TerminalHost())
+    shown = capsys.readouterr().out
+    assert [verb for verb in VERBS if f"  {verb} " not in shown] == []
+
+
+def test_version_is_that_of_the_package(capsys):
+    run(["--version"], TerminalHost())
+    assert capsys.readouterr().out == f"dynamo_nb {dynamo_nb.__version__}\n"

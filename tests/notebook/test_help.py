@@ -19,7 +19,13 @@ def test_every_verb_has_help_with_an_example(shell, verb):
     "line",
     [
         *("%dynamo scale?", "%dynamo scale ?", "%dynamo scale??", "?%dynamo scale", "? %dynamo scale", "dynamo scale?"),
-        *("%dynamo scale Backend=4?", "%dynamo scale --help", "%dynamo help scale", "if True:\n    %dynamo scale?"),
+        *(
+            "%dynamo scale Backend=4?",
+            "%dynamo scale --help",
+            "%dynamo scale -h",
+            "%dynamo help scale",
+            "if True:\n    %dynamo scale?",
+        ),
         "%dynamo \\\n  scale?",
     ],
 )

@@ -1,4 +1,4 @@
-"""Verbs for running deployments: ps, attach, detach, stop, scale, clean."""
+"""Verbs for running deployments: ps, attach, detach, stop, scale, restart, clean."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 
 from dynamo_nb.cli.deployment_list import deployments, in_columns, summary
 from dynamo_nb.cli.options import DeploymentArgument, DeploymentOption
-from dynamo_nb.cli.supervisor_requests import change, request
+from dynamo_nb.cli.supervisor_requests import change, request, status_of
 from dynamo_nb.cli.verb_table import host_of, verb
-from dynamo_nb.errors import DeploymentError
+from dynamo_nb.errors import DeploymentError, suggestion
 
 
 @verb(("ps", "all deployments of this user"), ("ps --json", "for programs"))
@@ -27,26 +27,26 @@ def ps(
 
 
 @verb(("attach", "the only running deployment"), ("attach frontend-1a2b3c4d", "one of several"))
-def attach(context: typer.Context, which: DeploymentArgument = None) -> Any:
+def attach(context: typer.Context, which: DeploymentArgument = None, deployment: DeploymentOption = None) -> Any:
     """Show the logs of a running deployment; Ctrl-C leaves it running. In a notebook: return the deployment."""
-    return host_of(context).attach(which)
+    return host_of(context).attach(_only_one(which, deployment))
 
 
 @verb(("detach", "the only running deployment"))
-def detach(context: typer.Context, which: DeploymentArgument = None) -> None:
+def detach(context: typer.Context, which: DeploymentArgument = None, deployment: DeploymentOption = None) -> None:
     """Keep a deployment running after the notebook or terminal that serves it ends."""
     host = host_of(context)
-    record = host.record(which)
+    record = host.record(_only_one(which, deployment))
     request(record, "detach")
     id_ = record.id
     host.show(f"{id_} is detached; `dynamo attach {id_}` connects to it, `dynamo stop {id_}` stops it")
 
 
 @verb(("stop", "the only running deployment"), ("stop frontend-1a2b3c4d", "one of several"))
-def stop(context: typer.Context, which: DeploymentArgument = None) -> None:
+def stop(context: typer.Context, which: DeploymentArgument = None, deployment: DeploymentOption = None) -> None:
     """Drain and stop a deployment."""
     host = host_of(context)
-    record = host.record(which)
+    record = host.record(_only_one(which, deployment))
     request(record, "stop", wait_for_end=True)
     host.show(f"stopped {record.id}")
 
@@ -67,6 +67,31 @@ def scale(
         except ValueError:
             raise DeploymentError(f"{word!r} is not Service=number", remedy="write it as Backend=4") from None
     host.show(summary(change(host.record(deployment), "scale", host.display, workers=counts)))
+
+
+@verb(("restart Backend", "after a change outside of its code"), ("restart Backend Router", "one after the other"))
+def restart(
+    context: typer.Context,
+    services: Annotated[list[str], typer.Argument(help="one or more services")],
+    deployment: DeploymentOption = None,
+) -> None:
+    """Replace the workers of services by new ones with the same code and configuration."""
+    host = host_of(context)
+    record = host.record(deployment)
+    known = status_of(record).started_services
+    for name in services:
+        if name not in known:
+            raise DeploymentError(f"{record.id} has no service {name!r}", remedy=suggestion(name, known))
+    for name in services:
+        status = change(record, "restart", host.display, service=name)
+    host.show(summary(status))
+
+
+def _only_one(argument: str | None, option: str | None) -> str | None:
+    """The deployment that is named by an argument or by `-d`."""
+    if argument is not None and option is not None:
+        raise DeploymentError("the deployment is named twice", remedy="name it once, as an argument or with -d")
+    return option if argument is None else argument
 
 
 @verb(("clean", "after a crash"))
