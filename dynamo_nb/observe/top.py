@@ -22,7 +22,7 @@ FIRST_PAUSE: Final = 0.5
 """Seconds between two tables, and before the first one: a rate needs two readings."""
 
 HEAD: Final = (
-    *("", "state", "calls/s", "median", "p99", "in flight", "errors/s", "failed"),
+    *("", "state", "calls/s", "p50", "p99", "in flight", "errors/s", "failed"),
     *("memory", "GPU", "uptime"),
 )
 _RIGHT: Final = range(2, len(HEAD))

@@ -21,11 +21,11 @@ def duration(seconds: float) -> str:
 
 
 def memory(size: float) -> str:
-    """Returns a number of bytes with a unit: `96 MB`, `70.4 GB`."""
-    for scale, unit in ((1e9, "GB"), (1e6, "MB")):
-        if size >= scale:
-            return f"{size / scale:.3g} {unit}"
-    return f"{size / 1e3:.3g} kB"
+    """Returns a number of bytes with a binary unit, as in Kubernetes and nvidia-smi: `96 MiB`, `70.4 GiB`."""
+    for scale, unit in ((2**30, "GiB"), (2**20, "MiB")):
+        if size >= scale * 0.9995:
+            return f"{float(f'{size / scale:.3g}'):,g} {unit}"
+    return f"{float(f'{size / 2**10:.3g}'):,g} KiB"
 
 
 def ticks(seconds: float, most: int = 6) -> list[float]:

@@ -26,9 +26,9 @@ def test_each_service_and_each_worker_has_a_row():
     lines = str(Top.of(SERVICES, TRAFFIC, now=4661.0)).splitlines()
     assert lines[0].split("  ")[-1].strip() == HEAD[-1]
     assert [" ".join(line.split()) for line in lines[1:]] == [
-        "Backend ready 1/2 1,234 12.3 ms 1.50 s 64 0.50 7 135 MB 0,1",
-        "Backend[0] ready 1,234 12.3 ms 1.50 s 64 0.50 7 134 MB 0 (70 GB) 1:01:01",
-        "Backend[1] starting 1.05 MB 1 1:01:01",
+        "Backend ready 1/2 1,234 12.3 ms 1.50 s 64 0.50 7 129 MiB 0,1",
+        "Backend[0] ready 1,234 12.3 ms 1.50 s 64 0.50 7 128 MiB 0 (65.2 GiB) 1:01:01",
+        "Backend[1] starting 1 MiB 1 1:01:01",
     ]
 
 

@@ -31,7 +31,13 @@ def test_a_number_has_about_three_digits(value, text):
     assert digits(value) == text
 
 
-@pytest.mark.parametrize(("size", "text"), [(0, "0 kB"), (512_000, "512 kB"), (2**27, "134 MB"), (70.4e9, "70.4 GB")])
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        *((0, "0 KiB"), (512_000, "500 KiB"), (2**20, "1 MiB"), (2**20 - 1, "1 MiB"), (2**27, "128 MiB")),
+        *((1020 * 2**20, "1,020 MiB"), (2**30 - 1, "1 GiB"), (70.4 * 2**30, "70.4 GiB"), (999 * 2**10, "999 KiB")),
+    ],
+)
 def test_memory_has_three_digits_and_a_unit(size, text):
     assert memory(size) == text
 
