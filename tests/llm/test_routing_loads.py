@@ -3,7 +3,9 @@
 import functools
 
 import pytest
-from simulated_routing import DEFAULT, LOADS, summary
+from simulated_routing import BLOCK, DEFAULT, LOADS, WORKERS, Load, simulate, summary
+
+from dynamo_nb.llm.workload import conversations, oracle
 
 STRONGEST = ("overlap", "blocks, prefill_weight 8", "round_robin")  # one of them is the best other, wherever it matters
 MARGIN = 1.1
@@ -34,6 +36,13 @@ def test_no_worker_starves(load):
 
 def test_with_a_shared_prompt_the_policy_of_the_document_uses_one_worker():
     assert measured("one system prompt, slowly", "overlap", 1).least == 0
+
+
+def test_one_conversation_stays_on_its_worker():
+    load = Load(conversations(0, sessions=1, turns=40, think=0.1))
+    result = simulate(load, DEFAULT)
+    assert sorted(result.requests)[:-1] == [0] * (WORKERS - 1)
+    assert result.hit_rate == pytest.approx(oracle(load.workload, BLOCK))
 
 
 def test_the_same_load_has_the_same_result():

@@ -48,6 +48,14 @@ class _Open:
         return self.placement.names[self.placement.expected :]
 
 
+def _expected(worker: _Worker, names: Sequence[int], overlap: int) -> int:
+    """How many of these blocks, from the first one on, the worker holds or is about to compute. It holds `overlap`."""
+    expected = overlap
+    while expected < len(names) and names[expected] in worker.expected:
+        expected += 1
+    return expected
+
+
 class WorkerTable:
     """The workers of a router: applies their events and the placements of all routers, and describes them to policies.
 
@@ -78,39 +86,57 @@ class WorkerTable:
             tokens: Tokens of the prompt.
         """
         held = self.index.find(names)
-        found = [self._candidate(one, held.get(one, 0), names, tokens) for one in ids]
-        shared = self._shared(names[: max((one.expected for one in found), default=0)])
-        if shared:
-            least = QUEUE_WEIGHT if any(one.queued for one in found) else 0.0
-            for position, one in enumerate(found):
-                saved = sum(
-                    (1 - max(least, 1 / prompts)) * max(0, end - max(begin, one.expected))
-                    for begin, end, prompts in shared
-                )
-                found[position] = one._replace(uncached=one.uncached - saved * self.block_size)
-        return found
+        found = [(one, self._worker(one), held.get(one, 0)) for one in ids]
+        reach = [_expected(worker, names, overlap) if worker.expected else overlap for _, worker, overlap in found]
+        queued = any(worker.queued for _, worker, _ in found)
+        uncached = self._costs(names, tokens, reach, least=QUEUE_WEIGHT if queued else 0.0)
+        blocks = math.ceil(tokens / self.block_size)
+        return [
+            self._candidate(one, worker, overlap, blocks, expected, uncached[expected])
+            for (one, worker, overlap), expected in zip(found, reach, strict=True)
+        ]
 
-    def _candidate(self, instance_id: int, overlap: int, names: Sequence[int], tokens: int) -> Candidate:
+    def _costs(self, names: Sequence[int], tokens: int, reach: Iterable[int], least: float) -> dict[int, float]:
+        """The tokens to compute where the first blocks are expected, by the number of these blocks.
+
+        Those of a beginning that other prompts share count in part: it is worth a copy on a further worker.
+
+        Args:
+            names: The full blocks of the prompt.
+            tokens: Tokens of the prompt.
+            reach: The numbers of blocks.
+            least: The least part; 0 while no request waits, the time for copies.
+        """
+        size, numbers = self.block_size, set(reach)
+        parts = self._shared(names[: max(numbers, default=0)])
+        costs = {}
+        for expected in numbers:
+            saved = sum(
+                (1 - max(least, 1 / prompts)) * (end - max(begin, expected))
+                for begin, end, prompts in parts
+                if end > expected
+            )
+            costs[expected] = max(1, tokens - expected * size) - saved * size
+        return costs
+
+    def _candidate(
+        self, instance_id: int, worker: _Worker, overlap: int, blocks: int, expected: int, uncached: float
+    ) -> Candidate:
         """A worker for scoring. Requests placed since the engine's last Load are counted."""
-        worker = self._worker(instance_id)
         load, active = worker.load, len(worker.open)
         total = load.total_blocks or self.total_blocks
-        expected = overlap
-        if worker.expected:
-            while expected < len(names) and names[expected] in worker.expected:
-                expected += 1
         return Candidate(
             instance_id,
             overlap,
-            blocks=math.ceil(tokens / self.block_size),
-            usage=min(1.0, max(load.used_blocks, worker.blocks) / total) if total else 0.0,
-            waiting=max(load.waiting, active - load.running),
-            active_blocks=worker.blocks,
-            active=active,
-            expected=expected,
-            uncached=max(1, tokens - expected * self.block_size),
-            queued=worker.queued,
-            recent=worker.recent,
+            blocks,
+            min(1.0, max(load.used_blocks, worker.blocks) / total) if total else 0.0,
+            max(load.waiting, active - load.running),
+            worker.blocks,
+            active,
+            expected,
+            uncached,
+            worker.queued,
+            worker.recent,
         )
 
     def _shared(self, names: Sequence[int]) -> list[tuple[int, int, int]]:

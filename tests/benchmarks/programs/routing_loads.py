@@ -2,7 +2,7 @@
 
 The figures do not depend on the machine: this measures decisions, not speed.
 
-Usage: routing_loads.py default|others ROUTERS
+Usage: routing_loads.py default|'best other' LOAD ROUTERS
 """
 
 import sys
@@ -11,21 +11,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "llm"))
 
 from place import tell
-from simulated_routing import DEFAULT, LOADS, WAYS, summary
+from simulated_routing import DEFAULT, WAYS, summary
 
 SEEDS = 3
 
 
-def main(who, routers):
-    figures = {}
-    for load in LOADS:
-        ways = [DEFAULT] if who == "default" else [way for way in WAYS if way != DEFAULT]
-        results = [summary(load, way, routers, SEEDS) for way in ways]
-        figures[f"{load}: median"] = min(result.median for result in results)
-        figures[f"{load}: p99"] = min(result.p99 for result in results)
-        figures[f"{load}: least"] = min(result.least for result in results)
-    return figures
+def main(who, load, routers):
+    ways = [DEFAULT] if who == "default" else [way for way in WAYS if way != DEFAULT]
+    results = [summary(load, way, routers, SEEDS) for way in ways]
+    return {figure: min(getattr(result, figure) for result in results) for figure in ("median", "p99", "least")}
 
 
 if __name__ == "__main__":
-    tell(main(sys.argv[1], int(sys.argv[2])))
+    tell(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
