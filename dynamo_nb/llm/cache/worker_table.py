@@ -49,7 +49,7 @@ class _Open:
 
 
 def _expected(worker: _Worker, names: Sequence[int], overlap: int) -> int:
-    """How many of these blocks, from the first one on, the worker holds or is about to compute. It holds `overlap`."""
+    """The number of these blocks, from the first one on, that the worker holds or is about to compute."""
     expected = overlap
     while expected < len(names) and names[expected] in worker.expected:
         expected += 1
