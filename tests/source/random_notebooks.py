@@ -199,10 +199,19 @@ def saved_program(texts):
 
 
 KINDS = {"live": live_program, "saved": saved_program}
+NOTES = {
+    "earlier runs": "which still has earlier runs of its cells",
+    "unclear": "so it runs in workers too",
+    "left out": "in the notebook only: workers do not",
+    "any name": "may set any name, in the notebook only",
+    "kernel's value": "workers get the notebook's value of",
+    "event": "has another value in each worker",
+}
+"""The notes that are accepted where the answers differ, by a part of their text."""
 
 
 def outcome(kind, cells, *, served=False):
-    """ "equal", "noted", "refused", "fails", or what is silently different, for the code and for the bundle's code.
+    """ "equal", "noted: …", "refused", "fails", or what is silently different, for the code and for the bundle's code.
 
     served: also in the workers of two deployments, of the notebook and of its bundle.
     """
@@ -221,9 +230,9 @@ def outcome(kind, cells, *, served=False):
             answers[f"{kind} bundle served"] = worker_of(find(str(bundle)))
     if set(answers.values()) == {answer}:
         return "equal"
-    notes = [note for note in plan.notes if "set it before" not in note]
+    notes = [kind for kind, text in NOTES.items() if any(text in note for note in plan.notes)]
     if notes and len(set(answers.values())) == 1:
-        return "noted"
+        return f"noted: {', '.join(notes)}"
     text = "\n".join(module.text for module in plan.code.modules)
     return f"kernel: {answer}\nworkers: {answers}\nnotes: {plan.notes}\n{text}"
 
