@@ -140,9 +140,9 @@ class _Visitor(ast.NodeVisitor):
     def _executes(self, node: ast.Call) -> None:
         """The names of code that is given as a text: `exec("n = 1")`, and of `globals().update(n=1)`."""
         match node:
-            case ast.Call(func=ast.Name(id="exec"), args=[ast.Constant(value=str() as text)], keywords=[]):
+            case ast.Call(func=ast.Name(id="exec" | "eval"), args=[ast.Constant(value=str() as text)], keywords=[]):
                 try:
-                    statements = ast.parse(text).body
+                    statements = ast.parse(text.strip()).body
                 except SyntaxError:
                     return
                 for names in map(analyse, statements):

@@ -16,6 +16,7 @@ _NAMED: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 _FUNCTIONS: Final = (*_NAMED, ast.Lambda)
 _MAKING: Final = frozenset({"__init__", "__new__", "__post_init__", "__call__", "__enter__", "__exit__"})
 """Methods that run where an object is made and used at once: as a decorator, or in a `with`."""
+_PROPERTIES: Final = frozenset({"property", "cached_property"})
 _SUBCLASSING: Final = frozenset({"__init_subclass__"})
 _METACLASS: Final = frozenset({"__init__", "__new__", "__prepare__"})
 
@@ -198,6 +199,26 @@ class FunctionEffects:
                 # `cls.registry` is an attribute of the class that defines it.
                 changed |= found.names | ({name} if found.first else set())
         return changed
+
+    def is_generator(self, name: str, unit: Unit) -> bool:
+        """True for a function of the notebook that yields."""
+        node = self._definition(name, unit)
+        return isinstance(node, _NAMED) and any(isinstance(one, ast.Yield | ast.YieldFrom) for one in ast.walk(node))
+
+    def has_changing_operators(self, cls: ast.ClassDef, unit: Unit) -> bool:
+        """True for a class with a property or a special method, such as `__getitem__`, that changes its object."""
+        for one in _methods_of(cls):
+            special = one.name.startswith("__") and one.name not in _MAKING
+            if (special or any(getattr(d, "id", "") in _PROPERTIES for d in one.decorator_list)) and self.of(
+                one, unit
+            ).first:
+                return True
+        bases = (self._definition(name, unit) for base in cls.bases for name in roots_of(base))
+        return any(
+            self.has_changing_operators(base, unit)
+            for base in bases
+            if isinstance(base, ast.ClassDef) and base is not cls
+        )
 
     def makes_state(self, name: str, unit: Unit) -> bool:
         """True if a function returns functions that share a variable of its own, which they change."""

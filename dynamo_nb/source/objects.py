@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from dynamo_nb.source.bindings import Bindings
-from dynamo_nb.source.effect_verbs import DISPLAY_PACKAGES
+from dynamo_nb.source.effect_verbs import CONTAINER_METHODS, DISPLAY_PACKAGES
 from dynamo_nb.source.function_effects import FunctionEffects, shares_values
 from dynamo_nb.source.interface import Aliases, is_service
-from dynamo_nb.source.running_parts import roots_of
+from dynamo_nb.source.running_parts import roots_of, running_parts
 from dynamo_nb.source.statements import Unit
 
+_KEEPING = frozenset({"dict", "list", "tuple", "set", "zip", "enumerate", "map", "iter"})
+"""Built-in functions whose value keeps what a display among their arguments has."""
 Kind = Literal["import", "function", "class", "service", "object", "unknown"]
 
 
@@ -28,6 +30,7 @@ class Objects:
         self._bindings = Bindings(units)
         self._known = known
         self._groups: dict[str, set[str]] = {}
+        self._inside: dict[str, set[str]] = {}
         classes = [unit.statement.node for unit in units if isinstance(unit.statement.node, ast.ClassDef)]
         self.functions = FunctionEffects(classes, self.definition)
 
@@ -61,10 +64,20 @@ class Objects:
         uses = made_by.names.uses if made_by else ()
         return {use.name for use in uses if self.kind(use.name, unit) == "object"}
 
+    def changes_when_used(self, name: str, unit: Unit) -> bool:
+        """True for an iterator, and for an object whose class has special methods that change it."""
+        match self.value_of(name, unit):
+            case ast.GeneratorExp() | ast.Call(func=ast.Name(id="iter" | "map" | "filter" | "zip" | "enumerate")):
+                return True
+            case ast.Call(func=ast.Name(id=called)) if self.functions.is_generator(called, unit):
+                return True
+        cls = self.class_of(name, unit)
+        return cls is not None and self.functions.has_changing_operators(cls, unit)
+
     def changes_when_read(self, name: str, unit: Unit) -> bool:
         """True for a `defaultdict`, which keeps the keys that it is asked for."""
-        match self.definition(name, unit):
-            case ast.Assign(value=ast.Call(func=made)) | ast.AnnAssign(value=ast.Call(func=made)):
+        match self.value_of(name, unit):
+            case ast.Call(func=made):
                 return (made.attr if isinstance(made, ast.Attribute) else getattr(made, "id", "")) == "defaultdict"
         return False
 
@@ -81,28 +94,66 @@ class Objects:
     def with_aliases(self, names: Iterable[str]) -> set[str]:
         return {one for name in names for one in (name, *self._groups.get(name, ()))}
 
+    def inside(self, names: Iterable[str]) -> set[str]:
+        """The variables that were put into containers: those of which `items[0].x = 1` changes one."""
+        found, pending = set[str](), list(names)
+        while pending:
+            if new := self._inside.get(pending.pop(), set()) - found:
+                found |= new
+                pending += new
+        return found
+
     def note_aliases(self, unit: Unit) -> None:
+        """Takes in the names that a statement makes names of one object, after it ran."""
         node = unit.statement.node
         pairs: list[tuple[ast.expr, ast.expr]] = []
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                pairs += _pairs(target, node.value)
         groups: list[set[str]] = []
+        for part in running_parts(node):
+            match part:
+                case ast.Assign(targets=targets, value=value):
+                    pairs += [pair for target in targets for pair in _pairs(target, value)]
+                    if len(targets) > 1:
+                        groups.append({one.id for one in targets if isinstance(one, ast.Name)})
+                case (
+                    ast.AnnAssign(target=target, value=ast.expr() as value) | ast.NamedExpr(target=target, value=value)
+                ):
+                    pairs += _pairs(target, value)
+                case ast.For(target=target, iter=value) | ast.AsyncFor(target=target, iter=value):
+                    pairs += [(target, one) for one in ast.walk(value) if isinstance(one, ast.Name)]
+                case ast.withitem(context_expr=value, optional_vars=ast.expr() as target):
+                    pairs += [(target, one) for one in ast.walk(value) if isinstance(one, ast.Name)]
+                case ast.Call(func=ast.Attribute(attr=verb, value=container)) if verb in CONTAINER_METHODS:
+                    self._put(roots_of(container), [*part.args, *(one.value for one in part.keywords)], unit)
         # `xs += […]` mostly keeps the object.
         rebound = frozenset() if isinstance(node, ast.AugAssign) else unit.names.binds - unit.names.changes
         for target, value in pairs:
-            kept = {one for one in roots_of(value) if not self._is_constant(one, unit)} | self._kept_by_call(
-                value, unit
-            )
-            roots = {one for one in kept if self.kind(one, unit) in ("object", "class")}
+            roots = {one for one in self._kept(value, unit) if self.kind(one, unit) in ("object", "class")}
             names = {one.id for one in ast.walk(target) if isinstance(one, ast.Name)}
             if roots:
                 groups.append((self.with_aliases(roots) - rebound) | names)
         for name in rebound:
+            self._inside.pop(name, None)
             if group := self._groups.pop(name, None):
                 group.discard(name)
         for group in groups:
             self._groups.update(dict.fromkeys(group, group))
+
+    def _put(self, containers: Iterable[str], given: Sequence[ast.expr], unit: Unit) -> None:
+        variables = {name for one in given for name in roots_of(one) if not self._is_constant(name, unit)}
+        objects = {name for name in variables if self.kind(name, unit) == "object"}
+        for name in containers:
+            self._inside[name] = self._inside.get(name, set()) | objects - {name}
+
+    def _kept(self, value: ast.expr, unit: Unit) -> set[str]:
+        """The variables whose object a value may be, or may keep."""
+        names = roots_of(value) | self._kept_by_call(value, unit)
+        match value:
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                names |= {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
+            case ast.Call(func=ast.Name(id=called)) if called in _KEEPING:
+                parts = [one for one in value.args if isinstance(one, ast.Tuple | ast.List | ast.Dict | ast.Set)]
+                names = names.union(*(roots_of(one) for one in (*parts, *(one.value for one in value.keywords))))
+        return {one for one in names if not self._is_constant(one, unit)}
 
     def _kept_by_call(self, value: ast.expr, unit: Unit) -> set[str]:
         """The variables that the value of a call may be, or may keep: `Box(items)`, `known.get("a", items)`."""
@@ -119,30 +170,32 @@ class Objects:
         given = [*value.args, *(keyword.value for keyword in value.keywords)]
         return found | {name for one in given for name in roots_of(one) if not self._is_constant(name, unit)}
 
-    def _is_constant(self, name: str, unit: Unit) -> bool:
-        made_by = self.creator(name, unit)
-        node = made_by.statement.node if made_by else None
-        return isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant)
-
-    def class_of(self, name: str, unit: Unit) -> ast.ClassDef | None:
-        """The class of the notebook that an object is made of, where its assignment shows it."""
-        made_by = self.creator(name, unit)
-        node = made_by.statement.node if made_by else None
+    def value_of(self, name: str, unit: Unit) -> ast.expr | None:
+        """The expression that made the object of a name, where an assignment shows it."""
+        node = self.definition(name, unit)
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             return None
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-            for one, value in _pairs(target, node.value):
-                if isinstance(one, ast.Name) and one.id == name and isinstance(value, ast.Call):
-                    cls = self.definition(value.func.id, unit) if isinstance(value.func, ast.Name) else None
-                    return cls if isinstance(cls, ast.ClassDef) else None
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        pairs = (pair for target in targets for pair in _pairs(target, node.value))
+        return next((value for one, value in pairs if isinstance(one, ast.Name) and one.id == name), None)
+
+    def _is_constant(self, name: str, unit: Unit) -> bool:
+        return isinstance(self.value_of(name, unit), ast.Constant)
+
+    def class_of(self, name: str, unit: Unit) -> ast.ClassDef | None:
+        """The class of the notebook that an object is made of."""
+        match self.value_of(name, unit):
+            case ast.Call(func=ast.Name(id=called)):
+                cls = self.definition(called, unit)
+                return cls if isinstance(cls, ast.ClassDef) else None
         return None
 
     def is_stateful(self, name: str, unit: Unit) -> bool:
         """True if an object is a function that a function of the notebook returned, with state of its own."""
-        made_by = self.creator(name, unit)
-        value = getattr(made_by.statement.node, "value", None) if made_by else None
-        func = value.func if isinstance(value, ast.Call) else None
-        return isinstance(func, ast.Name) and self.functions.makes_state(func.id, unit)
+        match self.value_of(name, unit):
+            case ast.Call(func=ast.Name(id=called)):
+                return self.functions.makes_state(called, unit)
+        return False
 
 
 def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:

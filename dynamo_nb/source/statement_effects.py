@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -40,7 +41,9 @@ class StatementEffects:
     _loops: dict[str, set[str]] = field(default_factory=dict)
 
     def read(self) -> None:
-        node = self.unit.statement.node
+        self._read(self.unit.statement.node)
+
+    def _read(self, node: ast.stmt) -> None:
         if is_main_block(node):
             return
         hows: dict[int, _How] = {}
@@ -49,8 +52,10 @@ class StatementEffects:
             match part:
                 case ast.Expr(value=ast.Call() as call):
                     hows[id(call)] = "statement"
-                case ast.Expr(value=ast.Subscript() as read):
-                    self.changed |= {n for n in self._objects(read) if self.objects.changes_when_read(n, self.unit)}
+                case ast.Subscript(ctx=ast.Load()):
+                    self.changed |= {n for n in self._objects(part) if self.objects.changes_when_read(n, self.unit)}
+                case ast.Name(id=name, ctx=ast.Load()) if self.objects.changes_when_used(name, self.unit):
+                    self.changed.add(name)
                 case ast.Await(value=ast.Call() as call):
                     hows[id(call)] = "await"
                 case ast.For() | ast.AsyncFor() | ast.comprehension():
@@ -85,6 +90,8 @@ class StatementEffects:
         if any(map(_is_class_of, ast.walk(node))):
             classes = {cls.name for name in roots if (cls := self.objects.class_of(name, self.unit))}
             roots |= {name for name in classes if self.objects.kind(name, self.unit) == "class"}
+        if not isinstance(node, ast.Name):
+            roots |= self.objects.inside(roots)
         through = set[str]().union(*(self._loops.get(name, set()) for name in roots))
         through = {n for n in through if self.objects.kind(n, self.unit) in ("object", "class")}
         return {name for name in roots | through if name not in self.unit.names.binds or name in through} | (
@@ -145,6 +152,8 @@ class StatementEffects:
         if kind in ("function", "class") or known:
             self._known(known, func.id, call)
         elif kind == "unknown":
+            if func.id in ("exec", "eval"):
+                self._execute(call)
             if func.id in CHANGED_BY_BUILTIN and call.args:
                 self.changed |= self._objects(call.args[0])
             elif func.id == "type" and len(call.args) == len(("name", "bases", "attributes")):
@@ -157,6 +166,13 @@ class StatementEffects:
             changes = not exact and (how in ("statement", "decorator") or self.objects.is_stateful(func.id, self.unit))
             if changes or any(one.first for one in called):
                 self.changed.add(func.id)
+
+    def _execute(self, call: ast.Call) -> None:
+        """Adds what code in a text changes: `exec("xs.append(1)")`."""
+        if call.args and isinstance(text := call.args[0], ast.Constant) and isinstance(text.value, str):
+            with suppress(SyntaxError):
+                for statement in ast.parse(text.value.strip()).body:
+                    self._read(statement)
 
     def _handed_over(self, call: ast.Call) -> None:
         """Adds what the functions among the arguments change: the call may call them, as `map` does."""

@@ -31,6 +31,7 @@ from dynamo_nb.sdk.portal import Pending, on_portal
 from dynamo_nb.source import Cell, CellBook
 
 PRELUDE = """\
+from collections import defaultdict
 from contextlib import nullcontext
 import random
 from dynamo_nb import dynamo_endpoint, service
@@ -65,7 +66,20 @@ def add(x):
     xs.append(x)
 def get():
     return other
-T = (ys, d)"""
+T = (ys, d)
+class Count:
+    n = 0
+    @property
+    def next(self):
+        self.n += 1
+        return self.n
+    def __getitem__(self, at):
+        self.n += at
+        return self.n
+    def __len__(self):
+        self.n += 5
+        return self.n
+count, steps, dd = Count(), iter(range(99)), defaultdict(list)"""
 
 STATEMENTS = [
     "n = 1", "n = n + 1", "n += 2", "m = n * 2", "m, n = n, m", "m = f()", "m = len(xs)", "xs = []", "xs = [n]",
@@ -96,6 +110,12 @@ STATEMENTS = [
     "def note(*args):\n    for one in args:\n        one.append(n)\nnote(xs, ys)", "xs.__setitem__(slice(0, 0), [n])",
     "def keyed(*, into):\n    into.append(n)\nkeyed(into=xs)",
     "class Ctx:\n    def __enter__(self): xs.append(n)\n    def __exit__(self, *_): ys.append(m)\nwith Ctx():\n    n = 3", "n += len(xs) and xs.pop()",
+    "ys = zs = []\nzs.append(n)", "zs = ys = xs\nzs.append(n)", "for q in [ys]:\n    pass\nq.append(n)",
+    "with nullcontext(xs) as w:\n    pass\nw.append(n)", "(q := xs).append(n)\nq.append(m)",
+    "q = [x for x in (xs, ys)]\nq[0].append(n)", "q = dict(a=xs)\nq['a'].append(n)", "q = []\nq.append(xs)\nq[0].append(n)",
+    "for q in [box, other]:\n    pass\nq.n = 3", "exec('xs.append(3)')", "n = eval('xs.pop() if xs else 0')",
+    "for n in steps:\n    break", "n = count.next", "m = count[2]", "n = len(count)", "count = Count()", "print(count.next)",
+    "m = len(dd['a'])", "dd['b']", "dd['c'].append(n)", "m = sum(1 for one in zip(range(2), steps))",
     "vars(box)['v'] = n", "add = xs.append", "add = lambda v: ys.append(v)", "add(n)", "T = (xs, d)", "T[0].append(n)",
     "dict.update(d, k=n)", "def add(v):\n    d['v'] = v", "def get():\n    return box", "get().items.append(n)",
     "get().v = n", "def bump():\n    global n\n    n += 1", "xs[:1] = [n]", "try:\n    d['a'].append(1)\nexcept KeyError:\n    d['a'] = [n]",
