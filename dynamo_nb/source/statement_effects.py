@@ -93,6 +93,7 @@ class StatementEffects:
         if not isinstance(node, ast.Name):
             roots |= self.objects.inside(roots)
         through = set[str]().union(*(self._loops.get(name, set()) for name in roots))
+        through |= self.objects.inside(through)
         through = {n for n in through if self.objects.kind(n, self.unit) in ("object", "class")}
         return {name for name in roots | through if name not in self.unit.names.binds or name in through} | (
             roots & self.unit.names.changes

@@ -37,6 +37,21 @@ def user(value, *, before=""):
 ROUTES = user("sorted(app.routes), app.guards")
 ADD = "def add(a, b):\n    return a + b"
 
+COUNT = """\
+class Count:
+    n = 0
+    @property
+    def next(self):
+        self.n += 1
+        return self.n
+    def __getitem__(self, at):
+        self.n += at
+        return self.n
+    def __len__(self):
+        self.n += 1
+        return self.n
+count = Count()"""
+
 CHANGES = {
     "a decorator of an application": [APP, "app = App()", "@app.get('/v')\ndef v():\n    pass", ROUTES],
     "all in one cell": [f"{APP}\napp = App()\n@app.get('/v')\ndef v():\n    pass\n{ROUTES}"],
@@ -362,6 +377,56 @@ class Log:
         user("dict(d)"),
     ],
     "an augmented global of a function": ["n = 0\ndef inc():\n    global n\n    n += 1", "inc()\ninc()", user("n")],
+    "two names in one assignment": ["ys = zs = []", "zs.append(1)", user("ys")],
+    "a second and a third name": ["xs = []", "zs = ys = xs", "zs.append(1)", user("xs")],
+    "the variable of a loop after it": ["xs = []", "for x in [xs]:\n    pass", "x.append(1)", user("xs")],
+    "the variable of a block after it": [
+        "from contextlib import nullcontext\nxs = []",
+        "with nullcontext(xs) as ys:\n    pass",
+        "ys.append(1)",
+        user("xs"),
+    ],
+    "a name that is assigned in an expression": ["xs = []", "print(ys := xs)", "ys.append(1)", user("xs")],
+    "an object in a list that a comprehension makes": [
+        "xs = []",
+        "q = [x for x in (xs,)]",
+        "q[0].append(1)",
+        user("xs"),
+    ],
+    "an object in a mapping that a call makes": ["xs = []", "q = dict(a=xs)", "q['a'].append(1)", user("xs")],
+    "an object that is put into a list": ["xs, q = [], []", "q.append(xs)", "q[0].append(1)", user("xs")],
+    "an object that is put into a list of a list": [
+        "xs, q, r = [], [], []",
+        "q.append(xs)\nr.insert(0, q)",
+        "r[0][0].append(1)",
+        user("xs"),
+    ],
+    "objects that are changed in a loop over what keeps them": [
+        "class Box: n = 0\na, q = Box(), []",
+        "q.append(a)",
+        "for one in q:\n    one.n = 1",
+        user("a.n"),
+    ],
+    "a change by code in a text": ["xs = []", "exec('xs.append(1)')\nn = eval('xs.append(2)')", user("xs")],
+    "a property": [COUNT, "m = count.next", user("count.n")],
+    "an operator": [COUNT, "m = count[2]", user("count.n")],
+    "a built-in function that calls a special method": [COUNT, "if len(count):\n    pass", user("count.n")],
+    "an iterator": [
+        "steps = iter(range(9))",
+        "for n in steps:\n    break",
+        "n = list(zip([1, 2], steps))",
+        user("next(steps)"),
+    ],
+    "a generator": [
+        "def count():\n    n = 0\n    while True:\n        n += 1\n        yield n\nsteps = count()",
+        "for n in steps:\n    break",
+        user("next(steps)"),
+    ],
+    "a defaultdict that is read in an expression": [
+        "from collections import defaultdict\nd, e = defaultdict(list), 1",
+        "print(len(d['a']))",
+        user("dict(d)"),
+    ],
     "an object made anew after its change": ["xs = []", "xs.append(1)", "xs = []", user("xs")],
     "a value read before a change": ["xs = [1]\nn = len(xs)", "xs.append(2)", user("n, xs")],
 }
