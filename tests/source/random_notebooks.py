@@ -230,10 +230,10 @@ NOTES = {
 """The notes that are accepted where the answers differ, by a part of their text."""
 
 
-def outcome(kind, cells, *, served=False):
-    """ "equal", "noted: …", "refused", "fails", or what is silently different, for the code and for the bundle's code.
+def outcome(kind, cells, *, bundled=False, served=False):
+    """ "equal", "noted: …", "refused", "fails", or what is silently different.
 
-    served: also in the workers of two deployments, of the notebook and of its bundle.
+    bundled: compares the code of the bundle too. served: and the workers of two deployments, of notebook and bundle.
     """
     with KINDS[kind](cells) as made, TemporaryDirectory() as folder:
         if made is None:
@@ -243,8 +243,10 @@ def outcome(kind, cells, *, served=False):
             plan = Plan.of(program(), [])
         except (SourceError, TargetError):
             return "refused"
-        bundle = export(plan.spec, plan.code, Path(folder, "bundle"))
-        answers = {kind: worker(plan.code), f"{kind} bundle": worker(find(str(bundle)).code())}
+        answers = {kind: worker(plan.code)}
+        if bundled or served:
+            bundle = export(plan.spec, plan.code, Path(folder, "bundle"))
+            answers[f"{kind} bundle"] = worker(find(str(bundle)).code())
         if served:
             answers[f"{kind} served"] = worker_of(plan.program)
             answers[f"{kind} bundle served"] = worker_of(find(str(bundle)))
@@ -268,6 +270,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--number", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bundled", type=int, default=20, help="notebooks for one whose bundle is compared too")
     parser.add_argument("--served", type=int, default=0, help="notebooks that are also served, from the first one")
     parser.add_argument("--show", type=int, default=3, help="silent differences to print")
     options = parser.parse_args()
@@ -284,8 +287,8 @@ def main():
     def count(notebook):
         texts, runs = notebook
         for kind, cells in (("live", runs), ("saved", texts)):
-            served = sum(counts[kind].values()) < options.served
-            result = outcome(kind, cells, served=served)
+            number = sum(counts[kind].values())
+            result = outcome(kind, cells, bundled=number % options.bundled == 0, served=number < options.served)
             silent = result.startswith("kernel: ")
             counts[kind]["silent" if silent else result] += 1
             if silent:

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.source.random_notebooks import PRELUDE, SERVICE, notebooks, outcome
 
-few = settings(max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+same = settings(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 SERVED = [
     "xs.append(n)",
     "ys = d.get('xs', xs)\nys.append(5)",
@@ -17,17 +17,19 @@ SERVED = [
 ]
 
 
-@few
-@given(notebooks())
-def test_a_running_notebook_and_its_bundle(notebook):
-    found = outcome("live", notebook[1])
+@pytest.mark.parametrize("kind", ["live", "saved"])
+@settings(same, max_examples=40)
+@given(notebook=notebooks())
+def test_a_notebook(kind, notebook):
+    found = outcome(kind, notebook[1] if kind == "live" else notebook[0])
     assert found.partition(":")[0] in ("equal", "noted", "refused", "fails"), found
 
 
-@few
-@given(notebooks())
-def test_a_saved_notebook_and_its_bundle(notebook):
-    found = outcome("saved", notebook[0])
+@pytest.mark.parametrize("kind", ["live", "saved"])
+@settings(same, max_examples=3)
+@given(notebook=notebooks())
+def test_a_bundle_of_a_notebook(kind, notebook):
+    found = outcome(kind, notebook[1] if kind == "live" else notebook[0], bundled=True)
     assert found.partition(":")[0] in ("equal", "noted", "refused", "fails"), found
 
 
