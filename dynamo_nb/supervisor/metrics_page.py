@@ -64,17 +64,10 @@ class MetricsPage:
                 where=f"{host}:{port}",
                 remedy="choose another port with --metrics-port (0 takes a free one) or DYNAMO_METRICS_PORT",
             ) from None
-        self.is_open = not token and not ip_address(self._socket.getsockname()[0]).is_loopback
-
-    @property
-    def port(self) -> int:
-        number: int = self._socket.getsockname()[1]
-        return number
-
-    @property
-    def url(self) -> str:
-        host, port = self._socket.getsockname()[:2]
-        return f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"
+        host, self.port = self._socket.getsockname()[:2]
+        self.is_open = not token and not ip_address(host).is_loopback
+        # Computed now: the status is also reported after the page is closed.
+        self.url = f"http://[{host}]:{self.port}/metrics" if ":" in host else f"http://{host}:{self.port}/metrics"
 
     async def start(self) -> None:
         """Accepts connections."""
