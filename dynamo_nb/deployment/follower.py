@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from dynamo_nb.config.layers import Layer
 from dynamo_nb.deployment.plan import Plan
+from dynamo_nb.deployment.plan_changes import plan_changes
 from dynamo_nb.deployment.plan_source import PlanSource
 from dynamo_nb.deployment.supervisor_connection import SupervisorConnection
 from dynamo_nb.errors import DynamoError
@@ -34,11 +35,13 @@ class Follower:
             await self._connection.apply(source.plan())
             self._source = source
 
-    async def switch(self, source: PlanSource, plan: Plan) -> None:
-        """Applies the plan of another source, and follows that source from now on."""
+    async def switch(self, source: PlanSource, plan: Plan) -> str:
+        """Applies the plan of another source, and follows that source from now on. Returns the changes."""
         async with self._changing:
+            before = self._connection.plan
             await self._connection.apply(plan)
             self._source = source
+            return plan_changes(before, plan)
 
     async def follow(self, *, retry: bool) -> bool:
         """Applies the plan as it is now if it has changed. Returns True if it had.

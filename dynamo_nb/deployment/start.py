@@ -39,8 +39,8 @@ class Registry(Protocol):
     def earlier(self, entry: str) -> Deployment | None:
         """Returns the deployment of an entry that was attached, or started by an earlier run of the running cell."""
 
-    def updated(self, deployment: Deployment) -> None:
-        """Notes that the running cell has updated an earlier deployment."""
+    def updated(self, deployment: Deployment, changes: str) -> None:
+        """Notes that the running cell has updated an earlier deployment. changes: as `plan_changes` returns them."""
 
     def display(self) -> Display:
         """Returns a new display under the running cell."""
@@ -84,8 +84,7 @@ async def start(
         title, display = notebook.title, notebook.display
         if (earlier := notebook.earlier(plan.spec.entry)) is not None:
             if earlier.served_with in {None, served_with}:
-                await earlier.follower.switch(source, plan)
-                notebook.updated(earlier)
+                notebook.updated(earlier, await earlier.follower.switch(source, plan))
                 return earlier
             await earlier.stop()
     supervisor_options = replace(

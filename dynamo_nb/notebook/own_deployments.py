@@ -67,10 +67,15 @@ class OwnDeployments:
                 return deployment
         return None
 
-    def updated(self, deployment: Deployment) -> None:
-        """Called when the running cell has updated a deployment instead of starting another one."""
+    def updated(self, deployment: Deployment, changes: str) -> None:
+        """Called when the running cell has updated a deployment instead of starting another one.
+
+        Args:
+            deployment: The deployment.
+            changes: What the cell changed, or `unchanged`.
+        """
         self._mark(deployment)
-        print(f"{deployment.id} keeps running, updated by this cell")
+        print(f"{deployment.id} keeps running, {changes}")
 
     def follow(self, *, again: bool) -> None:
         """Updates every deployment to the cells, and prints what was replaced.

@@ -150,8 +150,8 @@ class NotebookSession:
     def earlier(self, entry: str) -> Deployment | None:
         return self.own.earlier(entry)
 
-    def updated(self, deployment: Deployment) -> None:
-        self.own.updated(deployment)
+    def updated(self, deployment: Deployment, changes: str) -> None:
+        self.own.updated(deployment, changes)
 
     def display(self) -> CellOutput:
         from dynamo_nb.notebook.cell_output import CellOutput

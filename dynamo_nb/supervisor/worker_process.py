@@ -122,7 +122,7 @@ class WorkerProcess:
     @property
     def title(self) -> str:
         """Its name in messages."""
-        return f"worker {self.slot.index} of {self.slot.service}"
+        return f"{self.slot.service}[{self.slot.index}]"
 
     @property
     def gpus(self) -> list[str]:

@@ -222,7 +222,7 @@ def test_a_killed_worker_is_restarted_while_calls_go_on_and_leaves_no_child(depl
     assert found.restarts == lost.restarts + 1
     until(lambda: not any(map(alive, children)))
     supervisor_log = (deployment.folder / "logs" / "supervisor.log").read_text()
-    assert "worker 0 of Backend ended by itself, killed by signal 9" in supervisor_log
+    assert "Backend[0] ended by itself, killed by signal 9" in supervisor_log
     deployment.scale(Backend=2).result()
 
 

@@ -110,5 +110,5 @@ async def test_an_unhealthy_worker_is_replaced_after_its_requests_have_ended(alo
     assert await alone.Backend.pid(HANG) == unhealthy  # sent before the health check fails, which takes half of HANG
     assert await alone.Backend.pid() != unhealthy
     report = (alone.folder / "logs" / "supervisor.log").read_text()
-    assert "worker 0 of Backend was unhealthy 3 times in a row: Backend.alive" in report
+    assert "Backend[0] was unhealthy 3 times in a row: Backend.alive" in report
     assert message in report

@@ -114,5 +114,5 @@ async def test_a_worker_that_crashes_repeatedly_is_reported_once(serve, tmp_path
 
     broken.unlink()
     await until(lambda: worker().ready and not worker().error)
-    assert "worker 0 of Backend takes requests again" in log.read_text()
+    assert "Backend[0] takes requests again" in log.read_text()
     figures(restarts=worker().restarts, reports=text.count("last lines of its log"))
