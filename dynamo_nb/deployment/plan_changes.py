@@ -1,4 +1,4 @@
-"""What differs between two plans of a deployment, in one line for a person."""
+"""Changes between two plans of a deployment, as one line of text."""
 
 from __future__ import annotations
 
