@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.control import state_dir
@@ -22,6 +22,7 @@ from dynamo_nb.sdk.service_config import VARIABLE
 from dynamo_nb.supervisor.desired import Desired
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.gpus import inventory
+from dynamo_nb.supervisor.metrics_page import MetricsPage
 from dynamo_nb.supervisor.ports import Ports
 
 CHECK: Final = "dynamo_check_config"
@@ -85,6 +86,11 @@ def _reserve_ports(spec: GraphSpec, options: Options) -> None:
                 ports.reserve(name, port if isinstance(port, int) else None)
     finally:
         ports.close()
+    MetricsPage(options.metrics_host, options.metrics_port, options.metrics_token, _no_metrics).close()
+
+
+async def _no_metrics() -> dict[str, Any]:
+    return {}
 
 
 def _allocate_gpus(spec: GraphSpec) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.release import Release
+from dynamo_nb.errors import PlacementError
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.sdk.service_config import VARIABLE
@@ -112,6 +114,17 @@ class Placement:
             connection_file=str(self.folder / "kernels" / f"{self._count:x}.json") if self.kernels else "",
             listener=self.ports.socket_of(name) if service.http else None,
         )
+
+    def hold(self, worker_id: str, amount: float, gpus: Iterable[str]) -> None:
+        """Allocates GPUs to a worker that has ended, for its successor, if they are still free.
+
+        Args:
+            worker_id: its id.
+            amount: number of whole GPUs, or a share of one.
+            gpus: ids of the GPUs.
+        """
+        with suppress(PlacementError, OSError):
+            self.gpus.take(worker_id, amount, gpus)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -90,13 +90,19 @@ class WorkerRegistry:
         Raises:
             PlacementError: too few GPUs are free.
         """
-        for lost in self.lost:
-            if lost.slot == slot and lost.gone.is_set():
-                self.placement.free(lost.id)
-                prefer = lost.gpus
+        shares = {lost: self.placement.gpus.share_of(lost.id) for lost in self._ended(slot)}
+        for lost in shares:
+            self.placement.free(lost.id)
+            prefer = lost.gpus
+        try:
+            launch = self.placement.launch(release, slot, prefer)
+        except BaseException:
+            for lost, share in shares.items():
+                self.placement.hold(lost.id, share, lost.gpus)
+            raise
         worker = self.worker_class(
             slot=slot,
-            launch=self.placement.launch(release, slot, prefer),
+            launch=launch,
             fingerprint=release.spec.fingerprint(slot.service),
             on_change=self._changed,
             on_end=self._kill_adopted,
@@ -131,7 +137,19 @@ class WorkerRegistry:
         """Removes a worker that was not started."""
         if worker in self.workers:
             self.workers.remove(worker)
-            self.placement.free(worker.id)
+            self._free(worker)
+
+    def _ended(self, slot: Slot) -> list[WorkerProcess]:
+        """The lost workers of a slot whose processes have ended."""
+        return [lost for lost in self.lost if lost.slot == slot and lost.gone.is_set()]
+
+    def _free(self, worker: WorkerProcess) -> None:
+        """Frees the GPUs of a worker. Of one that could not be started, the lost worker before it gets them back."""
+        share = self.placement.gpus.share_of(worker.id)
+        self.placement.free(worker.id)
+        for lost in self._ended(worker.slot):
+            if not self.placement.gpus.share_of(lost.id):
+                self.placement.hold(lost.id, share, worker.gpus)
 
     def end_rollout(self, desired: Desired | None, retired: Iterable[WorkerProcess] = ()) -> None:
         """Ends a rollout.
@@ -189,7 +207,7 @@ class WorkerRegistry:
         if worker.gone.is_set() and worker in self.workers:
             self.workers.remove(worker)
             if worker not in self.lost:
-                self.placement.free(worker.id)
+                self._free(worker)
         if not worker.live and not self._accepts(worker.service):
             self.placement.ports.refuse(worker.service)
         self.on_change()

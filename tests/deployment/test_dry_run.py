@@ -107,13 +107,24 @@ def test_what_a_worker_or_the_placement_would_refuse(find, target, args, kinds, 
     ("option", "kind"),
     [
         ({"http_port": "taken"}, PlacementError),
+        ({"metrics_port": "taken"}, PlacementError),
+        ({"metrics_host": "192.0.2.1"}, PlacementError),
         ({"http_port": 70000}, ConfigError),
         ({"metrics_port": 70000}, ConfigError),
         ({"grace": -1.0}, ConfigError),
         ({"tls": "no such folder"}, ConnectError),
         ({}, None),
     ],
-    ids=["a port in use", "no port", "no metrics port", "a negative grace", "no TLS files", "none"],
+    ids=[
+        "a port in use",
+        "a metrics port in use",
+        "no address of this machine",
+        "no port",
+        "no metrics port",
+        "a negative grace",
+        "no TLS files",
+        "none",
+    ],
 )
 def test_what_is_wrong_with_the_options(find, option, kind):
     with socket.socket() as server:

@@ -177,3 +177,24 @@ async def test_a_repair_that_fails_is_tried_again_whatever_the_error(new_control
 
     await until(controller, lambda: complete(controller))
     assert serving(controller) == "B0''"
+
+
+@pytest.mark.parametrize("step", ["start", "build"])
+@pytest.mark.parametrize("failing", ["a restart", "a change"])
+async def test_a_worker_that_cannot_be_started_leaves_its_gpu_to_its_slot(new_controller, step, failing):
+    stuck = Hang()
+    controller, _ = new_controller(1, {f"{step} B0'": OSError}, hangs={"build B0''": stuck})
+    gpus = controller.registry.placement.gpus
+    await controller.apply(release(B=ON_GPU))
+    next(worker for worker in controller.registry.workers if worker.name == "B0").end("failed")
+    if failing == "a change":
+        with suppress(OSError):
+            await controller.apply(release(B=S(1, "new", gpu=1)))
+
+    while not stuck.reached.is_set():
+        assert gpus.held == ("0",), "another deployment could take it"
+        await asyncio.sleep(0)
+
+    stuck.released.set()
+    await until(controller, lambda: complete(controller))
+    assert sum(gpus.share_of(worker.id) for worker in controller.registry.workers) == 1
