@@ -126,12 +126,12 @@ class _Slicer:
         runs = _Slicer(sorted([*earlier, *self.cells], key=lambda cell: cell.number), self.live, None)
         known = {name: root for name in roots if (root := runs._root(name))}
         units = {unit for closure in runs._closures(known).values() for unit in closure}
-        here = {(unit.cell, unit.statement.line, unit.statement.text) for unit in units}
         used = {unit for closure in closures.values() for unit in closure}
-        new = [unit for unit in used if (unit.cell, unit.statement.line, unit.statement.text) not in here]
+        here, there = {_key(unit) for unit in units}, {_key(unit) for unit in used}
+        # Earlier runs, and calls in the last runs of what an earlier run had defined; what earlier runs make of no use.
+        found = [unit for unit in units if _key(unit) not in there] + [unit for unit in used if _key(unit) not in here]
         again = {unit.statement.text for unit in self.history.units}
-        old = [unit for unit in units if unit.cell in earlier]
-        yield from still_in_effect((unit for unit in [*old, *new] if not unit.interface), again)
+        yield from still_in_effect((unit for unit in found if not unit.interface), again)
 
     def _root(self, name: str) -> Unit | None:
         if name in self.bindings and not (root := self.bindings.of(name)[-1]).statement.imports:
@@ -279,6 +279,11 @@ class _Slicer:
 
     def _problem(self, message: str, unit: Unit, line: int = 0) -> None:
         self.problems[Problem(message, _title(unit), unit.location(line))] = None
+
+
+def _key(unit: Unit) -> tuple[Cell, int, str]:
+    """The same for a unit of two slicers."""
+    return unit.cell, unit.statement.line, unit.statement.text
 
 
 def _is_class(unit: Unit) -> bool:

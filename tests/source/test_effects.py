@@ -557,6 +557,17 @@ class Meta(type):
     assert any("which still has earlier runs" in note for note in slice_services(book.cells, ["A"]).notes)
 
 
+def test_a_call_of_what_an_earlier_run_defined_is_noted():
+    """The call runs before the definition runs again: the workers have another function there."""
+    book = CellBook()
+    define = "def put(x):\n    ys.append(x)"
+    runs = ["xs, ys = [], []\nput = xs.append", define, "put(1)", define, user("ys")]
+    for number, text in enumerate(runs, 1):
+        book.record(Cell(text, f"cell {number}", number, text))
+    (note,) = slice_services(book.cells, ["A"]).notes
+    assert note.startswith("cell 3, line 1: `put(1)` has another effect in the notebook")
+
+
 @pytest.mark.parametrize(
     "change", ["app.add_middleware(Guard)", "@app.get('/v')\ndef v():\n    pass", "del app.guards"]
 )
