@@ -67,6 +67,11 @@ class Discovery:
                 return registration
         return None
 
+    @property
+    def is_lost(self) -> bool:
+        """True if the heartbeats of a registration of this process have ended, though it was not withdrawn."""
+        return any(registration.is_lost for registration in self._registrations)
+
     async def withdraw(self) -> None:
         """Deregisters all instances of this process."""
         registrations, self._registrations = self._registrations, []

@@ -47,6 +47,11 @@ class Registration:
                 remedy="check that NATS is running with JetStream enabled (`nats-server -js`)",
             ) from error
 
+    @property
+    def is_lost(self) -> bool:
+        """True if its heartbeats have ended, as when code of the user cancels all tasks of the loop."""
+        return self._task is not None and self._task.done()
+
     def renew(self) -> None:
         """Sends the next heartbeat now."""
         self._renew.set()

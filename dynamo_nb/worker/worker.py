@@ -196,6 +196,11 @@ class Worker:
             await self.runtime.namespace(namespace).component(name).serve({})
 
     @property
+    def is_lost(self) -> bool:
+        """True if callers lose sight of it, because somebody has cancelled its heartbeats."""
+        return self.runtime is not None and self.runtime.discovery.is_lost
+
+    @property
     def has_liveness(self) -> bool:
         return any(hooks_of(type(service), "liveness") for service in self._built_services())
 

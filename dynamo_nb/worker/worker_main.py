@@ -105,7 +105,7 @@ class _Executor:
     def begin(self, on_built: Callable[[object], None] = lambda _: None) -> None:
         """Accepts commands. on_built: called with the service when it has been built."""
         self._on_built = on_built
-        self._loop.create_task(self._execute())
+        self._executing = self._loop.create_task(self._execute())
         self._loop.add_signal_handler(signal.SIGTERM, self._commands.put_nowait, Stop())
         separate_signals(signal.SIGTERM)
         self._lifeline.on_command(self._received)
@@ -123,6 +123,10 @@ class _Executor:
     def _on_loop(self, command: Command) -> None:
         if not isinstance(command, Ping):
             self._commands.put_nowait(command)
+            return
+        if not self._ending and (self._executing.done() or self._worker.is_lost):
+            print("tasks of the worker itself were cancelled, so that it ends", file=sys.stderr, flush=True)
+            self._loop.stop()
             return
         self._lifeline.report(Alive())
         if self._worker.has_liveness and (self._check is None or self._check.done()):

@@ -80,6 +80,17 @@ class Backend:
             all(itertools.repeat(True))  # never releases the GIL
         if how == "segmentation fault":
             ctypes.string_at(0)
+        if how == "cancels all tasks":
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+        if how == "cancels the heartbeats":
+            for task in asyncio.all_tasks():
+                if "_heartbeat" in task.get_coro().__qualname__:
+                    task.cancel()
+        if how == "cancels the commands":
+            for task in asyncio.all_tasks():
+                if "_execute" in task.get_coro().__qualname__:
+                    task.cancel()
         if how == "_exit":
             os._exit(4)
 

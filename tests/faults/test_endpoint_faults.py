@@ -57,6 +57,15 @@ async def test_the_end_of_the_process_is_an_error_at_once_and_the_worker_is_repl
     assert "ended by itself" in (alone.folder / "logs" / "supervisor.log").read_text()
 
 
+@pytest.mark.parametrize("how", ["cancels all tasks", "cancels the heartbeats", "cancels the commands"])
+async def test_a_worker_whose_own_tasks_were_cancelled_is_replaced(alone, how):
+    pid = await alone.Backend.pid()
+    await alone.Backend.fail(how)
+    await until(lambda: pid not in {worker.pid for worker in workers(alone).values()})
+    assert await alone.Backend.pid() != pid
+    assert "tasks of the worker itself were cancelled" in (alone.folder / "logs" / "supervisor.log").read_text()
+
+
 @pytest.mark.parametrize(("how", "kernels"), [("loop", True), ("C code", False)])
 async def test_a_worker_with_a_blocked_loop_is_skipped_then_replaced_and_its_stack_is_logged(
     serve, connect, figures, how, kernels
