@@ -45,7 +45,7 @@ def replace_files(bundle: Path, new: Path, written: Iterable[str], last: str) ->
 
 
 def _is_foreign(target: Path) -> bool:
-    """True if the path is no file of a bundle: a folder, or in a folder that is a link."""
+    """True if the path cannot be a file of a bundle: a folder, or in a folder that is a link."""
     return (target.is_dir() and not target.is_symlink()) or target.parent.resolve() != target.parent
 
 

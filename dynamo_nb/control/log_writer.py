@@ -1,4 +1,4 @@
-"""Output of a process to its log. Whatever is wrong with the log, writing to it does not fail."""
+"""Output of a process to its log. Writing does not fail, also where the log cannot be written."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MAX_SIZE: Final = MOST_BYTES // 2
 PAUSE: Final = 0.2
 """Seconds between two checks of the sizes; processes below a worker can write some hundred megabytes in this time."""
 KEPT_BYTES: Final = 64 * 2**10
-"""The end of a log that is kept when there is no space for a copy."""
+"""Bytes at the end of a log that are kept when a copy of it has no space."""
 
 
 async def keep_small(folder: Path) -> None:

@@ -47,6 +47,11 @@ class MetricsPage:
             and everyone may read one on another address.
         read: returns the metrics.
 
+    Attributes:
+        port: TCP port of the page.
+        url: address of the page.
+        is_open: True if everyone who reaches the address may read it.
+
     Raises:
         PlacementError: the port is not free, or the address does not exist.
     """

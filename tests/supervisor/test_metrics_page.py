@@ -67,6 +67,12 @@ async def answer(page, request=GET + b"\r\n"):
     return found
 
 
+async def test_the_address_is_known_after_the_end():
+    async with serving() as page:
+        before = page.url
+    assert page.url == before
+
+
 ACCESS = {
     "the owner": ("127.0.0.1", "", "the owner", "", 200),
     "the owner, over IPv6": ("::1", "", "the owner", "", 200),
