@@ -71,11 +71,17 @@ class LogTail:
             self._lines = None  # a later log belongs to a new worker: all of its lines are new
         for path, log in sorted(self._logs.items()):
             for line in log.read():
-                yield f"[{path.stem}] {with_cell_names(line)}"
+                yield f"{_title(path)}: {with_cell_names(line)}"
 
     def close(self) -> None:
         for log in self._logs.values():
             log.close()
+
+
+def _title(log: Path) -> str:
+    """The name of the worker in messages: `Backend[0]` for `Backend.0.log`."""
+    service, _, index = log.stem.rpartition(".")
+    return f"{service}[{index}]" if service else log.stem
 
 
 class _Log:

@@ -107,6 +107,6 @@ def _logs(deployment: Deployment, service: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     with closing(LogTail(deployment.folder / "logs", service, LOG_LINES)) as tail:
         for line in tail.read():
-            worker, _, text = line.removeprefix("[").partition("] ")
-            found.setdefault(worker.rpartition(".")[2], []).append(text)
+            worker, _, text = line.partition("]: ")
+            found.setdefault(worker.rpartition("[")[2], []).append(text)
     return found

@@ -87,7 +87,7 @@ def ended(child, status=0):
 def test_serve_shows_the_lines_of_each_worker_and_ctrl_c_drains_all_of_them(terminal, dynamo_home):
     child = terminal("serve", "program:Frontend", "--http-port", "0", "--Backend.notes=notes")
     child.expect(r"Backend +ready +2/2 workers")
-    child.expect(r"\[Backend\.[01]\] weights loaded")
+    child.expect(r"Backend\[[01]\]: weights loaded")
     (record,) = records()
     workers = [process.pid for process in record.processes]
 
@@ -95,7 +95,7 @@ def test_serve_shows_the_lines_of_each_worker_and_ctrl_c_drains_all_of_them(term
     child.sendintr()
 
     child.expect_exact("draining")
-    assert "[Backend.1] weights released" in ended(child)
+    assert "Backend[1]: weights released" in ended(child)
     assert not any(map(alive, [*workers, record.supervisor.pid]))
     notes = (Path(child.cwd) / "notes").read_text().splitlines()
     assert sorted(line.split()[0] for line in notes) == ["shutdown"] * 2 + ["start"] * 2
@@ -159,7 +159,7 @@ def test_ctrl_c_while_the_program_is_imported_prints_nothing(terminal, program, 
 def test_ctrl_c_ends_following_the_logs_and_not_the_deployment(terminal, dynamo, dynamo_home):
     dynamo("serve", "program:Frontend", "--detach", "--port", "0", "--no-kernels")
     child = terminal("logs", "-f")
-    child.expect_exact("[Backend.1] weights loaded")
+    child.expect_exact("Backend[1]: weights loaded")
 
     child.sendintr()
 
@@ -173,7 +173,7 @@ def test_ctrl_c_ends_an_attached_terminal_and_leaves_the_deployment_running(term
     (record,) = records()
     child = terminal("attach")
     child.expect_exact("Ctrl-C leaves it running")
-    child.expect_exact("[Backend.1] weights loaded")
+    child.expect_exact("Backend[1]: weights loaded")
 
     child.sendintr()
 
@@ -206,9 +206,9 @@ def test_a_deployment_is_listed_scaled_read_and_stopped_from_another_terminal(dy
     assert dynamo("top", "--once").split("\n")[1].split()[:3] == ["Backend", "ready", "2/2"]
 
     follower = terminal("logs", "Backend", "-f")
-    follower.expect_exact("[Backend.1] weights loaded")
+    follower.expect_exact("Backend[1]: weights loaded")
     assert dynamo("scale", "Backend=3") == "Backend ready 3/3, Frontend ready 1/1\n"
-    follower.expect_exact("[Backend.2] weights loaded")
+    follower.expect_exact("Backend[2]: weights loaded")
     assert dynamo("logs", "Backend", "-n", "1").splitlines() == [f"[Backend.{i}] weights loaded" for i in range(3)]
     assert "is not running here" in dynamo("scale", "Backnd=3", status=1)
     assert "Backend" in dynamo("logs", "Backnd", status=1)

@@ -164,7 +164,7 @@ def test_a_log_on_a_full_disk_becomes_smaller_and_its_end_is_kept(small_disk, ca
         assert list(tail.read()) == []
         with log.open("a") as file:
             file.write("afterwards\n")
-        assert list(tail.read()) == ["[Backend.0] afterwards"]
+        assert list(tail.read()) == ["Backend[0]: afterwards"]
     assert not log.with_name("Backend.0.log.new").exists()
 
 
@@ -185,7 +185,7 @@ def test_a_log_that_has_grown_too_fast_is_cut(tmp_path, monkeypatch, read):
         kept = older_part(log)
         assert kept.stat().st_blocks * 512 < 2**18 + 2**13
         assert text.endswith(kept.read_text().lstrip("\0"))
-        lines = [line.removeprefix("[Backend.0] ") for line in tail.read()]
+        lines = [line.removeprefix("Backend[0]: ") for line in tail.read()]
     assert (
         "".join(f"{line}\n" for line in lines[1:]) == text[-100 * (len(lines) - 1) :] if len(lines) > 1 else not lines
     )

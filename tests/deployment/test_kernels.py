@@ -87,7 +87,7 @@ def test_output_of_the_service_goes_to_its_log_and_output_of_a_cell_to_its_clien
 
     assert "a cell finished" in shown
     assert "the service speaks" not in shown
-    assert "[Backend.0] the service speaks" in deployment.logs("Backend").splitlines()
+    assert "Backend[0]: the service speaks" in deployment.logs("Backend").splitlines()
     assert "a cell" not in deployment.logs("Backend")
 
 

@@ -29,7 +29,7 @@ def tail(tmp_path):
 
     def follow(lines=None):
         tails.append(LogTail(tmp_path, lines=lines))
-        return lambda: [line.removeprefix("[Backend.0] ") for line in tails[-1].read()]
+        return lambda: [line.removeprefix("Backend[0]: ") for line in tails[-1].read()]
 
     yield follow
     for tail in tails:
@@ -97,8 +97,8 @@ def test_the_supervisor_rotates_the_log_of_a_worker_that_prints_much(deployment)
         until(lambda: older_part(log).exists() and log.stat().st_size < MAX_SIZE)
         deployment.Backend.speak("afterwards").result()
 
-        shown = [line for line in tail.read() if line.startswith("[Backend.0] ")]
+        shown = [line for line in tail.read() if line.startswith("Backend[0]: ")]
     assert sum(much in line for line in shown) == MAX_SIZE // len(much) + 1
-    assert shown[-1] == "[Backend.0] afterwards"
-    assert "[Backend.0] afterwards" in deployment.logs("Backend", lines=1).splitlines()
+    assert shown[-1] == "Backend[0]: afterwards"
+    assert "Backend[0]: afterwards" in deployment.logs("Backend", lines=1).splitlines()
     deployment.scale(Backend=2).result()

@@ -320,7 +320,7 @@ def test_verbs_use_the_deployment_of_the_notebook(served):
     assert len(served.pids()["Backend"]) == 2
     assert run("unrelated = 1").text == "", "the scale is unchanged"
     assert len(served.pids()["Backend"]) == 2
-    assert "[Backend.0] asked for hello big" in run("%dynamo logs Backend").text
+    assert "Backend[0]: asked for hello big" in run("%dynamo logs Backend").text
     assert run("%dynamo export bundle/").ok
     assert "Backend" in run("print(open('bundle/graph.yaml').read())").text
     assert "Backend ready 1/1" in run("%dynamo scale Backend=1").text

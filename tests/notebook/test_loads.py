@@ -172,7 +172,7 @@ def test_logs_are_followed_until_an_interrupt_which_is_not_an_error(served, tmp_
     assert served.run(f"running = deployment.bench({calls}, rate=20, duration=1000).start()").ok
 
     ran = interrupted_after(
-        served, "%dynamo logs Backend -f -n 0\nprint('and on')", "logged followed\n[Backend.0] logged followed\n"
+        served, "%dynamo logs Backend -f -n 0\nprint('and on')", "logged followed\nBackend[0]: logged followed\n"
     )
     assert served.run("running.stop()").ok
 
@@ -196,7 +196,7 @@ threading.Thread(target=change).start()
     ran = interrupted_after(served, code, "logged changed")
 
     assert ran.ok, ran.error
-    assert ran.text.splitlines() == ["[Backend.0] reading weights", "[Backend.0] logged changed"]
+    assert ran.text.splitlines() == ["Backend[0]: reading weights", "Backend[0]: logged changed"]
 
 
 def test_a_slow_start_shows_the_last_log_line_and_then_one_summary_line(served, tmp_path):

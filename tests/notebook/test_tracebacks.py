@@ -37,7 +37,7 @@ LOGGED = ['cell {} "Backend", line 11, in logged', 'cell {} "fail", line 6, in f
 
 
 def frames(text):
-    lines = (line.removeprefix("[Backend.0]").strip() for line in text.splitlines())
+    lines = (line.removeprefix("Backend[0]:").strip() for line in text.splitlines())
     return [line for line in lines if re.search(r'", line \d+, in (answer|logged|fail)$', line)]
 
 
