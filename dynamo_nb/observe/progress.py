@@ -20,6 +20,7 @@ PATIENCE: Final = 1.5
 """Seconds before a change is shown: most changes end earlier."""
 _LONGEST: Final = 100
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+_PENDING: Final = ("waiting", "starting", "prepared")
 _ORDER: Final = ("failed", "starting", "prepared", "draining", "ready")
 
 
@@ -29,7 +30,7 @@ class Progress:
 
     Attributes:
         service: its name.
-        state: the earliest state of its new workers.
+        state: the earliest state of its new workers; `updating` while old ones serve in their place.
         ready: number of ready workers.
         desired: number of desired workers.
         seconds: since its workers were started.
@@ -57,7 +58,7 @@ def progress(status: Status, lines: Mapping[str, str], now: float) -> list[Progr
         lines: the last line that each worker printed, by `Backend.0`.
         now: seconds since the epoch.
     """
-    found = [_starting(name, rollout, lines, now, status.waiting) for name, rollout in status.rollout.items()]
+    found = [_starting(name, rollout, lines, now, status) for name, rollout in status.rollout.items()]
     if not found:  # all new workers are ready; the old ones finish their requests
         for name, service in status.services.items():
             if leaving := sum(worker.state == "draining" for worker in service.workers):
@@ -66,7 +67,7 @@ def progress(status: Status, lines: Mapping[str, str], now: float) -> list[Progr
     return found
 
 
-def _starting(name: str, rollout: RolloutStatus, lines: Mapping[str, str], now: float, waiting: str) -> Progress:
+def _starting(name: str, rollout: RolloutStatus, lines: Mapping[str, str], now: float, status: Status) -> Progress:
     workers = rollout.workers
     states = {worker.state if worker.pid else "waiting" for worker in workers} or {"waiting"}
     state = next((s for s in _ORDER if s in states), "waiting")
@@ -74,8 +75,18 @@ def _starting(name: str, rollout: RolloutStatus, lines: Mapping[str, str], now: 
     printed = [line for worker in unfinished if (line := _shown(lines.get(f"{name}.{worker.index}", "")))]
     began = min((worker.started for worker in workers if worker.pid), default=now)
     seconds = max(now - began, 0.0)
-    line = printed[-1] if printed else waiting
+    line = printed[-1] if printed else status.waiting
+    if state in _PENDING and (old := _in_their_place(status, name, rollout)):
+        counts = f"{old} old serve{'s' * (old == 1)}, {rollout.ready} of {rollout.desired} new ready"
+        state, line = "updating", f"{counts}; {line}" if line else counts
     return Progress(name, state, rollout.ready, rollout.desired, seconds, line)
+
+
+def _in_their_place(status: Status, name: str, rollout: RolloutStatus) -> int:
+    """The number of ready workers that new ones replace. Workers of a service that is scaled stay, at other indices."""
+    serving = status.services[name].ready_workers if name in status.services else ()
+    new = {worker.index for worker in rollout.workers}
+    return len(serving) if new & {worker.index for worker in serving} else 0
 
 
 def _shown(line: str) -> str:
