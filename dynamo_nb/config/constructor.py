@@ -46,12 +46,13 @@ def bind_constructor(definition: ServiceDefinition, section: Tree) -> Constructo
         parameter = underscored(key)
         if key in {SERVICE_ARGS, SUBSCRIPTIONS}:
             continue
-        if parameter not in named and not takes_all:
-            bound.extras[key] = node
-        elif (other := bound.written.get(parameter)) is not None:
+        other = next((one for one in (*bound.written.values(), *bound.extras) if underscored(one) == parameter), None)
+        if other is not None:
             origin = f"{origin_in(section[other])}, {origin_in(node)}"
             both = f"written as {other!r} and as {key!r}; keep one of them"
             bound.problems.append(Problem(both, f"{name}.{parameter}", origin))
+        elif parameter not in named and not takes_all:
+            bound.extras[key] = node
         else:
             bound.written[parameter] = key
             bound.trees[parameter] = _over_default(node, named.get(parameter))

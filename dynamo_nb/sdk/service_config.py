@@ -225,8 +225,14 @@ def _arguments(key: str, value: Any, options: Mapping[str, Action]) -> Iterator[
 
 
 def _switch(key: str, value: Any, options: Mapping[str, Action]) -> list[str]:
-    """The arguments for True or False. Keys may have underscores where the parser's options have hyphens."""
-    spellings = (key, key.replace("_", "-"), underscored(key))
+    """The arguments for True or False. Keys may have underscores where the parser's options have hyphens.
+
+    vLLM's parser reads `option.field` as a field of the JSON object that the option takes.
+    """
+    option, dot, _ = key.partition(".")
+    spellings = (option, option.replace("_", "-"), underscored(option))
+    if dot and any(f"--{name}" in options for name in spellings):
+        return [f"--{key}", json.dumps(values_of(value))]
     known = next((name for name in spellings if f"--{name}" in options), None)
     action = None if known is None else options[f"--{known}"]
     if action is not None and action.nargs not in {0, "?"}:

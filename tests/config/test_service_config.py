@@ -140,6 +140,9 @@ def parser():
         ({"cache-blocks": None, "mode": None}, ""),
         ({"unknown": False}, ""),
         ({"unknown": True}, "--unknown"),
+        ({"mode.deep": False}, "--mode.deep false"),
+        ({"cache_blocks.a.b-c": True}, "--cache_blocks.a.b-c true"),
+        ({"unknown.deep": False}, ""),
     ],
     ids=str,
 )

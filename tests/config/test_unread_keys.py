@@ -218,6 +218,14 @@ def test_on_the_command_line_it_is_marked_for_a_class_that_reads_its_section(cls
     assert "unknown" in config.services[cls.__name__].unread
 
 
+@pytest.mark.parametrize("cls", [Parsing, Reader, Plain])
+def test_a_key_in_two_spellings_is_an_error(cls):
+    name = cls.__name__
+    layers = [yaml_layer(f"{name}: {{max-len: 1}}", "a"), yaml_layer(f"{name}: {{max_len: 2}}", "b")]
+    with pytest.raises(ConfigError, match="written as 'max-len' and as 'max_len'"):
+        resolve([definition_of(cls)], layers)
+
+
 @pytest.mark.parametrize(
     ("key", "hint"),
     [

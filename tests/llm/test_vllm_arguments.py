@@ -90,6 +90,28 @@ def test_an_argument_of_an_earlier_vllm_is_refused_with_its_name_today(old, valu
 
 
 @pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("enable-chunked-prefil", "enable-chunked-prefill"),
+        ("enable_prefix_cachin", "enable-prefix-caching"),
+        ("no-enable-prefix-cachin", "no-enable-prefix-caching"),
+    ],
+)
+@pytest.mark.parametrize("value", [True, False])
+def test_a_misspelt_switch_is_refused_on_and_off(key, near, value, monkeypatch):
+    monkeypatch.setenv(VARIABLE, json.dumps({"W": {key: value}}))
+    with pytest.raises(ConfigError, match=near):
+        parse_vllm_args("W")
+
+
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize("option", ["compilation-config", "compilation_config"])
+def test_a_switch_within_an_option_is_on_or_off(option, value, monkeypatch):
+    monkeypatch.setenv(VARIABLE, json.dumps({"W": {f"{option}.cudagraph_copy_inputs": value}}))
+    assert parse_vllm_args("W").compilation_config.cudagraph_copy_inputs is value
+
+
+@pytest.mark.parametrize(
     ("old", "today"),
     [
         ("DynamoNixlConnector", "did you mean 'NixlConnector'?"),

@@ -14,6 +14,7 @@ from dynamo_nb.errors import ConfigError, EngineError, Problem, suggestion
 from dynamo_nb.llm.remote_prefill import RemotePrefill
 from dynamo_nb.llm.tiny import tiny_model
 from dynamo_nb.llm.worker_calls import RoutingPolicy
+from dynamo_nb.sdk.service_config import SERVICE_ARGS, SUBSCRIPTIONS
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -93,6 +94,7 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
     parser.set_defaults(model="")
     given = ServiceConfig.get_instance().as_args(service, prefix, parser)
     _check_connector(service, prefix, given)
+    _check_switches(service, prefix, parser._option_string_actions)
     try:
         parsed = parser.parse_args(given)
         if not parsed.model:
@@ -120,6 +122,23 @@ def parse_vllm_args(service: str, prefix: str = "") -> AsyncEngineArgs:
         path = f"{service}.{prefix}lora-modules"
         raise ConfigError([Problem(f"{module!r} is not of the form name=path", path) for module in invalid])
     return arguments
+
+
+def _check_switches(service: str, prefix: str, known: dict[str, Any]) -> None:
+    """Raises ConfigError for a key that is False and not an option of the parser.
+
+    `as_args` leaves it out, so that the parser would not complain. False for a switch of an earlier vLLM is no fault.
+    """
+    names = {option.removeprefix("--").replace("_", "-") for option in known} | RENAMED.keys()
+    own = {SERVICE_ARGS, SUBSCRIPTIONS}
+    problems = [
+        _problem(service, prefix, f"unrecognized arguments: --{key.removeprefix(prefix)}", known)
+        for key, value in ServiceConfig.get_instance().get(service, {}).items()
+        if value is False and key.startswith(prefix) and key not in own
+        if key.removeprefix(prefix).partition(".")[0].replace("_", "-") not in names
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _check_connector(service: str, prefix: str, given: list[str]) -> None:
