@@ -76,7 +76,7 @@ class DynamoError(Exception):
         if self.where:
             lines.append(f"  where: {self.where}")
         if self.remedy:
-            lines.append(f"  to do: {self.remedy}")
+            lines.append(f"  hint: {self.remedy}")
         return "\n".join(lines)
 
     def _render_traceback_(self) -> list[str]:

@@ -159,7 +159,7 @@ def test_the_current_directory_is_not_replaced(hello, tmp_path, monkeypatch, ins
 
 
 def test_a_folder_that_cannot_be_created_is_an_error(hello):
-    with pytest.raises(BundleError, match=r"cannot be written: .*\n  where: /proc/none\n  to do: choose"):
+    with pytest.raises(BundleError, match=r"cannot be written: .*\n  where: /proc/none\n  hint: choose"):
         hello.export(Path("/proc/none"))
 
 

@@ -103,9 +103,9 @@ def test_an_invalid_change_is_rejected_and_changes_nothing(deployment):
         deployment.scale(Backnd=3).result()
     with pytest.raises(DeploymentError, match="cannot have -1 workers"):
         deployment.scale(Backend=-1).result()
-    with pytest.raises(DeploymentError, match="Frontend cannot have '2' workers\n  to do: use a whole number"):
+    with pytest.raises(DeploymentError, match="Frontend cannot have '2' workers\n  hint: use a whole number"):
         deployment.scale(Backend=3, Frontend="2").result()
-    with pytest.raises(PlacementError, match=r"Backend cannot have 1,000,000 workers .*\n  to do: ask for"):
+    with pytest.raises(PlacementError, match=r"Backend cannot have 1,000,000 workers .*\n  hint: ask for"):
         deployment.scale(Backend=10**6).result(10)
     with pytest.raises(PlacementError, match="Backend cannot have 1,000,000 workers"):
         deployment.update({"Backend.ServiceArgs.workers": 10**6}).result(10)

@@ -113,7 +113,7 @@ BEFORE_SERVING = [
     Case(
         "a name that is defined nowhere",
         [GRAPH.replace("yield text", "yield shape(text)"), SERVE],
-        ["'shape' is defined nowhere @ Backend", "cell 2, line 8", "to do: "],
+        ["'shape' is defined nowhere @ Backend", "cell 2, line 8", "hint: "],
     ),
     Case(
         "an open file",
@@ -136,7 +136,7 @@ BEFORE_SERVING = [
     Case(
         "a NATS server that does not answer",
         [GRAPH, "serve(Frontend, http_port=0, nats='nats://user:secret@127.0.0.1:9').result(30)"],
-        ["ConnectError: ", r"127\.0\.0\.1:9", "to do: "],
+        ["ConnectError: ", r"127\.0\.0\.1:9", "hint: "],
     ),
     Case(
         "a start hook that raises",
@@ -164,12 +164,12 @@ BEFORE_SERVING = [
     Case(
         "an unknown service after a cell has shown one",
         [GRAPH, "Frontend", "%dynamo graph Nowhere"],
-        ["has no service 'Nowhere'\n  to do: known are Backend, Frontend$"],
+        ["has no service 'Nowhere'\n  hint: known are Backend, Frontend$"],
     ),
     Case(
         "a number as configuration",
         [GRAPH, "serve(Frontend, 3, http_port=0).result()"],
-        [r"ConfigError: 3 is not a configuration  \(serve\(…\), cell 3, line 1\)\n  to do: pass a YAML file"],
+        [r"ConfigError: 3 is not a configuration  \(serve\(…\), cell 3, line 1\)\n  hint: pass a YAML file"],
     ),
     Case(
         "an endpoint that is not asynchronous",
@@ -200,7 +200,7 @@ BEFORE_SERVING = [
             "from pathlib import Path\n(code,) = Path('bundle').rglob('Backend.py')\ncode.write_text(code.read_text() + '#')",
             "%dynamo config bundle/",
         ],
-        ["BundleError: ", r"Backend\.py", "to do: "],
+        ["BundleError: ", r"Backend\.py", "hint: "],
     ),
 ]
 

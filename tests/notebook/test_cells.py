@@ -102,7 +102,7 @@ def test_flags_are_configuration_with_an_origin(shell, spelling):
 def test_a_wrong_flag_defines_nothing(shell, spelling, flags, message):
     ran = shell.load().run(f"{spelling} {flags}\n{BACKEND}")
     assert not ran.ok
-    assert ran.error.startswith(f"DefinitionError: {spelling}: {message}\n  to do: ")
+    assert ran.error.startswith(f"DefinitionError: {spelling}: {message}\n  hint: ")
     assert "Backend" not in shell.ip.user_ns
 
 
@@ -290,16 +290,16 @@ def test_a_graph_object_is_drawn(graph):
     [
         ("fly", "dynamo has no verb 'fly'"),
         ("serve", "Missing argument"),
-        ("serve Fronten", "this notebook has no service 'Fronten'\n  to do: did you mean 'Frontend'?"),
+        ("serve Fronten", "this notebook has no service 'Fronten'\n  hint: did you mean 'Frontend'?"),
         ("serve Frontend --prt 1", "No such option"),
         ("graph Frontend --format png", "png"),
         ("graph 'Frontend", "No closing quotation"),
-        ("graph", "the target is missing\n  to do: %dynamo graph Frontend"),
-        ("scale Backend=many", "'Backend=many' is not Service=number"),
+        ("graph", "the target is missing\n  hint: %dynamo graph Frontend"),
+        ("scale Backend=many", "'Backend=many' does not say how many workers\n  hint: Backend=4 means four workers"),
         ("scale Backend=2", "nothing is being served"),
-        ("export bundle/", "nothing is being served here\n  to do: %dynamo export Service folder/"),
-        ("stop", "nothing is being served\n  to do: serve a graph first"),
-        ("detach nope", "deployment 'nope' not found: nothing is served\n  to do: serve a graph first"),
+        ("export bundle/", "nothing is being served here\n  hint: %dynamo export Service folder/"),
+        ("stop", "nothing is being served\n  hint: serve a graph first"),
+        ("detach nope", "deployment 'nope' not found: nothing is served\n  hint: serve a graph first"),
         ("logs Backend", "nothing is being served"),
         ("config Frontend --Bakend.suffix=1", "did you mean 'Backend'"),
         ("config Frontend -f missing.yaml", "missing.yaml"),

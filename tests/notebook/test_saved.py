@@ -133,12 +133,12 @@ def test_a_dependency_on_an_unknown_name_is_an_error_with_the_cell_and_a_suggest
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("graph.ipynb:Fronted", "graph.ipynb has no service 'Fronted'\n.*\n  to do: did you mean 'Frontend'?"),
+        ("graph.ipynb:Fronted", "graph.ipynb has no service 'Fronted'\n.*\n  hint: did you mean 'Frontend'?"),
         ("missing.ipynb:Frontend", "cannot be read"),
         ("empty.ipynb", "empty.ipynb defines no service"),
         ("broken.ipynb", "not a Jupyter notebook of format 4"),
-        ("two.ipynb", "several services can be the entry: A, B\n.*\n  to do: name one: two.ipynb:A"),
-        ("round.ipynb", "no service can be the entry\n.*\n  to do: name one: round.ipynb:A"),
+        ("two.ipynb", "several services can be the entry: A, B\n.*\n  hint: name one: two.ipynb:A"),
+        ("round.ipynb", "no service can be the entry\n.*\n  hint: name one: round.ipynb:A"),
     ],
 )
 def test_an_invalid_target_is_an_error_with_a_remedy(notebook, target, message):

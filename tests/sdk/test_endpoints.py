@@ -89,7 +89,7 @@ def test_an_endpoint_has_to_be_asynchronous():
 
 def test_an_endpoint_is_decorated_once():
     with pytest.raises(
-        DefinitionError, match=r"say is decorated twice\n  where: .*test_endpoints.py:\d+\n  to do: decorate it once"
+        DefinitionError, match=r"say is decorated twice\n  where: .*test_endpoints.py:\d+\n  hint: decorate it once"
     ):
 
         class Twice:

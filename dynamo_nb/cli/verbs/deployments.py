@@ -65,7 +65,8 @@ def scale(
         try:
             counts[name] = int(count)
         except ValueError:
-            raise DeploymentError(f"{word!r} is not Service=number", remedy="write it as Backend=4") from None
+            what = f"{word!r} does not say how many workers"
+            raise DeploymentError(what, remedy=f"{name or 'Backend'}=4 means four workers") from None
     host.show(summary(change(host.record(deployment), "scale", host.display, workers=counts)))
 
 
