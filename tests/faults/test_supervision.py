@@ -18,9 +18,10 @@ def fork_server(deployment):
     """The process that workers are forked from. Workers have its command line, and a session of their own."""
     supervisor = deployment.status.pid
     for process in psutil.Process(supervisor).children():
-        apart = process.status() == psutil.STATUS_ZOMBIE or os.getsid(process.pid) != supervisor
-        if not apart and "multiprocessing.forkserver" in " ".join(process.cmdline()):
-            return process
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):  # one that has just ended
+            apart = process.status() == psutil.STATUS_ZOMBIE or os.getsid(process.pid) != supervisor
+            if not apart and "multiprocessing.forkserver" in " ".join(process.cmdline()):
+                return process
     return None
 
 
