@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any
 
 from dynamo_nb.config.layers import Tree, Value, merged, origin_in, raw, tree_of
 from dynamo_nb.errors import ConfigError, Problem
 from dynamo_nb.sdk.definition import ServiceDefinition
+from dynamo_nb.sdk.field_types import classes_of
 from dynamo_nb.sdk.service_config import SERVICE_ARGS, SUBSCRIPTIONS, VARIABLE, ServiceConfig, underscored
 from dynamo_nb.sdk.values import MisfitError, Shape, hints_of
 from dynamo_nb.sdk.written import Written, text_of, values_of
@@ -101,7 +105,8 @@ def _over_default(node: Value | Tree, parameter: inspect.Parameter | None) -> Va
 def _fitted(value: Any, annotation: Any, default: Any) -> Any:
     if annotation is not _MISSING:
         # `x: str = None` is a common way to write an optional parameter.
-        return None if value is None and default is None else fitted(Shape(annotation).fit, value)
+        exact = not {Decimal, Fraction}.isdisjoint(classes_of(annotation))
+        return None if value is None and default is None else fitted(Shape(annotation).fit, value, exact=exact)
     kind, expected = _simple(default)
     value = text_of(value) if kind == (str,) and _is_scalar(value) else values_of(value)
     if kind and not (isinstance(value, kind) and (bool in kind or not isinstance(value, bool))):
@@ -110,12 +115,13 @@ def _fitted(value: Any, annotation: Any, default: Any) -> Any:
     return value
 
 
-def fitted(fit: Callable[[Any], Any], value: Any) -> Any:
+def fitted(fit: Callable[[Any], Any], value: Any, *, exact: bool = False) -> Any:
     """Fits a value to a type. A number or truth value that does not fit, as for a `str`, is replaced by its text.
 
-    fit: raises MisfitError with the paths of the faulty parts.
+    fit: raises MisfitError with the paths of the faulty parts. exact: the type has numbers of any precision, which are
+    read from the text.
     """
-    data, first = values_of(value), None
+    data, first = _exactly(value) if exact else values_of(value), None
     while True:
         try:
             return fit(data)
@@ -141,7 +147,19 @@ def _with_text(data: Any, value: Any, path: Sequence[int | str]) -> Any:
 
 
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, Written | bool | int | float)
+    return isinstance(value, Written | bool | int | float | Decimal)
+
+
+def _exactly(value: Any) -> Any:
+    """The values of the data, with a Decimal for each finite number that is not whole."""
+    if isinstance(value, dict):
+        return {key: _exactly(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_exactly(child) for child in value]
+    if isinstance(values_of(value), float):
+        with suppress(InvalidOperation):  # such as `.inf`
+            return Decimal(text_of(value))
+    return values_of(value)
 
 
 def _simple(default: Any) -> tuple[tuple[type, ...], str]:

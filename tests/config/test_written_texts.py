@@ -1,6 +1,8 @@
 """A scalar keeps its text: a `str`, and the parser of a library, get what was written. A `float` gets the number."""
 
 import json
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +26,12 @@ class Model(BaseModel):
     size: int = 0
 
 
+class Priced(BaseModel):
+    price: Decimal
+    name: str
+    rate: float
+
+
 @service
 class Svc:
     def __init__(
@@ -40,6 +48,10 @@ class Svc:
         count: int = 0,
         flag: bool = False,
         untyped=None,
+        exact: Decimal = Decimal(),
+        ratio: Fraction | None = None,
+        prices: dict[str, list[Decimal]] | None = None,
+        priced: Priced | None = None,
     ):
         self.rest = ServiceConfig.get_instance().as_args("Svc", prefix="lib_")
 
@@ -148,6 +160,12 @@ def test_texts_within_lists_and_mappings(layer, text, monkeypatch):
         ("flag", "yes", True),
         ("flag", "off", False),
         ("untyped", "1.10", 1.1),
+        ("exact", "1.10", Decimal("1.10")),
+        ("exact", "0.1000000000000000000001", Decimal("0.1000000000000000000001")),
+        ("exact", "1e-30", Decimal("1e-30")),
+        ("ratio", "0.1", Fraction(1, 10)),
+        ("prices", "{a: [0.10, 2], b: [1e5]}", {"a": [Decimal("0.10"), Decimal(2)], "b": [Decimal("1e5")]}),
+        ("priced", "{price: 1.10, name: 1.10, rate: 1.10}", Priced(price=Decimal("1.10"), name="1.10", rate=1.1)),
         ("untyped", "no", False),
     ],
 )
@@ -155,6 +173,7 @@ def test_other_types_get_the_value(key, text, expected):
     config = effective(of_yaml(key, text, None))
     assert config.services["Svc"].arguments() == in_worker(config)[0] == {key: expected}
     assert type(in_worker(config)[0][key]) is type(expected)
+    assert repr(in_worker(config)[0][key]) == repr(expected)
 
 
 @pytest.mark.parametrize("text", [t for t in YAML if t not in {"1e-5", "1E5", "72225e2", "1e400", ".5e3"}])
