@@ -434,3 +434,20 @@ def test_the_placements_of_a_killed_router_are_removed(watched):
 
     with watched("--WatchedRouter.ServiceArgs.workers=2") as graph:
         portal.run(kill(), BOUND)
+
+
+@slow
+def test_routers_without_events_assume_the_blocks_that_other_routers_placed(watched):
+    async def known(router):
+        return await graph.WatchedRouter.indexed().using(instance_id=router) == FULL
+
+    async def place_and_ask():
+        one, other = workers_of(graph, "WatchedRouter")
+        first = await placed(graph.WatchedRouter, PROMPTS[0], instance_id=one)
+        await poll_until(lambda: known(other))
+        return first, await placed(graph.WatchedRouter, PROMPTS[0], instance_id=other)
+
+    with watched("--WatchedRouter.ServiceArgs.workers=2", "--WatchedRouter.router_mode=approx") as graph:
+        first, second = portal.run(place_and_ask(), BOUND)
+        assert (first.overlap, second.overlap) == (0, FULL)
+        assert second.instance_id == first.instance_id
