@@ -38,7 +38,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault in bad input. Its text is `message @ path`, followed by the origin if there is one.
+    """One fault in bad input. Its text is `path: message`, followed by the origin if there is one.
+
+    The path is left out where the message names it: `'log' is an open file`.
 
     Attributes:
         message: Description of the error.
@@ -51,7 +53,8 @@ class Problem:
     origin: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.message} @ {self.path}" if self.path else self.message
+        named = not self.path or repr(self.path) in self.message
+        text = self.message if named else f"{self.path}: {self.message}"
         return f"{text}  ({self.origin})" if self.origin else text
 
 

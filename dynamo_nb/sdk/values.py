@@ -180,7 +180,8 @@ class Shape:
             faults = error.errors(include_url=False, include_context=False)
             for fault in faults:
                 path = ".".join(str(step) for step in fault["loc"])
-                parts.append(f"{fault['msg']}, not {fault['input']!r:.80}" + (f" @ {path}" if path else ""))
+                message = f"{fault['msg']}, not {fault['input']!r:.80}"
+                parts.append(f"{path}: {message}" if path else message)
             raise MisfitError("; ".join(parts), [fault["loc"] for fault in faults]) from None
 
     def _linked(self, value: Any) -> Any:

@@ -257,7 +257,7 @@ def test_integers_and_floats_are_interchangeable(value):
 
 def test_a_worker_reports_the_faults_of_its_variable(monkeypatch):
     monkeypatch.setenv(VARIABLE, '{"LLMService": {"temperature": "hot"}}')
-    with pytest.raises(ConfigError, match=r"LLMService.temperature  \(DYNAMO_SERVICE_CONFIG\)"):
+    with pytest.raises(ConfigError, match=r"LLMService.temperature: .*  \(DYNAMO_SERVICE_CONFIG\)"):
         constructor_arguments(definition_of(LLMService))
 
 

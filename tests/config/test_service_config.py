@@ -42,7 +42,7 @@ def test_it_is_one_object_until_the_variable_changes(configure, monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is not JSON: "), ("[]", "should be a JSON object"), ('{"A": 1}', "should be a JSON object @ A")],
+    [("{", "is not JSON: "), ("[]", "should be a JSON object"), ('{"A": 1}', "A: should be a JSON object")],
 )
 def test_an_invalid_variable_is_an_error(configure, text, message):
     configure(text)

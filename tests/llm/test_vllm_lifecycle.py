@@ -66,13 +66,13 @@ def test_with_a_prefix_only_keys_that_begin_with_it_are_used(monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"max_modle_len": 4}, r"did you mean 'max-model-len'\? @ W.max-modle-len"),
-        ({"dtype": "float17"}, r"@ W.dtype"),
+        ({"max_modle_len": 4}, r"W.max-modle-len: .*did you mean 'max-model-len'\?"),
+        ({"dtype": "float17"}, r"W.dtype: "),
         ({"max_num_seqs": "many"}, r"many.*@ W.max-num-seqs"),
-        ({"router": "best"}, r"@ W.router"),
-        ({"model": "/nowhere/at/all"}, r"no folder '/nowhere/at/all' @ W.model"),
-        ({"model": "no/such-model"}, r"no model 'no/such-model' on this machine.* @ W.model"),
-        ({"lora_modules": ["nameless"]}, r"not of the form name=path @ W.lora-modules"),
+        ({"router": "best"}, r"W.router: "),
+        ({"model": "/nowhere/at/all"}, r"W.model: no folder '/nowhere/at/all'"),
+        ({"model": "no/such-model"}, r"W.model: no model 'no/such-model' on this machine"),
+        ({"lora_modules": ["nameless"]}, r"W.lora-modules: .*not of the form name=path"),
     ],
 )
 def test_unknown_keys_and_invalid_values_are_named(configuration, keys, message):

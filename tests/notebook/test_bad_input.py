@@ -71,26 +71,26 @@ BEFORE_SERVING = [
         config("Bakend:\n  suffix: a"),
         ["'Bakend'", "did you mean 'Backend'", r"cell 3:\d"],
     ),
-    Case("an unknown key", config("Backend:\n  sufix: a"), ["did you mean 'suffix'", "@ Backend.sufix", "cell 3:3"]),
+    Case("an unknown key", config("Backend:\n  sufix: a"), ["did you mean 'suffix'", "Backend.sufix: ", "cell 3:3"]),
     Case(
         "an unknown field of ServiceArgs",
         config("Backend:\n  ServiceArgs:\n    wrkers: 2"),
-        ["did you mean 'workers'", "@ Backend.ServiceArgs.wrkers", "cell 3:4"],
+        ["did you mean 'workers'", "Backend.ServiceArgs.wrkers: ", "cell 3:4"],
     ),
     Case(
         "a wrong type for a constructor's argument",
         config("Backend:\n  size: many"),
-        ["should be a valid integer, .*not 'many'", "@ Backend.size", "cell 3:3"],
+        ["should be a valid integer, .*not 'many'", "Backend.size: ", "cell 3:3"],
     ),
     Case(
         "a wrong type in a mapping given to serve",
         [GRAPH, "serve(Frontend, {'Backend.size': 'many'}, http_port=0).result()"],
-        ["@ Backend.size", r"serve\(…\), cell 3, line 1"],
+        ["Backend.size: ", r"serve\(…\), cell 3, line 1"],
     ),
     Case(
         "a missing required key",
         [GRAPH.replace('suffix: str = "-back"', "suffix: str"), SERVE],
-        ["the constructor needs 'suffix'", "@ Backend.suffix", "--Backend.suffix=VALUE"],
+        ["the constructor needs 'suffix'", "Backend.suffix: ", "--Backend.suffix=VALUE"],
     ),
     Case(
         "a dependency on a class that is not a service", ["class Plain: pass", "depends(Plain)"], ["Plain", "@service"]
@@ -113,7 +113,7 @@ BEFORE_SERVING = [
     Case(
         "a name that is defined nowhere",
         [GRAPH.replace("yield text", "yield shape(text)"), SERVE],
-        ["'shape' is defined nowhere @ Backend", "cell 2, line 8", "hint: "],
+        ["Backend: 'shape' is defined nowhere", "cell 2, line 8", "hint: "],
     ),
     Case(
         "an open file",

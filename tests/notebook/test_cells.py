@@ -152,7 +152,7 @@ def test_inspect_finds_the_source_of_a_method(shell):
 def test_a_service_cell_checks_that_workers_can_import_it(shell, spelling):
     ran = shell.load().run(f"{spelling}\n{BACKEND}")
     assert not ran.ok
-    assert "'shape' is defined nowhere @ Backend  (cell 2, line 9)" in ran.error
+    assert "Backend: 'shape' is defined nowhere  (cell 2, line 9)" in ran.error
     assert shell.run(BACKEND).ok, "an ordinary cell may run before its helpers"
 
 

@@ -210,7 +210,7 @@ def test_invalid_configuration_is_an_error_under_its_cell(served):
     before = served.pids()
     ran = served.run("config", "suffix", "sufix")
     assert not ran.ok
-    assert "did you mean 'suffix'? @ Backend.sufix" in ran.error
+    assert "Backend.sufix: nothing in Backend reads 'sufix': did you mean 'suffix'?" in ran.error
     assert ":3)" in ran.error  # the line of the cell
     assert served.kernel.run("elsewhere = 1").ok
     assert served.answer() == ["hello!", "big!"]

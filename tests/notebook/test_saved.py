@@ -153,7 +153,7 @@ def test_an_invalid_target_is_an_error_with_a_remedy(notebook, target, message):
 @pytest.mark.slow
 def test_papermill_stops_at_a_service_cell_that_workers_cannot_import(notebook, dynamo_home):
     cells = [CELLS[0], CELLS[3], "open('later.txt', 'w').close()"]
-    with pytest.raises(papermill.PapermillExecutionError, match="'shape' is defined nowhere @ Backend") as raised:
+    with pytest.raises(papermill.PapermillExecutionError, match="Backend: 'shape' is defined nowhere") as raised:
         papermill.execute_notebook(save("bad.ipynb", cells), "out.ipynb", progress_bar=False)
     assert raised.value.exec_count == 2
     assert not Path("later.txt").exists()

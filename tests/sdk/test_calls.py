@@ -283,9 +283,9 @@ async def test_an_annotation_that_cannot_be_evaluated_is_not_checked():
         (lambda b: b.one("a", 2), r"Backend\.one: too many positional arguments"),
         (lambda b: b.one("a", time=2), r"Backend\.one: got an unexpected keyword argument 'time'"),
         (lambda b: b.one(3), r"Backend\.one: the argument 'text' does not fit: Input should be a valid string, not 3"),
-        (lambda b: b.model({"txt": "a"}), r"the argument 'request' does not fit: Field required.* @ text"),
+        (lambda b: b.model({"txt": "a"}), r"the argument 'request' does not fit: text: Field required"),
         (lambda b: b.model("{text"), r"the argument 'request' does not fit: Invalid JSON"),
-        (lambda b: b.model({"text": "a", "count": "x"}), r"valid integer.*not 'x' @ count"),
+        (lambda b: b.model({"text": "a", "count": "x"}), r"count: .*valid integer.*not 'x'"),
         (lambda b: b.share(-1), r"the argument 'value' does not fit: Input should be greater than 0, not -1"),
     ],
 )
@@ -312,7 +312,7 @@ async def test_a_generator_without_item_type_may_yield_anything():
 
 async def test_an_answer_of_another_type_is_an_error():
     with pytest.raises(
-        EndpointError, match=r"the answer of Backend.not_as_declared does not match .*Field required.* @ text"
+        EndpointError, match=r"the answer of Backend.not_as_declared does not match .*text: Field required"
     ):
         await Backend().not_as_declared()
 

@@ -325,33 +325,33 @@ def test_the_error_lists_every_faulty_name_with_cell_and_line():
         "def helper():\n    return 1 +\\\n        missing",
         "@service\nclass A:\n    def run(self):\n        helpr()\n        helper()",
     ) == [
-        "'helpr' is defined nowhere; did you mean 'helper'? @ A  (cell 3, line 4)",
-        "'missing' is defined nowhere @ helper  (cell 2, line 3)",
+        "A: 'helpr' is defined nowhere; did you mean 'helper'?  (cell 3, line 4)",
+        "helper: 'missing' is defined nowhere  (cell 2, line 3)",
     ]
 
 
 def test_the_error_names_a_failed_or_skipped_cell_that_defines_the_name():
     broken = [*cells_of(SDK, "x = (", using("x"))]
     assert rejected(cells=broken) == [
-        "'x' is defined nowhere, unless in cell 2, which has a syntax error in line 1 @ A  (cell 3, line 4)"
+        "A: 'x' is defined nowhere, unless in cell 2, which has a syntax error in line 1  (cell 3, line 4)"
     ]
     assert rejected("%%time\nx = 1", using("x")) == [
-        "'x' is defined only in cell 2, which is a %%time cell @ A  (cell 3, line 4)"
+        "A: 'x' is defined only in cell 2, which is a %%time cell  (cell 3, line 4)"
     ]
     failed = [*cells_of(SDK), Cell("y = 1\n1 / 0\nx = 1", "cell 2", failed_at=2), Cell(using("x, y"), "cell 3")]
-    assert rejected(cells=failed) == ["'x' is defined only in cell 2, which failed at line 2 @ A  (cell 3, line 4)"]
+    assert rejected(cells=failed) == ["A: 'x' is defined only in cell 2, which failed at line 2  (cell 3, line 4)"]
 
 
 def test_names_that_only_ipython_has_are_rejected():
     assert rejected("files = !ls", using("files")) == [
-        "'get_ipython' exists only in a notebook (IPython's % and ! lines need it) @ files  (cell 2, line 1)"
+        "files: 'get_ipython' exists only in a notebook (IPython's % and ! lines need it)  (cell 2, line 1)"
     ]
-    assert rejected(using("display(1)")) == ["'display' exists only in a notebook @ A  (cell 2, line 4)"]
+    assert rejected(using("display(1)")) == ["A: 'display' exists only in a notebook  (cell 2, line 4)"]
 
 
 def test_await_at_the_top_of_a_needed_cell_is_rejected():
     assert rejected("x = await go()\n", "async def go(): pass", using("x"))[0].startswith(
-        "`await` at the top of a cell: make it inside"
+        "x: `await` at the top of a cell: make it inside"
     )
     slice_services(cells_of(SDK, "async def go():\n    await go()\n", using("go")), ["A"])
 
@@ -392,9 +392,9 @@ def test_a_plain_live_value_that_no_cell_defines_becomes_an_assignment():
 
 def test_other_live_values_are_rejected_with_the_line_that_would_define_them():
     assert rejected(using("js"), live={"js": __import__("json")})[0].startswith(
-        "'js' is in the notebook's memory, but no cell defines it: put `import json as js` in a cell"
+        "A: 'js' is in the notebook's memory, but no cell defines it: put `import json as js` in a cell"
     )
-    assert rejected(using("inf"), live={"inf": float("inf")})[0].startswith("'inf' is in the notebook's memory")
+    assert rejected(using("inf"), live={"inf": float("inf")})[0].startswith("A: 'inf' is in the notebook's memory")
 
 
 def test_a_service_that_no_cell_defines_is_an_error():
@@ -408,7 +408,7 @@ def test_an_old_value_that_another_module_needs_is_rejected():
         SDK, "x = 1\nw = x", "z = x", "x = 2", using("w, x, z"), using("w, x").replace("class A", "class B")
     )
     assert rejected(cells=cells, services=["A", "B"])[0].startswith(
-        "'x' has several values over time, which A and B share; "
+        "z: 'x' has several values over time, which A and B share; "
     )
     assert slice_services(cells, ["A"]).targets == {"A": "cells.A:A"}
 
@@ -420,7 +420,9 @@ def test_a_name_that_global_rebinds_cannot_be_shared():
         using("up(), n"),
         "@service\nclass B:\n    def run(self): return n",
     )
-    assert rejected(cells=cells, services=["A", "B"])[0].startswith("'n' is rebound by `global`, and A and B share it")
+    assert rejected(cells=cells, services=["A", "B"])[0].startswith(
+        "A: 'n' is rebound by `global`, and A and B share it"
+    )
     assert slice_services(cells, ["A"]).targets == {"A": "cells.A:A"}
 
 
