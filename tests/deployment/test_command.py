@@ -209,7 +209,7 @@ def test_a_deployment_is_listed_scaled_read_and_stopped_from_another_terminal(dy
     follower.expect_exact("Backend[1]: weights loaded")
     assert dynamo("scale", "Backend=3") == "Backend ready 3/3, Frontend ready 1/1\n"
     follower.expect_exact("Backend[2]: weights loaded")
-    assert dynamo("logs", "Backend", "-n", "1").splitlines() == [f"[Backend.{i}] weights loaded" for i in range(3)]
+    assert dynamo("logs", "Backend", "-n", "1").splitlines() == [f"Backend[{i}]: weights loaded" for i in range(3)]
     assert "is not running here" in dynamo("scale", "Backnd=3", status=1)
     assert "Backend" in dynamo("logs", "Backnd", status=1)
 
@@ -282,7 +282,7 @@ def test_a_graph_is_written_to_a_file_and_its_schema_printed(dynamo, program):
         (["serve", "program:Frontend", "--Backnd.suffix=!"], "Backend"),
         (["serve", "program:Frontend", "--bogus"], "--bogus"),
         (["srve"], "srve"),
-        (["scale", "Backend"], "write it as Backend=4"),
+        (["scale", "Backend"], "Backend=4 means four workers"),
     ],
 )
 def test_a_typing_error_is_reported_with_a_suggestion(dynamo, words, text):

@@ -92,7 +92,7 @@ async def test_a_worker_with_a_blocked_loop_is_skipped_then_replaced_and_its_sta
     logs = "".join(path.read_text() for path in Path(deployment.folder, "logs").glob("Backend.*.log"))
     assert "in fail" in logs
     report = (deployment.folder / "logs" / "supervisor.log").read_text()
-    assert f"of Backend did not answer for {HANG:g} s: its event loop is blocked" in report
+    assert f"] did not answer for {HANG:g} s: its event loop is blocked" in report
     assert "in fail" in report
 
 
