@@ -91,6 +91,7 @@ def test_arrays_keep_their_type_and_shape_and_are_writable():
 def test_a_scalar_that_python_cannot_express_keeps_its_type(name):
     numpy = pytest.importorskip("numpy")
     arguments = {"array": ("2026-01-01", "M8[ns]"), "datetime64": ("2026-01-01T00:00:00.000000001",)}
+    arguments["timedelta64"] = (5, "ns")
     value = getattr(numpy, name)(*arguments.get(name, (5,)))
     value = value / 3 if "long" in name else value
     received = decode(encode([value]))[0]
