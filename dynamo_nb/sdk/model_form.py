@@ -43,6 +43,12 @@ class ModelForm:
 
 
 @cache
+def is_model(kind: type) -> bool:
+    """Returns True for a pydantic model's class."""
+    return getattr(kind, "model_fields", None) is not None
+
+
+@cache
 def model_form(kind: Any) -> ModelForm:
     """Returns the form of a pydantic model's class."""
     root = bool(getattr(kind, "__pydantic_root_model__", False))

@@ -24,7 +24,7 @@ from dynamo_nb.sdk.field_types import (
     is_value,
     shape_of,
 )
-from dynamo_nb.sdk.model_form import UNTAGGED, model_form, walked_fields
+from dynamo_nb.sdk.model_form import UNTAGGED, is_model, model_form, walked_fields
 from dynamo_nb.sdk.standard_types import DICTS, FACTORIES, PLAIN_FORMS, SEQUENCES, TAGS
 from dynamo_nb.sdk.struct_form import is_carried
 from dynamo_nb.sdk.tagged import TAGGED, Tagged, content
@@ -94,10 +94,10 @@ def _hashable(key: Any) -> Any:
 
 
 def _pack_object(value: Any, kind: type, classes: Classes) -> Any:
+    if is_model(kind):
+        return _pack_model(value, kind, classes)
     if isinstance(value, enum.Enum):
         return _pack_enum(value, kind, classes)
-    if getattr(kind, "model_fields", None) is not None:
-        return _pack_model(value, kind, classes)
     if is_struct(kind) and is_carried(value):
         return Tagged(classes.names(kind), value)
     if dataclasses.is_dataclass(kind) or field_names(kind) is not None:

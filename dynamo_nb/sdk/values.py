@@ -199,7 +199,8 @@ class Shape:
         return tuple(kind for kind in self._kinds if not is_typed_dict(kind))
 
     def _holds(self, value: Any) -> bool:
-        return isinstance(value, self._classes_of_kinds)
+        # A class of pydantic takes long to answer isinstance().
+        return type(value) in self._classes_of_kinds or isinstance(value, self._classes_of_kinds)
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema; empty if the type has none."""
