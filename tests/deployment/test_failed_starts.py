@@ -43,7 +43,7 @@ def test_an_error_of_the_service_is_shown_with_its_lines(program, words, message
 
 
 def test_a_worker_that_exits_at_its_start_is_shown_with_the_last_lines_of_its_log(program):
-    with pytest.raises(StartError, match=r"Backend\[0\] ended by itself, with exit code 3") as error:
+    with pytest.raises(StartError, match=r"Backend\[\d\] ended by itself, with exit code 3") as error:
         program.serve("program:Frontend", args=["--Backend.fault=exit"]).result()
 
     assert "weights loaded" in error.value.log
