@@ -24,7 +24,8 @@ class Options:
         folder: folder of the deployment, see `state_dir.new_folder`.
         name: name of the deployment.
         owner: pid of the process whose life the deployment shares; None if it is detached.
-        owned_by: name of the owner in messages, such as a notebook's name.
+        client: pid of the process that starts it, detached or not; its use of GPUs leaves them free.
+        owned_by: name of that process in messages, such as a notebook's name.
         access: settings to connect workers and callers; without a URL of NATS the supervisor starts its own server.
         worker_host: address on which workers listen for other machines; None for this machine only.
         http_host: address of HTTP endpoints.
@@ -43,6 +44,7 @@ class Options:
     folder: str = ""
     name: str = ""
     owner: int | None = None
+    client: int | None = None
     owned_by: str = ""
     access: ConnectionSettings = field(default_factory=ConnectionSettings)
     worker_host: str | None = None

@@ -49,6 +49,7 @@ def report(plan: Plan) -> str:
             "",
             f"Placement: {needed:g} GPU needed; on this machine: {gpus}"
             + (f" ({found.reason})" if found.reason else ""),
+            *(f"  {warning}" for warning in dict.fromkeys(gpu.warning for gpu in found.gpus if gpu.warning)),
             *(
                 f"  {name}: {service.workers} workers" + (f", {service.gpu:g} GPU each" if service.gpu else "")
                 for name, service in spec.started.items()

@@ -92,6 +92,7 @@ async def start(
         folder=str(state_dir.new_folder(plan.spec.name)),
         name=plan.spec.name,
         owner=None if options.detach else os.getpid(),
+        client=os.getpid(),
         owned_by=title,
         http=any(service.http for service in plan.spec.started.values()),
         shared=bool(source.only),

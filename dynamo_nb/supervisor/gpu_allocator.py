@@ -19,6 +19,7 @@ from dynamo_nb.supervisor.gpus import Gpu, Inventory, inventory
 
 _WHOLE: Final = 1.0
 _EPSILON: Final = 1e-9
+_ONE_INSTANCE: Final = "; CUDA shows a process one MIG instance at most"
 
 
 @dataclass
@@ -34,7 +35,7 @@ class GpuAllocator:
     locks: Path
     read: Callable[[], Inventory] = inventory
     owner: str = ""
-    _owner_uses: dict[str, str] = field(default_factory=dict)
+    _read: dict[str, Gpu] = field(default_factory=dict)
     _used: dict[str, dict[str, float]] = field(default_factory=dict)
     _locked: dict[str, int] = field(default_factory=dict)
 
@@ -67,6 +68,8 @@ class GpuAllocator:
         for gpu in order:
             if len(chosen) == count:
                 break
+            if count > 1 and gpu.is_instance:
+                continue
             if self._load(gpu) + share <= _WHOLE + _EPSILON and self._lock(gpu):
                 chosen.append(gpu.id)
         if len(chosen) < count:
@@ -74,22 +77,24 @@ class GpuAllocator:
                 self._unlock_if_idle(gpu_id)
             raise PlacementError(
                 f"{worker} needs {amount:g} GPU, and {len(chosen)} can be allocated",
-                where=self._describe(found),
+                where=self._describe(found) + _ONE_INSTANCE * (count > 1 and any(g.is_instance for g in found.gpus)),
                 remedy="ask for fewer (ServiceArgs.resources.gpu, workers), or stop what uses them (`dynamo ps`)",
             )
-        self._owner_uses |= {gpu.id: gpu.owner_use for gpu in found.gpus}
+        self._read |= {gpu.id: gpu for gpu in found.gpus}
         for gpu_id in chosen:
             self._used.setdefault(gpu_id, {})[worker] = share
         return chosen
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """For users: GPUs of workers which the owner of the deployment uses too."""
-        return tuple(
-            f"GPU {gpu_id} is used by {', '.join(users)}, and also by {self.owner or 'the owner'}: {use}"
-            for gpu_id, users in self._used.items()
-            if users and (use := self._owner_uses.get(gpu_id))
-        )
+        """For users: GPUs of workers that the owner of the deployment uses too, and what may be wrong with one."""
+        used = {gpu_id: (", ".join(users), self._read[gpu_id]) for gpu_id, users in self._used.items() if users}
+        shared = [
+            f"GPU {gpu_id} is used by {users}, and also by {self.owner or 'the owner'}: {gpu.owner_use}"
+            for gpu_id, (users, gpu) in used.items()
+            if gpu.owner_use
+        ]
+        return (*shared, *dict.fromkeys(gpu.warning for _, gpu in used.values() if gpu.warning))
 
     def free(self, worker: str) -> None:
         """Frees the GPUs of a worker."""

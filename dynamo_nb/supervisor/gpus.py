@@ -1,6 +1,6 @@
 """The GPUs that a deployment may use, and who uses them now.
 
-`DYNAMO_GPUS=0,1,…` names an inventory for tests and shared machines.
+`DYNAMO_GPUS=0,1,…` names the inventory, on shared machines and for trying placement.
 """
 
 from __future__ import annotations
@@ -24,12 +24,19 @@ class Gpu:
         name: model of the GPU.
         busy: other processes that use it; "" when it is free.
         owner_use: use by the owner of the deployment, such as a notebook; "" if none. The GPU is free nevertheless.
+        warning: what may be wrong with it, for users; "" if nothing.
     """
 
     id: str
     name: str = ""
     busy: str = ""
     owner_use: str = ""
+    warning: str = ""
+
+    @property
+    def is_instance(self) -> bool:
+        """True for a MIG instance. CUDA shows a process one of them at most, and none beside a whole GPU."""
+        return self.id.startswith("MIG-")
 
 
 @dataclass(frozen=True)
@@ -51,21 +58,26 @@ def inventory(
     """The GPUs of this machine that CUDA_VISIBLE_DEVICES allows, now; none without a driver.
 
     Args:
-        owner: pid of the process whose use of a GPU leaves it free.
+        owner: pid of the process whose use of a GPU leaves it free, such as the notebook that serves.
         supervisor: pid of the process whose descendants are the deployment's own.
         machine: all GPUs of the machine; None to read them.
     """
+    machine = devices() if machine is None else machine
     if (named := os.environ.get("DYNAMO_GPUS")) is not None:
         ids, reason = _named(named)
-        return Inventory([Gpu(name) for name in ids], f"DYNAMO_GPUS={named}: {reason}" if reason else "")
-    machine = devices() if machine is None else machine
+        gpus = [_of_machine(name, machine, owner, supervisor) for name in ids]
+        return Inventory(list({gpu.id: gpu for gpu in gpus}.values()), f"DYNAMO_GPUS={named}: {reason}" * bool(reason))
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    reasons = []
     if allowed is None:
-        found, reason = _parts(machine), ""
+        found = _parts(machine)
     else:
         found, reason = visible(allowed, machine)
-        reason = f"CUDA_VISIBLE_DEVICES={allowed}" + (f": {reason}" if reason else "")
-    return Inventory([_gpu(device, owner, supervisor) for device in found], reason)
+        reasons.append(f"CUDA_VISIBLE_DEVICES={allowed}" + (f": {reason}" if reason else ""))
+    reasons += [f"GPU {device.id} {device.unusable}" for device in found if device.unusable]
+    warning = _of_order(allowed or "", machine)
+    gpus = [_gpu(device, owner, supervisor, warning) for device in found if not device.unusable]
+    return Inventory(gpus, "; ".join(reasons))
 
 
 def memory_by_process(machine: Sequence[Device] | None = None) -> tuple[dict[int, int], bool]:
@@ -98,7 +110,29 @@ def _named(text: str) -> tuple[list[str], str]:
     return entries(text)
 
 
-def _gpu(device: Device, owner: int | None, supervisor: int | None) -> Gpu:
+def _of_machine(name: str, machine: Sequence[Device], owner: int | None, supervisor: int | None) -> Gpu:
+    """The GPU that DYNAMO_GPUS names. A machine need not have it, as for trying placement."""
+    found, _ = visible(name, machine)
+    if not found:
+        warning = f"DYNAMO_GPUS names {name}, which is no GPU of this machine" if machine else ""
+        return Gpu(name, warning=warning)
+    warning = f"DYNAMO_GPUS names {name}, which {found[0].unusable}" if found[0].unusable else ""
+    return _gpu(found[0], owner, supervisor, warning)
+
+
+def _of_order(allowed: str, machine: Sequence[Device]) -> str:
+    """A warning if numbers in CUDA_VISIBLE_DEVICES may mean other GPUs: CUDA's own order is the fastest first."""
+    numbers = allowed.lstrip()[:1].isdigit()
+    models = {device.name for device in machine}
+    if not numbers or len(models) < 2 or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
+        return ""
+    return (
+        f"CUDA_VISIBLE_DEVICES={allowed} is read in the order of nvidia-smi; CUDA counts the fastest GPU first: "
+        "set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name UUIDs"
+    )
+
+
+def _gpu(device: Device, owner: int | None, supervisor: int | None, warning: str = "") -> Gpu:
     others, by_owner = [], []
     for pid, memory in (device.memory or {}).items():
         line = _lineage(pid)
@@ -109,7 +143,7 @@ def _gpu(device: Device, owner: int | None, supervisor: int | None) -> Gpu:
             by_owner.append(f"process {pid} ({_name(pid)}{size})")
         else:
             others.append(f"process {pid} ({_name(pid)}{size})")
-    return Gpu(device.id, device.name, ", ".join(others), ", ".join(by_owner))
+    return Gpu(device.id, device.name, ", ".join(others), ", ".join(by_owner), warning)
 
 
 def _lineage(pid: int) -> list[int]:

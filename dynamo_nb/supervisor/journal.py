@@ -36,10 +36,16 @@ class Journal:
             started=time.time(),
         )
         self.owner = options.owner
+        self._client = _identify(options.client) if options.client is not None else None
 
     @property
     def started(self) -> float:
         return self._record.started
+
+    @property
+    def client(self) -> int | None:
+        """The pid of the process that started the deployment, while it lives."""
+        return self._client.pid if self._client is not None and self._client.alive else None
 
     def note(self, pids: Sequence[int], ports: Sequence[int], gpus: Sequence[str]) -> None:
         """Notes the processes of the workers, and the ports and GPUs that the deployment holds."""

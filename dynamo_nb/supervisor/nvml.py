@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+_PROHIBITED: Final = 2
+"""The compute mode in which no process can use a GPU: NVML_COMPUTEMODE_PROHIBITED."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Device:
         memory: bytes that each process has on it, by pid, None where the driver does not say; None if it refuses the
             list of processes.
         instances: its MIG instances; empty for an instance and for a GPU that is not divided.
+        unusable: why CUDA cannot use it; "" if it can.
     """
 
     id: str
@@ -26,6 +30,7 @@ class Device:
     name: str = ""
     memory: Mapping[int, int | None] | None = None
     instances: tuple[Device, ...] = ()
+    unusable: str = ""
 
 
 def devices(library: Any = None) -> list[Device]:
@@ -61,7 +66,17 @@ def _device(nvml: Any, handle: Any, device_id: str, instances: tuple[Device, ...
         name=_text(nvml, "nvmlDeviceGetName", handle),
         memory=None if processes is None else {process.pid: process.usedGpuMemory for process in processes},
         instances=instances,
+        unusable=_unusable(nvml, handle, instances),
     )
+
+
+def _unusable(nvml: Any, handle: Any, instances: tuple[Device, ...]) -> str:
+    current, _ = _answer(nvml, (0, 0), "nvmlDeviceGetMigMode", handle)
+    if current and not instances:
+        return "is in MIG mode and has no instance"
+    if _answer(nvml, 0, "nvmlDeviceGetComputeMode", handle) == _PROHIBITED:
+        return "is in the compute mode PROHIBITED"
+    return ""
 
 
 def _text(nvml: Any, call: str, handle: Any) -> str:

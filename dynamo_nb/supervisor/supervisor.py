@@ -74,7 +74,7 @@ class Supervisor:
             ports=Ports(options.http_host, options.http_port, required=options.http_port_required),
             gpus=GpuAllocator(
                 state_dir.root() / "gpus",
-                lambda: inventory(owner=self._journal.owner, supervisor=os.getpid()),
+                lambda: inventory(owner=self._journal.client, supervisor=os.getpid()),
                 owner=options.owned_by,
             ),
         )

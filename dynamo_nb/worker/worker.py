@@ -40,14 +40,31 @@ HOOK_TIME: Final = 2.0
 """Seconds of a worker's grace, at most half of it, that are kept for the shutdown hooks, after HTTP requests."""
 LONGEST_RESULT: Final = 200
 """Characters of a liveness hook's result that are reported."""
+_OWN_VARIABLES: Final = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", VARIABLE)
+"""Variables that a deployment sets for each worker."""
 LIVENESS_LIMIT: Final = 10.0
 """Seconds for one liveness hook; an engine that has to answer through its own queue may take some."""
 
 
 def load(target: str) -> ServiceDefinition:
-    """Imports `module:Class`."""
+    """Imports `module:Class`. Variables that the deployment has set stay, also if a module sets them."""
     module, _, name = target.partition(":")
-    return definition_of(getattr(import_services(module), name))
+    before = {variable: os.environ.get(variable) for variable in _OWN_VARIABLES}
+    try:
+        return definition_of(getattr(import_services(module), name))
+    finally:
+        for variable, value in before.items():
+            if (changed := os.environ.get(variable)) != value:
+                _set_back(module, variable, changed, value)
+
+
+def _set_back(module: str, variable: str, changed: str | None, value: str | None) -> None:
+    os.environ.pop(variable, None)
+    if value is not None:
+        os.environ[variable] = value
+    print(
+        f"importing {module} set {variable}={changed}; the worker keeps {value!r}, which the deployment set", flush=True
+    )
 
 
 def _declared(dependency: Dependency, name: str, owner: type) -> ServiceDefinition | None:

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from deployed_program import alive, folders, pids, until, workers
+from deployed_program import PROGRAM, alive, folders, pids, until, workers
 
 from dynamo_nb.errors import PlacementError, StartError
 
@@ -131,3 +131,22 @@ def test_gpus_go_from_a_service_that_shrinks_to_one_that_grows(program):
             deployment.scale(Backend=0, Frontend=4).result()
         assert len(pids(deployment)) == 1
         assert len(pids(deployment, "Frontend")) == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'os.environ["CUDA_VISIBLE_DEVICES"] = "0,1,2"',
+        'os.environ |= {"CUDA_VISIBLE_DEVICES": "2"}',
+        'del os.environ["CUDA_VISIBLE_DEVICES"]',
+        "import settings",
+    ],
+    ids=["set", "updated", "deleted", "set by an imported module"],
+)
+def test_a_file_that_sets_the_visible_gpus_does_not_change_those_of_its_workers(program, line):
+    program.write("settings.py", 'import os\nos.environ["CUDA_VISIBLE_DEVICES"] = "1"\n')
+    program.write("program.py", PROGRAM.replace("import os\n", f"import os\n{line}\n", 1))
+
+    with on_gpus(program, 2, 1).result() as deployment:
+        assert visible(deployment) == ["0", "1"]
+        assert "the worker keeps '0', which the deployment set" in deployment.logs("Backend")

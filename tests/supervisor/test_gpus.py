@@ -1,6 +1,7 @@
 """GPUs by CUDA's rules, and who uses them, from recorded answers of the driver."""
 
 import os
+import signal
 import subprocess
 from random import Random
 from types import SimpleNamespace
@@ -8,9 +9,11 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from dynamo_nb.control.options import Options
 from dynamo_nb.errors import PlacementError
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.gpus import Inventory, inventory, memory_by_process
+from dynamo_nb.supervisor.journal import Journal
 from dynamo_nb.supervisor.nvml import devices
 from dynamo_nb.supervisor.resource_usage import usage
 
@@ -24,9 +27,10 @@ class RecordedNvml:
     class NVMLError(Exception):
         pass
 
-    def __init__(self, uuids=UUIDS, instances=None, processes=None, lost=(), driver=True, mig_known=True):
+    def __init__(self, uuids=UUIDS, instances=None, processes=None, lost=(), driver=True, mig_known=True, **more):
         self.uuids, self.instances, self.processes = list(uuids), instances or {}, processes or {}
         self.lost, self.driver, self.mig_known = lost, driver, mig_known
+        self.mig, self.modes, self.models = more.get("mig", ()), more.get("modes", {}), more.get("models", {})
 
     def _check(self, fine):
         if not fine:
@@ -49,7 +53,16 @@ class RecordedNvml:
         return handle
 
     def nvmlDeviceGetName(self, handle):
-        return b"NVIDIA H200"
+        return self.models.get(handle, b"NVIDIA H200")
+
+    def nvmlDeviceGetMigMode(self, handle):
+        self._check(self.mig_known)
+        current = handle in self.mig or handle in self.instances
+        return int(current), int(current)
+
+    def nvmlDeviceGetComputeMode(self, handle):
+        self._check(handle in self.uuids)  # instances have none
+        return self.modes.get(handle, 0)
 
     def nvmlDeviceGetMaxMigDeviceCount(self, handle):
         self._check(self.mig_known)
@@ -191,6 +204,107 @@ def test_what_the_driver_refuses_is_left_out(nvml, found):
 
 
 @pytest.mark.parametrize(
+    ("machine", "visible", "found", "reason"),
+    [
+        ({"mig": [UUIDS[0]]}, None, "1 2", "GPU 0 is in MIG mode and has no instance"),
+        ({"mig": [UUIDS[0]]}, "0,1", "1", "GPU 0 is in MIG mode and has no instance"),
+        ({"mig": [UUIDS[0]]}, "GPU-8f3a11", "", "CUDA_VISIBLE_DEVICES=GPU-8f3a11; GPU 0 is in MIG mode"),
+        ({"mig": UUIDS}, None, "", "GPU 2 is in MIG mode and has no instance"),
+        ({"modes": {UUIDS[1]: 2}}, None, "0 2", "GPU 1 is in the compute mode PROHIBITED"),
+        ({"modes": {UUIDS[1]: 3}}, None, "0 1 2", ""),
+    ],
+)
+def test_a_gpu_that_cuda_cannot_use_is_left_out_with_the_reason(monkeypatch, machine, visible, found, reason):
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    shown, why = ids(RecordedNvml(**machine))
+
+    assert shown == found
+    assert reason in why
+
+
+MIXED = {UUIDS[0]: b"NVIDIA T400"}
+
+
+@pytest.mark.parametrize(
+    ("visible", "order", "models", "warned"),
+    [
+        ("1", None, MIXED, True),
+        ("1,0", "FASTEST_FIRST", MIXED, True),
+        ("1", "PCI_BUS_ID", MIXED, False),
+        ("GPU-c4", None, MIXED, False),
+        ("1", None, {}, False),
+        (None, None, MIXED, False),
+    ],
+)
+def test_numbers_of_unequal_gpus_are_said_to_follow_nvidia_smi(
+    monkeypatch, tmp_path, dynamo_home, visible, order, models, warned
+):
+    for name, value in (("CUDA_VISIBLE_DEVICES", visible), ("CUDA_DEVICE_ORDER", order)):
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    gpus = GpuAllocator(tmp_path / "locks", lambda: inventory(machine=devices(RecordedNvml(models=models))))
+
+    gpus.take("a", 1)
+
+    assert any("set CUDA_DEVICE_ORDER=PCI_BUS_ID" in warning for warning in gpus.warnings) == warned
+
+
+@pytest.mark.parametrize(
+    ("instances", "requests", "allocated"),
+    [
+        (DIVIDED, [1, 1, 1, 1], ["MIG-a1", "MIG-a2", "1", "MIG-c1"]),
+        (DIVIDED, [2], [None]),
+        ({UUIDS[0]: ["MIG-a1", "MIG-a2"]}, [2, 1], ["1,2", "MIG-a1"]),
+        ({UUIDS[0]: ["MIG-a1", "MIG-a2"]}, [3, 2], [None, "1,2"]),
+        (DIVIDED, [0.5, 0.5], ["MIG-a1", "MIG-a1"]),
+    ],
+    ids=["one each", "two, of instances", "two whole ones", "three", "shares"],
+)
+def test_a_worker_gets_one_instance_or_whole_gpus(tmp_path, dynamo_home, instances, requests, allocated):
+    machine = devices(RecordedNvml(instances=instances))
+    gpus = GpuAllocator(tmp_path / "locks", lambda: inventory(machine=machine))
+
+    for number, (amount, expected) in enumerate(zip(requests, allocated, strict=True)):
+        if expected is None:
+            with pytest.raises(PlacementError) as error:
+                gpus.take(f"a.{number}", amount)
+            assert "CUDA shows a process one MIG instance at most" in error.value.where
+        else:
+            assert ",".join(gpus.take(f"a.{number}", amount)) == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "machine", "found", "busy", "warning"),
+    [
+        ("0", {}, "0", "process", ""),
+        ("1", {}, "1", "", ""),
+        ("GPU-8f3a11", {}, "0", "process", ""),
+        ("GPU-8f3a11,GPU-8f3a11aa-0", {}, "0", "process", ""),
+        ("GPU-c4,MIG-a2", {"instances": {UUIDS[0]: ["MIG-a1", "MIG-a2"]}}, "2 MIG-a2", "", ""),
+        ("0", {"instances": {UUIDS[0]: ["MIG-a1", "MIG-a2"]}}, "MIG-a1", "", ""),
+        ("7", {}, "7", "", "DYNAMO_GPUS names 7, which is no GPU of this machine"),
+        ("0", {"mig": [UUIDS[0]]}, "0", "process", "DYNAMO_GPUS names 0, which is in MIG mode and has no instance"),
+        ("7", {"uuids": []}, "7", "", ""),
+    ],
+)
+def test_dynamo_gpus_names_gpus_of_the_machine(
+    monkeypatch, tmp_path, dynamo_home, process, named, machine, found, busy, warning
+):
+    monkeypatch.setenv("DYNAMO_GPUS", named)
+    nvml = RecordedNvml(**{"processes": {UUIDS[0]: {process: 2**30}}, **machine})
+    gpus = GpuAllocator(tmp_path / "locks", lambda: inventory(machine=devices(nvml)))
+
+    assert ids(nvml)[0] == found
+    if busy:
+        with pytest.raises(PlacementError, match=f"process {process}"):
+            gpus.take("a", 1)
+    else:
+        gpus.take("a", 1)
+        assert gpus.warnings == ((warning,) if warning else ())
+
+
+@pytest.mark.parametrize(
     ("named", "found", "reason"),
     [
         ("0,0", "", "DYNAMO_GPUS=0,0: 0 is named twice"),
@@ -236,6 +350,19 @@ def test_the_owners_use_leaves_a_gpu_free_and_is_said(tmp_path, dynamo_home):
     )
     gpus.free("Backend.0.1")
     assert gpus.warnings == ()
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["with an owner", "detached"])
+def test_the_process_that_serves_leaves_a_gpu_free_while_it_lives(process, tmp_path, owned):
+    journal = Journal(Options(folder=str(tmp_path), client=process, owner=process if owned else None))
+    machine = devices(users(on={process: 2**30}))
+    (gpu,) = inventory(journal.client, None, machine).gpus
+    assert (gpu.busy, bool(gpu.owner_use)) == ("", True)
+
+    os.kill(process, signal.SIGKILL)
+    psutil.Process(process).wait()
+
+    assert journal.client is None
 
 
 def test_a_gpu_that_the_owner_uses_is_taken_last(tmp_path, dynamo_home):
