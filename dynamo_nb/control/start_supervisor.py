@@ -35,6 +35,8 @@ async def start_supervisor(options: Options) -> None:
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
         cwd=options.folder,
+        # Its working directory is another: a relative path would mean another folder.
+        env={**os.environ, state_dir.VARIABLE: str(Path(options.folder).parent)},
     )
     assert process.stdin is not None
     assert process.stdout is not None

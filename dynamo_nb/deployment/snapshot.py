@@ -16,6 +16,7 @@ from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.config.layers import Layer, layer_data
 from dynamo_nb.config.yaml_layer import layer_from
 from dynamo_nb.control.release import Release
+from dynamo_nb.control.state_dir import writing
 from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.deployment.restored_services import RestoredArguments, RestoredDefinitions
 from dynamo_nb.graph.graph import Edge, Graph
@@ -126,9 +127,13 @@ def release_of(plan: Plan, folder: Path) -> Release:
 
     The code is written in any case, because files of a project may be changed while they are served, and a process that
     attaches later needs the code that runs.
+
+    Raises:
+        DeploymentError: It cannot be written.
     """
-    code_folder = plan.code.write(code_folder_of(folder, plan.code.digest))
-    write_source_maps(plan.code.source_maps, code_folder)
+    with writing():
+        code_folder = plan.code.write(code_folder_of(folder, plan.code.digest))
+        write_source_maps(plan.code.source_maps, code_folder)
     program = plan.program
     path = (str(code_folder), str(program.cwd)) if program.root is None else (str(program.root),)
     return Release(plan.spec, path, str(program.cwd), snapshot=Snapshot.of(plan).as_data())
