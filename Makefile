@@ -1,6 +1,7 @@
 # make hello    sets everything up and runs notebooks/hello_world.ipynb
 # make test     sets everything up and runs every check
 # make check    the quick ones
+# make widget   bundles the JavaScript of the graph view, after a change of it
 # make llm      sets vLLM up in .venv-vllm, and runs notebooks/llm_serving.ipynb
 # make docs     builds the documentation in build/docs, with warnings as errors
 # make bench    measures against the peers and the goals; ARGS="--only calls --rounds 3" for a part
@@ -13,7 +14,7 @@ export UV_NATIVE_TLS ?= true
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: hello test check lint docs llm bench clean
+.PHONY: hello test check lint widget docs llm bench clean
 
 hello: $(READY)
 	mkdir -p build
@@ -32,6 +33,15 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	sh tests/javascript.sh
+
+widget: node_modules/.ready
+	npm run --silent build
+
+# Only a change of the JavaScript needs node and these tools: the bundle is committed.
+node_modules/.ready: package-lock.json
+	npm ci --no-audit --no-fund --ignore-scripts --loglevel error --fetch-retries 1
+	touch $@
 
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
@@ -77,4 +87,4 @@ $(BENCH)/.ready: pyproject.toml $(READY)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache node_modules

@@ -43,6 +43,7 @@ lint() {
     $BIN/ruff check .
     $BIN/ruff format --check .
     $BIN/mypy
+    sh tests/javascript.sh
 }
 
 alone() {

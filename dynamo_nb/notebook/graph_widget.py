@@ -6,7 +6,6 @@ have traits of their own, so an update is small and does not move the drawing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any, Final
@@ -27,16 +26,6 @@ Workers = Mapping[str, Mapping[str, str]]
 """Service to `{"workers": "1/2", "gpus": "0,1"}`: ready and desired workers, ids of GPUs. Only of served services."""
 
 _FOLDER: Final = files(__package__).joinpath("widget")
-_COMMENT_LINES: Final = re.compile(r"^ *(?://[^\n]*|/\*\*.*?\*/)\n", re.MULTILINE | re.DOTALL)
-
-
-def _script() -> str:
-    """The widget's module. Its files share one scope, so their order does not matter.
-
-    Lines of comments are left out, because notebooks may save the module.
-    """
-    scripts = sorted((file for file in _FOLDER.iterdir() if file.name.endswith(".js")), key=lambda file: file.name)
-    return _COMMENT_LINES.sub("", "\n".join(script.read_text("utf-8") for script in scripts))
 
 
 class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
@@ -60,7 +49,7 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
     """
 
     # The text and not the path: for a path, anywidget starts a thread that watches the file.
-    _esm = _script()
+    _esm = (_FOLDER / "built" / "widget.js").read_text("utf-8")  # written by `make widget`
     _css = (_FOLDER / "graph_view.css").read_text("utf-8")
 
     svg = traitlets.Unicode().tag(sync=True)

@@ -1,6 +1,11 @@
 // A form to call an endpoint, made from its JSON schema, and the result of the call.
 
-class CallForm {
+import { button, create, setAttribute, setText } from "./dom.js";
+import { FormField, typeName } from "./form_field.js";
+import { duration, grouped } from "./formats.js";
+import { MAX_ITEMS, isFinished } from "./view_state.js";
+
+export class CallForm {
   /** viewState stores the typed arguments and the running call, so that both survive this element. */
   constructor(viewState, service, endpoint, isServed) {
     this.viewState = viewState;
@@ -71,6 +76,7 @@ class CallForm {
       return isValid ? this.raw.value : undefined;
     }
     const parts = [];
+    /** @type {FormField | null} */
     let invalid = null;
     for (const field of this.fields) {
       try {

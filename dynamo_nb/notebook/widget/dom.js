@@ -1,6 +1,6 @@
 // Creates and changes elements. Text from the kernel enters the page as text, never as markup.
 
-const SVG = "http://www.w3.org/2000/svg";
+export const SVG = "http://www.w3.org/2000/svg";
 
 /** Icon name to the path of its lines, in a square of 16 by 16. */
 const ICONS = {
@@ -16,7 +16,7 @@ const ICONS = {
 };
 
 /** Creates an HTML element. Attributes named `on…` are listeners. false, null and undefined leave an attribute out. */
-function create(tag, attributes = {}, ...children) {
+export function create(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -27,48 +27,48 @@ function create(tag, attributes = {}, ...children) {
 }
 
 /** Creates an SVG element. */
-function createSvg(tag, attributes = {}, ...children) {
+export function createSvg(tag, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
   return element;
 }
 
-function button(label, onclick, attributes = {}) {
+export function button(label, onclick, attributes = {}) {
   return create("button", { type: "button", class: "dynamo-button", onclick, ...attributes }, label);
 }
 
 /** A button with an icon. The label is its accessible name and its tooltip. */
-function iconButton(name, label, onclick, attributes = {}) {
+export function iconButton(name, label, onclick, attributes = {}) {
   return create("button",
     { type: "button", class: "dynamo-icon-button", title: label, "aria-label": label, onclick, ...attributes }, icon(name));
 }
 
-function icon(name) {
+export function icon(name) {
   return createSvg("svg", { viewBox: "0 0 16 16", width: 16, height: 16, class: "dynamo-icon", "aria-hidden": "true" },
     createSvg("path", { d: ICONS[name] }));
 }
 
 /** Sets a text if it differs: an unchanged text causes no layout, and a screen reader does not repeat it. */
-function setText(element, text) {
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function setAttribute(element, name, value) {
+export function setAttribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
 /** A definition list from pairs of label and text. */
-function definitionList(rows) {
+export function definitionList(rows) {
   return create("dl", { class: "dynamo-definitions" },
     ...rows.flatMap(([label, text]) => [create("dt", {}, label), create("dd", {}, text)]));
 }
 
 /** The element with the focus, also if the page keeps the widget in a shadow root. */
-function activeElement(element) {
+export function activeElement(element) {
   return element.getRootNode().activeElement ?? null;
 }
 
-function prefersReducedMotion() {
+export function prefersReducedMotion() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }

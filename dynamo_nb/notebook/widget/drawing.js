@@ -1,5 +1,8 @@
 // The SVG from the kernel. It is taken apart once, into records of nodes and edges; updates change only what differs.
 
+import { SVG, createSvg, setAttribute, setText } from "./dom.js";
+import { bytes, duration, grouped, loadLevel, loadSentence, rate } from "./formats.js";
+
 /** All elements and attributes of a drawing. Others are removed, and styles are the widget's own. */
 const ELEMENTS = new Set(["svg", "g", "rect", "path", "circle", "text", "tspan", "title"]);
 const ATTRIBUTES = new Set(["class", "id", "role", "aria-label", "x", "y", "width", "height", "rx", "cx", "cy", "r", "d",
@@ -18,10 +21,58 @@ const NO_TEXT_SCALE = 0.25;
 /** Number of edges from which changes of colour and width are not animated. */
 const LARGE = 60;
 
-class Drawing {
+/**
+ * A service in the drawing. Positions and sizes are in units of the drawing.
+ * @typedef {object} NodeRecord
+ * @property {SVGGElement} g
+ * @property {string} name
+ * @property {string} title The text of its tooltip.
+ * @property {number} left
+ * @property {number} top
+ * @property {number} width
+ * @property {number} height
+ * @property {number} x Of its middle.
+ * @property {number} y Of its middle.
+ * @property {SVGTextElement} nameText
+ * @property {SVGTextElement | null} stateText
+ * @property {SVGTSpanElement[] | null} loadTexts
+ * @property {string} ariaLabel
+ * @property {string} [status] State and note.
+ * @property {string} [workers] Such as "1/2": ready and desired workers.
+ * @property {Load} [load]
+ * @property {SVGTextElement} [inFlightText]
+ * @property {SVGTextElement} [memoryText]
+ * @property {SVGGElement} [badge]
+ * @property {{ inFlight: boolean, memory: boolean }} [fits] The texts for which there is space.
+ * @property {boolean} [isBusy]
+ * @property {boolean} [isStale] True if its texts must be written again.
+ */
+
+/**
+ * A dependency in the drawing.
+ * @typedef {object} EdgeRecord
+ * @property {SVGGElement} g
+ * @property {SVGPathElement} line
+ * @property {string} name Such as "Source->Target".
+ * @property {string} source
+ * @property {string} target
+ * @property {boolean} active False if it is not linked.
+ * @property {string} title The text of its tooltip.
+ * @property {number} level How busy it is, from 0 to 1.
+ * @property {Load} [load]
+ * @property {boolean} [isFailing]
+ * @property {string} [ariaLabel]
+ */
+
+/** @typedef {import("./formats.js").Load} Load */
+
+export class Drawing {
+  /** @param {string} source SVG */
   constructor(source) {
     this.svg = parseSvg(source);
+    /** @type {Map<string, NodeRecord>} */
     this.nodes = new Map();
+    /** @type {Map<string, EdgeRecord>} */
     this.edges = new Map();
     this.handle = createSvg("circle", { class: "link-handle", r: 5 });
     if (this.svg === null) return;
@@ -37,6 +88,7 @@ class Drawing {
     const card = [...g.querySelectorAll(".card")].at(-1);
     const [x, y, width, height] = ["x", "y", "width", "height"].map((name) => Number(card.getAttribute(name)));
     const [nameText, stateText, loadText] = [".name", "text.state", ".load"].map((selector) => g.querySelector(selector));
+    /** @type {NodeRecord} */
     const node = { g, name: g.dataset.service, title: removeTitle(g), left: x, top: y, width, height,
                    x: x + width / 2, y: y + height / 2, nameText, stateText, loadTexts: null, ariaLabel: "" };
     const cornerText = (text) => text.parentNode.insertBefore(
@@ -68,6 +120,7 @@ class Drawing {
     g.insertBefore(createSvg("path", { class: "hit-area", d: line.getAttribute("d") }), line);
     g.setAttribute("tabindex", "-1");
     g.setAttribute("role", "button");
+    /** @type {EdgeRecord} */
     const edge = { g, line, name: `${source}->${target}`, source, target, active: active === "true",
                    title: removeTitle(g), level: 0 };
     this.edges.set(edge.name, edge);
@@ -142,7 +195,7 @@ class Drawing {
       if (edge.load === undefined && load === undefined) continue;
       edge.load = load;
       const level = loadLevel(load);
-      if (level !== edge.level) edge.g.style.setProperty("--level", (edge.level = level));
+      if (level !== edge.level) edge.g.style.setProperty("--level", String((edge.level = level)));
       const isFailing = load?.errors > 0;
       if (isFailing !== edge.isFailing) edge.g.classList.toggle("failing", (edge.isFailing = isFailing));
     }
@@ -232,15 +285,16 @@ function removeTitle(g) {
   return title?.textContent ?? "";
 }
 
-const measuring = { context: null };
+/** @type {CanvasRenderingContext2D | null} */
+let measuring = null;
 
 /** The width of a small text, in units of the drawing. A canvas measures without a layout of the page. */
 function textWidth(text) {
-  if (measuring.context === null) {
-    measuring.context = document.createElement("canvas").getContext("2d");
-    measuring.context.font = `${SMALL_FONT}px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif`;
+  if (measuring === null) {
+    measuring = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
+    measuring.font = `${SMALL_FONT}px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif`;
   }
-  return measuring.context.measureText(text).width;
+  return measuring.measureText(text).width;
 }
 
 function shorten(text, space) {

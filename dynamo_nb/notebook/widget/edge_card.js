@@ -1,6 +1,9 @@
 // A small card at an edge, with its load and a button to link or unlink.
 
-class EdgeCard {
+import { button, create, iconButton, setText } from "./dom.js";
+import { Metrics } from "./metrics.js";
+
+export class EdgeCard {
   /** onClose: called by the close button. toPixels: converts a point of the drawing to pixels of the viewport. */
   constructor(viewState, onClose, toPixels) {
     this.viewState = viewState;

@@ -1,5 +1,7 @@
 // A parameter as a form field, made from its JSON schema. Its value is read as JSON text, so no number loses digits.
 
+import { create, setText } from "./dom.js";
+
 /** A schema with its kind ("string", "number", "integer", "boolean", "choice", "json"), and `nullable`. */
 function kindOf(given, root) {
   const schema = resolve(given, root);
@@ -26,7 +28,7 @@ function resolve(schema, root) {
 }
 
 /** The type of a schema as text, such as `string | null`. */
-function typeName(given, root) {
+export function typeName(given, root) {
   const { kind, nullable, options, type, items, title } = kindOf(given ?? {}, root ?? given ?? {});
   const name = options ? options.map((each) => JSON.stringify(each)).join(" | ")
     : kind !== "json" ? kind
@@ -35,7 +37,7 @@ function typeName(given, root) {
   return nullable ? `${name} | null` : name;
 }
 
-class FormField {
+export class FormField {
   /** example: a plausible value, or undefined. A parameter that is not required starts empty and is then not sent. */
   constructor(name, given, root, required, example) {
     const schema = kindOf(given, root);
@@ -97,7 +99,7 @@ class FormField {
     try {
       JSON.parse(text);
     } catch (error) {
-      throw new Error(`not JSON: ${error.message}`);
+      throw new Error(`not JSON: ${error.message}`, { cause: error });
     }
     return text;
   }

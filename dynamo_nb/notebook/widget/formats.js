@@ -6,10 +6,26 @@ const MAX_RATE = 10_000;
 /** Steps of that scale, so that small changes of a rate repaint nothing. */
 const LEVELS = 24;
 
-const NO_VALUE = "–";
+export const NO_VALUE = "–";
 
-/** The parts of a load, in the order of display: key, label, text. */
-const MEASURES = [
+/**
+ * The measured traffic of a service or an edge. Times are in seconds, memory is in bytes.
+ * @typedef {object} Load
+ * @property {number} rate Calls per second.
+ * @property {number | null} p50
+ * @property {number | null} p99
+ * @property {number} in_flight
+ * @property {number} errors Failed calls per second.
+ * @property {number} failed All failed calls.
+ * @property {number | null} [memory]
+ * @property {number | null} [gpu_memory]
+ */
+
+/**
+ * The parts of a load, in the order of display: key, label, text.
+ * @type {[keyof Load, string, (load: Load) => string][]}
+ */
+export const MEASURES = [
   ["rate", "calls", (load) => rate(load.rate)],
   ["p50", "p50", (load) => duration(load.p50)],
   ["p99", "p99", (load) => duration(load.p99)],
@@ -20,7 +36,7 @@ const MEASURES = [
   ["gpu_memory", "GPU memory", (load) => bytes(load.gpu_memory)],
 ];
 
-function rate(number) {
+export function rate(number) {
   if (!number) return "0/s";
   if (number < 0.05) return "<0.1/s";
   if (number < 9.95) return `${number.toFixed(1)}/s`;
@@ -29,7 +45,7 @@ function rate(number) {
   return `${(number / 1e6).toFixed(1)}M/s`;
 }
 
-function duration(seconds) {
+export function duration(seconds) {
   if (seconds == null) return NO_VALUE;
   if (seconds < 0.0009995) return `${Math.round(seconds * 1e6)} µs`;
   if (seconds < 0.00995) return `${(seconds * 1e3).toFixed(1)} ms`;
@@ -38,7 +54,7 @@ function duration(seconds) {
   return age(seconds);
 }
 
-function bytes(number) {
+export function bytes(number) {
   if (number == null) return NO_VALUE;
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let at = 0;
@@ -47,7 +63,7 @@ function bytes(number) {
 }
 
 /** A long time, in its two largest units. */
-function age(seconds) {
+export function age(seconds) {
   const all = Math.max(0, Math.floor(seconds));
   const [d, h, m, s] = [Math.floor(all / 86400), Math.floor(all / 3600) % 24, Math.floor(all / 60) % 60, all % 60];
   if (d) return `${d} d ${h} h`;
@@ -55,23 +71,23 @@ function age(seconds) {
   return m ? `${m} min ${s} s` : `${s} s`;
 }
 
-function grouped(number) {
+export function grouped(number) {
   return String(Math.round(number)).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** How busy an edge is, from 0 to 1. */
-function loadLevel(load) {
+export function loadLevel(load) {
   if (!load?.rate) return 0;
   return Math.round(Math.min(1, Math.log10(1 + load.rate) / Math.log10(1 + MAX_RATE)) * LEVELS) / LEVELS;
 }
 
 /** Label and text of each part of a load that was measured. */
-function loadRows(load) {
+export function loadRows(load) {
   return MEASURES.filter(([key]) => load?.[key] != null).map(([, label, text]) => [label, text(load)]);
 }
 
 /** A load as a sentence for screen readers. */
-function loadSentence(load) {
+export function loadSentence(load) {
   if (!load) return "";
   const parts = [`${rate(load.rate).replace("/s", "")} calls per second`];
   if (load.p50 != null) parts.push(`p50 ${duration(load.p50)}`);

@@ -1,22 +1,23 @@
-// The browser's side of GraphWidget. It shows the SVG, the states and the loads from the kernel, and requests actions.
-// It lays out nothing and loads nothing from the network. The files of this folder are one module, joined in any order.
+// The view of a graph: it shows the SVG, the states and the loads from the kernel, and requests actions.
+// It lays out nothing and loads nothing from the network.
+
+import { activeElement, create, setText } from "./dom.js";
+import { Drawing } from "./drawing.js";
+import { EdgeCard } from "./edge_card.js";
+import { Highlight } from "./highlight.js";
+import { Keyboard } from "./keyboard.js";
+import { Linking } from "./linking.js";
+import { Pointer } from "./pointer.js";
+import { ServiceCard } from "./service_card.js";
+import { StatusBar } from "./status_bar.js";
+import { Toolbar } from "./toolbar.js";
+import { Tooltip } from "./tooltip.js";
+import { READABLE_SCALE, Viewport } from "./viewport.js";
 
 /** Milliseconds between two updates of the times in an open card. */
 const TIME_INTERVAL = 500;
 
-/** anywidget calls this once for each model. */
-export default function widget() {
-  const viewState = new ViewState();
-  return {
-    initialize: ({ model }) => viewState.connect(model),
-    render: ({ model, el }) => {
-      const view = new GraphView(model, viewState, el);
-      return () => view.close();
-    },
-  };
-}
-
-class GraphView {
+export class GraphView {
   constructor(model, viewState, el) {
     this.model = model;
     this.viewState = viewState;
@@ -48,6 +49,21 @@ class GraphView {
     });
     this.toolbar.search.value = viewState.searchText;
     el.appendChild(this.root);
+    this.handlers = {
+      "change:svg": () => this.draw(), "change:text": () => model.get("svg") || this.draw(),
+      "change:states": () => this.updateStates(), "change:loads": () => this.updateLoads(),
+      "change:card": () => this.updateCard(), "change:selected": () => this.updateSelection(),
+      "change:deployment": () => this.updateDeployment(),
+    };
+    this.actionListener = () => this.actionChanged();
+    this.actionFrame = 0;
+    this.pointer = new Pointer(this, this.ending.signal);
+    this.resizeObserver = new ResizeObserver(() => this.resize());
+    this.isInView = false;
+    this.intersectionObserver = new IntersectionObserver((entries) => {
+      this.isInView = entries.at(-1)?.isIntersecting ?? false;
+      this.reportVisibility();
+    });
     this.listen();
     this.draw();
     this.resize();
@@ -56,29 +72,16 @@ class GraphView {
 
   listen() {
     const { model, viewState, drawingElement, root, ending: { signal } } = this;
-    this.handlers = {
-      "change:svg": () => this.draw(), "change:text": () => model.get("svg") || this.draw(),
-      "change:states": () => this.updateStates(), "change:loads": () => this.updateLoads(),
-      "change:card": () => this.updateCard(), "change:selected": () => this.updateSelection(),
-      "change:deployment": () => this.updateDeployment(),
-    };
     for (const [event, handler] of Object.entries(this.handlers)) model.on(event, handler);
-    this.actionListener = () => this.actionChanged();
     viewState.listeners.add(this.actionListener);
 
-    this.pointer = new Pointer(this, signal);
     drawingElement.addEventListener("focusin", ({ target }) => this.focusMoved(target), { signal });
     root.addEventListener("keydown", (event) => this.keyboard.handle(event), { signal });
     root.addEventListener("click", ({ target }) => this.keepFocus(target), { signal });
     // JupyterLab looks for its shortcuts before the widget receives a key, from the element with the focus upwards.
     root.addEventListener("focusin", ({ target }) => target.setAttribute("data-lm-suppress-shortcuts", "true"), { signal });
 
-    this.resizeObserver = new ResizeObserver(() => this.resize());
     for (const element of [root, drawingElement]) this.resizeObserver.observe(element);
-    this.intersectionObserver = new IntersectionObserver((entries) => {
-      this.isInView = entries.at(-1).isIntersecting;
-      this.reportVisibility();
-    });
     this.intersectionObserver.observe(root);
     document.addEventListener("visibilitychange", () => this.reportVisibility(), { signal });
     this.timer = setInterval(() => this.card.updateTimes(), TIME_INTERVAL);
@@ -100,7 +103,7 @@ class GraphView {
   }
 
   reportVisibility() {
-    this.viewState.setVisible(this, Boolean(this.isInView) && !document.hidden);
+    this.viewState.setVisible(this, this.isInView && !document.hidden);
   }
 
   // --- changes from the kernel --------------------------------------------------------------------------------------
@@ -138,7 +141,7 @@ class GraphView {
     const failed = this.drawing.setStates(states);
     this.drawing.renderVisible(this.viewport);
     if (failed.length) {
-      this.statusBar.announce(failed.map((name) => `${name} ${this.drawing.nodes.get(name).status}`).join("; "));
+      this.statusBar.announce(failed.map((name) => `${name} ${this.drawing.nodes.get(name)?.status}`).join("; "));
     }
     if (this.viewState.searchText) this.highlight.update();
     this.tooltip.update();
@@ -184,8 +187,8 @@ class GraphView {
 
   /** An action has changed. A stream may have thousands of items a second, so it is shown once in each frame. */
   actionChanged() {
-    this.actionFrame ??= requestAnimationFrame(() => {
-      this.actionFrame = undefined;
+    this.actionFrame ||= requestAnimationFrame(() => {
+      this.actionFrame = 0;
       this.statusBar.show(this.viewState.latest);
       this.card.callForm?.update();
       this.card.updateActions();

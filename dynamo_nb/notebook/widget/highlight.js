@@ -1,6 +1,10 @@
 // Highlights the matches of a search, or the paths through a service, and fades the rest of the drawing.
 
-class Highlight {
+import { setAttribute, setText } from "./dom.js";
+import { isOnPath, pathsThrough } from "./paths.js";
+import { READABLE_SCALE } from "./viewport.js";
+
+export class Highlight {
   constructor(view) {
     this.view = view;
     this.currentMatch = undefined;
@@ -64,6 +68,7 @@ class Highlight {
     if (drawing.svg === null) return;
     const isSearch = viewState.searchText.trim() !== "";
     const matches = this.matches();
+    /** @type {{ nodes: Set<string>, edges: Set<string> } | null} */
     let names = null;
     if (isSearch) names = { nodes: new Set(matches.map(({ name }) => name)), edges: new Set() };
     else if (viewState.focusedService) {

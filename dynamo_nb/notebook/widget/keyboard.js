@@ -1,5 +1,9 @@
 // The keyboard: what each key does, and the panel with the list of keys.
 
+import { activeElement, create, iconButton } from "./dom.js";
+import { neighbour } from "./paths.js";
+import { ZOOM } from "./viewport.js";
+
 const KEYS = [
   ["Tab", "enter the graph, leave it"],
   ["→  ←", "go to a callee, to a caller"],
@@ -15,7 +19,7 @@ const KEYS = [
   ["Ctrl  Enter", "in a form: call"],
 ];
 
-class Keyboard {
+export class Keyboard {
   constructor(view) {
     this.view = view;
     this.element = create("div", { class: "dynamo-keys", role: "group", "aria-label": "Keyboard shortcuts" },

@@ -1,6 +1,8 @@
 // Making a link: a drag from the handle of a node to another node, or the key `l` and then a choice.
 
-class Linking {
+import { createSvg } from "./dom.js";
+
+export class Linking {
   /** context: drawing(), viewport, viewState, showHint(text), onCancel(). */
   constructor(context) {
     this.context = context;

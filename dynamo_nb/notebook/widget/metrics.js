@@ -1,11 +1,15 @@
 // The parts of a load as a grid of numbers, with a sparkline of the rate.
 
-class Metrics {
+import { create, createSvg, setAttribute, setText } from "./dom.js";
+import { MEASURES, NO_VALUE } from "./formats.js";
+import { HISTORY } from "./view_state.js";
+
+export class Metrics {
   /** last: key of the last number. sparkline: true to draw the rates. */
   constructor(last, sparkline = false) {
     this.cells = ["rate", "p50", "p99", "in_flight", "errors", last].map((key) => {
       const value = create("dd", {});
-      const [, label, text] = MEASURES.find(([name]) => name === key);
+      const [, label, text] = MEASURES[MEASURES.findIndex(([name]) => name === key)];
       return { key, value, text, element: create("div", {}, create("dt", {}, label), value) };
     });
     this.line = createSvg("polyline", { points: "" });

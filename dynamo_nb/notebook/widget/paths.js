@@ -1,7 +1,7 @@
 // The graph as a graph: the paths through a service, and the neighbour to which an arrow key leads.
 
 /** The names of all direct and indirect callers of a service, and of all its callees. Both contain the service. */
-function pathsThrough(name, edges) {
+export function pathsThrough(name, edges) {
   const reach = (from, to) => {
     const found = new Set([name]);
     for (const reached of found) {
@@ -13,7 +13,7 @@ function pathsThrough(name, edges) {
 }
 
 /** True if the edge is on one of the paths that `pathsThrough` returned. */
-function isOnPath(edge, { callers, callees }) {
+export function isOnPath(edge, { callers, callees }) {
   return edge.active && ((callers.has(edge.source) && callers.has(edge.target)) ||
                          (callees.has(edge.source) && callees.has(edge.target)));
 }
@@ -22,7 +22,7 @@ function isOnPath(edge, { callers, callees }) {
  * The service to which an arrow key leads, or undefined. Right leads to a callee, left to a caller, up and down to a
  * service with the same caller or callee. Without such a service, the nearest one in that direction.
  */
-function neighbour(node, key, nodes, edges) {
+export function neighbour(node, key, nodes, edges) {
   const linked = (own, other, name) => edges.filter((e) => e[own] === name).map((e) => nodes.get(e[other]));
   const nearest = (found, distance) => found.filter(Boolean).sort((a, b) => distance(a) - distance(b))[0];
   const vertical = (other) => Math.abs(other.y - node.y);

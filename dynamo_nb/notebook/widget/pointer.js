@@ -6,7 +6,7 @@ const HOVER_DELAY = 180;
 /** Pixels that the pointer may move before a click becomes a drag. */
 const DRAG_DISTANCE = 4;
 
-class Pointer {
+export class Pointer {
   /** signal: ends the listeners. */
   constructor(view, signal) {
     this.view = view;

@@ -1,12 +1,29 @@
 // The card of a service: its load, its endpoints with a form to call each, its workers and its configuration.
 
+import { CallForm } from "./call_form.js";
+import { button, create, definitionList, iconButton, setAttribute, setText } from "./dom.js";
+import { Metrics } from "./metrics.js";
+import { confirmInPlace } from "./toolbar.js";
+import { WorkerList } from "./worker_list.js";
+
 /** Milliseconds after which a missing card is explained: the kernel may be busy, or it is gone. */
 const CARD_TIMEOUT = 4000;
 
 /** Milliseconds in which further clicks on − and + change the same request. */
 const SCALE_DELAY = 400;
 
-class ServiceCard {
+/**
+ * A tab of the card. `hasContent` and `count` take the trait `card`; a page without content has no tab.
+ * @typedef {object} Page
+ * @property {HTMLElement} body
+ * @property {(content: any) => boolean} hasContent
+ * @property {(content: any) => void} show
+ * @property {(content: any) => string} [count] The number in its tab.
+ * @property {HTMLElement} tab
+ * @property {HTMLElement} number
+ */
+
+export class ServiceCard {
   /** handlers: close(), select(name). */
   constructor(viewState, handlers) {
     this.viewState = viewState;
@@ -14,6 +31,17 @@ class ServiceCard {
     this.element = create("aside", { class: "dynamo-card" });
     this.element.hidden = true;
     this.service = "";
+    this.deployment = "";
+    /** The latest trait `card` of this service. */
+    this.content = {};
+    /** Part of the card to the content that it shows, as JSON. */
+    this.shownParts = {};
+    /** @type {CallForm | null} */
+    this.callForm = null;
+    /** @type {Record<string, Page>} */
+    this.pages = {};
+    this.metrics = new Metrics("memory", true);
+    this.workers = new WorkerList(viewState, "");
   }
 
   /** Shows the card of a service; hides it for "". content: the trait `card`, {} before the kernel has sent it. */
@@ -44,7 +72,7 @@ class ServiceCard {
 
   build(service, deployment) {
     this.clear();
-    Object.assign(this, { service, deployment, content: {}, callForm: null, shownParts: {} });
+    Object.assign(this, { service, deployment, content: {}, callForm: null, shownParts: {}, pages: {} });
     this.state = create("span", { class: "dynamo-state" });
     this.note = create("p", { class: "dynamo-note" });
     this.desired = create("output", { class: "dynamo-desired", "aria-label": "Desired workers" });
@@ -64,7 +92,8 @@ class ServiceCard {
     this.endpoints = create("div");
     this.workers = new WorkerList(this.viewState, service);
     this.config = create("div");
-    this.pages = {
+    /** @type {Record<string, Omit<Page, "tab" | "number">>} */
+    const pages = {
       Overview: { body: this.overview, hasContent: () => true, show: (content) => this.showOverview(content) },
       Endpoints: { body: this.endpoints, hasContent: ({ endpoints }) => endpoints?.length,
                    show: (content) => this.showEndpoints(content), count: ({ endpoints }) => String(endpoints.length) },
@@ -75,14 +104,14 @@ class ServiceCard {
     };
     this.tabs = create("div", { class: "dynamo-tabs", role: "tablist", onkeydown: (event) => this.switchTab(event) });
     this.panel = create("div", { class: "dynamo-panel", role: "tabpanel", tabindex: "0" });
-    for (const [name, page] of Object.entries(this.pages)) {
-      page.number = create("small", {});
-      page.tab = create("button", { type: "button", role: "tab", class: "dynamo-tab", onclick: () => this.open(name, true) },
-        name, page.number);
-      page.tab.hidden = true;
-      page.body.hidden = true;
-      this.tabs.append(page.tab);
+    for (const [name, page] of Object.entries(pages)) {
+      const number = create("small", {});
+      const tab = create("button", { type: "button", role: "tab", class: "dynamo-tab", onclick: () => this.open(name, true) },
+        name, number);
+      tab.hidden = page.body.hidden = true;
+      this.tabs.append(tab);
       this.panel.append(page.body);
+      this.pages[name] = { ...page, tab, number };
     }
     this.metrics = new Metrics("memory", true);
     this.overview.append(this.metrics.element, this.facts = create("div"), this.links = create("div"));

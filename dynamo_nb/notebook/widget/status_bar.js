@@ -1,6 +1,10 @@
 // The line at the bottom: the code of the latest action, and its result.
 
-class StatusBar {
+import { create, icon, iconButton, setAttribute, setText } from "./dom.js";
+import { duration } from "./formats.js";
+import { isFinished } from "./view_state.js";
+
+export class StatusBar {
   constructor() {
     this.code = create("code", { class: "dynamo-code" });
     this.outcome = create("span", { class: "dynamo-outcome" });

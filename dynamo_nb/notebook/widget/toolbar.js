@@ -1,9 +1,12 @@
 // The row above the drawing: search, number of services in each state, zoom, paths, and stop.
 
+import { button, create, icon, iconButton, setText } from "./dom.js";
+import { ZOOM } from "./viewport.js";
+
 /** The states in the order of display. */
 const STATES = ["failed", "starting", "draining", "stopped", "ready"];
 
-class Toolbar {
+export class Toolbar {
   /** handlers: search(text), nextMatch(direction), leaveSearch(clear), zoom(factor), fit(), fullSize(), paths(), keys(), stop(). */
   constructor(handlers) {
     this.handlers = handlers;
@@ -61,7 +64,7 @@ class Toolbar {
 }
 
 /** Asks for a confirmation in the place of a button, before an action that cannot be undone. */
-function confirmInPlace(trigger, question, label, onConfirm) {
+export function confirmInPlace(trigger, question, label, onConfirm) {
   const end = (isConfirmed) => {
     box.replaceWith(trigger);
     trigger.focus();

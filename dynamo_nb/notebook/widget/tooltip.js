@@ -1,6 +1,9 @@
 // The tooltip of nodes and edges.
 
-class Tooltip {
+import { create, definitionList } from "./dom.js";
+import { loadRows } from "./formats.js";
+
+export class Tooltip {
   constructor() {
     this.element = create("div", { class: "dynamo-tooltip", "aria-hidden": "true" });
     this.element.hidden = true;

@@ -2,14 +2,14 @@
 // actions. Each model has one ViewState, which all its views share.
 
 /** Rates stored of each service: 45 s at two a second. */
-const HISTORY = 90;
+export const HISTORY = 90;
 
 /** Items of a stream that are stored and shown: the latest ones. Earlier ones are only counted. */
-const MAX_ITEMS = 1000;
+export const MAX_ITEMS = 1000;
 
 const KERNEL_GONE = "The kernel that drew this graph is gone. Run the cell again.";
 
-class ViewState {
+export class ViewState {
   constructor() {
     // Other browser pages may show the same model and receive the same answers, so ids must differ from theirs.
     this.lastId = Math.floor(Math.random() * 2 ** 42) * 1024;
@@ -130,6 +130,6 @@ class ViewState {
   }
 }
 
-function isFinished(action) {
+export function isFinished(action) {
   return action.state === "done" || action.state === "failed";
 }

@@ -1,10 +1,12 @@
 // Zooms and pans by the viewBox of the SVG. The drawing itself does not change.
 
+import { prefersReducedMotion } from "./dom.js";
+
 /** `min` is relative to the scale at which the whole drawing fits. */
-const ZOOM = { step: 1.25, max: 4, min: 0.5 };
+export const ZOOM = { step: 1.25, max: 4, min: 0.5 };
 
 /** Scale below which small lines cannot be read. A drawing that fits only below it is shown from its entry on. */
-const READABLE_SCALE = 0.6;
+export const READABLE_SCALE = 0.6;
 
 /** Maximum height of a drawing, in pixels. */
 const MAX_HEIGHT = 560;
@@ -12,7 +14,7 @@ const MAX_HEIGHT = 560;
 /** Milliseconds of an animated move. */
 const ANIMATION_TIME = 220;
 
-class Viewport {
+export class Viewport {
   /** element: holds the SVG. saved: an earlier position. onMove: called after each move. */
   constructor(element, saved, onMove) {
     this.element = element;

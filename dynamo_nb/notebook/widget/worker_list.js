@@ -1,6 +1,9 @@
 // The workers of a service: one row for each. A row stays while its values change, so an open log stays open.
 
-class WorkerList {
+import { button, create, setAttribute, setText } from "./dom.js";
+import { NO_VALUE, age, bytes } from "./formats.js";
+
+export class WorkerList {
   constructor(viewState, service) {
     this.viewState = viewState;
     this.service = service;
