@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 
 import dynamo_nb.cli.verbs  # noqa: F401  (registers the verbs)
-from dynamo_nb.cli.config_words import split_words
 from dynamo_nb.cli.verb_table import commands
+from dynamo_nb.config.command_words import split_words
 from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.deployment.worker_kernels import kernel_names
 from dynamo_nb.sdk.definition import ServiceDefinition

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 import dynamo_nb.cli.verbs  # noqa: F401  (registers the verbs)
-from dynamo_nb.cli.config_words import split_words
 from dynamo_nb.cli.help import add_examples
 from dynamo_nb.cli.terminal_host import TerminalHost
 from dynamo_nb.cli.verb_table import Invocation, app
+from dynamo_nb.config.command_words import split_words
 from dynamo_nb.errors import DynamoError, suggestion
 
 if TYPE_CHECKING:

@@ -25,13 +25,14 @@ from dynamo_nb.supervisor.gpus import inventory
 from dynamo_nb.supervisor.metrics_page import MetricsPage
 from dynamo_nb.supervisor.ports import Ports
 
+_SECRETS: Final = ("secret", "metrics_token")
 CHECK: Final = "dynamo_check_config"
 """A class method that a service may have. It is called with the arguments of the constructor, and raises a DynamoError
 for what a worker would refuse."""
 
 
-def report(plan: Plan) -> str:
-    """Describes configuration, graph and placement."""
+def report(plan: Plan, options: ServeOptions) -> str:
+    """Describes configuration, options of the program, graph and placement."""
     spec = plan.spec
     needed = sum(service.gpu * service.workers for service in spec.started.values())
     found = inventory(os.getpid())
@@ -43,7 +44,9 @@ def report(plan: Plan) -> str:
             "",
             "Origins:",
             plan.config.table(),
+            *plan.program.notes,
             "",
+            *_options_of(plan, options),
             "Graph:",
             text(spec.picture()),
             "",
@@ -56,6 +59,19 @@ def report(plan: Plan) -> str:
             ),
         ]
     )
+
+
+def _options_of(plan: Plan, options: ServeOptions) -> list[str]:
+    """The options that the program gives and a user did not override, with their origin."""
+    program = plan.program
+    in_force = {"name": plan.spec.name, "namespace": plan.namespace, **vars(options)}
+    shown = {
+        name: "…" if name in _SECRETS else value
+        for name, value in program.options.items()
+        if name in in_force and in_force[name] == value
+    }
+    lines = [f"  {name}: {value}  {program.options_origin}" for name, value in shown.items()]
+    return ["Options:", *lines, ""] if lines else []
 
 
 def problems(plan: Plan, options: ServeOptions) -> list[DynamoError]:

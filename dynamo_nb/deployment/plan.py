@@ -38,8 +38,8 @@ class Plan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes about values of the notebook that the workers lack, and configuration keys that nothing reads."""
-        return (*self.code.notes, *self.config.notes())
+        """Notes about values that the workers lack, and about configuration that nothing reads or that is not known."""
+        return (*self.code.notes, *self.program.notes, *self.config.notes())
 
     @classmethod
     def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:
@@ -52,6 +52,7 @@ class Plan:
             TargetError: A service to start imports a library that is not installed.
         """
         graph = program.graph
+        namespace = program.options.get("namespace") if namespace is None else namespace
         definitions = [graph.services[name] for name in graph.running]
         known = set(graph.services) | graph.known
         config = resolve(definitions, [env_layer(), *program.layers, *layers], known=known, namespace=namespace)

@@ -58,6 +58,10 @@ class PlanSource(ABC):
         """Returns True if this process can see the program, and should redeploy when it changes."""
         return True
 
+    def options(self) -> Mapping[str, Any]:
+        """Returns options of `serve` that the program gives, by name. A user's options override them."""
+        return {}
+
     def layers(self) -> list[Layer]:
         """Returns the configuration of the user, lowest layer first. Raises ConfigError if a file cannot be read."""
         return layers_of(self.configs, where=self.where)
@@ -80,6 +84,9 @@ class FixedProgram(PlanSource):
 
     def program(self) -> Program:
         return self.found
+
+    def options(self) -> Mapping[str, Any]:
+        return self.found.options
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from dynamo_nb.control.options import DRAIN_GRACE, HANG_LIMIT, HTTP_HOST, HTTP_PORT, METRICS_HOST, METRICS_PORT, Options
 from dynamo_nb.errors import ConfigError, Problem
@@ -37,6 +39,17 @@ class ServeOptions:
     kernels: bool = True
     grace: float = DRAIN_GRACE
     hang: float = HANG_LIMIT
+
+    def over(self, options: Mapping[str, Any], given: Collection[str]) -> ServeOptions:
+        """Returns these options over those of a program.
+
+        Args:
+            options: Options of the program, by name. Other names are passed over, and so is `detach`: whether a
+                deployment outlives its owner is a matter of the process that serves it.
+            given: Names of the options that a user has given. The others come from the program, if it has them.
+        """
+        names = {one.name for one in fields(self)} - {"detach", *given}
+        return replace(self, **{name: value for name, value in options.items() if name in names})
 
     def resolve(self) -> Options:
         """Returns the options of a supervisor, without folder, name and owner.

@@ -72,4 +72,6 @@ def bundle_program(folder: Path, source: Source) -> Program:
         known=graph.known | set(spec.services) | (set(spec.config) - {COMMON}),
     )
     # root is None: workers import a copy, so that a new export does not change a running deployment.
-    return Program(spec.name, graph, lambda: tree, None, folder, source, [yaml_layer(folder / CONFIG_FILE)], absent)
+    return Program(
+        spec.name, graph, lambda: tree, None, folder, source, [yaml_layer(folder / CONFIG_FILE)], absent=absent
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -66,6 +67,9 @@ class Program:
         cwd: Working directory of workers.
         source: Source of the program, as plain data.
         layers: Configuration in the program. A user's configuration overrides it.
+        options: Options of `serve` in the program, by name. A user's options override them.
+        options_origin: Where they are written.
+        notes: Lines about configuration in the program that could not be read.
         absent: Services whose code cannot be imported in this process, with the error: a library is not installed.
             Only their interface is known here. They can run elsewhere.
     """
@@ -77,6 +81,9 @@ class Program:
     cwd: Path
     source: Source
     layers: Sequence[Layer] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    options_origin: str = ""
+    notes: Sequence[str] = ()
     absent: Mapping[str, DynamoError] = field(default_factory=dict)
 
     def named(self, name: str) -> Program:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 from dynamo_nb.errors import DynamoError, TargetError, suggestion
 from dynamo_nb.graph.graph import Graph
@@ -14,6 +16,7 @@ from dynamo_nb.program.absent import settled_graph
 from dynamo_nb.program.entry import only_root
 from dynamo_nb.program.importing import import_class
 from dynamo_nb.program.program import Program, Source
+from dynamo_nb.program.serving_cell import Serving, serving_of
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.links import LinkBook
 from dynamo_nb.sdk.origin import Origin
@@ -23,6 +26,8 @@ from dynamo_nb.source.search_path import saved_search_path
 from dynamo_nb.source.statements import ipython_to_python
 
 SUFFIX = ".ipynb"
+_PATHS: Final = frozenset({"nats_credentials", "nats_tls", "tls"})
+"""Options of `serve` that are paths."""
 
 _DEPENDANT = """\
 from dynamo_nb import depends as _depends
@@ -99,7 +104,28 @@ def notebook_program(path: Path, service: str, source: Source) -> Program:
         names = {graph.services[n].cls.__name__: n for n in graph.running}
         return slice_cells(cells, list(names)).renamed(names)
 
-    return Program(path.stem, graph, code, None, path.parent, source, config_layers(cells), absent)
+    program = Program(path.stem, graph, code, None, path.parent, source, config_layers(cells), absent=absent)
+    return _as_served(program, serving_of(cells, entry, path.parent))
+
+
+def _as_served(program: Program, serving: Serving | None) -> Program:
+    """The program with the configuration and the options of the cell that serves it."""
+    if serving is None:
+        return program
+    options = {name: _from(program.cwd, name, value) for name, value in serving.options.items()}
+    return replace(
+        program,
+        name=str(options.get("name") or program.name),
+        layers=(*program.layers, *serving.layers),
+        options=options,
+        options_origin=serving.where,
+        notes=serving.notes,
+    )
+
+
+def _from(folder: Path, option: str, value: Any) -> Any:
+    """The value of an option; a relative path of a file is found in the folder of the notebook."""
+    return str(folder / value) if option in _PATHS and isinstance(value, str | Path) else value
 
 
 def _trees(cells: Sequence[Cell]) -> Iterator[tuple[Cell, ast.Module]]:

@@ -3,8 +3,8 @@
 import re
 import shlex
 
-from dynamo_nb.cli.config_words import split_words
 from dynamo_nb.cli.help import verb_help
+from dynamo_nb.config.command_words import split_words
 
 PROGRAM = """
 from dynamo_nb import async_on_start, depends, dynamo_endpoint, service

@@ -5,11 +5,11 @@ import shlex
 import pytest
 
 import dynamo_nb
-from dynamo_nb.cli.config_words import split_words
 from dynamo_nb.cli.help import verb_help
 from dynamo_nb.cli.main import run
 from dynamo_nb.cli.terminal_host import TerminalHost
 from dynamo_nb.cli.verb_table import commands
+from dynamo_nb.config.command_words import split_words
 from dynamo_nb.errors import DynamoError
 
 VERBS = {verb.name: verb for verb in verb_help()}

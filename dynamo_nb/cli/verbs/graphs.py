@@ -128,17 +128,25 @@ def serve(
         grace=grace,
         hang=hang,
     )
+    given = {option for option in context.params if _is_given(context, option)}
+    options = options.over(source.options(), given)
     if dry_run:
         _dry_run(host_of(context), source.plan(), options)
         return None
     return host_of(context).serve(source, options)
 
 
+def _is_given(context: typer.Context, option: str) -> bool:
+    """True if a user has written an option, False if it has its default."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
+
+
 def _dry_run(host: VerbHost, plan: Plan, options: ServeOptions) -> None:
     """Shows a plan. Raises the last error for which it cannot be served, after it has shown the others."""
     from dynamo_nb.deployment.dry_run import problems, report
 
-    host.show(report(plan))
+    host.show(report(plan, options))
     found = problems(plan, options)
     for error in found[:-1]:
         host.show(error)
@@ -165,10 +173,13 @@ def config(
     """Show the effective configuration and the origin of each value."""
     host = host_of(context)
     if target:
-        effective = _plan_source(context, target, file, working_dir, namespace).plan().config
+        plan = _plan_source(context, target, file, working_dir, namespace).plan()
+        effective, notes = plan.config, plan.program.notes
     else:
-        effective = host.deployment(deployment).config
+        effective, notes = host.deployment(deployment).config, ()
     host.show(json.dumps(effective.as_json(), indent=2, default=str) if as_json else effective)
+    for note in notes if not as_json else ():
+        host.show(note)
 
 
 @verb(

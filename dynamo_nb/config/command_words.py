@@ -15,6 +15,8 @@ def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         The words of the verb, and the words of configuration: `--Service.key value` or `--Service.key=value`. An
         option sets configuration if its name has a dot or begins with a capital letter.
     """
+    from dynamo_nb.config.arguments import is_value  # late: it needs YAML, which many command lines do not
+
     verb, config, rest = [], [], list(argv)
     while rest:
         word = rest.pop(0)
@@ -23,12 +25,6 @@ def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             verb.append(word)
             continue
         config.append(word)
-        if "=" not in word and rest and _is_value(rest[0]):
+        if "=" not in word and rest and is_value(rest[0]):
             config.append(rest.pop(0))
     return verb, config
-
-
-def _is_value(word: str) -> bool:
-    from dynamo_nb.config.arguments import is_value
-
-    return is_value(word)
