@@ -156,7 +156,7 @@ def test_several_problems_are_all_found(find):
 def test_the_graph_is_drawn_with_the_configuration(find):
     plan, _ = find("Frontend", "--Backend.ServiceArgs.workers=2", "--Backend.ServiceArgs.resources.gpu=1")
 
-    drawn, placement = report(plan).partition("Graph:")[2].split("Placement: ")
+    drawn, placement = report(plan, ServeOptions()).partition("Graph:")[2].split("Placement: ")
     assert "2 · 1 GPU" in drawn
     assert "2 GPU" not in drawn
     assert placement.startswith("2 GPU needed; on this machine: 0, 1\n")
