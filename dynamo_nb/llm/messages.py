@@ -307,6 +307,20 @@ class PromptToken(msgspec.Struct, array_like=True):
     rank: int
 
 
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call of a tool in an answer.
+
+    Attributes:
+        id: Identity of the call, which the client sends back with the result.
+        name: Name of the tool.
+        arguments: Its arguments, an object in JSON.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
 class TextDelta(msgspec.Struct, array_like=True, omit_defaults=True):
     """The next piece of an answer.
 
@@ -317,7 +331,7 @@ class TextDelta(msgspec.Struct, array_like=True, omit_defaults=True):
         prompt_tokens: In the first piece, the tokens of the prompt; -1 if unknown.
         cached: In the first piece, the number of those in a KV cache; -1 if unknown.
         logprobs: One entry for each token, if the request asks for them.
-        tool_calls: Tool calls that are complete now, in the form of OpenAI's API.
+        tool_calls: Tool calls that are complete now.
         prompt_logprobs: In the first piece, one entry for each token of the prompt but the first, if the request asks
             for them: the token itself, and the most likely ones.
     """
@@ -328,7 +342,7 @@ class TextDelta(msgspec.Struct, array_like=True, omit_defaults=True):
     prompt_tokens: int = -1
     cached: int = -1
     logprobs: list[TextLogprob] = []
-    tool_calls: list[dict[str, Any]] = []
+    tool_calls: list[ToolCall] = []
     prompt_logprobs: list[list[PromptToken]] = []
 
 

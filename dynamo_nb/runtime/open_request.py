@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from typing import Any, Final, Protocol
 
 from dynamo_nb.errors import DynamoError, EndpointError, class_of, from_wire, message_of, to_wire
@@ -126,11 +126,11 @@ class OpenRequest:
                 spans = self._spans = TRACING.serve(self.path, self.headers, self.request_id, self._start)
                 meter = self.meter = spans.meter(meter)
             result: Any = handler(args, kwargs, self)
-            if not hasattr(result, "__aiter__"):
+            if not isinstance(result, AsyncIterable):
                 result = await result
                 if isinstance(result, Call):  # `return self.backend.ask(…)`: awaited for the handler
                     result = await result
-            if hasattr(result, "__aiter__"):
+            if isinstance(result, AsyncIterable):
                 await self._send_items(result, handler)
                 end: tuple[Any, ...] = (END, stream)
             else:
@@ -162,7 +162,7 @@ class OpenRequest:
             if spans is not None:
                 spans.end(failure, self.stopped)
 
-    async def _send_items(self, items: AsyncIterator[Any], handler: Handler) -> None:
+    async def _send_items(self, items: AsyncIterable[Any], handler: Handler) -> None:
         connection, stream, meter = self._connection, self._stream, self.meter
         send, pack = connection.send, getattr(handler, "pack", None)
         count, credit = 0, WINDOW

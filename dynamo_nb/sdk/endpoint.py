@@ -127,15 +127,15 @@ class Endpoint:
         return {name: Shape(self._hints.get(name, Any)) for name in self.signature.parameters}
 
     @cached_property
-    def _by_position(self) -> tuple[int, tuple[Shape, ...]]:
-        """The number of required arguments, and the shapes of the positional parameters.
+    def _by_position(self) -> tuple[int, tuple[str, ...]]:
+        """The number of required arguments, and the names of the positional parameters.
 
-        If a call must pass an argument by name, the number is larger than the number of shapes.
+        If a call must pass an argument by name, the number is larger than the number of names.
         """
         kinds = [p for p in self.signature.parameters.values() if p.kind in _POSITIONAL]
         named = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in self.signature.parameters.values())
         least = len(kinds) + 1 if named else sum(p.default is p.empty for p in kinds)
-        return least, tuple(self.inputs[p.name] for p in kinds)
+        return least, tuple(p.name for p in kinds)
 
     @cached_property
     def output(self) -> Shape:
@@ -160,35 +160,35 @@ class Endpoint:
         Raises:
             InvalidArgument: An argument is missing, unknown, or does not fit its annotation.
         """
-        least, shapes = self._by_position
-        if not kwargs and least <= len(args) <= len(shapes):
+        least, names = self._by_position
+        if not kwargs and least <= len(args) <= len(names):
             # `Signature.bind` takes several microseconds in caller and worker, and most calls do not need it.
-            for shape, value in zip(shapes, args, strict=False):
-                if not shape.free and type(value) is not shape.annotation:
-                    break
-            else:
-                return tuple(args), kwargs
+            return tuple(map(self._fit, names, args)), kwargs
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidArgument(f"{self.owner}.{self.attribute}: {error}", where=self.where) from None
         for name, value in bound.arguments.items():
-            shape = self.inputs[name]
-            if shape.free or type(value) is shape.annotation:
-                continue
             kind = self.signature.parameters[name].kind
-            try:
-                if kind is inspect.Parameter.VAR_POSITIONAL:
-                    bound.arguments[name] = tuple(shape.fit(item) for item in value)
-                elif kind is inspect.Parameter.VAR_KEYWORD:
-                    bound.arguments[name] = {key: shape.fit(item) for key, item in value.items()}
-                else:
-                    bound.arguments[name] = shape.fit(value)
-            except ValueError as error:
-                raise InvalidArgument(
-                    f"{self.owner}.{self.attribute}: the argument {name!r} does not fit: {error}", where=self.where
-                ) from None
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                bound.arguments[name] = tuple(self._fit(name, item) for item in value)
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                bound.arguments[name] = {key: self._fit(name, item) for key, item in value.items()}
+            else:
+                bound.arguments[name] = self._fit(name, value)
         return bound.args, bound.kwargs
+
+    def _fit(self, parameter: str, value: Any) -> Any:
+        """Converts the value of a parameter to its annotated type."""
+        shape = self.inputs[parameter]
+        if shape.free or type(value) is shape.annotation:
+            return value
+        try:
+            return shape.fit(value)
+        except ValueError as error:
+            raise InvalidArgument(
+                f"{self.owner}.{self.attribute}: the argument {parameter!r} does not fit: {error}", where=self.where
+            ) from None
 
     @cached_property
     def _packs(self) -> bool:
@@ -206,10 +206,11 @@ class Endpoint:
         """
         if not self._packs:
             return args, kwargs
-        parameters = list(self.signature.parameters.values())
-        positional = [p.name for p in parameters if p.kind in _POSITIONAL]
-        rest = {p.kind: p.name for p in parameters}
-        positional += [rest.get(inspect.Parameter.VAR_POSITIONAL, "")] * (len(args) - len(positional))
+        _, names = self._by_position
+        if not kwargs and len(args) <= len(names):
+            return tuple(map(self._outgoing, names, args)), kwargs
+        rest = {p.kind: p.name for p in self.signature.parameters.values()}
+        positional = [*names] + [rest.get(inspect.Parameter.VAR_POSITIONAL, "")] * (len(args) - len(names))
         others = rest.get(inspect.Parameter.VAR_KEYWORD, "")
         sent = {name: self._outgoing(name if name in self.inputs else others, item) for name, item in kwargs.items()}
         return tuple(map(self._outgoing, positional, args)), sent

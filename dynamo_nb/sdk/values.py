@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -87,6 +87,13 @@ class Shape:
         return True
 
     @cached_property
+    def _convert(self) -> Callable[[Any], Any]:
+        """The conversion to structs, by msgspec."""
+        import msgspec
+
+        return partial(msgspec.convert, type=self.annotation, from_attributes=True, dec_hook=_fit_other)
+
+    @cached_property
     def plain(self) -> bool:
         """True if values are sent as they are: msgpack, or msgspec for its structs, gives them back equal."""
         return self.free or is_plain(self.annotation) or (self._of_structs and is_exact(self.annotation))
@@ -142,15 +149,13 @@ class Shape:
         if self.free:
             return value
         if self._of_structs:
-            import msgspec
-
             if not self.plain:
                 value = self._loaded(Fitted.unmark(value)[0])
-            if self.structured and isinstance(value, str | bytes):
+            if self.structured and isinstance(value, (str, bytes)):
+                import msgspec
+
                 return msgspec.json.decode(value, type=self.annotation)
-            return msgspec.convert(
-                value, self.annotation, from_attributes=True, dec_hook=lambda kind, item: Shape(kind).fit(item)
-            )
+            return self._convert(value)
         from pydantic import ValidationError
 
         try:
@@ -161,7 +166,7 @@ class Shape:
                     return value
             if self._adapter is None:
                 return value
-            if self.structured and isinstance(value, str | bytes):
+            if self.structured and isinstance(value, (str, bytes)):
                 if any(getattr(kind, "__pydantic_root_model__", False) for kind in self._kinds):
                     with suppress(ValidationError):  # its root may be a text
                         return self._adapter.validate_python(value)
@@ -214,6 +219,11 @@ class Shape:
             return {} if self._adapter is None else self._adapter.json_schema()
         except Exception:  # a type without a JSON form is a valid annotation too
             return {}
+
+
+def _fit_other(kind: Any, value: Any) -> Any:
+    """Converts a part of a struct that msgspec does not know."""
+    return Shape(kind).fit(value)
 
 
 def _has_fields(kind: Any) -> bool:

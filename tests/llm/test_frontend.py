@@ -18,7 +18,7 @@ from dynamo_nb import dynamo_endpoint, depends, service
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.frontend import Frontend
 from dynamo_nb.llm.interfaces import TextProcessor
-from dynamo_nb.llm.messages import Embedding, ModelInfo, ServedModel, TextDelta, TextLogprob, TextRequest
+from dynamo_nb.llm.messages import Embedding, ModelInfo, ServedModel, TextDelta, TextLogprob, TextRequest, ToolCall
 
 CONTEXT = 1024
 ALL = ("logprobs", "seed", "json_schema", "embeddings")
@@ -48,7 +48,7 @@ class Repeating(TextProcessor):
         try:
             words, sampling = words_of(request), request.sampling
             if request.tools:
-                call = {"id": "call-1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+                call = ToolCall("call-1", "look", "{}")
                 yield TextDelta("", 1, "tool_calls", len(words), 0, tool_calls=[call])
                 return
             if "long" in words:
@@ -271,6 +271,7 @@ def test_tools_are_called(client, stream):
     calls = [call for c in choices for call in ((c.delta if stream else c.message).tool_calls or [])]
 
     assert [call.function.name for call in calls] == ["look"]
+    assert [getattr(call, "index", None) for call in calls] == [0 if stream else None]
     assert choices[-1].finish_reason == "tool_calls"
     assert chat(client, "x", tools=tools, tool_choice="none").choices[0].message.content == "x "
 

@@ -10,7 +10,7 @@ from dynamo_nb.llm.api.bodies import ChatBody, CompletionBody, EmbeddingBody, re
 from dynamo_nb.llm.api.errors import ApiError, api_error
 from dynamo_nb.llm.api.request_checks import inputs_of, requests_of
 from dynamo_nb.llm.features import DESCRIPTIONS
-from dynamo_nb.llm.messages import ModelInfo, Structure, TextDelta, TextLogprob
+from dynamo_nb.llm.messages import ModelInfo, Structure, TextDelta, TextLogprob, ToolCall
 from dynamo_nb.llm.text.tools import ToolCalls
 
 FULL = ModelInfo(model="m", context=100, block_size=16, features=(*DESCRIPTIONS, "embeddings"))
@@ -427,7 +427,7 @@ def test_usage_counts_each_prompt_once_and_every_choice():
 
 def test_tool_calls_in_a_stream_are_numbered():
     answer = ChatAnswer("id", "m")
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    call = ToolCall("c", "f", "{}")
     _, one_call = events(answer.events(answer.choices[0], TextDelta("", 1, tool_calls=[call])))
     (another,) = events(answer.events(answer.choices[0], TextDelta("", 1, "tool_calls", tool_calls=[call])))
 
@@ -462,7 +462,7 @@ def test_candidates_are_sequences_with_log_probabilities():
 
 @pytest.mark.parametrize(("is_named", "finish"), [(False, "tool_calls"), (True, "stop")])
 def test_an_answer_that_calls_the_tool_that_the_client_named_ends_with_stop(is_named, finish):
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    call = ToolCall("c", "f", "{}")
     answer = ChatAnswer("id", "m", named_call=is_named)
     answer.choices[0].add(TextDelta("", 1, "tool_calls", tool_calls=[call]))
 
@@ -495,7 +495,7 @@ def test_parallel_tool_calls_false_allows_one_call():
     tools = ToolCalls(most=1)
     call = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
     assert tools.feed(call + "and" + call) == "and"
-    assert [each["function"]["name"] for each in tools.take()] == ["f"]
+    assert [each.name for each in tools.take()] == ["f"]
 
 
 def test_an_aborted_answer_is_an_error():

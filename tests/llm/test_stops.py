@@ -67,6 +67,7 @@ def test_tool_calls_are_removed_from_the_text_for_every_cut(text, rest, names):
         left = "".join(map(tools.feed, pieces)) + tools.end()
         calls = tools.take()
         assert left == rest
-        assert [call["function"]["name"] for call in calls] == names
-        assert [call["index"] for call in calls] == list(range(len(names)))
-        assert all(call["function"]["arguments"] == '{"city": "Ulm"}' for call in calls)
+        assert [call.name for call in calls] == names
+        assert tools.count == len(calls)
+        assert len({call.id for call in calls}) == len(calls)
+        assert all(call.arguments == '{"city": "Ulm"}' for call in calls)

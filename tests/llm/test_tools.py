@@ -87,9 +87,8 @@ def test_calls_are_cut_by_their_json(text, shown, arguments):
     for size in (1, 2, 3, 7, 11, len(text)):
         left, calls = read(text, size)
         assert left == shown
-        assert [each["function"]["arguments"] for each in calls] == arguments
-        assert [each["index"] for each in calls] == list(range(len(calls)))
-        assert all(each["function"]["name"] == "f" and each["type"] == "function" for each in calls)
+        assert [each.arguments for each in calls] == arguments
+        assert all(each.name == "f" for each in calls)
 
 
 JSON = st.recursive(
@@ -109,7 +108,7 @@ def test_any_arguments_are_restored(arguments, size):
     text = "\n".join(call(json.dumps({"name": "f", "arguments": each}, ensure_ascii=False)) for each in arguments)
     shown, calls = read(text, size)
     assert shown == ""
-    assert [json.loads(each["function"]["arguments"]) for each in calls] == arguments
+    assert [json.loads(each.arguments) for each in calls] == arguments
 
 
 @pytest.mark.parametrize("most", [0, 1, 2])

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from dynamo_nb.llm.api.choice import Choice
-from dynamo_nb.llm.messages import Embedding, TextDelta, TextLogprob
+from dynamo_nb.llm.messages import Embedding, TextDelta, TextLogprob, ToolCall
 
 DONE: Final = b"data: [DONE]\n\n"
 _json = msgspec.json.Encoder().encode
@@ -155,6 +155,10 @@ def _usage(prompt: int, completion: int, cached: int) -> dict[str, Any]:
     }
 
 
+def _tool_call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
 class ChatAnswer(Answer):
     """An answer to POST /v1/chat/completions."""
 
@@ -175,7 +179,9 @@ class ChatAnswer(Answer):
         if delta.tool_calls:
             first = len(choice.calls)
             choice.calls += delta.tool_calls
-            content["tool_calls"] = [{"index": first + n, **call} for n, call in enumerate(delta.tool_calls)]
+            content["tool_calls"] = [
+                {"index": first + n, **_tool_call(call)} for n, call in enumerate(delta.tool_calls)
+            ]
         logprobs = self._format(delta.logprobs) if delta.logprobs else None
         return {"index": choice.index, "delta": content, "logprobs": logprobs, "finish_reason": choice.finish}
 
@@ -183,7 +189,7 @@ class ChatAnswer(Answer):
         text = "".join(choice.texts)
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
         if choice.calls:
-            message |= {"content": text or None, "tool_calls": choice.calls}
+            message |= {"content": text or None, "tool_calls": [_tool_call(call) for call in choice.calls]}
         logprobs = self._format(choice.logprobs) if self._has_logprobs else None
         return {"index": choice.index, "message": message, "logprobs": logprobs, "finish_reason": choice.finish}
 

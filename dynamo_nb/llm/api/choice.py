@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from dynamo_nb.llm.api.errors import SERVER, ApiError
-from dynamo_nb.llm.messages import PromptToken, TextDelta, TextLogprob
+from dynamo_nb.llm.messages import PromptToken, TextDelta, TextLogprob, ToolCall
 
 
 class Choice:
@@ -28,7 +28,7 @@ class Choice:
         self.head, self.tail = head, tail
         self.texts: list[str] = []
         self.logprobs: list[TextLogprob] = []
-        self.calls: list[dict[str, Any]] = []
+        self.calls: list[ToolCall] = []
         self.prompt_logprobs: list[dict[int, Any] | None] = [None]
         self.finish: str | None = None
         self.has_begun = False

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from dynamo_nb.llm.messages import Structure
+from dynamo_nb.llm.messages import Structure, ToolCall
 
 BEGIN: Final = "<tool_call>"
 END: Final = "</tool_call>"
@@ -37,7 +37,7 @@ class ToolCalls:
 
     def __init__(self, most: float = math.inf) -> None:
         self.count, self._most = 0, most
-        self._calls: list[dict[str, Any]] = []
+        self._calls: list[ToolCall] = []
         self._held = ""  # text that may be part of a call
         self._shown = ""
         self._blanks: str | None = ""  # since the beginning or the last call; None after other text
@@ -60,8 +60,8 @@ class ToolCalls:
             self._shown += self._blanks or ""
         return self._take_shown()
 
-    def take(self) -> list[dict[str, Any]]:
-        """Returns the calls since the last time, in the form of OpenAI's API."""
+    def take(self) -> list[ToolCall]:
+        """Returns the calls since the last time."""
         calls, self._calls = self._calls, []
         return calls
 
@@ -124,9 +124,7 @@ class ToolCalls:
         except (ValueError, KeyError, RecursionError):
             return False
         if self.count < self._most:
-            function = {"name": name, "arguments": arguments}
-            identity = {"index": self.count, "id": f"call_{secrets.token_hex(12)}", "type": "function"}
-            self._calls.append({**identity, "function": function})
+            self._calls.append(ToolCall(f"call_{secrets.token_hex(12)}", name, arguments))
             self.count += 1
         return True
 

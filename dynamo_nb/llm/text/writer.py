@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec.structs import replace
 
-from dynamo_nb.llm.messages import Sampling, TextDelta, TextLogprob, TextRequest, TokenDelta
+from dynamo_nb.llm.messages import Sampling, TextDelta, TextLogprob, TextRequest, TokenDelta, ToolCall
 from dynamo_nb.llm.text.stops import Stops
 from dynamo_nb.llm.text.tokenizer import Tokenizer
 from dynamo_nb.llm.text.tools import ToolCalls
@@ -48,7 +47,7 @@ class Writer:
             finish = "stop"
         elif finish:
             text += self._stops.end()
-        calls: list[dict[str, Any]] = []
+        calls: list[ToolCall] = []
         if self._tools is not None:
             text = self._tools.feed(text)
             if finish:
