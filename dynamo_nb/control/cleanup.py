@@ -9,7 +9,7 @@ from typing import Final
 
 from dynamo_nb.control import state_dir
 from dynamo_nb.control.processes import kill_group
-from dynamo_nb.control.record import FILE, Record, records
+from dynamo_nb.control.record import FILE, Record, is_locked, records
 from dynamo_nb.control.starters import is_starting
 from dynamo_nb.control.subreaper import kill_descendants
 
@@ -42,7 +42,12 @@ def _abandoned() -> Iterator[Path]:
     """Folders of deployments that ended before they wrote a record."""
     for folder in state_dir.root().iterdir():
         # In this order: a supervisor that starts may write its record meanwhile.
-        if (folder / "sockets").is_dir() and not is_starting(folder) and not (folder / FILE).exists():
+        if (
+            (folder / "sockets").is_dir()
+            and not is_starting(folder)
+            and not is_locked(folder)
+            and not (folder / FILE).exists()
+        ):
             yield folder
 
 

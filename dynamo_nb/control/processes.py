@@ -76,10 +76,10 @@ def _read_process(pid: int) -> tuple[bool, str]:
     # psutil adds the time of the boot, which the kernel computes from the current time: it moves with the clock.
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # a system may hide processes of other users
         raise psutil.NoSuchProcess(pid) from None
     fields = stat[stat.rindex(b")") + 2 :].split()  # a name may have spaces and parentheses; the state is field 3
-    return fields[0] in {b"Z", b"X"}, f"{_boot()}/{int(fields[22 - 3])}"
+    return fields[0] in {b"Z", b"X"}, f"{_boot()}/{int(fields[22 - 3]) - _boot_offset()}"
 
 
 @cache
@@ -89,6 +89,18 @@ def _boot() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
+
+
+@cache
+def _boot_offset() -> int:
+    """The clock ticks that the time namespace of this process adds to the start of each process."""
+    with suppress(OSError):  # a kernel without time namespaces
+        for line in Path("/proc/self/timens_offsets").read_text().splitlines():
+            clock, seconds, nanoseconds = line.split()
+            if clock in {"boottime", "7"}:
+                ticks = os.sysconf("SC_CLK_TCK")
+                return int(seconds) * ticks + int(nanoseconds) * ticks // 10**9
+    return 0
 
 
 def kill_group(pid: int, signum: int = signal.SIGKILL) -> None:

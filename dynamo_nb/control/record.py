@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +14,8 @@ from dynamo_nb.control import state_dir
 from dynamo_nb.control.processes import ProcessId
 
 FILE: Final = "deployment.json"
+_LOCK: Final = "supervisor.lock"
+"""The file that a supervisor locks. Other containers and machines that share the folder cannot see its process."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,15 @@ class Record:
 
     @property
     def alive(self) -> bool:
-        """True if the supervisor runs."""
-        return self.supervisor.alive
+        """True if the supervisor runs, here or where its process is not visible."""
+        return self.supervisor.alive or is_locked(self.folder)
 
     @property
     def ending(self) -> bool:
         """True if it is about to end by itself, and processes of it still run."""
-        if not self.supervisor.alive:
-            return any(process.alive for process in self.processes)
-        return self.stopping or (self.owner is not None and not self.owner.alive)
+        if self.supervisor.alive:
+            return self.stopping or (self.owner is not None and not self.owner.alive)
+        return self.stopping if self.alive else any(process.alive for process in self.processes)
 
     @property
     def control(self) -> Path:
@@ -85,6 +89,39 @@ class Record:
             gpus=tuple(data.get("gpus", ())),
             stopping=data.get("stopping", False),
         )
+
+
+def lock(folder: Path) -> int:
+    """Locks the folder of a deployment for its supervisor. The system ends that with the process.
+
+    Args:
+        folder: Folder of the deployment.
+
+    Returns:
+        The file descriptor that holds the lock.
+    """
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # it waits for a process that looks
+    return descriptor
+
+
+def is_locked(folder: Path) -> bool:
+    """Returns True if a supervisor has locked the folder of its deployment.
+
+    Args:
+        folder: Folder of the deployment.
+    """
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def records() -> Iterator[Record]:

@@ -38,9 +38,9 @@ class WaitingTime:
 
 def waits_for_client(connection: Any) -> bool:
     """True if a connection of uvicorn waits for a request, or for more of the body of one."""
-    cycle = connection.cycle
-    if cycle is None or cycle.response_complete:
+    if _is_idle(connection):
         return True
+    cycle = connection.cycle
     return cycle.more_body and not cycle.waiting_for_100_continue and not connection.flow.read_paused
 
 
@@ -51,6 +51,10 @@ def most_connections() -> int:
 
 
 def longest_waiting(connections: Iterable[Any], new: Any) -> Any:
-    """The connection that has waited longest for a request; `new` if all others answer one."""
-    waiting = [one for one in connections if one.cycle is None or one.cycle.response_complete]
-    return min(waiting, key=lambda one: one.waiting.since, default=new)
+    """The connection that has waited longest for a request, then for more of a body; `new` if all others answer one."""
+    waiting = [one for one in connections if one is not new and waits_for_client(one)]
+    return min(waiting, key=lambda one: (not _is_idle(one), one.waiting.since), default=new)
+
+
+def _is_idle(connection: Any) -> bool:
+    return connection.cycle is None or connection.cycle.response_complete

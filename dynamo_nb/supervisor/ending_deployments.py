@@ -91,4 +91,4 @@ def holder_of_gpu(gpu: str) -> Record | None:
 def held_without_a_supervisor(gpu: str) -> bool:
     """True if processes of a deployment still have a GPU whose lock ended with their supervisor."""
     holder = holder_of_gpu(gpu)
-    return holder is not None and not holder.supervisor.alive and holder.ending
+    return holder is not None and not holder.alive and holder.ending

@@ -13,7 +13,7 @@ from typing import Any
 
 from dynamo_nb.control.options import Options
 from dynamo_nb.control.processes import ProcessId
-from dynamo_nb.control.record import Record
+from dynamo_nb.control.record import Record, lock
 from dynamo_nb.errors import summary_of
 from dynamo_nb.supervisor.tasks import RETRY_PAUSE
 
@@ -23,6 +23,7 @@ class Journal:
 
     def __init__(self, options: Options) -> None:
         folder = Path(options.folder)
+        self._lock = lock(folder)
         owner = _identify(options.owner) if options.owner is not None else None
         self._retry: asyncio.TimerHandle | None = None
         self._failing = False

@@ -11,6 +11,8 @@ import pytest
 from deployed_program import workers
 from jupyter_client import BlockingKernelClient
 
+from dynamo_nb.control import state_dir
+from dynamo_nb.errors import DeploymentError
 from dynamo_nb.runtime import DistributedRuntime
 from dynamo_nb.sdk.portal import portal
 
@@ -188,3 +190,18 @@ def test_another_user_gets_nothing_from_a_deployment(program):
         assert all("say" not in answer for answer in found.values())
         assert len(deployment.logs("Backend")) < len(before) + 1000
         assert deployment.Backend.say("hello").result(timeout=BOUND) == "hello"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+@pytest.mark.parametrize(("user", "refused"), [(NOBODY, True), (0, False)], ids=["of another user", "of its owner"])
+def test_a_link_of_another_user_is_no_state_directory(dynamo_home, monkeypatch, user, refused):
+    link = dynamo_home / "link"
+    link.symlink_to(state_dir.new_folder("real"))
+    os.lchown(link, user, user)
+    monkeypatch.setenv("DYNAMO_HOME", str(link))
+
+    if refused:
+        with pytest.raises(DeploymentError, match="the state directory belongs to another user"):
+            state_dir.root()
+    else:
+        assert state_dir.root() == link

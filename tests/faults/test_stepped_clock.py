@@ -124,3 +124,59 @@ def test_the_name_of_a_process_does_not_matter(name):
         assert ProcessId.of(process.pid) == before
         process.kill()
     assert not before.alive
+
+
+RUNS = """
+import sys
+from pathlib import Path
+from dynamo_nb.control.record import Record, lock
+from dynamo_nb.control.processes import ProcessId
+import os
+
+folder = Path(sys.argv[1])
+held = lock(folder)
+own = ProcessId.of(os.getpid())
+Record(folder.name, "running", folder, supervisor=own, owner=own, started=0.0, ports=(8000,), gpus=("0",)).write()
+print(flush=True)
+input()
+"""
+LOOKS = """
+import sys
+from dynamo_nb.control import processes
+from dynamo_nb.control.cleanup import clean_up
+from dynamo_nb.control.record import records
+from dynamo_nb.supervisor.ending_deployments import held_without_a_supervisor
+
+if "another boot" in sys.argv[1]:
+    processes._boot = lambda: "of another machine"
+found = [(record.alive, record.ending, held_without_a_supervisor("0")) for record in records()]
+print(found, clean_up())
+"""
+ELSEWHERE = {
+    "here": [],
+    "in another time namespace": ["unshare", "--time", "--boottime=86400", "--fork"],
+    "in a time namespace that is behind": ["unshare", "--time", "--boottime=-5", "--fork"],
+    "in another pid namespace": ["unshare", "--pid", "--fork", "--mount-proc"],
+    "in another time and pid namespace": ["unshare", "--time", "--boottime=7", "--pid", "--fork", "--mount-proc"],
+    "after another boot, as on another machine": [],
+}
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_a_deployment_whose_processes_cannot_be_seen_is_not_cleaned_up(dynamo_home, where):
+    command = ELSEWHERE[where]
+    if command and subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("the system does not allow another namespace")
+    folder = state_dir.root() / "running"
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, "-c", RUNS, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as runs:
+        runs.stdout.readline()
+        look = [sys.executable, "-c", LOOKS, where]
+
+        found = subprocess.run([*command, *look], capture_output=True, text=True, check=True).stdout
+
+        assert found == "[(True, False, False)] []\n"
+        assert folder.exists()
+        runs.kill()
+    found = subprocess.run([*command, *look], capture_output=True, text=True, check=True).stdout
+    assert found == "[(False, False, False)] ['removed running']\n"

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 
 GRAPH = """\
 import asyncio
+import time
 from pathlib import Path
 
 from dynamo_nb import dynamo_endpoint, service
@@ -25,8 +26,16 @@ from dynamo_nb.llm import EchoEngine, EchoPrefillWorker, EchoWorker
 @service(dynamo={"namespace": "dynamo"})
 class Pre(EchoPrefillWorker):
     def __init__(
-        self, gate: str = "", broken: bool = False, block_size: int = 8, blocks: int = 2048, max_model_len: int = 16384
+        self,
+        gate: str = "",
+        broken: bool = False,
+        ahead: float = 0.0,
+        block_size: int = 8,
+        blocks: int = 2048,
+        max_model_len: int = 16384,
     ) -> None:
+        now = time.time
+        time.time = lambda: now() + ahead
         super().__init__(block_size=block_size, blocks=blocks, max_model_len=max_model_len)
         self.gate, self.broken, self.started = gate, broken, 0
 
@@ -140,6 +149,13 @@ async def test_prompts_of_cancelled_requests_are_not_computed(project, gate):
         assert await asyncio.gather(*computing, prefill_note(graph, 6)) == ["remote"] * 3
         await wait_for_queue(graph, 0)
         assert await graph.Pre.prompts() == 3
+
+
+@pytest.mark.parametrize("ahead", [-86400.0, 30.0, 86400.0])
+async def test_a_prefill_worker_whose_clock_differs_from_that_of_nats_takes_prompts(project, ahead):
+    args = [f"--Pre.ahead={ahead}", "--EchoWorker.prefill_timeout=20"]
+    async with await serve(project, *args) as graph:
+        assert await prefill_note(graph, 1) == "remote"
 
 
 async def test_services_that_are_served_one_by_one_share_a_queue(project, tmp_path):

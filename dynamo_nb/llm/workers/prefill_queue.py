@@ -252,8 +252,9 @@ class PrefillQueue:
         from nats.errors import Error, NoRespondersError
 
         data = bytearray()
+        until = time.monotonic() + job.patience  # not from the time in the message, which is of NATS's clock
         while len(data) < job.size:
-            if time.time() - message.metadata.timestamp.timestamp() >= job.patience:
+            if time.monotonic() >= until:
                 return None
             try:
                 answer = await self._nats.request(f"{job.reply}.prompt", b"%d" % len(data), timeout=ANSWER_WAIT)
