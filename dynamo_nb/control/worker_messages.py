@@ -1,13 +1,13 @@
 """Messages between the supervisor and a worker, over the worker's lifeline.
 
 The supervisor sends commands, the worker sends reports. `begin`, `serve`, `reconfigure` and `stop` run one after the
-other. The worker answers `measure`, `read spans` and `ping` at once.
+other. The worker answers `measure`, `read spans`, `read http` and `ping` at once.
 """
 
 from __future__ import annotations
 
 import signal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -59,11 +59,25 @@ class ReadSpans(_Command, frozen=True, tag="read spans"):
     trace: str
 
 
+class ReadHttp(_Command, frozen=True, tag="read http"):
+    """Report on the HTTP application.
+
+    Attributes:
+        number: identifies the answer.
+        what: `routes` for their description, `requests` for the latest requests.
+        after: with `requests`, the number of the last one that is known.
+    """
+
+    number: int
+    what: Literal["routes", "requests"]
+    after: int = 0
+
+
 class Ping(_Command, frozen=True, tag="ping"):
     """Answer from the event loop, and run the liveness hooks."""
 
 
-Command = Begin | Serve | Reconfigure | Stop | Measure | ReadSpans | Ping
+Command = Begin | Serve | Reconfigure | Stop | Measure | ReadSpans | ReadHttp | Ping
 
 
 class _Report(msgspec.Struct, frozen=True, tag_field="report"):
@@ -127,6 +141,13 @@ class Spans(_Report, frozen=True, tag="spans"):
     trace: str | None = None
 
 
+class Http(_Report, frozen=True, tag="http"):
+    """The answer to `ReadHttp`. found: the routes, see `HttpRoutes.load`, or a list of requests."""
+
+    number: int
+    found: Any
+
+
 class Alive(_Report, frozen=True, tag="alive"):
     """The event loop runs: the answer to `Ping`."""
 
@@ -137,7 +158,7 @@ class Liveness(_Report, frozen=True, tag="liveness"):
     fault: str
 
 
-Report = Prepared | Ready | Draining | Failed | Reconfigured | Measured | Spans | Alive | Liveness
+Report = Prepared | Ready | Draining | Failed | Reconfigured | Measured | Spans | Http | Alive | Liveness
 
 
 def as_message(sent: Command | Report) -> Message:

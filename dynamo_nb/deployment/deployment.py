@@ -6,7 +6,7 @@ Length: one public class; most lines are its reference for users.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -16,6 +16,7 @@ from dynamo_nb.control.logs import LogTail
 from dynamo_nb.control.status import ServiceStatus, Status
 from dynamo_nb.deployment.config_layers import Config, layers_of
 from dynamo_nb.deployment.follower import Follower
+from dynamo_nb.deployment.http_calls import HttpCalls
 from dynamo_nb.deployment.loop_calls import LoopCall, LoopCalls
 from dynamo_nb.deployment.plan_source import PlanSource
 from dynamo_nb.deployment.supervisor_connection import SupervisorConnection
@@ -24,6 +25,7 @@ from dynamo_nb.errors import DeploymentError, InvalidArgument, suggestion
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.observe.display import Display
+from dynamo_nb.observe.http_call import HttpCall
 from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.runtime.service_client import ServiceClient
 from dynamo_nb.sdk.call import Call
@@ -33,6 +35,7 @@ from dynamo_nb.sdk.portal import Pending, on_portal
 
 if TYPE_CHECKING:
     from dynamo_nb.observe.bench_run import BenchRun
+    from dynamo_nb.observe.route import Routes
     from dynamo_nb.observe.trace import Trace
 
 
@@ -79,6 +82,7 @@ class Deployment:
         self.follower = Follower(connection, source)
         self._connection = connection
         self._calls = LoopCalls(connection)
+        self._http = HttpCalls(connection)
         self._notebook = notebook
         connection.on_status.append(self._notify)
 
@@ -280,15 +284,62 @@ class Deployment:
             - services: By name, with `ready` and `desired` workers, and `workers`: the served requests by worker id and
               endpoint. Workers that have ended count together as `ended`.
             - usage: Bytes of memory by worker, with all its child processes.
+            - routes: Within a service, the requests of each HTTP route by worker, with their `statuses` (`2xx`).
             - edges: Source, target and endpoint, with the counts of the caller.
         """
         return self._pending(lambda: self._connection.request("metrics"))
+
+    def routes(self, service: str | type | None = None) -> Pending[Routes]:
+        """Returns the HTTP routes of the services, each with a `curl` line that works.
+
+        Args:
+            service: The service, or its name; None for all services that answer over HTTP.
+
+        Returns:
+            A `Pending` of the routes, displayed as a table. They include those of an application of your own.
+
+        Raises:
+            DeploymentError: The service does not answer over HTTP.
+        """
+
+        async def run() -> Routes:
+            from dynamo_nb.observe.route import Routes
+
+            return Routes([route for name in names for route in await self._http.routes(name)])
+
+        names = list(self.urls) if service is None else [_name_of(service)]
+        return self._pending(run)
+
+    def http(self, target: str, payload: Any = None, *, headers: Mapping[str, str] | None = None) -> HttpCall:
+        """Returns a request over HTTP as a call, for `await`, `async for`, `bench` and `trace`.
+
+        Args:
+            target: Method and path, such as `POST /generate`; with the service in front if several answer over HTTP:
+                `Frontend POST /generate`.
+            payload: Plain data that is sent as JSON, or bytes; the query of a GET.
+            headers: Headers of the request.
+
+        Returns:
+            A call. Its answer is decoded JSON or text. The events of an SSE stream, the lines of newline-delimited
+            JSON and the parts of a chunked text are the items of a stream.
+
+        Raises:
+            InvalidArgument: The target is not a route, or the payload cannot be sent.
+            NoSuchService: No such service answers over HTTP.
+
+        Example:
+            A request, and a load of it::
+
+                await deployment.http("POST /generate", {"text": "hello"})
+                await deployment.bench(deployment.http("POST /generate", {"text": "hello"}), concurrency=64)
+        """
+        return self._http.call(target, payload, headers or {})
 
     def trace(self, call: Call[Any]) -> Pending[Trace]:
         """Makes one call and records where its time goes.
 
         Args:
-            call: A call of a service of this deployment, without `await`.
+            call: A call of a service of this deployment, or a request from `http`, without `await`.
 
         Returns:
             A `Pending` of a Trace, displayed as a waterfall of the calls across services. It contains the error of a
@@ -326,7 +377,7 @@ class Deployment:
         """Repeats calls in turn, and measures latency and throughput. A thread of its own creates the load.
 
         Args:
-            *calls: Calls of services of this deployment, without `await`.
+            *calls: Calls of services of this deployment, or requests from `http`, without `await`.
             concurrency: Number of callers; each starts its next call when it has its answer. With `rate`: how many
                 calls may wait for their answers at once.
             rate: Calls per second, started whether or not earlier ones were answered. Latency counts from the time at
@@ -352,6 +403,10 @@ class Deployment:
         from dynamo_nb.observe.load_shape import LoadShape
 
         shape = LoadShape(concurrency, rate, duration, requests, warmup, timeout)
+        over_http = [call for call in calls if isinstance(call, HttpCall)]
+        if over_http and len(over_http) == len(calls):
+            load = LoadGenerator(over_http[0].name, lambda: self._http.kept(over_http), shape, stream=True)
+            return BenchRun(load, self.display)
         own = [call for call in calls if isinstance(call, LoopCall)]
         if not own or len(own) < len(calls):
             remedy = "write deployment.bench(deployment.Service.endpoint(…), concurrency=64)"

@@ -61,6 +61,7 @@ def _service(definition: ServiceDefinition, graph: Graph, config: EffectiveConfi
         endpoints=endpoints,
         bindings=graph.bindings(name),
         reconfigures=bool(hooks_of(definition.cls, "reconfigure")),
+        app=definition.app is not None,
     )
 
 

@@ -60,6 +60,7 @@ class ServiceSpec(_Value):
         endpoints: its endpoints.
         bindings: attribute of each dependency to the connected service, or None if inactive.
         reconfigures: True if running workers can take another configuration.
+        app: True if the service has an ASGI application of its own.
     """
 
     name: str
@@ -79,11 +80,12 @@ class ServiceSpec(_Value):
     endpoints: list[EndpointSpec] = Field(default_factory=list)
     bindings: dict[str, str | None] = Field(default_factory=dict)
     reconfigures: bool = False
+    app: bool = False
 
     @property
     def http(self) -> bool:
-        """True if the service has HTTP endpoints."""
-        return any("http" in endpoint.transports for endpoint in self.endpoints)
+        """True if the service answers over HTTP."""
+        return self.app or any("http" in endpoint.transports for endpoint in self.endpoints)
 
 
 class EdgeSpec(_Value):

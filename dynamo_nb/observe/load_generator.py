@@ -179,9 +179,10 @@ class LoadGenerator:
 
     async def _consume(self, call: Call[Any], begin: float, counted: bool) -> None:
         before, first = begin, True
-        async for _ in call:
+        items = aiter(call)
+        async for _ in items:
             now = perf_counter()
-            if counted:
+            if counted and getattr(items, "streamed", True):  # over HTTP, only the answer says whether it is a stream
                 (self._first if first else self._between).add(now - before)
                 self._close_seconds(now)
                 self._items += 1

@@ -1,16 +1,17 @@
-"""A request as a person writes it: `Frontend.generate`, and a payload in JSON."""
+"""A request as a person writes it: `Frontend.generate` or `POST /generate`, and a payload in JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from dynamo_nb.errors import InvalidArgument, NoSuchEndpoint, NoSuchService, suggestion
 from dynamo_nb.graph.spec import EndpointSpec, GraphSpec
 from dynamo_nb.observe.example import example
+from dynamo_nb.observe.http_target import is_route, route_request
 from dynamo_nb.sdk.call import Call
 
 
@@ -26,18 +27,13 @@ class Request:
     """A request of one endpoint. It can be made any number of times.
 
     Attributes:
-        service: name of the service.
-        endpoint: the endpoint.
-        served: the deployment.
-        args: positional arguments.
-        kwargs: keyword arguments.
+        name: the endpoint, such as `Frontend.generate`, or the route, such as `POST /generate`.
+        call: returns the request as a call, which starts when it is awaited or iterated. Raises InvalidArgument if the
+            arguments do not fit the endpoint.
     """
 
-    service: str
-    endpoint: EndpointSpec
-    served: Any = field(repr=False)
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    name: str
+    call: Callable[[], Call[Any]]
 
     @classmethod
     def parse(cls, served: Served, target: str, payload: str | None = None) -> Request:
@@ -45,9 +41,10 @@ class Request:
 
         Args:
             served: the deployment.
-            target: `Frontend.generate`. The service's name is found without regard to case if only one fits.
+            target: `Frontend.generate`, or `POST /generate` for a request over HTTP. The service's name is found
+                without regard to case if only one fits. An endpoint for HTTP only is requested over HTTP.
             payload: JSON, or `@file.json`. An object whose keys are parameters is read as keyword arguments, any other
-                value as one positional argument.
+                value as one positional argument. Over HTTP it is the body, or the query of a GET.
 
         Raises:
             NoSuchService: the deployment has no such service.
@@ -55,32 +52,34 @@ class Request:
             InvalidArgument: the payload is missing or is not JSON. The error shows an example.
         """
         text = _file(payload[1:]) if payload is not None and payload.startswith("@") else payload
-        return _with_payload(*_find(served, target), served, text, where=payload or "")
+        return _request(served, target, text, where=payload or "")
 
     @classmethod
     def parse_all(cls, served: Served, target: str, payload: str | None = None) -> list[Request]:
         """Returns the requests of a payload: one for each line of `@lines.jsonl`, else the one of `parse`."""
         if payload is None or not (payload.startswith("@") and payload.endswith((".jsonl", ".ndjson"))):
             return [cls.parse(served, target, payload)]
-        service, endpoint = _find(served, target)
+        if not is_route(target):
+            _find(served, target)  # an unknown target is an error before an unknown file
         lines = [(n, line) for n, line in enumerate(_file(payload[1:]).splitlines(), 1) if line.strip()]
         if not lines:
             raise InvalidArgument(f"{payload[1:]} has no payload", remedy="write one JSON value on each line")
-        return [_with_payload(service, endpoint, served, line, where=f"{payload[1:]}:{n}") for n, line in lines]
+        return [_request(served, target, line, where=f"{payload[1:]}:{n}") for n, line in lines]
 
-    @property
-    def name(self) -> str:
-        """The endpoint, such as `Frontend.generate`."""
-        return f"{self.service}.{self.endpoint.name}"
 
-    def call(self) -> Call[Any]:
-        """Returns the request as a call, which starts when it is awaited or iterated.
-
-        Raises:
-            InvalidArgument: the arguments do not fit the endpoint.
-        """
-        call: Call[Any] = getattr(self.served[self.service], self.endpoint.name)(*self.args, **self.kwargs)
-        return call
+def _request(served: Any, target: str, text: str | None, where: str) -> Request:
+    if is_route(target):
+        value = None if text is None else _value(text, target, where, "")
+        call = served.http(target, value)
+        return Request(call.name, lambda: call)
+    service, endpoint = _find(served, target)
+    args, kwargs = _arguments(service, endpoint, text, where)
+    if "default" in endpoint.transports:
+        name = f"{service}.{endpoint.name}"
+        return Request(name, lambda: getattr(served[service], endpoint.name)(*args, **kwargs))
+    names = list(endpoint.input.get("properties", {}))
+    call = served.http(*route_request(service, endpoint, {**dict(zip(names, args, strict=False)), **kwargs}))
+    return Request(call.name, lambda: call)
 
 
 def _find(served: Served, target: str) -> tuple[str, EndpointSpec]:
@@ -98,20 +97,12 @@ def _find(served: Served, target: str) -> tuple[str, EndpointSpec]:
     endpoint = endpoints.get(name)
     if endpoint is None:
         raise NoSuchEndpoint(f"{alike[0]} has no endpoint {name!r}", where=target, remedy=suggestion(name, endpoints))
-    if "default" not in endpoint.transports:
-        remedy = "add DynamoTransport.DEFAULT to its transports"
-        raise NoSuchEndpoint(f"{alike[0]}.{name} is an endpoint for HTTP only", where=target, remedy=remedy)
     return alike[0], endpoint
 
 
 def _names(started: Mapping[str, Any]) -> Iterator[str]:
     for name, service in started.items():
-        yield from (f"{name}.{e.name}" for e in service.endpoints if "default" in e.transports)
-
-
-def _with_payload(service: str, endpoint: EndpointSpec, served: Served, text: str | None, where: str) -> Request:
-    args, kwargs = _arguments(service, endpoint, text, where)
-    return Request(service, endpoint, served, args, kwargs)
+        yield from (f"{name}.{e.name}" for e in service.endpoints)
 
 
 def _arguments(
@@ -124,14 +115,17 @@ def _arguments(
             what = f"{service}.{endpoint.name} needs a payload: {', '.join(required)}"
             raise InvalidArgument(what, remedy=f"for example {payload_like(endpoint)}")
         return (), {}
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        what = f"the payload of {service}.{endpoint.name} is not JSON: {error}"
-        raise InvalidArgument(what, where=where, remedy=f"for example {payload_like(endpoint)}") from None
+    value = _value(text, f"{service}.{endpoint.name}", where, f"for example {payload_like(endpoint)}")
     if isinstance(value, dict) and set(required) <= set(value) <= set(properties):
         return (), value
     return (value,), {}
+
+
+def _value(text: str, name: str, where: str, remedy: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidArgument(f"the payload of {name} is not JSON: {error}", where=where, remedy=remedy) from None
 
 
 def payload_like(endpoint: EndpointSpec) -> str:

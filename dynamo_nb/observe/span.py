@@ -30,7 +30,7 @@ class TraceSpan:
 
     Attributes:
         id: id of the span.
-        name: the endpoint, such as `Backend.generate`.
+        name: the endpoint, such as `Backend.generate`, or the HTTP route, such as `Frontend POST /generate`.
         kind: "client" for a call, "server" for a request.
         service: whose process recorded the span; empty for the process that began the trace.
         worker: id of that worker, or empty.

@@ -12,7 +12,7 @@ from dynamo_nb.observe.span import TraceSpan, Try
 from dynamo_nb.observe.waterfall import Waterfall
 from dynamo_nb.observe.waterfall_svg import svg
 from dynamo_nb.observe.waterfall_text import text
-from dynamo_nb.runtime.spans import SPANS, TRACED, new_trace
+from dynamo_nb.runtime.spans import SPANS, TRACED, new_trace, parts_of
 from dynamo_nb.sdk.call import Call, LocalCall
 
 SpanData = Mapping[str, Any]
@@ -119,9 +119,10 @@ def span_trees(spans: Iterable[SpanData]) -> tuple[TraceSpan, ...]:
         return None if at is None else at - zero
 
     def tree(span: SpanData) -> TraceSpan:
-        _, service, endpoint = f"/{span['path']}".rsplit("/", 2)
+        component, endpoint = parts_of(span["path"])
+        service = component.rpartition("/")[2]
         return TraceSpan(
-            name=f"{service}.{endpoint}",
+            name=f"{service} {endpoint}" if " " in endpoint else f"{service}.{endpoint}",
             service=span.get("service", ""),
             worker=span.get("worker", ""),
             begin=span["begun"] - zero,

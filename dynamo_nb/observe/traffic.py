@@ -18,7 +18,7 @@ SPAN: Final = 3.0
 
 @dataclass(frozen=True)
 class Load:
-    """The requests of a service, endpoint, worker or edge in the last seconds.
+    """The requests of a service, endpoint, worker, edge or HTTP route in the last seconds.
 
     Attributes:
         rate: requests per second.
@@ -28,6 +28,7 @@ class Load:
         errors: errors per second.
         failed: errors since the deployment started.
         items: items of streams per second.
+        statuses: of a route, answers since the deployment started by class of their status, such as `2xx`.
     """
 
     rate: float = 0.0
@@ -37,6 +38,7 @@ class Load:
     errors: float = 0.0
     failed: int = 0
     items: float = 0.0
+    statuses: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Traffic:
         edges: numbers by (source, target).
         memory: bytes by worker id, where known.
         gpu_memory: bytes by worker id, where known.
+        routes: numbers by (service, route), such as `GET /models`.
     """
 
     services: Mapping[str, Load] = field(default_factory=dict)
@@ -58,6 +61,7 @@ class Traffic:
     edges: Mapping[tuple[str, str], Load] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
     gpu_memory: Mapping[str, int] = field(default_factory=dict)
+    routes: Mapping[tuple[str, str], Load] = field(default_factory=dict)
 
 
 _Counts = dict[str, dict[Any, Reading]]
@@ -99,8 +103,13 @@ class TrafficWindow:
 
 
 def _counts(numbers: Mapping[str, Any]) -> _Counts:
-    services, endpoints, workers, edges = {}, {}, {}, {}
+    services, endpoints, workers, edges, routes = {}, {}, {}, {}, {}
     for name, service in numbers["services"].items():
+        by_route: dict[str, list[Reading]] = {}
+        for answered in service.get("routes", {}).values():
+            for route, reading in answered.items():
+                by_route.setdefault(route, []).append(reading)
+        routes.update({(name, route): _sum(readings) for route, readings in by_route.items()})
         by_endpoint: dict[str, list[Reading]] = {}
         for worker, served in service["workers"].items():
             for endpoint, reading in served.items():
@@ -116,7 +125,7 @@ def _counts(numbers: Mapping[str, Any]) -> _Counts:
         reading = {name: value for name, value in edge.items() if name not in {"source", "target", "endpoint"}}
         between.setdefault((edge["source"], edge["target"]), []).append(reading)
     edges = {ends: _sum(readings) for ends, readings in between.items()}
-    return {"services": services, "endpoints": endpoints, "workers": workers, "edges": edges}
+    return {"services": services, "endpoints": endpoints, "workers": workers, "edges": edges, "routes": routes}
 
 
 def _sum(readings: Iterable[Reading]) -> Reading:
@@ -125,9 +134,9 @@ def _sum(readings: Iterable[Reading]) -> Reading:
 
 
 def _load(now: Reading, before: Reading | None, seconds: float) -> Load:
-    failed = sum(now["errors"].values())
+    failed, statuses = sum(now["errors"].values()), now.get("statuses", {})
     if before is None or seconds <= 0:
-        return Load(in_flight=now["in_flight"], failed=failed)
+        return Load(in_flight=now["in_flight"], failed=failed, statuses=statuses)
     counts, earlier = now["seconds"]["counts"], before["seconds"]["counts"]
     new = {int(bucket): count - earlier.get(bucket, 0) for bucket, count in counts.items()}
     return Load(
@@ -138,6 +147,7 @@ def _load(now: Reading, before: Reading | None, seconds: float) -> Load:
         errors=max(failed - sum(before["errors"].values()), 0) / seconds,
         failed=failed,
         items=max(now["items"] - before["items"], 0) / seconds,
+        statuses=statuses,
     )
 
 

@@ -36,7 +36,8 @@ class Row:
     @property
     def service(self) -> str:
         """The service that was called."""
-        return self.whole.name.rpartition(".")[0]
+        name, space, _ = self.whole.name.partition(" ")
+        return name if space else name.rpartition(".")[0]
 
     @property
     def worker(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from functools import wraps
@@ -16,6 +17,7 @@ from dynamo_nb.runtime.meters import Meter, Meters
 from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
 from dynamo_nb.sdk.hooks import run_hooks
 
+_CONVERTOR = re.compile(r":\w+}")
 _WITH_BODY = {"POST", "PUT", "PATCH"}
 
 
@@ -24,24 +26,39 @@ def http_endpoints(endpoints: Mapping[str, Endpoint]) -> list[Endpoint]:
     return [e for e in endpoints.values() if DynamoTransport.HTTP in e.transports]
 
 
+def route_names(endpoints: Mapping[str, Endpoint]) -> set[str]:
+    """Returns the names of the routes of endpoints, such as `GET /models/{name}`."""
+    return {f"{e.http_method} {_CONVERTOR.sub('}', _path(e))}" for e in http_endpoints(endpoints)}
+
+
+def _path(endpoint: Endpoint) -> str:
+    return f"/{endpoint.name.strip('/')}"
+
+
 def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any, component: str, meters: Meters) -> Any:
     """Creates the FastAPI application of a service.
 
     Args:
         instance: The service's object.
         endpoints: The endpoints of its class.
-        app: A FastAPI application of the user, to which the routes are added, or None.
+        app: A FastAPI application of the user, to which the routes are added; another ASGI application of the user,
+            which answers all other requests; or None.
         component: `namespace/component` of the service.
         meters: Count the requests of each endpoint.
     """
     from fastapi import FastAPI, Request
     from fastapi.responses import JSONResponse
 
-    app = app or FastAPI(title=type(instance).__name__, description=inspect.getdoc(type(instance)) or "")
+    own: dict[str, Any] = {"title": type(instance).__name__, "description": inspect.getdoc(type(instance)) or ""}
+    other = None
+    if app is not None and not isinstance(app, FastAPI):
+        # The other application may have pages with the same paths.
+        other, app = app, _in_front_of(app, **own, **({} if http_endpoints(endpoints) else {"openapi_url": None}))
+    app = app or FastAPI(**own)
     for endpoint in http_endpoints(endpoints):
         path = f"{component}/{endpoint.attribute if '/' in endpoint.name else endpoint.name}"
         app.router.add_api_route(
-            f"/{endpoint.name.strip('/')}",
+            _path(endpoint),
             _route(instance, endpoint),
             methods=[endpoint.http_method],
             name=endpoint.name,
@@ -70,7 +87,20 @@ def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any, c
     app.add_api_route("/healthz", healthz, methods=["GET"], include_in_schema=False)
     app.add_api_route("/readyz", readyz, methods=["GET"], include_in_schema=False)
     app.add_exception_handler(DynamoError, error_response)
+    if other is not None:
+        app.mount("/", other)
     return app
+
+
+def _in_front_of(other: Any, **settings: Any) -> Any:
+    """A FastAPI application in which another ASGI application, whose startup it runs, can be mounted."""
+    from fastapi import FastAPI
+
+    class InFront(FastAPI):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await (other if scope["type"] == "lifespan" else super().__call__)(scope, receive, send)
+
+    return InFront(**settings)
 
 
 def _measured(path: str, meter: Meter) -> Any:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, InvalidArgument, NoInstances
 from dynamo_nb.runtime.call_context import CURRENT, REQUEST_ID, TRACE
 from dynamo_nb.runtime.call_errors import to_dynamo_error
+from dynamo_nb.runtime.http_traffic import AnswerCount, HttpTraffic, RouteMeter
 from dynamo_nb.runtime.meters import CALLER_GONE, CANCELLED, Meter
 from dynamo_nb.runtime.spans import TRACED
 from dynamo_nb.runtime.tracing import TRACING, RequestSpans
@@ -50,6 +51,7 @@ class HttpRequest:
     Args:
         scope: ASGI's description of the request.
         timeout: Seconds for the complete answer, or None.
+        traffic: Counts the requests of each route, or None.
 
     Attributes:
         headers: Those of the client that calls carry on, by their names there.
@@ -60,21 +62,33 @@ class HttpRequest:
         error: The error that the answer reports, if it is known.
     """
 
-    def __init__(self, scope: Mapping[str, Any], timeout: float | None = None) -> None:
+    def __init__(
+        self, scope: Mapping[str, Any], timeout: float | None = None, traffic: HttpTraffic | None = None
+    ) -> None:
         names = _FROM_CLIENTS
         self.headers: dict[str, str] = {
             names[name]: text.decode("latin-1") for name, text in scope["headers"] if name in names
         }
         self.deadline = None if timeout is None else time.monotonic() + timeout
-        self.stopped = ""
-        self.status = 0
         self.complete = False
         self.error: DynamoError | None = None
+        self._scope, self._traffic = scope, traffic
+        self._answer = AnswerCount()
+        self._route: RouteMeter | None = None
+        self._counted = False
         self._where = f"{scope['method']} {scope['path']}"
         self._timeout = timeout
         self._task = asyncio.current_task()
         self._spans: RequestSpans | None = None
         self._carried: dict[str, str] | None = None
+
+    @property
+    def status(self) -> int:
+        return self._answer.status
+
+    @property
+    def stopped(self) -> str:
+        return self._answer.stopped
 
     @property
     def request_id(self) -> str:
@@ -94,7 +108,7 @@ class HttpRequest:
     def stop(self, reason: str) -> None:
         """Cancels the work for an answer that is not complete yet."""
         if not self.stopped and not self.complete and self._task is not None:
-            self.stopped = reason
+            self._answer.stopped = reason
             self._task.cancel()
 
     async def answer(self, app: App, scope: Any, receive: Any, send: Any) -> bool:
@@ -105,6 +119,8 @@ class HttpRequest:
         """
         CURRENT.set(self)
         SPAN.set(None)
+        if TRACED in self.headers and self._traffic is not None:
+            self._spans = TRACING.arrived(self._traffic.path_of(self._scope), self.headers, self._answer.begun)
         timer = None
         if self._timeout is not None:
             timer = asyncio.get_running_loop().call_later(self._timeout, self.stop, DeadlineExceeded.code)
@@ -117,26 +133,60 @@ class HttpRequest:
             await app(scope, receive, sending)
         except BaseException as error:
             if not self.stopped:
+                self._answer.status = self.status or 500  # which the server sends then
                 raise
             if not isinstance(error, asyncio.CancelledError):
                 logger.debug("a cancelled request raised", exc_info=True)
         finally:
             if timer is not None:
                 timer.cancel()
+            if not self.stopped:
+                self._count()
         if not self.stopped:
             return True
         assert self._task is not None
         while self._task.cancelling():
             self._task.uncancel()
-        if self.stopped != CALLER_GONE and not self.status:
-            await self._refuse(send)
+        try:
+            if self.stopped != CALLER_GONE and not self.status:
+                await self._refuse(send)
+        finally:
+            self._count()
         return self.complete
 
     def _note(self, message: Mapping[str, Any]) -> None:
+        answer = self._answer
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-        elif message["type"] == "http.response.body" and not message.get("more_body"):
-            self.complete = True
+            answer.status = message["status"]
+            self._begin_count()
+        elif message["type"] == "http.response.body":
+            size = len(message.get("body", b""))
+            answer.size += size
+            if not message.get("more_body"):
+                self.complete = True
+                self._count()  # background tasks of the answer follow
+            elif size:
+                answer.items += 1
+                if answer.items == 1 and self._route is not None:
+                    self._route.first_item(answer.begun)
+
+    def _begin_count(self) -> None:
+        if self._traffic is not None and self._route is None and not self._counted:
+            self._route = self._traffic.begun(self._scope)
+
+    def _count(self) -> None:
+        """Counts the end of the answer, once."""
+        if self._traffic is None or self._counted:
+            return
+        self._begin_count()
+        assert self._route is not None
+        self._counted = True
+        failure = self._failure(self._where)
+        self._traffic.ended(self._scope, self._route, self._answer, failure)
+        span = self._spans.span if self._spans is not None else None
+        if span is not None and span.end is None:  # a route of the user's own; `measure` ends the span of an endpoint
+            span.items, span.bytes_out = self._answer.items, self._answer.size
+            span.finish(None if self.stopped else failure, self.stopped)
 
     async def _refuse(self, send: Any) -> None:
         error: DynamoError = NoInstances("the worker is stopping", where=self._where, remedy="try again")
@@ -165,7 +215,8 @@ class HttpRequest:
         start, items, ended = meter.begin(), 0, False
         spans, failure = None, None
         if TRACING.tracer is not None or TRACED in self.headers:
-            spans = self._spans = TRACING.serve(path, TRACING.below_current(self.headers), self.request_id, start)
+            headers = TRACING.below_current(self.headers)
+            spans = self._spans = TRACING.serve(path, headers, self.request_id, start, self._spans)
             meter = spans.meter(meter)
 
         def end(error: DynamoError | None) -> None:

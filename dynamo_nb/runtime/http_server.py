@@ -23,6 +23,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.runtime.http_bounds import WaitingTime, longest_waiting, most_connections, waits_for_client
 from dynamo_nb.runtime.http_request import App, HttpRequest
+from dynamo_nb.runtime.http_traffic import HttpTraffic
 from dynamo_nb.runtime.meters import CALLER_GONE, CANCELLED
 
 BACKLOG: Final = 1024  # connections in the queue of the listening socket
@@ -53,7 +54,7 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self.waiting = WaitingTime(server.config.timeout_keep_alive, self.used_at)
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        request = HttpRequest(scope, self._server.timeout)
+        request = HttpRequest(scope, self._server.timeout, self._server.traffic)
 
         async def sending(message: Any) -> None:
             if self._server.should_exit and message["type"] == "http.response.start":
@@ -201,7 +202,14 @@ class _Acceptor:
 class _Server(uvicorn.Server):
     """Accepts with an `_Acceptor`, and leaves the process's signals to the worker."""
 
-    def __init__(self, app: App, listener: socket.socket, keep_alive: float, timeout: float | None) -> None:
+    def __init__(
+        self,
+        app: App,
+        listener: socket.socket,
+        keep_alive: float,
+        timeout: float | None,
+        traffic: HttpTraffic | None,
+    ) -> None:
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -210,7 +218,7 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self.accepting, self.stopping, self.changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.timeout = timeout
+        self.timeout, self.traffic = timeout, traffic
         self.grace: float | None = None
         self._listener = listener
 
@@ -293,10 +301,18 @@ class HttpServer:
         listener: A bound socket, which other workers may share.
         keep_alive: Seconds after which an unused connection is closed.
         timeout: Seconds for the complete answer to a request, or None.
+        traffic: Counts the requests of each route, or None.
     """
 
-    def __init__(self, app: Any, listener: socket.socket, keep_alive: float, timeout: float | None = None) -> None:
-        self._server = _Server(app, listener, keep_alive, timeout)
+    def __init__(
+        self,
+        app: Any,
+        listener: socket.socket,
+        keep_alive: float,
+        timeout: float | None = None,
+        traffic: HttpTraffic | None = None,
+    ) -> None:
+        self._server = _Server(app, listener, keep_alive, timeout, traffic)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

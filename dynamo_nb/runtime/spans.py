@@ -34,11 +34,25 @@ def new_trace() -> str:
     return secrets.token_hex(16)
 
 
+def parts_of(path: str) -> tuple[str, str]:
+    """Returns the component and the endpoint of a span's path, or the component and the HTTP route.
+
+    Example:
+        >>> parts_of("default/Backend/generate")
+        ('default/Backend', 'generate')
+        >>> parts_of("default/Web/GET /v1/models")
+        ('default/Web', 'GET /v1/models')
+    """
+    before, space, route = path.partition(" ")
+    component, _, endpoint = before.rpartition("/")
+    return component, endpoint + space + route
+
+
 class Span:
     """One call, as its caller sees it, or one request, as its worker sees it.
 
     Attributes:
-        path: `namespace/component/endpoint`.
+        path: `namespace/component/endpoint`; the endpoint may be an HTTP route, such as `GET /models`.
         kind: "client" or "server".
         trace: Id of the trace.
         parent: Id of the parent span, or empty.

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, message_of
 from dynamo_nb.runtime.meters import Meter
-from dynamo_nb.runtime.spans import SPANS, TRACED, Kind, Span, SpanMeter
+from dynamo_nb.runtime.spans import SPANS, TRACED, Kind, Span, SpanMeter, parts_of
 from dynamo_nb.sdk.trace import SPAN
 
 FLUSH_TIMEOUT: Final = 2.0  # seconds for a collector to accept the last spans: without one a process must still end
@@ -163,9 +163,29 @@ class Tracing:
             propagate.inject(carried)
         return carried
 
-    def serve(self, path: str, headers: Mapping[str, str], request_id: str, start: float) -> RequestSpans:
-        """Starts the spans of a served request, in the context of the task that serves it."""
-        span, otel = _own_span(path, "server", headers, start), None
+    def arrived(self, path: str, headers: Mapping[str, str], start: float) -> RequestSpans:
+        """Starts the own span of a request over HTTP, before its route is reached; `serve` may go on with it."""
+        spans = RequestSpans(_own_span(path, "server", headers, start), None)
+        SPAN.set(spans)
+        return spans
+
+    def serve(
+        self, path: str, headers: Mapping[str, str], request_id: str, start: float, begun: RequestSpans | None = None
+    ) -> RequestSpans:
+        """Starts the spans of a served request, in the context of the task that serves it.
+
+        Args:
+            path: `namespace/component/endpoint`.
+            headers: Headers of the request.
+            request_id: Id of the request.
+            start: What `Meter.begin` returned.
+            begun: The spans of the same request from `arrived`, which become those of the endpoint.
+        """
+        span, otel = begun.span if begun is not None else None, None
+        if span is None:
+            span = _own_span(path, "server", headers, start)
+        else:
+            span.path = path
         if self.tracer is not None:
             otel = self._serve(path, headers, request_id)
         spans = RequestSpans(span, otel)
@@ -282,7 +302,7 @@ def _end(span: Any, error: BaseException | None, stopped: str = "") -> None:
 
 def _names(path: str) -> tuple[str, str]:
     """The method, `namespace.component/endpoint`, and the component, of a path."""
-    component, _, endpoint = path.rpartition("/")
+    component, endpoint = parts_of(path)
     component = component.replace("/", ".")
     return f"{component}/{endpoint}", component
 

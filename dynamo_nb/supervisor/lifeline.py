@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from dynamo_nb.control.channel import Channel
 from dynamo_nb.control.worker_messages import (
     Command,
+    Http,
     Measure,
     Measured,
+    ReadHttp,
     ReadSpans,
     Reconfigure,
     Reconfigured,
@@ -42,6 +44,8 @@ class Lifeline:
         self._early: list[Command] = []
         self._measured = asyncio.Event()
         self._traces: dict[str, asyncio.Future[list[dict[str, Any]]]] = {}
+        self._http: dict[int, asyncio.Future[Any]] = {}
+        self._http_count = 0
         self._reconfigurations: list[asyncio.Future[Reconfigured]] = []
         self.measured: Reading = {"served": {}, "called": {}}
         self.spans: list[dict[str, Any]] = []
@@ -93,6 +97,24 @@ class Lifeline:
         finally:
             self._traces.pop(trace, None)
 
+    async def http(self, what: Literal["routes", "requests"], after: int = 0) -> Any:
+        """Returns what the worker reports of its HTTP application; None if it is not connected.
+
+        Args:
+            what: `routes` or `requests`, see `ReadHttp`.
+            after: with `requests`, the number of the last one that is known.
+        """
+        if self._channel is None:
+            return None
+        self._http_count += 1
+        number = self._http_count
+        answer = self._http[number] = asyncio.get_running_loop().create_future()
+        self.send(ReadHttp(number, what, after))
+        try:
+            return await answer
+        finally:
+            self._http.pop(number, None)
+
     def _received(self, report: Report) -> None:
         match report:
             case Measured(reading=reading):
@@ -103,6 +125,9 @@ class Lifeline:
             case Spans(trace=str(trace), spans=spans):
                 if (answer := self._traces.pop(trace, None)) is not None:
                     answer.set_result(spans)
+            case Http(number=number, found=found):
+                if (waiting := self._http.get(number)) is not None and not waiting.done():
+                    waiting.set_result(found)
             case Reconfigured(number=number):
                 if not (reply := self._reconfigurations[number]).done():
                     reply.set_result(report)

@@ -52,9 +52,9 @@ class Metrics:
         Workers that do not reply in time are counted as they last reported.
 
         Returns:
-            `services`: by name, with the requests that each worker served, by endpoint. `edges`: calls between
-            services, counted at the caller, over all of its workers. `at`: time of the reading, in seconds of a
-            monotonic clock.
+            `services`: by name, with the requests that each worker served, by endpoint and by HTTP route. `edges`:
+            calls between services, counted at the caller, over all of its workers. `at`: time of the reading, in
+            seconds of a monotonic clock.
         """
         await self._ask_workers()
         services: dict[str, Any] = {}
@@ -66,16 +66,21 @@ class Metrics:
                     "restarts": {w.id: w.restarts for w in status.workers},
                     "usage": {w.id: asdict(self._usage.get(w.pid, Usage())) for w in status.workers},
                     "workers": {},
+                    "routes": {},
                 }
         reported = [(worker.service, worker.id, worker.lifeline.measured) for worker in self._connected]
         reported += [(service, ENDED, measured) for service, measured in self._ended.items()]
         called: list[tuple[str, Reading]] = []
         for service, worker_id, measured in sorted(reported, key=lambda row: row[:2]):
-            known = services.setdefault(service, {"ready": 0, "desired": 0, "restarts": {}, "usage": {}, "workers": {}})
+            known = services.setdefault(
+                service, {"ready": 0, "desired": 0, "restarts": {}, "usage": {}, "workers": {}, "routes": {}}
+            )
             served = known["workers"].setdefault(worker_id, {})
             for component, endpoints in measured.get("served", {}).items():
                 own = component == service  # else one that its code registered by hand
                 served |= {n if own else f"{component}/{n}": _cumulative(r) for n, r in endpoints.items()}
+            if routes := measured.get("routes"):
+                known["routes"][worker_id] = {route: _cumulative(reading) for route, reading in routes.items()}
             called.append((service, measured.get("called", {})))
         edges = []
         for source in dict.fromkeys(service for service, _ in called):

@@ -31,6 +31,7 @@ from dynamo_nb.supervisor.control_server import ControlServer
 from dynamo_nb.supervisor.controller import Controller
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.gpus import inventory
+from dynamo_nb.supervisor.http_reports import HttpReports
 from dynamo_nb.supervisor.journal import Journal
 from dynamo_nb.supervisor.log_rotation import keep_small
 from dynamo_nb.supervisor.metrics import Metrics
@@ -87,11 +88,14 @@ class Supervisor:
             self._registry.own_processes.add(nats.pid or 0)  # it may have been launched already
         self._metrics = Metrics(self._registry)
         self._traces = Traces()
+        http = HttpReports(self._registry)
         self._control = ControlServer(
             queries={
                 "access": self._access,
                 "metrics": self._metrics.read,
                 "release": self._release,
+                "requests": http.requests,
+                "routes": http.routes,
                 "trace": self._traces.gather,
             },
             changes={

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.errors import DynamoError, readable, summary_of, traceback_of
 from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
-from dynamo_nb.runtime.http import application, http_endpoints
+from dynamo_nb.runtime.http import application, http_endpoints, route_names
+from dynamo_nb.runtime.http_routes import HttpRoutes
+from dynamo_nb.runtime.http_traffic import HttpTraffic
 from dynamo_nb.runtime.meters import Reading
 from dynamo_nb.runtime.routing import POLICIES, Policy
 from dynamo_nb.runtime.service_client import ServiceClient
-from dynamo_nb.runtime.spans import SPANS
+from dynamo_nb.runtime.spans import SPANS, parts_of
 from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import PolicyName
 from dynamo_nb.sdk.context import EndpointName, dynamo_context, import_services
@@ -97,6 +99,7 @@ class Worker:
         self._locals: list[Any] = []
         self._names: dict[str, str] = {}  # component's address -> service name
         self._http: HttpServer | None = None
+        self._traffic: HttpTraffic | None = None
         self._definition: ServiceDefinition | None = None
         self._stopped = False
 
@@ -160,14 +163,17 @@ class Worker:
         assert self.runtime is not None
         endpoints = self._definition.endpoints
         url = ""
-        if self.assignment.http is not None and self._listener is not None and http_endpoints(endpoints):
+        answers_http = bool(http_endpoints(endpoints)) or self._definition.app is not None
+        if self.assignment.http is not None and self._listener is not None and answers_http:
             from dynamo_nb.runtime.http_server import HttpServer  # slow to import, for workers without HTTP endpoints
 
             host, port = self.assignment.http
             component = "/".join(self._definition.cls.dynamo_address())  # type: ignore[attr-defined]
             meters = self.runtime.server.meters
             app = application(self.service, endpoints, self._definition.app, component, meters)
-            self._http = HttpServer(app, self._listener, self.assignment.keep_alive, self.assignment.timeout)
+            own = self.assignment
+            self._traffic = HttpTraffic(HttpRoutes(app), component, route_names(endpoints))
+            self._http = HttpServer(app, self._listener, own.keep_alive, own.timeout, self._traffic)
             await self._http.start()
             url = f"http://{host}:{port}"
         namespace, name = self._definition.cls.dynamo_address()  # type: ignore[attr-defined]
@@ -244,14 +250,28 @@ class Worker:
         return [service for service in [self.service, *reversed(self._locals)] if service is not None]
 
     def measured(self) -> Reading:
-        """Counts of the requests that it has `served` and `called`, by service and endpoint. From any thread."""
+        """Counts of the requests that it has `served` and `called`, by service and endpoint, and by HTTP route.
+
+        From any thread.
+        """
         counted: Reading = {"served": {}, "called": {}}
         for direction, readings in (self.runtime.measured() if self.runtime is not None else {}).items():
             for path, reading in readings.items():
                 component, _, endpoint = path.rpartition("/")
                 service = self._names.get(component, component)
                 counted[direction].setdefault(service, {})[endpoint] = reading
+        if self._traffic is not None:
+            counted["routes"] = self._traffic.read()
+            counted["served"].setdefault(self.assignment.service, {}).update(self._traffic.read_own())
         return counted
+
+    def routes(self) -> dict[str, Any] | None:
+        """The routes of the HTTP application, see `HttpRoutes.load`; None without one. From any thread."""
+        return self._traffic.routes.load() if self._traffic is not None else None
+
+    def http_requests(self, after: int) -> list[dict[str, Any]]:
+        """The latest requests over HTTP with a number greater than `after`. From any thread."""
+        return self._traffic.latest(after) if self._traffic is not None else []
 
     def spans(self, trace: str | None = None) -> list[dict[str, Any]]:
         """The spans of a trace, or of all traces, in this process; their paths have service names. From any thread."""
@@ -259,7 +279,7 @@ class Worker:
 
     def _name_of(self, path: str) -> str:
         """`Service/endpoint` for a path, whose component may have another name than the service."""
-        component, _, endpoint = path.rpartition("/")
+        component, endpoint = parts_of(path)
         return f"{self._names.get(component, component)}/{endpoint}"
 
     async def stop(self, grace: float | None = None) -> None:

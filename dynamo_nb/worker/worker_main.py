@@ -27,11 +27,13 @@ from dynamo_nb.control.worker_messages import (
     Draining,
     Failed,
     Failure,
+    Http,
     Liveness,
     Measure,
     Measured,
     Ping,
     Prepared,
+    ReadHttp,
     ReadSpans,
     Ready,
     Reconfigure,
@@ -117,6 +119,10 @@ class _Executor:
                 self._lifeline.report(Measured(self._worker.measured()))
             case ReadSpans(trace=trace):
                 self._lifeline.report(Spans(self._worker.spans(trace), trace))
+            case ReadHttp(number=number, what="routes"):
+                self._lifeline.report(Http(number, self._worker.routes()))
+            case ReadHttp(number=number, after=after):
+                self._lifeline.report(Http(number, self._worker.http_requests(after)))
             case _:
                 self._loop.call_soon_threadsafe(self._on_loop, command)
 
