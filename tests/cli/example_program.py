@@ -7,7 +7,7 @@ from dynamo_nb.cli.help import verb_help
 from dynamo_nb.config.command_words import split_words
 
 PROGRAM = """
-from dynamo_nb import async_on_start, depends, dynamo_endpoint, service
+from dynamo_nb import DynamoTransport, async_on_start, depends, dynamo_endpoint, service
 
 
 @service
@@ -37,7 +37,7 @@ class Backend:
 class Frontend:
     backend = depends(Backend)
 
-    @dynamo_endpoint()
+    @dynamo_endpoint(transports=[DynamoTransport.DEFAULT, DynamoTransport.HTTP])
     async def generate(self, text: str):
         async for word in self.backend.generate(text):
             yield word

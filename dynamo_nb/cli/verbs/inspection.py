@@ -1,4 +1,4 @@
-"""Verbs that look into running workers: logs, top, console."""
+"""Verbs that look into running workers: logs, routes, top, console."""
 
 from __future__ import annotations
 
@@ -55,6 +55,17 @@ def _pattern(text: str) -> re.Pattern[str]:
         raise DynamoError(
             f"--grep {text!r} is not a regular expression: {error}", remedy="escape special characters with \\"
         ) from None
+
+
+@verb(("routes", "all HTTP routes"), ("routes Frontend", "those of one service"))
+def routes(
+    context: typer.Context,
+    service: Annotated[str | None, typer.Argument(help="show only this service")] = None,
+    deployment: DeploymentOption = None,
+) -> None:
+    """Show the HTTP routes of a running deployment, each with a curl line that works."""
+    host = host_of(context)
+    host.show(host.deployment(deployment).routes(service).result())
 
 
 @verb(("top", "live"), ("top --once", "one table"))

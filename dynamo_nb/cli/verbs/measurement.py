@@ -15,17 +15,20 @@ from dynamo_nb.errors import DynamoError
 @verb(
     ("bench Frontend.generate -c 64 --duration 10 --payload '\"hello\"'", "64 callers for ten seconds"),
     ("bench Frontend.generate --rate 200 --payload @lines.jsonl", "200 calls a second, payloads in turn"),
+    ("""bench "POST /generate" -c 64 --payload '{{"text": "hello"}}'""", "requests over HTTP; streams count items"),
 )
 def bench(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="the endpoint, such as Frontend.generate")],
+    target: Annotated[
+        str, typer.Argument(help='the endpoint, such as Frontend.generate, or the HTTP route, such as "POST /generate"')
+    ],
     payload: Annotated[
         str | None,
         typer.Option(
             "-p",
             "--payload",
-            help="arguments as JSON: an object with their names, or the only argument; @file.json reads a file, "
-            "@lines.jsonl takes its lines in turn",
+            help="arguments as JSON: an object with their names, or the only argument; over HTTP the body, or the "
+            "query of a GET; @file.json reads a file, @lines.jsonl takes its lines in turn",
         ),
     ] = None,
     concurrency: Annotated[
@@ -47,7 +50,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
     deployment: DeploymentOption = None,
 ) -> Any:
-    """Send load to an endpoint and measure it, as in `dynamo bench Frontend.generate -c 64 --payload '"hello"'`."""
+    """Send load to an endpoint or HTTP route and measure it: `dynamo bench Frontend.generate -c 64 --payload '"hello"'`."""
     from dynamo_nb.observe.load_shape import LoadShape
 
     shape = LoadShape(concurrency, rate, duration, requests, warmup, timeout)
@@ -61,10 +64,15 @@ def bench(
     return host.result(result)
 
 
-@verb(("""trace Frontend.generate --payload '{{"text": "hello"}}'""", "one call, and where its time went"))
+@verb(
+    ("""trace Frontend.generate --payload '{{"text": "hello"}}'""", "one call, and where its time went"),
+    ("""trace "POST /generate" --payload '{{"text": "hello"}}'""", "one request over HTTP"),
+)
 def trace(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="the endpoint, such as Frontend.generate")],
+    target: Annotated[
+        str, typer.Argument(help='the endpoint, such as Frontend.generate, or the HTTP route, such as "POST /generate"')
+    ],
     payload: Annotated[
         str | None, typer.Option(help="""arguments as JSON, such as '{"text": "hi"}', or @file.json""")
     ] = None,
