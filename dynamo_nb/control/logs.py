@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from dynamo_nb.control.log_lines import LineReader, LogLine, without_stamp
 from dynamo_nb.source.tracebacks import with_cell_names
 
 _TAIL_LINES, _TAIL_BYTES = 20, 64 * 1024
@@ -35,7 +38,7 @@ def log_tail(log: Path, end: int | None = None) -> str:
             lines = file.read(end - start).decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return with_cell_names("\n".join(lines[-_TAIL_LINES:]))
+    return with_cell_names("\n".join(map(without_stamp, lines[-_TAIL_LINES:])))
 
 
 class LogTail:
@@ -61,17 +64,22 @@ class LogTail:
     @property
     def latest(self) -> dict[str, str]:
         """The last line read of each worker, by worker; it may not have ended yet, as in a progress bar."""
-        return {path.stem: log.latest for path, log in self._logs.items()}
+        return {path.stem: without_stamp(log.latest) for path, log in self._logs.items()}
 
     def read(self) -> Iterator[str]:
         """Yields the new lines since the last call, each after the name of its worker."""
+        return map(str, self.read_lines())
+
+    def read_lines(self) -> Iterator[LogLine]:
+        """Yields the new lines since the last call, worker by worker."""
+        now = time.time() if self._lines is None and self._logs else None
         with suppress(FileNotFoundError):  # the folder is removed when the deployment ends
             for path in set(self._folder.glob(self._names)) - set(self._logs):
                 self._logs[path] = _Log(path, self._lines)
             self._lines = None  # a later log belongs to a new worker: all of its lines are new
-        for path, log in sorted(self._logs.items()):
-            for line in log.read():
-                yield f"{_title(path)}: {with_cell_names(line)}"
+        for _, log in sorted(self._logs.items()):
+            for line in log.reader.read(log.read(), now):
+                yield replace(line, text=with_cell_names(line.text)) if "/code/" in line.text else line
 
     def close(self) -> None:
         for log in self._logs.values():
@@ -89,6 +97,7 @@ class _Log:
 
     def __init__(self, path: Path, lines: int | None) -> None:
         self._path, self._file, self._first = path, path.open("rb"), lines
+        self.reader = LineReader(_title(path))
         self._partial = b""  # a line that has not ended yet
         self.latest = ""
 

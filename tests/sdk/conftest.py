@@ -1,5 +1,20 @@
 import pytest
 
+from dynamo_nb.control.log_lines import without_stamp
+
+
+class Log:
+    """An open log of a worker, read without the times of its lines."""
+
+    def __init__(self, path):
+        self._file = path.open()
+
+    def read(self):
+        return "".join(map(without_stamp, self._file))
+
+    def close(self):
+        self._file.close()
+
 
 @pytest.fixture
 def worker_log(dynamo_home):
@@ -7,7 +22,7 @@ def worker_log(dynamo_home):
     opened = []
 
     def open_log(worker):
-        opened.append(next(dynamo_home.glob(f"*/logs/{worker}.log")).open())
+        opened.append(Log(next(dynamo_home.glob(f"*/logs/{worker}.log"))))
         return opened[-1]
 
     yield open_log

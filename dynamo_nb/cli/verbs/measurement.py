@@ -50,7 +50,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
     deployment: DeploymentOption = None,
 ) -> Any:
-    """Send load to an endpoint or HTTP route and measure it: `dynamo bench Frontend.generate -c 64 --payload '"hello"'`."""
+    """Measure an endpoint or HTTP route under load: `dynamo bench Frontend.generate -c 64 --payload '"hello"'`."""
     from dynamo_nb.observe.load_shape import LoadShape
 
     shape = LoadShape(concurrency, rate, duration, requests, warmup, timeout)
