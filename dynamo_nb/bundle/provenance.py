@@ -29,7 +29,7 @@ _SHORT_FORM: Final = re.compile(r"(?P<host>(?:[\w.-]+@)?[\w.-]+):(?!/)(?P<path>.
 def requirement(distribution: str) -> list[str]:
     """The lines for an installed distribution: what pip installs, and before it a comment if something is to be done.
 
-    - From an index: its version. Indexes do not have local versions, such as the +cu128 of a CUDA build.
+    - From an index: its version, with its local part, such as the +cu128 of a CUDA build. PyPI has no such versions.
     - From a repository or an archive on the network: the address, with the commit or the digest.
     - From a folder that is an unchanged, published commit of a git repository: as from the repository.
     - From another folder or file of this machine: its wheel beside requirements.txt, which has to be put there.
@@ -37,7 +37,7 @@ def requirement(distribution: str) -> list[str]:
     found = metadata.distribution(distribution)
     origin = _origin(found)
     if not origin:
-        return [f"{distribution}=={found.version.partition('+')[0]}"]
+        return [f"{distribution}=={found.version}"]
     if (address := _address(origin)) is not None:
         return [f"{distribution} @ {address}"]
     kind = "a folder" if "dir_info" in origin else "a file"
@@ -62,12 +62,25 @@ def without_credentials(url: str) -> str:
 def _origin(distribution: metadata.Distribution) -> dict[str, Any]:
     """The record of the installer (PEP 610); empty for a distribution from an index.
 
-    Packages of conda have the record of the machine that built them.
+    Packages of conda have the record of the machine that built them. Old installers left the metadata of a package in
+    its folder, without a record.
     """
+    folder = _source_folder(distribution)
+    if folder is not None:
+        return {"url": folder.as_uri(), "dir_info": {"editable": True}}
     by_conda = (distribution.read_text("INSTALLER") or "").strip() == "conda"
     text = None if by_conda else distribution.read_text("direct_url.json")
     origin: dict[str, Any] = json.loads(text) if text else {}
     return origin
+
+
+def _source_folder(distribution: metadata.Distribution) -> Path | None:
+    """The folder of the source, if the metadata of a distribution is there and not where installers put packages."""
+    found = Path(str(distribution.locate_file("")))
+    path = getattr(distribution, "_path", None)  # of distributions in folders; others have no file of their own
+    if not isinstance(path, Path) or path.suffix != ".egg-info" or not path.is_dir():
+        return None
+    return None if {"site-packages", "dist-packages"} & set(found.parts) else found.resolve()
 
 
 def _address(origin: Mapping[str, Any]) -> str | None:

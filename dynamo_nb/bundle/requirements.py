@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module, metadata
 
-from dynamo_nb.bundle.indexes import index_lines
+from dynamo_nb.bundle.indexes import build_indexes, index_lines
 from dynamo_nb.bundle.provenance import requirement
 from dynamo_nb.bundle.providers import Providers
 from dynamo_nb.source import CodeTree
@@ -46,13 +46,16 @@ def requirements(code: CodeTree) -> str:
     installed = {one for distributions in found.values() for one in distributions or ()}
     installed |= {one for name in of_llm for one in providers.by_root.get(name, ())}
     lines = [requirement(distribution) for distribution in installed | {_DISTRIBUTION}]
+    indexes = index_lines()
+    if not any(line.startswith("--") for line in indexes):
+        indexes += build_indexes(line for group in lines for line in group)
     absent = {_missing_part(name, own) for name, distributions in found.items() if distributions is None}
     absent |= of_llm - providers.by_root.keys()
     lines += [[extras[name]] for name in absent & of_llm & extras.keys()]
     missing = absent - (of_llm & extras.keys())
     comments = [f"# {name}: imported, but not installed where the bundle was exported" for name in missing]
     sorted_lines = [line for group in sorted(lines, key=lambda group: group[-1].lower()) for line in group]
-    return "\n".join([*index_lines(), *sorted_lines, *sorted(comments)]) + "\n"
+    return "\n".join([*indexes, *sorted_lines, *sorted(comments)]) + "\n"
 
 
 def _missing_part(name: str, own: Collection[str]) -> str:

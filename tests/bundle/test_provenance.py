@@ -20,8 +20,9 @@ def no_configured_indexes(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path))
-    for name in (name for name in os.environ if name.endswith("INDEX_URL") or name.startswith("UV_")):
+    for name in (name for name in os.environ if name.startswith(("PIP_", "UV_")) and name != "PIP_CONFIG_FILE"):
         monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -286,6 +287,24 @@ INDEXES = {
         "",
         ["# --extra-index-url in a folder of the exporting machine is left out"],
     ),
+    "pages of links": (
+        {"PIP_FIND_LINKS": f"https://me:{SECRET}@a.example/whl/links.html /opt/wheels"},
+        "",
+        [
+            "--find-links https://a.example/whl/links.html",
+            "# --find-links in a folder of the exporting machine is left out",
+        ],
+    ),
+    "pages of links for uv": (
+        {"UV_FIND_LINKS": "https://a.example/l,https://b.example/l"},
+        "",
+        ["--find-links https://a.example/l", "--find-links https://b.example/l"],
+    ),
+    "a host without a certificate": (
+        {},
+        "[global]\nindex-url = http://host.example/s\ntrusted-host = host.example\n  unused.example\n",
+        ["--index-url http://host.example/s", "--trusted-host host.example"],
+    ),
     "PyPI itself": ({"PIP_INDEX_URL": "https://pypi.org/simple/"}, "", []),
     "a broken configuration file": ({}, "index-url = x\n", []),
 }
@@ -301,6 +320,137 @@ def test_indexes_are_named_without_credentials(tmp_path, monkeypatch, name):
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
 
-    lines = [line for line in lines_for() if "index-url" in line]
+    assert lines_for() == expected
 
-    assert lines == expected
+
+TORCH = "https://download.pytorch.org/whl"
+UV_PROJECT = f"""
+[[tool.uv.index]]
+name = "own"
+url = "https://me:{SECRET}@a.example/s"
+default = true
+
+[[tool.uv.index]]
+name = "pytorch-cpu"
+url = "{TORCH}/cpu"
+explicit = true
+"""
+UV_FILES = {
+    "the project": (
+        {"pyproject.toml": UV_PROJECT},
+        ["--index-url https://a.example/s", f"--extra-index-url {TORCH}/cpu"],
+    ),
+    "a folder of the project": (
+        {"pyproject.toml": UV_PROJECT, "notebooks/x": ""},
+        ["--index-url https://a.example/s", f"--extra-index-url {TORCH}/cpu"],
+    ),
+    "uv.toml": ({"uv.toml": 'index-url = "https://a.example/s"'}, ["--index-url https://a.example/s"]),
+    "the part for pip": (
+        {"uv.toml": '[pip]\nextra-index-url = ["https://a.example/s"]\nfind-links = ["/opt/w"]'},
+        ["--extra-index-url https://a.example/s", "# --find-links in a folder of the exporting machine is left out"],
+    ),
+    "the user's file": (
+        {".config/uv/uv.toml": 'find-links = ["https://a.example/l"]'},
+        ["--find-links https://a.example/l"],
+    ),
+    "the project before the user": (
+        {"uv.toml": 'index-url = "https://a.example"', ".config/uv/uv.toml": 'index-url = "https://b.example"'},
+        ["--index-url https://a.example"],
+    ),
+    "a project without uv": ({"pyproject.toml": "[project]\nname = 'x'"}, []),
+    "a broken file": ({"uv.toml": "index-url = "}, []),
+}
+
+
+@pytest.mark.parametrize("name", UV_FILES)
+@pytest.mark.usefixtures("install")
+def test_indexes_are_read_from_the_files_of_uv(tmp_path, monkeypatch, name):
+    files, expected = UV_FILES[name]
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    if (tmp_path / "notebooks").exists():
+        monkeypatch.chdir(tmp_path / "notebooks")
+
+    assert lines_for() == expected
+
+
+REMEDY = "Name its index (PIP_EXTRA_INDEX_URL when exporting), or remove"
+OWN_INDEX = {"PIP_EXTRA_INDEX_URL": "https://a.example/s"}
+BUILDS = {
+    "torch for CPUs": ({}, "torch", "2.9.0+cpu", [f"--extra-index-url {TORCH}/cpu", "torch==2.9.0+cpu"]),
+    "torch for CUDA": ({}, "torch", "2.9.0+cu128", [f"--extra-index-url {TORCH}/cu128", "torch==2.9.0+cu128"]),
+    "torch for ROCm": (
+        {},
+        "torchvision",
+        "0.24.0+rocm6.4",
+        [f"--extra-index-url {TORCH}/rocm6.4", "torchvision==0.24.0+rocm6.4"],
+    ),
+    "torch of an index of one's own": (
+        OWN_INDEX,
+        "torch",
+        "2.9.0+cpu",
+        ["--extra-index-url https://a.example/s", "torch==2.9.0+cpu"],
+    ),
+    "torch that was built here": (
+        {},
+        "torch",
+        "2.9.0a0+git1234567",
+        [
+            f"# torch: PyPI has no build +git1234567. {REMEDY} +git1234567 below",
+            "torch==2.9.0a0+git1234567",
+        ],
+    ),
+    "another package": (
+        {},
+        "acme-lib",
+        "1.0+acme.2",
+        [
+            f"# acme-lib: PyPI has no build +acme.2. {REMEDY} +acme.2 below",
+            "acme-lib==1.0+acme.2",
+        ],
+    ),
+    "another package of an index": (
+        OWN_INDEX,
+        "acme-lib",
+        "1.0+acme.2",
+        ["--extra-index-url https://a.example/s", "acme-lib==1.0+acme.2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_a_build_that_pypi_does_not_have_is_required_from_its_index(install, monkeypatch, name):
+    variables, package, version, expected = BUILDS[name]
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    module = package.replace("-", "_")
+    install(package, f"{module}/__init__.py", version=version)
+
+    assert lines_for(f"import {module}") == expected
+
+
+@pytest.mark.parametrize("where", ["lib", "site-packages"])
+@pytest.mark.parametrize("published", [True, False], ids=["published", "not published"])
+def test_a_package_whose_metadata_is_in_its_folder_is_required_from_there(
+    install, checkout, monkeypatch, where, published
+):
+    source = checkout.folder / "libs" / "acme" / "src"
+    if where == "site-packages":
+        source = source.rename(checkout.folder / "site-packages")
+    info = source / "acme_lib.egg-info"
+    info.mkdir()
+    (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: acme-lib\nVersion: 1.0\n")
+    (info / "top_level.txt").write_text("acme_lib\n")
+    if published:
+        (checkout.folder / ".gitignore").write_text("*.egg-info\n")
+        checkout("add", "-A")
+        checkout("commit", "-qm", "second")
+        checkout("update-ref", "refs/remotes/origin/main", "HEAD")
+    monkeypatch.setattr(sys, "path", [str(source), *sys.path])
+    commit = checkout("rev-parse", "HEAD")
+
+    lines = lines_for("import acme_lib")
+
+    address = f"acme-lib @ git+https://host.example/mono.git@{commit}#subdirectory=libs/acme/src"
+    assert lines == (["acme-lib==1.0"] if where == "site-packages" else [address] if published else [FOLDER, WHEEL])

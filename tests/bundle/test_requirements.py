@@ -15,7 +15,7 @@ DYNAMO_NB = requirement("dynamo-nb")
 @pytest.fixture(autouse=True)
 def no_configured_indexes(monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    for name in (name for name in os.environ if name.endswith("INDEX_URL") or name.startswith("UV_")):
+    for name in (name for name in os.environ if name.startswith(("PIP_", "UV_")) and name != "PIP_CONFIG_FILE"):
         monkeypatch.delenv(name)
 
 
@@ -81,8 +81,10 @@ def test_services_of_the_package_add_the_libraries_that_they_import(providers, s
     expected = set(DYNAMO_NB)
     for name in libraries:
         found = providers.get(name)
-        expected |= {f"{each}=={version(each).partition('+')[0]}" for each in found or ()}
+        expected |= {f"{each}=={version(each)}" for each in found or ()}
         expected |= set() if found else {{"torch": "torch>=2.5", "vllm": "vllm>=0.32"}[name]}
+        builds = {version(each).partition("+")[2] for each in found or () if each == "torch"} - {""}
+        expected |= {f"--extra-index-url https://download.pytorch.org/whl/{build}" for build in builds}
     assert set(requirements(code).splitlines()) == expected
 
 
