@@ -127,6 +127,16 @@ def test_an_endpoint_is_called_with_the_keyboard_alone(graph, lab):
     lab.screenshot("keys")
 
 
+def test_the_wheel_over_the_graph_scrolls_the_notebook(graph, served_notebook):
+    box = graph.drawing.bounding_box()
+    before = graph.view.bounding_box()["y"]
+    graph.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    graph.page.mouse.wheel(0, 60)
+    graph.page.wait_for_function(
+        "([view, y]) => view.getBoundingClientRect().y < y - 50", arg=[graph.view.element_handle(), before]
+    )
+
+
 CLICKS = {
     "a node": lambda graph: graph.node("Backend").click(),
     "an edge": lambda graph: graph.click_edge("Middle", "Backend"),
@@ -146,7 +156,7 @@ def test_a_key_pressed_after_a_click_in_the_page_does_not_reach_the_notebook(pla
         graph.page.keyboard.press(key)
     assert [(cell["kind"], cell["source"], cell["count"]) for cell in served_notebook.cells()] == before
     expect(graph.page.get_by_role("dialog")).to_have_count(0)
-    graph.page.keyboard.press("Escape")  # closes the card of the edge, which covers services
+    graph.page.keyboard.press("Escape")  # closes the card of the edge
 
 
 def press_until(page, key, goal, limit=30):

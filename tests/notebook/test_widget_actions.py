@@ -15,6 +15,7 @@ import asyncio, os
 class Backend:
     @dynamo_endpoint()
     async def generate(self, text: str):
+        print("\\x1b[32mgenerating\\x1b[0m", flush=True)
         for word in text.split():
             yield word
 
@@ -187,6 +188,15 @@ def test_the_card_has_endpoints_links_workers_and_configuration(browser):
     assert {"index", "id", "state", "pid", "gpus", "started", "memory", "log"} == set(card["workers"][0])
     assert all(len(row) == 3 for row in card["config"])
     assert card["desired"] == len(card["workers"])
+
+
+def test_the_card_shows_logs_without_the_escape_codes_of_colours(browser):
+    browser.request("call", service="Backend", endpoint="generate", arguments='{"text": "hello"}')
+    browser.start("watch", page="one", visible=True)
+    browser.set(selected="Backend")
+    browser.until(
+        lambda state: any("generating" in worker["log"] for worker in state.get("card", {}).get("workers", ()))
+    )
 
 
 def test_traffic_and_memory_are_sent_while_the_widget_is_visible(browser):

@@ -10,8 +10,13 @@ const ATTRIBUTES = new Set(["class", "id", "role", "aria-label", "x", "y", "widt
                             "stroke-dasharray", "font-size", "font-weight", "font-style", "text-anchor",
                             "data-service", "data-state", "data-source", "data-target", "data-active"]);
 
-/** Font size of the small lines in a node. */
+/** Font sizes of the small lines and of the name in a node, and the maximum of a name that is shown alone. */
 const SMALL_FONT = 11;
+const NAME_FONT = 13.5;
+const MAX_NAME_FONT = 30;
+
+/** Units between two texts of a line. */
+const GAP = 6;
 
 const PADDING = 12;
 
@@ -102,12 +107,22 @@ export class Drawing {
         createSvg("rect", { y: y - 8, height: 16, rx: 8 }),
         createSvg("text", { y: y + 3.5, "text-anchor": "middle", "font-size": 10 })));
     }
+    // The kernel estimated the widths of texts: the font of the page may be wider.
+    for (const text of g.querySelectorAll("text")) {
+      const space = x + width - PADDING / 2 - Number(text.getAttribute("x"));
+      if (text.textContent) setText(text, shorten(text.textContent, space, text === nameText ? NAME_FONT : SMALL_FONT));
+    }
     if (loadText) {
-      const left = Number(loadText.getAttribute("x"));
-      const space = x + width - PADDING - left;
-      node.loadTexts = [0, 0.3, 1].map((share) =>
-        createSvg("tspan", { x: left + space * share, "text-anchor": share === 1 ? "end" : "start" }));
+      const [left, right] = [Number(loadText.getAttribute("x")), x + width - PADDING];
+      node.loadTexts = [left, left, right].map((at) =>
+        createSvg("tspan", { x: at, "text-anchor": at === right ? "end" : "start" }));
       loadText.replaceChildren(...node.loadTexts);
+    }
+    if (nameText) {
+      const widest = (NAME_FONT * (width - 2 * GAP)) / Math.max(1, textWidth(nameText.textContent ?? "", NAME_FONT));
+      const size = Math.min(MAX_NAME_FONT, widest, height * 0.6);
+      g.append(createSvg("text", { class: "name alone", x: node.x, y: node.y + size * 0.36, "text-anchor": "middle",
+                                   "font-size": size, "font-weight": 600 }, nameText.textContent ?? ""));
     }
     g.setAttribute("tabindex", "-1");
     g.setAttribute("role", "button");
@@ -173,7 +188,7 @@ export class Drawing {
         // Measured with the widest numbers, so that a text does not come and go as its number changes.
         node.fits = {
           inFlight: textWidth(`${status}${suffix}   888 in flight`) <= space,
-          memory: textWidth(node.nameText.textContent) * 1.3 + textWidth("   888 MiB") <= node.width - 2 * PADDING,
+          memory: textWidth(node.nameText.textContent ?? "", NAME_FONT) + textWidth("   888 MiB") <= node.width - 2 * PADDING,
         };
       }
       this.labelNode(node);
@@ -218,8 +233,8 @@ export class Drawing {
     const { load } = node;
     const [calls, median, p99] = node.loadTexts;
     setText(calls, load ? rate(load.rate) : "");
-    setText(median, load?.p50 != null ? duration(load.p50) : "");
     setText(p99, load?.p99 != null ? `p99 ${duration(load.p99)}` : "");
+    this.renderMedian(median, load?.p50 != null ? duration(load.p50) : "", calls, p99);
     const isBusy = load?.rate > 0;
     if (node.isBusy !== isBusy) calls.classList.toggle("name", (node.isBusy = isBusy));
     setText(node.inFlightText, load?.in_flight && node.fits?.inFlight ? `${grouped(load.in_flight)} in flight` : "");
@@ -233,6 +248,15 @@ export class Drawing {
     plate.setAttribute("x", node.left + node.width - width - 6);
     text.setAttribute("x", node.left + node.width - width / 2 - 6);
     node.badge.toggleAttribute("hidden", !errors);
+  }
+
+  /** Writes the median between the two other numbers. It is left out if there is no space for it. */
+  renderMedian(median, text, calls, p99) {
+    const [left, right] = [Number(calls.getAttribute("x")), Number(p99.getAttribute("x"))];
+    const from = left + Math.max(textWidth(calls.textContent) + GAP, (right - left) * 0.3);
+    const fits = from + textWidth(text) <= right - textWidth(p99.textContent) - GAP;
+    setText(median, fits ? text : "");
+    setAttribute(median, "x", from.toFixed(1));
   }
 
   labelNode(node) {
@@ -285,21 +309,24 @@ function removeTitle(g) {
   return title?.textContent ?? "";
 }
 
-/** @type {CanvasRenderingContext2D | null} */
-let measuring = null;
+/** Font size to the canvas that measures texts of this size. @type {Map<number, CanvasRenderingContext2D>} */
+const measuring = new Map();
 
-/** The width of a small text, in units of the drawing. A canvas measures without a layout of the page. */
-function textWidth(text) {
-  if (measuring === null) {
-    measuring = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
-    measuring.font = `${SMALL_FONT}px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif`;
+/** The width of a text, in units of the drawing. A canvas measures without a layout of the page. Names are bold. */
+function textWidth(text, size = SMALL_FONT) {
+  let context = measuring.get(size);
+  if (context === undefined) {
+    context = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
+    const weight = size === NAME_FONT ? 600 : 400;
+    context.font = `${weight} ${size}px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif`;
+    measuring.set(size, context);
   }
-  return measuring.measureText(text).width;
+  return context.measureText(text).width;
 }
 
-function shorten(text, space) {
-  if (textWidth(text) <= space) return text;
+function shorten(text, space, size = SMALL_FONT) {
+  if (textWidth(text, size) <= space) return text;
   let end = text.length - 1;
-  while (end > 0 && textWidth(`${text.slice(0, end)}…`) > space) end--;
+  while (end > 0 && textWidth(`${text.slice(0, end)}…`, size) > space) end--;
   return `${text.slice(0, end)}…`;
 }

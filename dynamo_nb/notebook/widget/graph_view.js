@@ -17,6 +17,13 @@ import { READABLE_SCALE, Viewport } from "./viewport.js";
 /** Milliseconds between two updates of the times in an open card. */
 const TIME_INTERVAL = 500;
 
+/** A card is shown beside the drawing if both are large enough, in pixels. Below it, the drawing keeps its size. */
+const MIN_BESIDE_WIDTH = 780;
+const MIN_BESIDE_HEIGHT = 300;
+
+/** Share of the width for the drawing while a card is beside it. */
+const DRAWING_SHARE = 0.62;
+
 export class GraphView {
   constructor(model, viewState, el) {
     this.model = model;
@@ -36,12 +43,11 @@ export class GraphView {
     this.keyboard = new Keyboard(this);
     this.highlight = new Highlight(this);
     this.drawingElement = create("div", { class: "dynamo-drawing", tabindex: "-1" });
-    this.edgeCard = new EdgeCard(viewState, () => this.closeCards(), (point) => this.viewport.toPixels(point));
-    const area = create("div", { class: "dynamo-drawing-area" },
-      this.drawingElement, this.edgeCard.element, this.tooltip.element);
+    this.edgeCard = new EdgeCard(viewState, () => this.closeCards());
+    const area = create("div", { class: "dynamo-drawing-area" }, this.drawingElement, this.tooltip.element);
     const body = create("div", { class: "dynamo-body" }, area, this.card.element);
     this.root = create("div", { class: "dynamo-view", tabindex: "-1" },
-      this.toolbar.element, body, this.keyboard.element, this.statusBar.element);
+      this.toolbar.element, body, this.edgeCard.element, this.keyboard.element, this.statusBar.element);
     this.viewport = new Viewport(this.drawingElement, viewState.position, () => this.viewportMoved());
     this.linking = new Linking({
       drawing: () => this.drawing, viewport: this.viewport, viewState,
@@ -261,6 +267,8 @@ export class GraphView {
     const { clientWidth: widgetWidth } = this.root;
     if (this.drawing.svg === null || widgetWidth === 0) return;
     this.viewport.widgetWidth = widgetWidth;
+    this.root.classList.toggle("dynamo-card-beside", this.viewport.height(widgetWidth * DRAWING_SHARE) >= MIN_BESIDE_HEIGHT
+      && widgetWidth >= MIN_BESIDE_WIDTH);
     this.drawingElement.style.minHeight = `${this.viewport.height()}px`;
     const { clientWidth, clientHeight } = this.drawingElement;
     if (!this.viewport.resize(widgetWidth, clientWidth, clientHeight)) return;
@@ -274,6 +282,5 @@ export class GraphView {
     this.viewState.position = this.viewport.position;
     this.drawing.renderVisible(this.viewport);
     setText(this.toolbar.scale, `${Math.round(this.viewport.position.scale * 100)}%`);
-    this.edgeCard.updatePosition();
   }
 }

@@ -236,10 +236,15 @@ export class ServiceCard {
 
   showConfig({ config }) {
     if (!this.hasChanged("config", config)) return;
-    this.config.replaceChildren(create("table", { class: "dynamo-config" },
-      create("thead", {}, create("tr", {}, ...["key", "value", "origin"].map((name) => create("th", { scope: "col" }, name)))),
-      create("tbody", {}, ...config.map(([key, value, origin]) =>
-        create("tr", {}, create("th", { scope: "row" }, key), create("td", {}, value), create("td", {}, origin))))));
+    const isDefault = ([, , origin]) => origin === "default";
+    const [set, defaults] = [config.filter((row) => !isDefault(row)), config.filter(isDefault)];
+    const details = create("details", {
+      open: this.viewState.showsDefaults, ontoggle: () => (this.viewState.showsDefaults = details.open),
+    }, create("summary", {}, `${defaults.length} with ${defaults.length === 1 ? "its default" : "their defaults"}`),
+    configTable(defaults));
+    details.hidden = defaults.length === 0;
+    this.config.replaceChildren(
+      set.length ? configTable(set) : create("p", { class: "dynamo-muted" }, "Nothing is set."), details);
   }
 
   /** Updates the times that pass while the card is open. */
@@ -252,4 +257,13 @@ export class ServiceCard {
   close() {
     clearTimeout(this.timeout);
   }
+}
+
+/** A table of values. A key may be wrapped after its dots and underscores, and not within a word. */
+function configTable(rows) {
+  const wrappable = (key) => key.split(/(?<=[._])/).flatMap((part) => [part, create("wbr")]);
+  return create("table", { class: "dynamo-config" },
+    create("thead", {}, create("tr", {}, ...["key", "value", "origin"].map((name) => create("th", { scope: "col" }, name)))),
+    create("tbody", {}, ...rows.map(([key, value, origin]) => create("tr", {},
+      create("th", { scope: "row" }, ...wrappable(key)), create("td", {}, value), create("td", {}, origin)))));
 }

@@ -22,6 +22,7 @@ export class ViewState {
     this.drafts = new Map(); // "service endpoint" -> what was typed into its form
     this.calls = new Map(); // "service endpoint" -> its latest call
     this.openLogs = new Set(); // "service index" of workers
+    this.showsDefaults = false; // of the configuration
     this.requestedWorkers = new Map(); // service -> number of workers that the kernel has not reported yet
     this.scaleTimers = new Map(); // service -> timer of its request
     this.rates = new Map(); // service -> its latest rates

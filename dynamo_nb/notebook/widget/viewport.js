@@ -8,6 +8,9 @@ export const ZOOM = { step: 1.25, max: 4, min: 0.5 };
 /** Scale below which small lines cannot be read. A drawing that fits only below it is shown from its entry on. */
 export const READABLE_SCALE = 0.6;
 
+/** Scale below which the names of services cannot be read, even as large as their nodes allow. */
+const MIN_NAME_SCALE = 0.25;
+
 /** Maximum height of a drawing, in pixels. */
 const MAX_HEIGHT = 560;
 
@@ -49,15 +52,18 @@ export class Viewport {
     return true;
   }
 
-  /** The height of the drawing in pixels, at the width of the widget. */
-  height() {
-    return Math.min(MAX_HEIGHT, Math.ceil(this.bounds.height * this.initialScale()));
+  /** The height of the drawing in pixels, at a width. */
+  height(width = this.widgetWidth) {
+    return Math.min(MAX_HEIGHT, Math.ceil(this.bounds.height * this.initialScale(width)));
   }
 
-  /** Shows the whole drawing if it is readable then, else as much of its width as is readable. */
-  initialScale() {
-    const whole = this.scaleToFit(this.widgetWidth, MAX_HEIGHT);
-    return whole >= READABLE_SCALE ? whole : Math.max(READABLE_SCALE, this.scaleToFit(this.widgetWidth, Infinity));
+  /**
+   * Shows the whole drawing if it is readable then, else as much of its width as is readable. A narrow column shows the
+   * whole drawing also if only the names can be read.
+   */
+  initialScale(width = this.widgetWidth) {
+    const [whole, byWidth] = [this.scaleToFit(width, MAX_HEIGHT), this.scaleToFit(width, Infinity)];
+    return whole >= (byWidth < READABLE_SCALE ? MIN_NAME_SCALE : READABLE_SCALE) ? whole : Math.max(READABLE_SCALE, byWidth);
   }
 
   scaleToFit(width, height) {
@@ -165,6 +171,7 @@ export class Viewport {
     const { x, y, scale } = this.position;
     const { width, height } = this.size.width ? this.size : this.bounds;
     this.svg.setAttribute("viewBox", [x, y, width / scale, height / scale].map((n) => n.toFixed(2)).join(" "));
+    this.svg.classList.toggle("names-only", scale < READABLE_SCALE);
     this.onMove();
   }
 

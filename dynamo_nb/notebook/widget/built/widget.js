@@ -161,6 +161,9 @@ var ATTRIBUTES = /* @__PURE__ */ new Set([
   "data-active"
 ]);
 var SMALL_FONT = 11;
+var NAME_FONT = 13.5;
+var MAX_NAME_FONT = 30;
+var GAP = 6;
 var PADDING = 12;
 var NO_TEXT_SCALE = 0.25;
 var LARGE = 60;
@@ -218,11 +221,26 @@ var Drawing = class {
         createSvg("text", { y: y + 3.5, "text-anchor": "middle", "font-size": 10 })
       ));
     }
+    for (const text of g.querySelectorAll("text")) {
+      const space = x + width - PADDING / 2 - Number(text.getAttribute("x"));
+      if (text.textContent) setText(text, shorten(text.textContent, space, text === nameText ? NAME_FONT : SMALL_FONT));
+    }
     if (loadText) {
-      const left = Number(loadText.getAttribute("x"));
-      const space = x + width - PADDING - left;
-      node.loadTexts = [0, 0.3, 1].map((share) => createSvg("tspan", { x: left + space * share, "text-anchor": share === 1 ? "end" : "start" }));
+      const [left, right] = [Number(loadText.getAttribute("x")), x + width - PADDING];
+      node.loadTexts = [left, left, right].map((at) => createSvg("tspan", { x: at, "text-anchor": at === right ? "end" : "start" }));
       loadText.replaceChildren(...node.loadTexts);
+    }
+    if (nameText) {
+      const widest = NAME_FONT * (width - 2 * GAP) / Math.max(1, textWidth(nameText.textContent ?? "", NAME_FONT));
+      const size = Math.min(MAX_NAME_FONT, widest, height * 0.6);
+      g.append(createSvg("text", {
+        class: "name alone",
+        x: node.x,
+        y: node.y + size * 0.36,
+        "text-anchor": "middle",
+        "font-size": size,
+        "font-weight": 600
+      }, nameText.textContent ?? ""));
     }
     g.setAttribute("tabindex", "-1");
     g.setAttribute("role", "button");
@@ -288,7 +306,7 @@ var Drawing = class {
         }
         node.fits = {
           inFlight: textWidth(`${status}${suffix}   888 in flight`) <= space,
-          memory: textWidth(node.nameText.textContent) * 1.3 + textWidth("   888 MiB") <= node.width - 2 * PADDING
+          memory: textWidth(node.nameText.textContent ?? "", NAME_FONT) + textWidth("   888 MiB") <= node.width - 2 * PADDING
         };
       }
       this.labelNode(node);
@@ -330,8 +348,8 @@ var Drawing = class {
     const { load } = node;
     const [calls, median, p99] = node.loadTexts;
     setText(calls, load ? rate(load.rate) : "");
-    setText(median, load?.p50 != null ? duration(load.p50) : "");
     setText(p99, load?.p99 != null ? `p99 ${duration(load.p99)}` : "");
+    this.renderMedian(median, load?.p50 != null ? duration(load.p50) : "", calls, p99);
     const isBusy = load?.rate > 0;
     if (node.isBusy !== isBusy) calls.classList.toggle("name", node.isBusy = isBusy);
     setText(node.inFlightText, load?.in_flight && node.fits?.inFlight ? `${grouped(load.in_flight)} in flight` : "");
@@ -345,6 +363,14 @@ var Drawing = class {
     plate.setAttribute("x", node.left + node.width - width - 6);
     text.setAttribute("x", node.left + node.width - width / 2 - 6);
     node.badge.toggleAttribute("hidden", !errors);
+  }
+  /** Writes the median between the two other numbers. It is left out if there is no space for it. */
+  renderMedian(median, text, calls, p99) {
+    const [left, right] = [Number(calls.getAttribute("x")), Number(p99.getAttribute("x"))];
+    const from = left + Math.max(textWidth(calls.textContent) + GAP, (right - left) * 0.3);
+    const fits = from + textWidth(text) <= right - textWidth(p99.textContent) - GAP;
+    setText(median, fits ? text : "");
+    setAttribute(median, "x", from.toFixed(1));
   }
   labelNode(node) {
     const workers = node.workers && `${node.workers} workers`;
@@ -387,19 +413,22 @@ function removeTitle(g) {
   title?.remove();
   return title?.textContent ?? "";
 }
-var measuring = null;
-function textWidth(text) {
-  if (measuring === null) {
-    measuring = /** @type {CanvasRenderingContext2D} */
+var measuring = /* @__PURE__ */ new Map();
+function textWidth(text, size = SMALL_FONT) {
+  let context = measuring.get(size);
+  if (context === void 0) {
+    context = /** @type {CanvasRenderingContext2D} */
     document.createElement("canvas").getContext("2d");
-    measuring.font = `${SMALL_FONT}px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif`;
+    const weight = size === NAME_FONT ? 600 : 400;
+    context.font = `${weight} ${size}px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif`;
+    measuring.set(size, context);
   }
-  return measuring.measureText(text).width;
+  return context.measureText(text).width;
 }
-function shorten(text, space) {
-  if (textWidth(text) <= space) return text;
+function shorten(text, space, size = SMALL_FONT) {
+  if (textWidth(text, size) <= space) return text;
   let end = text.length - 1;
-  while (end > 0 && textWidth(`${text.slice(0, end)}…`) > space) end--;
+  while (end > 0 && textWidth(`${text.slice(0, end)}…`, size) > space) end--;
   return `${text.slice(0, end)}…`;
 }
 
@@ -419,6 +448,7 @@ var ViewState = class {
     this.drafts = /* @__PURE__ */ new Map();
     this.calls = /* @__PURE__ */ new Map();
     this.openLogs = /* @__PURE__ */ new Set();
+    this.showsDefaults = false;
     this.requestedWorkers = /* @__PURE__ */ new Map();
     this.scaleTimers = /* @__PURE__ */ new Map();
     this.rates = /* @__PURE__ */ new Map();
@@ -568,10 +598,9 @@ var Metrics = class {
 
 // dynamo_nb/notebook/widget/edge_card.js
 var EdgeCard = class {
-  /** onClose: called by the close button. toPixels: converts a point of the drawing to pixels of the viewport. */
-  constructor(viewState, onClose, toPixels) {
+  /** onClose: called by the close button. */
+  constructor(viewState, onClose) {
     this.viewState = viewState;
-    this.toPixels = toPixels;
     this.edge = null;
     this.metrics = new Metrics("failed");
     this.heading = create("h4", {});
@@ -581,9 +610,8 @@ var EdgeCard = class {
       "div",
       { class: "dynamo-edge-card", role: "group" },
       create("header", { class: "dynamo-header" }, this.heading, iconButton("close", "Close  ( Escape )", onClose)),
-      this.description,
-      this.metrics.element,
-      create("div", { class: "dynamo-row" }, this.action)
+      create("div", { class: "dynamo-row" }, this.description, this.action),
+      this.metrics.element
     );
     this.element.hidden = true;
   }
@@ -597,23 +625,11 @@ var EdgeCard = class {
     setText(this.action, edge.active ? "Unlink" : "Link");
     this.element.setAttribute("aria-label", `${edge.source} to ${edge.target}`);
     this.updateLoad();
-    this.updatePosition();
   }
   updateLoad() {
     if (this.edge === null) return;
     this.metrics.show(this.edge.load);
     this.metrics.element.hidden = !this.edge.active;
-  }
-  /** Places the card at the middle of its edge, inside the viewport. */
-  updatePosition() {
-    if (this.edge === null) return;
-    const { line } = this.edge;
-    const middle = line.getPointAtLength(line.getTotalLength() / 2);
-    const [x, y] = this.toPixels([middle.x, middle.y]);
-    const viewport = this.element.parentElement;
-    const left = Math.min(Math.max(6, x + 12), viewport.clientWidth - this.element.offsetWidth - 6);
-    const top = Math.min(Math.max(6, y + 12), Math.max(6, viewport.clientHeight - this.element.offsetHeight - 6));
-    this.element.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   }
   toggleLink() {
     const { source, target, active } = this.edge;
@@ -662,6 +678,7 @@ function neighbour(node, key, nodes, edges) {
 // dynamo_nb/notebook/widget/viewport.js
 var ZOOM = { step: 1.25, max: 4, min: 0.5 };
 var READABLE_SCALE = 0.6;
+var MIN_NAME_SCALE = 0.25;
 var MAX_HEIGHT = 560;
 var ANIMATION_TIME = 220;
 var Viewport = class {
@@ -695,14 +712,17 @@ var Viewport = class {
     this.update();
     return true;
   }
-  /** The height of the drawing in pixels, at the width of the widget. */
-  height() {
-    return Math.min(MAX_HEIGHT, Math.ceil(this.bounds.height * this.initialScale()));
+  /** The height of the drawing in pixels, at a width. */
+  height(width = this.widgetWidth) {
+    return Math.min(MAX_HEIGHT, Math.ceil(this.bounds.height * this.initialScale(width)));
   }
-  /** Shows the whole drawing if it is readable then, else as much of its width as is readable. */
-  initialScale() {
-    const whole = this.scaleToFit(this.widgetWidth, MAX_HEIGHT);
-    return whole >= READABLE_SCALE ? whole : Math.max(READABLE_SCALE, this.scaleToFit(this.widgetWidth, Infinity));
+  /**
+   * Shows the whole drawing if it is readable then, else as much of its width as is readable. A narrow column shows the
+   * whole drawing also if only the names can be read.
+   */
+  initialScale(width = this.widgetWidth) {
+    const [whole, byWidth] = [this.scaleToFit(width, MAX_HEIGHT), this.scaleToFit(width, Infinity)];
+    return whole >= (byWidth < READABLE_SCALE ? MIN_NAME_SCALE : READABLE_SCALE) ? whole : Math.max(READABLE_SCALE, byWidth);
   }
   scaleToFit(width, height) {
     return Math.min(1, (width || this.bounds.width) / this.bounds.width, height / this.bounds.height);
@@ -798,6 +818,7 @@ var Viewport = class {
     const { x, y, scale } = this.position;
     const { width, height } = this.size.width ? this.size : this.bounds;
     this.svg.setAttribute("viewBox", [x, y, width / scale, height / scale].map((n) => n.toFixed(2)).join(" "));
+    this.svg.classList.toggle("names-only", scale < READABLE_SCALE);
     this.onMove();
   }
   close() {
@@ -1843,12 +1864,22 @@ var ServiceCard = class {
   }
   showConfig({ config }) {
     if (!this.hasChanged("config", config)) return;
-    this.config.replaceChildren(create(
-      "table",
-      { class: "dynamo-config" },
-      create("thead", {}, create("tr", {}, ...["key", "value", "origin"].map((name) => create("th", { scope: "col" }, name)))),
-      create("tbody", {}, ...config.map(([key, value, origin]) => create("tr", {}, create("th", { scope: "row" }, key), create("td", {}, value), create("td", {}, origin))))
-    ));
+    const isDefault = ([, , origin]) => origin === "default";
+    const [set, defaults] = [config.filter((row) => !isDefault(row)), config.filter(isDefault)];
+    const details = create(
+      "details",
+      {
+        open: this.viewState.showsDefaults,
+        ontoggle: () => this.viewState.showsDefaults = details.open
+      },
+      create("summary", {}, `${defaults.length} with ${defaults.length === 1 ? "its default" : "their defaults"}`),
+      configTable(defaults)
+    );
+    details.hidden = defaults.length === 0;
+    this.config.replaceChildren(
+      set.length ? configTable(set) : create("p", { class: "dynamo-muted" }, "Nothing is set."),
+      details
+    );
   }
   /** Updates the times that pass while the card is open. */
   updateTimes() {
@@ -1860,6 +1891,21 @@ var ServiceCard = class {
     clearTimeout(this.timeout);
   }
 };
+function configTable(rows) {
+  const wrappable = (key) => key.split(/(?<=[._])/).flatMap((part) => [part, create("wbr")]);
+  return create(
+    "table",
+    { class: "dynamo-config" },
+    create("thead", {}, create("tr", {}, ...["key", "value", "origin"].map((name) => create("th", { scope: "col" }, name)))),
+    create("tbody", {}, ...rows.map(([key, value, origin]) => create(
+      "tr",
+      {},
+      create("th", { scope: "row" }, ...wrappable(key)),
+      create("td", {}, value),
+      create("td", {}, origin)
+    )))
+  );
+}
 
 // dynamo_nb/notebook/widget/status_bar.js
 var StatusBar = class {
@@ -1971,6 +2017,9 @@ var Tooltip = class {
 
 // dynamo_nb/notebook/widget/graph_view.js
 var TIME_INTERVAL = 500;
+var MIN_BESIDE_WIDTH = 780;
+var MIN_BESIDE_HEIGHT = 300;
+var DRAWING_SHARE = 0.62;
 var GraphView = class {
   constructor(model, viewState, el) {
     this.model = model;
@@ -1994,20 +2043,15 @@ var GraphView = class {
     this.keyboard = new Keyboard(this);
     this.highlight = new Highlight(this);
     this.drawingElement = create("div", { class: "dynamo-drawing", tabindex: "-1" });
-    this.edgeCard = new EdgeCard(viewState, () => this.closeCards(), (point) => this.viewport.toPixels(point));
-    const area = create(
-      "div",
-      { class: "dynamo-drawing-area" },
-      this.drawingElement,
-      this.edgeCard.element,
-      this.tooltip.element
-    );
+    this.edgeCard = new EdgeCard(viewState, () => this.closeCards());
+    const area = create("div", { class: "dynamo-drawing-area" }, this.drawingElement, this.tooltip.element);
     const body = create("div", { class: "dynamo-body" }, area, this.card.element);
     this.root = create(
       "div",
       { class: "dynamo-view", tabindex: "-1" },
       this.toolbar.element,
       body,
+      this.edgeCard.element,
       this.keyboard.element,
       this.statusBar.element
     );
@@ -2210,6 +2254,7 @@ var GraphView = class {
     const { clientWidth: widgetWidth } = this.root;
     if (this.drawing.svg === null || widgetWidth === 0) return;
     this.viewport.widgetWidth = widgetWidth;
+    this.root.classList.toggle("dynamo-card-beside", this.viewport.height(widgetWidth * DRAWING_SHARE) >= MIN_BESIDE_HEIGHT && widgetWidth >= MIN_BESIDE_WIDTH);
     this.drawingElement.style.minHeight = `${this.viewport.height()}px`;
     const { clientWidth, clientHeight } = this.drawingElement;
     if (!this.viewport.resize(widgetWidth, clientWidth, clientHeight)) return;
@@ -2222,7 +2267,6 @@ var GraphView = class {
     this.viewState.position = this.viewport.position;
     this.drawing.renderVisible(this.viewport);
     setText(this.toolbar.scale, `${Math.round(this.viewport.position.scale * 100)}%`);
-    this.edgeCard.updatePosition();
   }
 };
 
