@@ -19,8 +19,9 @@ from dynamo_nb.source.first_line import lines_of
 from dynamo_nb.source.names import ANNOTATION, BASE, Use
 from dynamo_nb.source.statements import Statement, first_line
 
-_ENDPOINTS = {"dynamo_endpoint", "endpoint", "dynamo_api", "api", "abstract_endpoint"}
-_DECORATORS = _ENDPOINTS | {"service", "depends"}
+ENDPOINTS = {"dynamo_endpoint", "endpoint", "dynamo_api", "api", "abstract_endpoint"}
+"""The decorators of endpoints."""
+_DECORATORS = ENDPOINTS | {"service", "depends"}
 _ADDRESS = {".dynamo_address", ".link", ".unlink"}
 """Attributes of a service's class that its interface has."""
 
@@ -31,11 +32,16 @@ Aliases = frozenset[tuple[str, str]]
 
 def aliases(statements: Iterable[Statement]) -> Aliases:
     """The names under which cells import the decorators: `from dynamo_nb import service as svc`."""
+    return aliases_of_imports(statement.node for statement in statements)
+
+
+def aliases_of_imports(nodes: Iterable[ast.stmt]) -> Aliases:
+    """The names under which the import statements among some statements import the decorators."""
     return frozenset(
         (alias.asname, alias.name)
-        for statement in statements
-        if isinstance(statement.node, ast.ImportFrom)
-        for alias in statement.node.names
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
         if alias.asname and alias.name in _DECORATORS
     )
 
@@ -43,14 +49,14 @@ def aliases(statements: Iterable[Statement]) -> Aliases:
 def is_service(node: ast.stmt, known: Aliases) -> bool:
     """True if this is a class with the decorator `@service`, under any alias."""
     return isinstance(node, ast.ClassDef) and any(
-        _decorator_name(one, known) == "service" for one in node.decorator_list
+        decorator_name(one, known) == "service" for one in node.decorator_list
     )
 
 
 def service_name(node: ast.ClassDef, known: Aliases) -> str:
     """The name of a service if it is a literal in `@service`; else the name of its class."""
     for decorator in node.decorator_list:
-        if not isinstance(decorator, ast.Call) or _decorator_name(decorator, known) != "service":
+        if not isinstance(decorator, ast.Call) or decorator_name(decorator, known) != "service":
             continue
         for dynamo in (one.value for one in decorator.keywords if one.arg == "dynamo"):
             with suppress(ValueError):
@@ -86,7 +92,7 @@ def interface(statement: Statement, known: Aliases) -> Statement:
             text += lines[first_line(one) - 1 : one.end_lineno]
             members.append(one)
     bare = _bare(
-        node, [_address(one) for one in node.decorator_list if _decorator_name(one, known) == "service"], members
+        node, [_address(one) for one in node.decorator_list if decorator_name(one, known) == "service"], members
     )
     decorators = [f"@{_as_typed(one, statement.text)}" for one in bare.decorator_list]
     text = [*decorators, *_head(node, lines, []), *(text or ["    pass"])]
@@ -95,7 +101,8 @@ def interface(statement: Statement, known: Aliases) -> Statement:
     return Statement("\n".join(text), statement.line, statement.end_line, bare, names)
 
 
-def _decorator_name(decorator: ast.expr, known: Aliases) -> str:
+def decorator_name(decorator: ast.expr, known: Aliases) -> str:
+    """The name of a decorator as its own module defines it, without its arguments; "" for an expression."""
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
     if isinstance(called, ast.Attribute):
         return called.attr
@@ -133,7 +140,7 @@ def _signature(node: ast.stmt, known: Aliases) -> _Function | None:
     """An endpoint without its body and other decorators; None for other statements."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return None
-    decorators = [one for one in node.decorator_list if _decorator_name(one, known) in _ENDPOINTS]
+    decorators = [one for one in node.decorator_list if decorator_name(one, known) in ENDPOINTS]
     return _bare(node, decorators) if decorators else None
 
 
@@ -158,7 +165,7 @@ def _on_own_line(node: ast.stmt, lines: list[str]) -> bool:
 def _method(node: ast.stmt, lines: list[str], signature: _Function) -> list[str]:
     assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     indent = " " * (node.body[0].col_offset if _on_own_line(node.body[0], lines) else node.col_offset + 4)
-    body = [f"{indent}raise NotImplementedError", *([f"{indent}yield"] if _yields(node) else [])]
+    body = [f"{indent}raise NotImplementedError", *([f"{indent}yield"] if yields(node) else [])]
     return [*_head(node, lines, signature.decorator_list), *body]
 
 
@@ -173,11 +180,12 @@ def _head(node: ast.ClassDef | _Function, lines: list[str], decorators: list[ast
     return head + textwrap.indent(ast.unparse(_bare(node, [])), " " * node.col_offset).splitlines()[:-1]
 
 
-def _yields(function: ast.AST) -> bool:
+def yields(function: ast.AST) -> bool:
+    """True if a function is a generator."""
     for child in ast.iter_child_nodes(function):
         if isinstance(child, ast.Yield | ast.YieldFrom):
             return True
         nested = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda)
-        if not nested and _yields(child):
+        if not nested and yields(child):
             return True
     return False
