@@ -161,6 +161,23 @@ class PlacementError(DeploymentError):
     code = "placement"
 
 
+class ContractError(DeploymentError):
+    """A new version does not fit the services that call it. It is held back, and the old version keeps serving.
+
+    Attributes:
+        problems: One `Problem` for each call that would fail.
+    """
+
+    code = "contract"
+
+    def __init__(self, problems: Sequence[Problem], *, remedy: str = "") -> None:
+        self.problems = tuple(problems)
+        what = "held back, the old version keeps serving: " + (
+            str(self.problems[0]) if len(self.problems) == 1 else "".join(f"\n  - {one}" for one in self.problems)
+        )
+        super().__init__(what.replace(": \n", ":\n"), remedy=remedy)
+
+
 class NoSuchService(DeploymentError, AttributeError):
     """The deployment has no service of this name."""
 

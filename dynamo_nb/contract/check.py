@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dynamo_nb.contract.arguments import argument_fault, bound_arguments, value_fault
-from dynamo_nb.contract.classes import ClassIn, ClassTree
+from dynamo_nb.contract.classes import ClassIn, ClassTree, nodes_of
 from dynamo_nb.contract.endpoints import Endpoints, Function
 from dynamo_nb.contract.method_values import EndpointUse, MethodValues, Target, methods_of
 from dynamo_nb.contract.models import PYDANTIC, Model
@@ -21,6 +21,10 @@ _CATCHING = {
 }
 """Exceptions whose handler may be there for another version of the called service."""
 
+_MOST_KNOWN = 64
+_WITHOUT: set[tuple[object, ...]] = set()
+"""Code and edges without a mismatch: a plan is made after each cell, and most cells change none of both."""
+
 
 @dataclass(frozen=True)
 class Mismatch:
@@ -30,7 +34,7 @@ class Mismatch:
         message: One sentence. It does not change when a cell runs again.
         service: The service whose code is at fault now.
         origin: Cell or file and line.
-        certain: False if the code may cope with it.
+        certain: False for a value that is passed over without an error.
     """
 
     message: str
@@ -70,6 +74,10 @@ def mismatches(code: CodeTree, edges: ServiceEdges) -> tuple[Mismatch, ...]:
 
             Retriever calls Embedder.embed without 'model', which this version requires  (cell 4, line 7)
     """
+    dependencies = tuple((name, *sorted(map(str, one.items()))) for name, one in edges.targets.items())
+    key = code.digest, dependencies, frozenset(edges.local)
+    if key in _WITHOUT:
+        return ()
     tree = ClassTree(code)
     endpoints: dict[str, Endpoints] = {}
     found: dict[Mismatch, None] = {}
@@ -85,6 +93,10 @@ def mismatches(code: CodeTree, edges: ServiceEdges) -> tuple[Mismatch, ...]:
                 targets[attribute] = Target(name, endpoints[name], name in edges.local)
         for mismatch in _of_service(service, cls, targets):
             found.setdefault(mismatch)
+    if not found:  # otherwise the cells have other numbers when they have run again
+        if len(_WITHOUT) > _MOST_KNOWN:
+            _WITHOUT.clear()
+        _WITHOUT.add(key)
     return tuple(found)
 
 
@@ -104,8 +116,8 @@ def untested_uses(code: CodeTree, service: str, attribute: str) -> dict[str, str
     uses: dict[str, str] = {}
     for method, owner in methods_of(cls) if cls is not None else ():
         values = MethodValues(method, owner, {}, endpoint=False)
-        read = {id(node.value): node for node in ast.walk(method) if isinstance(node, ast.Attribute)}
-        for node in ast.walk(method):
+        read = {id(node.value): node for node in nodes_of(method) if isinstance(node, ast.Attribute)}
+        for node in nodes_of(method):
             if isinstance(node, ast.expr) and values.attribute_of_self(node) == attribute:
                 if id(node) not in read:
                     return {}
@@ -117,7 +129,7 @@ def _of_service(service: str, cls: ClassIn, targets: Mapping[str, Target]) -> It
     changed = {
         node.attr
         for one in cls.lineage()
-        for node in ast.walk(one.node)
+        for node in nodes_of(one.node)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
     }
     targets = {name: target for name, target in targets.items() if name not in changed}
@@ -136,16 +148,16 @@ class _Method:
         self.service, self.method, self.owner, self.values = service, method, owner, values
         self.endpoint = endpoint
         self._guarded = _guarded(method)
-        asked = [node for node in ast.walk(method) if isinstance(node, ast.Call)]
+        asked = [node for node in nodes_of(method) if isinstance(node, ast.Call)]
         self._asks = any(getattr(node.func, "id", "") in {"hasattr", "getattr", "isinstance"} for node in asked)
         self._called = {id(node.func): node for node in asked}
 
     def mismatches(self) -> Iterator[Mismatch]:
-        for node in ast.walk(self.method):
+        for node in nodes_of(self.method):
             origin = partial(self.owner.location, node)
             for message in self._of(node):
-                certain = not self._asks and id(node) not in self._guarded
-                yield Mismatch(f"{self.service} {message}", self.service, origin(), certain)
+                if not self._asks and id(node) not in self._guarded:
+                    yield Mismatch(f"{self.service} {message}", self.service, origin())
             if isinstance(node, ast.Call) and (ignored := self._ignored(node)):
                 yield Mismatch(f"{self.service} {ignored}", self.service, origin(), certain=False)
 
@@ -169,9 +181,10 @@ class _Method:
         if endpoint is None:
             if not target.local and target.endpoints.complete and not use.name.startswith("_"):
                 others = dict.fromkeys(one.attribute for one in target.endpoints)
-                known = f": it has {', '.join(others)}" if others else ""
-                what = "is not an endpoint in" if use.name in target.endpoints.methods else "does not exist in"
-                yield f"calls {use.path}, which {what} this version{known}"
+                known = f"; it has {', '.join(others)}" if others else ""
+                plain = use.name in target.endpoints.methods
+                what = "is not an endpoint in this version" if plain else "this version does not have"
+                yield f"calls {use.path}, which {what}{known}"
             return
         if not endpoint.served and not target.local:
             yield f"calls {use.path}, which this version serves over HTTP only"
@@ -194,9 +207,9 @@ class _Method:
 
     def _construction(self, call: ast.Call) -> Iterator[str]:
         model = self._created(call)
-        if model is not None and model.signature is not None:
-            if fault := argument_fault(call, model.signature):
-                yield f"creates {article(model.name)} {fault}"
+        fault = argument_fault(call, model.signature) if model is not None and model.signature is not None else ""
+        if model is not None and fault:
+            yield f"creates {article(model.name)} {fault}"
 
     def _ignored(self, call: ast.Call) -> str:
         """A note about a field that a pydantic model does not have and passes over."""
@@ -221,7 +234,7 @@ class _Method:
 def _read(name: str, found: ValueType) -> Iterator[str]:
     if found.model is not None:
         if found.model.readable and name not in found.model.attributes:
-            yield f"reads {found.model.name}.{name}, which does not exist in this version"
+            yield f"reads {found.model.name}.{name}, which this version does not have"
     elif found.builtin is not None and not hasattr(found.builtin, name):
         yield f"reads {name!r} of {found.source}, which is {article(found.name)} in this version"
 
@@ -229,7 +242,7 @@ def _read(name: str, found: ValueType) -> Iterator[str]:
 def _guarded(method: Function) -> set[int]:
     """The ids of the nodes inside a `try` that may be there for another version of a service."""
     found: set[int] = set()
-    for node in ast.walk(method):
+    for node in nodes_of(method):
         if isinstance(node, ast.Try) and any(map(_catches, node.handlers)):
             found |= {id(part) for statement in node.body for part in ast.walk(statement)}
         elif isinstance(node, ast.With | ast.AsyncWith) and "suppress" in ast.unparse(node.items[0].context_expr):

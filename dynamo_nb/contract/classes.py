@@ -89,7 +89,7 @@ class ClassIn:
         return frozenset(name for one in self.lineage() for name in one.bases[1])
 
     def location(self, node: ast.AST) -> str:
-        """Where a node was written: the cell and its line, or the file and its line."""
+        """The cell and line, or file and line, of a node."""
         line = getattr(node, "lineno", 0)
         return locate(self.module.source_map, line) or f"{self.module.path}:{line}"
 
@@ -167,6 +167,12 @@ class ClassTree:
                 prefix = f"{home}.{name}" if name else home
                 return ".".join([prefix, *reversed(parts[1:])]), parts[0]
         return module, ""
+
+
+@lru_cache(maxsize=8192)
+def nodes_of(node: ast.AST) -> tuple[ast.AST, ...]:
+    """A node of a class and everything below it, in the order of `ast.walk`. Classes are parsed once."""
+    return tuple(ast.walk(node))
 
 
 @lru_cache(maxsize=2048)

@@ -45,7 +45,7 @@ class EndpointIn:
     def attribute(self) -> str:
         return self.node.name
 
-    @property
+    @cached_property
     def stream(self) -> bool:
         return yields(self.node)
 

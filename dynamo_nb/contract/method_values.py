@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dynamo_nb.contract.classes import ClassIn
+from dynamo_nb.contract.classes import ClassIn, nodes_of
 from dynamo_nb.contract.endpoints import EndpointIn, Endpoints, Function
 from dynamo_nb.contract.models import model_of
 from dynamo_nb.contract.value_types import SCALARS, ValueType, annotated, item_of, may_be_none
@@ -66,9 +66,9 @@ class MethodValues:
         self._values: dict[str, ast.expr] = {}
         self._items: dict[str, ast.expr] = {}
         self._parameters = {arg.arg: arg.annotation for arg in [*named[1:], *args.kwonlyargs]} if endpoint else {}
-        for node in ast.walk(method):
+        for node in nodes_of(method):
             self._bind(node)
-        self._depth = 0
+        self._types: dict[int, ValueType | None] = {}
 
     def _bind(self, node: ast.AST) -> None:
         match node:
@@ -132,13 +132,11 @@ class MethodValues:
 
     def type_of(self, node: ast.expr) -> ValueType | None:
         """The type of the value of an expression; None if it is not known."""
-        if self._depth > _DEEPEST:
-            return None
-        self._depth += 1
-        try:
-            return self._type_of(node)
-        finally:
-            self._depth -= 1
+        if id(node) in self._types:
+            return self._types[id(node)]
+        self._types[id(node)] = None  # of a name that is made of itself
+        self._types[id(node)] = found = self._type_of(node)
+        return found
 
     def _type_of(self, node: ast.expr) -> ValueType | None:
         match node:

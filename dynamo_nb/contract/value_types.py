@@ -14,13 +14,13 @@ _STREAMS = {"AsyncIterator", "AsyncGenerator", "AsyncIterable"}
 
 @dataclass(frozen=True, eq=False)
 class ValueType:
-    """What is known of a value.
+    """The known type of a value.
 
     Attributes:
         builtin: Its class, if it is a scalar, a list or a dict; None for a model.
         model: Its model.
         item: The type of a list's items, if it is known.
-        source: Where the value is from, for messages, such as `the answer of Embedder.embed`.
+        source: Origin of the value, for messages, such as `the answer of Embedder.embed`.
     """
 
     builtin: type | None = None

@@ -18,7 +18,7 @@ from dynamo_nb.deployment.config_layers import Config, layers_of
 from dynamo_nb.deployment.follower import Follower
 from dynamo_nb.deployment.http_calls import HttpCalls
 from dynamo_nb.deployment.loop_calls import LoopCall, LoopCalls
-from dynamo_nb.deployment.plan_source import PlanSource
+from dynamo_nb.deployment.plan_source import Check, PlanSource
 from dynamo_nb.deployment.supervisor_connection import SupervisorConnection
 from dynamo_nb.drawing.picture import Picture
 from dynamo_nb.errors import DeploymentError, InvalidArgument, suggestion
@@ -164,16 +164,19 @@ class Deployment:
 
     # --- changes ---------------------------------------------------------------------------------------------------
 
-    def update(self, *configs: Config) -> Pending[Deployment]:
+    def update(self, *configs: Config, check: Check | None = None) -> Pending[Deployment]:
         """Applies the current code and configuration. Only services that have changed get new workers.
 
         Args:
             *configs: YAML files and mappings that override the earlier ones, also in later updates.
+            check: "warn" to replace services in any case. Default: as for `serve`, where "hold" holds back a version
+                that does not fit the services that call it.
 
         Returns:
             A `Pending` of this deployment.
 
         Raises:
+            ContractError: Calls between the services would fail. The old version keeps serving.
             DynamoError: As for `serve`. The old version keeps serving.
 
         Example:
@@ -182,7 +185,7 @@ class Deployment:
                 await deployment.update({"Backend.suffix": "?"})
         """
         where = f"update(…), {origin_of(sys._getframe(1))}"
-        return self._change(lambda: self.follower.update(layers_of(configs, where=where)))
+        return self._change(lambda: self.follower.update(layers_of(configs, where=where), check))
 
     def follow(self, *, again: bool = True) -> Pending[bool]:
         """Applies the changes of cells and files, if there are any. The notebook calls it after each cell.
@@ -194,6 +197,7 @@ class Deployment:
             A `Pending` of True if something was changed.
 
         Raises:
+            ContractError: Calls between the services would fail. The old version keeps serving.
             DynamoError: As for `serve`. The old version keeps serving.
         """
         return self._pending(lambda: self.follower.follow(retry=again))

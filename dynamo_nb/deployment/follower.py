@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dynamo_nb.config.layers import Layer
+from dynamo_nb.deployment.held_changes import check_contract
 from dynamo_nb.deployment.plan import Plan
-from dynamo_nb.deployment.plan_changes import plan_changes
-from dynamo_nb.deployment.plan_source import PlanSource
+from dynamo_nb.deployment.plan_changes import also_replaced, plan_changes
+from dynamo_nb.deployment.plan_source import Check, PlanSource
 from dynamo_nb.deployment.supervisor_connection import SupervisorConnection
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.graph.spec import GraphSpec
@@ -21,25 +22,34 @@ class Follower:
     Args:
         connection: The deployment.
         source: Source of its plans.
+
+    Attributes:
+        also_replaced: The services that the last change replaced because of a neighbour, with the reason.
     """
 
     def __init__(self, connection: SupervisorConnection, source: PlanSource) -> None:
         self._connection, self._source = connection, source
         self._refused: GraphSpec | str | None = None  # the last attempt that failed: its spec, or the error of planning
         self._changing = asyncio.Lock()
+        self.also_replaced: Mapping[str, str] = {}
 
-    async def update(self, layers: Sequence[Layer]) -> None:
-        """Applies the plan as it is now, with more layers. They stay if it is applied."""
+    async def update(self, layers: Sequence[Layer], check: Check | None = None) -> None:
+        """Applies the plan as it is now, with more layers. They stay if it is applied.
+
+        Args:
+            layers: More layers of configuration.
+            check: The way to treat a version that does not fit its callers; None for the way of the source.
+        """
         async with self._changing:
             source = self._source.with_layers(layers)
-            await self._connection.apply(source.plan())
+            await self._apply(source.plan(), check or source.check)
             self._source = source
 
     async def switch(self, source: PlanSource, plan: Plan) -> str:
         """Applies the plan of another source, and follows that source from now on. Returns the changes."""
         async with self._changing:
             before = self._connection.plan
-            await self._connection.apply(plan)
+            await self._apply(plan, source.check)
             self._source = source
             return plan_changes(before, plan)
 
@@ -74,9 +84,16 @@ class Follower:
             self._refused = refused
             return False
         self._refused = spec
-        await connection.apply(plan)
+        await self._apply(plan, self._source.check)
         self._refused = None
         return True
+
+    async def _apply(self, plan: Plan, check: Check) -> None:
+        before = self._connection.plan
+        if check == "hold":
+            check_contract(before, plan)
+        await self._connection.apply(plan)
+        self.also_replaced = also_replaced(before, plan)
 
 
 def _without_origins(spec: GraphSpec) -> GraphSpec:

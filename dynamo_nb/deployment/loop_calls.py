@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.deployment.supervisor_connection import SupervisorConnection
 from dynamo_nb.errors import ConnectError, DynamoError, NoInstances, NoSuchService, suggestion
@@ -31,7 +33,7 @@ class LoopCalls:
     def __init__(self, connection: SupervisorConnection) -> None:
         self._connection = connection
         self._runtimes: dict[asyncio.AbstractEventLoop, asyncio.Task[DistributedRuntime]] = {}
-        self._clients: dict[tuple[DistributedRuntime, str, str, str], Client] = {}
+        self._clients: dict[tuple[DistributedRuntime, str, str, str, bytes], Client] = {}
         self._services: dict[str, tuple[Plan, ServiceClient]] = {}
         connection.on_plan.append(self._set_own)
         connection.on_end.append(self.close)
@@ -60,25 +62,35 @@ class LoopCalls:
 
         def caller_of(endpoint: str) -> Caller:
             stream = definition.endpoints[endpoint].stream
+            contract = msgspec.json.encode(definition.endpoints[endpoint].contract())
 
             def call(args: tuple[Any, ...], kwargs: dict[str, Any], *, receive: Any = None) -> Call[Any]:
                 return LoopCall(
-                    lambda: self._client(namespace, name, endpoint), args, kwargs, receive, f"{name}.{endpoint}", stream
+                    lambda: self._client(namespace, name, endpoint, contract),
+                    args,
+                    kwargs,
+                    receive,
+                    f"{name}.{endpoint}",
+                    stream,
                 )
 
             return call
 
         return ServiceClient(name, definition.cls, definition.endpoints, caller_of)
 
-    async def _client(self, namespace: str, service: str, endpoint: str) -> Client:
-        """The running loop's client of an endpoint: one for all calls, so that they take turns among the workers."""
+    async def _client(self, namespace: str, service: str, endpoint: str, contract: bytes) -> Client:
+        """The running loop's client of an endpoint: one for all calls, so that they take turns among the workers.
+
+        contract: of the endpoint, as JSON. During a change of the endpoint's signature there are two.
+        """
         self._connection.check_process()
         self._check_workers(service)
         TRACING.detect()  # tracing may have been configured since the last call
         runtime = await self._runtime()
-        key = runtime, namespace, service, endpoint
+        key = runtime, namespace, service, endpoint, contract
         if key not in self._clients:
-            client = await runtime.namespace(namespace).component(service).endpoint(endpoint).client()
+            component = runtime.namespace(namespace).component(service)
+            client = await component.endpoint(endpoint).client(contract=msgspec.json.decode(contract))
             self._clients.setdefault(key, client)
         return self._clients[key]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from dynamo_nb.config.effective import EffectiveConfig, resolve
 from dynamo_nb.config.layers import Layer, env_layer
+from dynamo_nb.contract import Mismatch, ServiceEdges, mismatches
 from dynamo_nb.errors import DeploymentError, suggestion
 from dynamo_nb.graph.assemble import assemble
 from dynamo_nb.graph.spec import GraphSpec, ServiceSpec
@@ -38,8 +40,15 @@ class Plan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes about values that the workers lack, and about configuration that nothing reads or that is not known."""
-        return (*self.code.notes, *self.program.notes, *self.config.notes())
+        """Notes about values that the workers lack, configuration that is not read or not known, and failing calls."""
+        return (*self.code.notes, *self.program.notes, *self.config.notes(), *map(str, self.mismatches))
+
+    @cached_property
+    def mismatches(self) -> tuple[Mismatch, ...]:
+        """Calls between the services that fail, found in their source."""
+        services = self.spec.services
+        targets = {name: one.bindings for name, one in services.items() if one.running}
+        return mismatches(self.code, ServiceEdges(targets, {name for name, one in services.items() if not one.enabled}))
 
     @classmethod
     def of(cls, program: Program, layers: Sequence[Layer], namespace: str | None = None, only: str = "") -> Plan:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from dynamo_nb.contract import changed_names
 from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.sdk.service_config import SERVICE_ARGS
 
@@ -37,6 +38,38 @@ def plan_changes(before: Plan, after: Plan) -> str:
     return ", ".join(parts) or "unchanged"
 
 
+def also_replaced(before: Plan, after: Plan) -> Mapping[str, str]:
+    """Returns the services whose own class is unchanged, and whose code has changed in what it uses.
+
+    Args:
+        before: The plan that was served.
+        after: The plan that is served now.
+
+    Returns:
+        The reason by service, such as `it uses Embedder's signature`.
+    """
+    old, new = before.spec.started, after.spec.started
+    reasons = {}
+    for name in new:
+        if name in old and old[name].digest != new[name].digest:
+            changed = changed_names(before.code, after.code, name)
+            own = after.code.targets[name].partition(":")[2]
+            if changed and own not in changed:
+                reasons[name] = f"it uses {_and([_used(one, after) for one in changed])}"
+    return reasons
+
+
+def _used(name: str, plan: Plan) -> str:
+    """A name of the code; a service is used by its signature."""
+    classes = {target.partition(":")[2]: service for service, target in plan.code.targets.items()}
+    return f"{classes[name]}'s signature" if name in classes else name
+
+
+def _and(names: list[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def _of(name: str, before: Plan, after: Plan) -> Iterator[str]:
     old, new = _values(before, name), _values(after, name)
     for key in dict.fromkeys([*old, *new]):
@@ -48,7 +81,7 @@ def _of(name: str, before: Plan, after: Plan) -> Iterator[str]:
         if (earlier := first.bindings.get(attribute)) != target:
             yield f"{attribute} {earlier or 'not linked'} → {target or 'not linked'}"
     if first.digest != second.digest:
-        yield "code"
+        yield also_replaced(before, after).get(name, "code")
 
 
 def _values(plan: Plan, service: str) -> dict[str, Any]:

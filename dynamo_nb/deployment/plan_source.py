@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from dynamo_nb.config.layers import Layer
 from dynamo_nb.deployment.config_layers import Config, layers_of
 from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.program import Program, live
 from dynamo_nb.source import Cell
+
+Check = Literal["hold", "warn"]
+"""The way to treat a new version that does not fit the services that call it: hold it back, or note it."""
 
 
 class NotebookCells(Protocol):
@@ -42,6 +45,7 @@ class PlanSource(ABC):
         only: The one service to start; "" for all.
         where: The origin of values in mappings, for messages.
         name: Name of the deployment; "" for the program's.
+        check: The way to treat a new version that does not fit its callers.
     """
 
     configs: Sequence[Config] = ()
@@ -49,6 +53,7 @@ class PlanSource(ABC):
     only: str = ""
     where: str = "serve(…)"
     name: str = ""
+    check: Check = "hold"
 
     @abstractmethod
     def program(self) -> Program:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from dynamo_nb.control.options import DRAIN_GRACE, HANG_LIMIT
 from dynamo_nb.deployment.config_layers import Config
 from dynamo_nb.deployment.deployment import Deployment
-from dynamo_nb.deployment.plan_source import LiveProgram
+from dynamo_nb.deployment.plan_source import Check, LiveProgram
 from dynamo_nb.deployment.serve_options import ServeOptions
 from dynamo_nb.deployment.start import notebook_of, start
 from dynamo_nb.errors import DeploymentError, LinkError
@@ -43,6 +43,7 @@ def serve(
     kernels: bool = True,
     grace: float = DRAIN_GRACE,
     hang: float = HANG_LIMIT,
+    check: Check = "hold",
 ) -> Pending[Deployment]:
     """Serves a graph.
 
@@ -77,6 +78,8 @@ def serve(
         grace: Seconds for a worker to finish its requests before it is stopped.
         hang: Seconds that a worker's event loop may block before the worker is replaced, 0 for no limit. A cell in the
             worker's kernel blocks it too.
+        check: "hold" to hold back a new version of a service for which calls of other services would fail, until these
+            services are changed too. "warn" to replace it in any case; the calls are in `Deployment.notes`.
 
     Returns:
         A `Pending` of the deployment: await it, or call `.result()`.
@@ -88,6 +91,8 @@ def serve(
         PlacementError: There are too few GPUs, or a port is taken.
         ConnectError: NATS does not answer.
         StartError: A worker did not become ready.
+        ContractError: The same cell has served the graph before, and calls between the services would fail now.
+        DeploymentError: `check` is not one of these words.
 
     Example:
         A file, and one value that overrides it::
@@ -102,6 +107,8 @@ def serve(
     if module := importing.get():
         remedy = 'put it under `if __name__ == "__main__":`'
         raise DeploymentError(f"importing {module} would serve {entry_name} again", where=where, remedy=remedy)
+    if check not in get_args(Check):
+        raise DeploymentError(f"check={check!r}: not a way to check", where=where, remedy='use "hold" or "warn"')
     notebook = notebook_of(names)
     options = ServeOptions(
         nats=nats,
@@ -122,7 +129,14 @@ def serve(
         hang=hang,
     )
     source = LiveProgram(
-        entry=cls, names=names, cells=notebook, name=name, configs=configs, namespace=namespace, where=where
+        entry=cls,
+        names=names,
+        cells=notebook,
+        name=name,
+        configs=configs,
+        namespace=namespace,
+        where=where,
+        check=check,
     )
     return Pending(lambda: on_portal(lambda: start(source, options, notebook=notebook)))
 

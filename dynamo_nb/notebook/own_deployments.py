@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dynamo_nb.errors import DynamoError
+from dynamo_nb.errors import ContractError, DynamoError
 
 if TYPE_CHECKING:
     from dynamo_nb.deployment.deployment import Deployment
@@ -77,13 +77,17 @@ class OwnDeployments:
         self._mark(deployment)
         print(f"{deployment.id} keeps running, {changes}")
 
-    def follow(self, *, again: bool) -> None:
-        """Updates every deployment to the cells, and prints what was replaced.
+    def follow(self, *, again: bool) -> bool:
+        """Updates every deployment to the cells, and prints what was replaced or held back.
 
-        A deployment that cannot be updated does not stop the others.
+        A deployment that cannot be updated does not stop the others. A change that is held back is no error: the next
+        cell may complete it, and "Run All" must get there.
 
         Args:
             again: Also try an update that failed before.
+
+        Returns:
+            False if a change was held back.
 
         Raises:
             DynamoError: The first error, after all deployments were tried.
@@ -91,11 +95,16 @@ class OwnDeployments:
         self.all = [deployment for deployment in self.all if not deployment.ended]
         self._started_by = {d: cell for d, cell in self._started_by.items() if d in self.all}
         errors = []
+        held = False
         for deployment in self.all:
             before = {name: _pids(deployment, name) for name in deployment.spec.started}
             began = time.perf_counter()
             try:
                 updated = deployment.follow(again=again).result()
+            except ContractError as error:
+                held = True
+                print(f"{deployment.id}: {error}")
+                continue
             except DynamoError as error:
                 errors.append(error)
                 continue
@@ -106,8 +115,12 @@ class OwnDeployments:
                 parts = [f"replaced {', '.join(changed)}"] * bool(changed) + [f"stopped {', '.join(gone)}"] * bool(gone)
                 if parts:
                     print(f"{deployment.id}: {'; '.join(parts)} in {seconds:.1f} s")
+                for service, reason in deployment.follower.also_replaced.items():
+                    if service in changed:
+                        print(f"  {service} too: {reason}")
         if errors:
             raise errors[0]
+        return not held
 
     async def update(self) -> None:
         """Updates every deployment between cells, without printing.

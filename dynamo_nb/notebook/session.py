@@ -95,7 +95,8 @@ class NotebookSession:
         if cell is not None and cell.failed_at is None:
             try:
                 self._check(cell)
-                self.own.follow(again=cell.key == self._failed_update)
+                if not self.own.follow(again=cell.key == self._failed_update):
+                    self._failed_update = cell.key
                 self.own.print_notes()
             except (DynamoError, KeyboardInterrupt) as error:
                 self._failed_update = cell.key

@@ -100,18 +100,20 @@ class Endpoint:
     def __init__(self, component: Component, name: str) -> None:
         self.component, self.name = component, checked_name(name)
 
-    async def client(self, policy: Policy | None = None) -> Client:
+    async def client(self, policy: Policy | None = None, contract: Mapping[str, Any] | None = None) -> Client:
         """Creates a client of this endpoint, which knows the instances that are registered now.
 
         Args:
             policy: Chooses the instance of each call; round robin by default.
+            contract: What the caller knows of the endpoint. While instances with other `info` of the endpoint serve
+                too, as during a change, the client calls those with the same.
 
         Raises:
             ConnectError: NATS does not list the instances.
         """
         component, runtime = self.component, self.component.runtime
         watch = await runtime.discovery.watch(component.namespace, component.name)
-        return Client(InstanceSelection(runtime, watch, self.name, policy))
+        return Client(InstanceSelection(runtime, watch, self.name, policy, contract))
 
     async def serve_endpoint(self, handler: Callable[..., Any]) -> None:
         """Serves this endpoint until the runtime is closed, in the form of upstream's API.

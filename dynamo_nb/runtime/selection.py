@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
 
 from dynamo_nb.errors import NoInstances
 from dynamo_nb.runtime.call_errors import no_such_endpoint
@@ -26,14 +28,24 @@ class InstanceSelection:
         path: `namespace/component/endpoint`.
         meter: Counts the calls of the endpoint.
         policy: Chooses the instance of a call that has no policy of its own.
+        contract: What the caller knows of the endpoint; None for nothing. Instances with the same `info` go before
+            others: during a change of an endpoint's signature, old callers call old workers, and new ones new workers.
         process: The process that the connections belong to, see `Portal`.
     """
 
-    def __init__(self, context: ClientContext, watch: Watch, endpoint: str, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        context: ClientContext,
+        watch: Watch,
+        endpoint: str,
+        policy: Policy | None = None,
+        contract: Mapping[str, Any] | None = None,
+    ) -> None:
         self.context, self.watch, self.endpoint = context, watch, endpoint
         self.path = f"{watch.namespace}/{watch.component}/{endpoint}"
         self.meter = context.meters[self.path]
         self.policy = policy or RoundRobin()
+        self.contract = _as_received(contract)
         self._affinity = policy if policy is not None else Affinity()
         self.process = portal.process
         self._named_policies: dict[str, Policy] = {}  # of calls that name one, so that round robin goes on
@@ -46,7 +58,9 @@ class InstanceSelection:
         if self._version != self.watch.version:
             self._version = self.watch.version
             may_call = self.context.may_call
-            self._instances = tuple(i for i in self.watch.instances if self.endpoint in i.endpoints and may_call(i))
+            serving = tuple(i for i in self.watch.instances if self.endpoint in i.endpoints and may_call(i))
+            same = tuple(i for i in serving if i.info.get(self.endpoint) == self.contract)
+            self._instances = same or serving
         return self._instances
 
     def policy_of(self, options: CallOptions) -> Policy:
@@ -115,4 +129,9 @@ class InstanceSelection:
         if context is self.context:
             return self
         watch = await context.discovery.watch(self.watch.namespace, self.watch.component)
-        return InstanceSelection(context, watch, self.endpoint, self.policy)
+        return InstanceSelection(context, watch, self.endpoint, self.policy, self.contract)
+
+
+def _as_received(contract: Mapping[str, Any] | None) -> Any:
+    """A contract as it is read from a registration: tuples are lists there."""
+    return None if contract is None else msgspec.json.decode(msgspec.json.encode(contract))

@@ -300,6 +300,15 @@ class Endpoint:
             "output": self.output.schema(),
         }
 
+    def contract(self) -> dict[str, Any]:
+        """Describes what a caller must know, as plain data: two versions that callers may confuse have equal ones.
+
+        Returns:
+            The `schema`, with `parameters` (name, kind and whether it is required) and `stream`.
+        """
+        parameters = [[p.name, p.kind.name, p.default is p.empty] for p in self.signature.parameters.values()]
+        return {**self.schema(), "parameters": parameters, "stream": self.stream}
+
 
 def _is_stream(hint: Any) -> bool:
     return (get_origin(hint) or hint) in (AsyncIterator, AsyncGenerator, AsyncIterable)

@@ -147,7 +147,20 @@ class Rollout:
             built[name].set()
 
         await run_all(build(name) for name in services)
-        await run_all(worker.serve() for name in services if name in self._replaced for worker in self._new[name])
+        await self._take_over([name for name in services if name in self._replaced])
+
+    async def _take_over(self, services: Sequence[str]) -> None:
+        """Lets new workers take requests, dependencies first: a new caller must find the workers that it fits."""
+        serving = {name: asyncio.Event() for name in services}
+
+        async def serve(name: str) -> None:
+            targets = {target for target in self._spec.services[name].bindings.values() if target is not None}
+            for dependency in targets.intersection(services[: services.index(name)]):
+                await serving[dependency].wait()
+            await run_all(worker.serve() for worker in self._new[name])
+            serving[name].set()
+
+        await run_all(serve(name) for name in services)
 
     async def _reconfigure(self) -> None:
         while (worker := self._outdated()) is not None:

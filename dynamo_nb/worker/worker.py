@@ -180,8 +180,8 @@ class Worker:
         handlers = {e.name: self._handler(e) for e in endpoints.values() if e.served}
         if handlers:
             once = [e.name for e in endpoints.values() if e.served and not e.retry]
-            schemas = {e.name: e.schema() for e in endpoints.values() if e.served}
-            await self.runtime.namespace(namespace).component(name).serve(handlers, schemas, once=once)
+            contracts = {e.name: e.contract() for e in endpoints.values() if e.served}
+            await self.runtime.namespace(namespace).component(name).serve(handlers, contracts, once=once)
         return url
 
     def _handler(self, endpoint: Endpoint) -> Any:
@@ -337,7 +337,9 @@ async def connect_service(
     namespace, name = definition.cls.dynamo_address()  # type: ignore[attr-defined]
     component = runtime.namespace(namespace).component(name)
     clients = {
-        e.name: await component.endpoint(e.name).client(POLICIES[policy]() if isinstance(policy, str) else policy)
+        e.name: await component.endpoint(e.name).client(
+            POLICIES[policy]() if isinstance(policy, str) else policy, e.contract()
+        )
         for e in definition.endpoints.values()
         if e.served
     }

@@ -46,15 +46,15 @@ TAKES, GIVES = "self, request: Request", "Answer"
 BREAKS = {
     "a renamed endpoint": (
         [embedder(name="encode"), retriever(CALL)],
-        "Retriever calls Embedder.embed, which does not exist in this version: it has encode",
+        "Retriever calls Embedder.embed, which this version does not have; it has encode",
     ),
     "an endpoint under another name for callers": (
         [embedder(decorator='@dynamo_endpoint(name="encode")', name="encoded"), retriever(CALL)],
-        "Retriever calls Embedder.embed, which does not exist in this version: it has encoded",
+        "Retriever calls Embedder.embed, which this version does not have; it has encoded",
     ),
     "an endpoint that became a plain method": (
         [embedder(name="other") + "\n    async def embed(self, text):\n        return text\n", retriever(CALL)],
-        "Retriever calls Embedder.embed, which is not an endpoint in this version: it has other",
+        "Retriever calls Embedder.embed, which is not an endpoint in this version; it has other",
     ),
     "an endpoint for HTTP only": (
         [embedder(decorator="@dynamo_api()"), retriever(CALL)],
@@ -102,7 +102,7 @@ BREAKS = {
     ),
     "a field that callers read is renamed": (
         [ANSWER.replace("vector", "values"), embedder(returns=GIVES), retriever("a = " + CALL[7:] + "\nreturn a.vector")],
-        "Retriever reads Answer.vector, which does not exist in this version",
+        "Retriever reads Answer.vector, which this version does not have",
     ),
     "a field of the items of a stream is renamed": (
         [
@@ -110,7 +110,7 @@ BREAKS = {
             embedder(body="yield 1", returns="AsyncIterator[Answer]"),
             retriever("async for item in self.embedder.embed(text):\n    yield item.vector"),
         ],
-        "Retriever reads Answer.vector, which does not exist in this version",
+        "Retriever reads Answer.vector, which this version does not have",
     ),
     "a field of a nested model is renamed": (
         [
@@ -119,7 +119,7 @@ BREAKS = {
             embedder(returns=GIVES),
             retriever("return [part.text for part in (" + CALL[7:] + ").parts]"),
         ],
-        "Retriever reads Part.text, which does not exist in this version",
+        "Retriever reads Part.text, which this version does not have",
     ),
     "text in place of a model": (
         [embedder(returns="str"), retriever("a = " + CALL[7:] + "\nreturn a.vector")],
@@ -178,7 +178,7 @@ BREAKS = {
     ),
     "a field of the caller's own argument is renamed": (
         [REQUEST.replace("text", "query"), embedder(), retriever("return await self.embedder.embed(request.text)", TAKES)],
-        "Retriever reads Request.text, which does not exist in this version",
+        "Retriever reads Request.text, which this version does not have",
     ),
     "a call through a name, with options": (
         [
@@ -189,7 +189,7 @@ BREAKS = {
     ),
     "a dependency under another name": (
         [embedder(name="encode"), retriever("e = self.embedder\nreturn [await e.embed(word) for word in text.split()]")],
-        "Retriever calls Embedder.embed, which does not exist in this version: it has encode",
+        "Retriever calls Embedder.embed, which this version does not have; it has encode",
     ),
     "an inherited endpoint": (
         [
@@ -256,8 +256,10 @@ KEEPS = {
     ],
     "a validator that fills fields": [
         "from pydantic import model_validator",
-        "class Request(BaseModel):\n    model: str\n    @model_validator(mode='before')\n    @classmethod\n    "
-        + "def fill(cls, data):\n        return {'model': 'a', **data}\n",
+        (
+            "class Request(BaseModel):\n    model: str\n    @model_validator(mode='before')\n    @classmethod\n"
+            "    def fill(cls, data):\n        return {'model': 'a', **data}\n"
+        ),
         embedder(TAKES),
         retriever("return await self.embedder.embed(Request(text=text))"),
     ],
@@ -286,30 +288,19 @@ KEEPS = {
         "@service\nclass Embedder(Library):\n    pass\n",
         retriever(CALL),
     ],
+    "a caller that catches the missing endpoint": [
+        embedder(name="encode"),
+        retriever(f"try:\n    {CALL}\nexcept AttributeError:\n    return None"),
+    ],
+    "a caller that asks first": [
+        embedder(name="encode"),
+        retriever(f"if hasattr(self.embedder, 'embed'):\n    {CALL}"),
+    ],
     "a decorated endpoint": [
         "def cached(function):\n    return function\n",
         embedder("self, text: str, model: str", decorator="@dynamo_endpoint()\n    @cached"),
         retriever(CALL),
     ],
-}
-
-COPES = {
-    "a caller that catches the missing endpoint": (
-        [embedder(name="encode"), retriever(f"try:\n    {CALL}\nexcept AttributeError:\n    return None")],
-        "? Retriever calls Embedder.embed, which does not exist in this version: it has encode",
-    ),
-    "a caller that asks first": (
-        [embedder(name="encode"), retriever(f"if hasattr(self.embedder, 'embed'):\n    {CALL}")],
-        "? Retriever calls Embedder.embed, which does not exist in this version: it has encode",
-    ),
-    "a field that a model ignores": (
-        [
-            "class Request(BaseModel):\n    text: str\n",
-            embedder(TAKES),
-            retriever("return await self.embedder.embed(Request(text=text, top_k=3))"),
-        ],
-        "? Retriever creates a Request with 'top_k', which this version ignores",
-    ),
 }
 
 
@@ -323,6 +314,9 @@ def test_a_compatible_change_is_passed(cells):
     assert found(*cells) == []
 
 
-@pytest.mark.parametrize(("cells", "message"), COPES.values(), ids=COPES)
-def test_a_break_that_the_caller_may_cope_with_is_not_certain(cells, message):
-    assert found(*cells) == [message]
+def test_a_field_that_a_model_passes_over_is_noted():
+    request = "class Request(BaseModel):\n    text: str\n"
+    call = "return await self.embedder.embed(Request(text=text, top_k=3))"
+    assert found(request, embedder(TAKES), retriever(call)) == [
+        "? Retriever creates a Request with 'top_k', which this version ignores"
+    ]

@@ -4,6 +4,8 @@ import socket
 
 import pytest
 
+from dynamo_nb.cli.main import run
+from dynamo_nb.cli.terminal_host import TerminalHost
 from dynamo_nb.deployment.dry_run import problems, report
 from dynamo_nb.deployment.serve_options import ServeOptions
 from dynamo_nb.errors import ConfigError, ConnectError, EngineError, InvalidArgument, PlacementError
@@ -171,3 +173,33 @@ def test_nothing_is_kept_and_the_environment_is_as_before(find, dynamo_home, mon
     for _ in range(2):
         assert find("Backend", ONE)[1] == []
     assert [path.name for path in dynamo_home.iterdir()] == ["gpus"]
+
+
+CALLERS = """\
+from dynamo_nb import depends, dynamo_endpoint, service
+
+
+@service
+class Embedder:
+    @dynamo_endpoint()
+    async def encode(self, text: str): ...
+
+
+@service
+class Caller:
+    embedder = depends(Embedder)
+
+    @dynamo_endpoint()
+    async def run(self):
+        return await self.embedder.embed("a")
+"""
+
+
+def test_a_call_that_would_fail_is_noted_in_a_dry_run_and_in_the_plan(project, capsys):
+    project.write("callers.py", CALLERS)
+    note = "Caller calls Embedder.embed, which this version does not have; it has encode  (callers.py:16)"
+
+    assert project.plan_source("callers:Caller").plan().notes == (note,)
+    run(["serve", "callers:Caller", "--dry-run"], TerminalHost())
+
+    assert f"note: {note}\n" in capsys.readouterr().out

@@ -105,6 +105,10 @@ def serve(
         float,
         typer.Option(help="seconds that a worker's event loop may block before the worker is replaced, 0 for no limit"),
     ] = HANG_LIMIT,
+    check: Annotated[
+        Literal["hold", "warn"],
+        typer.Option(help="hold: hold back a new version that does not fit the services that call it; warn: note it"),
+    ] = "hold",
 ) -> Any:
     """Serve a graph. Ctrl-C drains and stops it."""
     from dataclasses import replace
@@ -112,6 +116,7 @@ def serve(
     from dynamo_nb.deployment.serve_options import ServeOptions
 
     source = replace(_plan_source(context, target, file, working_dir, namespace), only=service_name, name=name)
+    source = replace(source, check=check)
     options = ServeOptions(
         nats=nats,
         nats_credentials=nats_credentials,
@@ -147,6 +152,8 @@ def _dry_run(host: VerbHost, plan: Plan, options: ServeOptions) -> None:
     from dynamo_nb.deployment.dry_run import problems, report
 
     host.show(report(plan, options))
+    for mismatch in plan.mismatches:
+        host.show(f"note: {mismatch}")
     found = problems(plan, options)
     for error in found[:-1]:
         host.show(error)
