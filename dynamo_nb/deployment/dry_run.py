@@ -45,6 +45,7 @@ def report(plan: Plan, options: ServeOptions) -> str:
             "Origins:",
             plan.config.table(),
             *plan.program.notes,
+            *(f"note: {mismatch}" for mismatch in plan.mismatches),
             "",
             *_options_of(plan, options),
             "Graph:",

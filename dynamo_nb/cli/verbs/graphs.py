@@ -152,8 +152,6 @@ def _dry_run(host: VerbHost, plan: Plan, options: ServeOptions) -> None:
     from dynamo_nb.deployment.dry_run import problems, report
 
     host.show(report(plan, options))
-    for mismatch in plan.mismatches:
-        host.show(f"note: {mismatch}")
     found = problems(plan, options)
     for error in found[:-1]:
         host.show(error)
