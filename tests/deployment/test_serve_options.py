@@ -22,7 +22,7 @@ def keywords(function):
 def test_serve_has_the_options_with_the_same_defaults():
     found = keywords(serve)
     assert OPTIONS.items() <= found.items()
-    assert set(found) - set(OPTIONS) == {"entry", "configs", "name", "namespace"}
+    assert set(found) - set(OPTIONS) == {"entry", "configs", "name", "namespace", "check"}
 
 
 def test_the_command_has_the_options_with_the_same_defaults_but_no_secret():
