@@ -146,6 +146,12 @@ class BundleError(DynamoError):
     code = "bundle"
 
 
+class BaselineError(DynamoError):
+    """A baseline file cannot be read, or a value cannot be a baseline."""
+
+    code = "baseline"
+
+
 # --- deployments
 
 

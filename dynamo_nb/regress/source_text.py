@@ -1,0 +1,45 @@
+"""The source text of an argument, as the caller wrote it. It names values that have no other name."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from itertools import islice
+from types import FrameType
+from typing import Final
+
+LONGEST: Final = 60  # characters
+
+
+def argument_text(frame: FrameType) -> str:
+    """Returns the text of the first argument of the call that a frame is executing; "" if it is not known."""
+    tree, position = _source(frame)
+    call = next((node for node in ast.walk(tree) if isinstance(node, ast.Call) and _at(node) == position), None)
+    if call is None or not call.args:
+        return ""
+    text = " ".join(ast.unparse(call.args[0]).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def is_tested_for_membership(frame: FrameType) -> bool:
+    """True for the call in `call(x) in items`: a list asks every item whether it is equal."""
+    tree, position = _source(frame)
+    tests = (node for node in ast.walk(tree) if isinstance(node, ast.Compare) and _at(node.left) == position)
+    return any(isinstance(operator, ast.In | ast.NotIn) for test in tests for operator in test.ops)
+
+
+_Position = tuple[int | None, int | None, int | None, int | None]  # first line, last line, first byte, last byte
+
+
+def _source(frame: FrameType) -> tuple[ast.AST, _Position]:
+    """The source of a frame, and where in it the expression stands that the frame is executing."""
+    lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
+    positions: _Position = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None))
+    try:
+        return ast.parse("".join(lines)), positions
+    except SyntaxError:  # a file that was changed since it was imported
+        return ast.Module([], []), positions
+
+
+def _at(node: ast.expr) -> _Position:
+    return node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
