@@ -10,7 +10,8 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
-from dynamo_nb.config.layers import Tree, Value, merged, origin_in, raw, tree_of
+from dynamo_nb.config.layers import Tree, Value, merged, origin_in, plain, raw, tree_of
+from dynamo_nb.config.typed_parts import UnknownKey, unknown_keys, with_texts
 from dynamo_nb.errors import ConfigError, Problem
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.field_types import classes_of
@@ -29,7 +30,8 @@ class ConstructorBinding:
 
     written: the key of each parameter, as it was written. trees: the value of each parameter, merged over a default
     that is a mapping. arguments: the values, converted to the annotated types. extras: the keys that are not parameters
-    of the constructor. defaults: values of the parameters that are not configured.
+    of the constructor. defaults: values of the parameters that are not configured. unknown: the keys within values that
+    their types do not have, by parameter.
     """
 
     written: dict[str, str] = field(default_factory=dict)
@@ -37,6 +39,7 @@ class ConstructorBinding:
     arguments: dict[str, Any] = field(default_factory=dict)
     extras: Tree = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
+    unknown: dict[str, list[UnknownKey]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -65,6 +68,7 @@ def bind_constructor(definition: ServiceDefinition, section: Tree) -> Constructo
     for parameter, node in bound.trees.items():
         annotation = annotations.get(parameter if parameter in named else rest, _MISSING)
         default = named[parameter].default if parameter in named else _MISSING
+        bound.unknown[parameter] = list(unknown_keys(plain(node), annotation))
         try:
             bound.arguments[parameter] = _fitted(raw(node), annotation, default)
         except ValueError as error:
@@ -106,6 +110,7 @@ def _fitted(value: Any, annotation: Any, default: Any) -> Any:
     if annotation is not _MISSING:
         # `x: str = None` is a common way to write an optional parameter.
         exact = not {Decimal, Fraction}.isdisjoint(classes_of(annotation))
+        value = with_texts(value, annotation)
         return None if value is None and default is None else fitted(Shape(annotation).fit, value, exact=exact)
     kind, expected = _simple(default)
     value = text_of(value) if kind == (str,) and _is_scalar(value) else values_of(value)

@@ -28,6 +28,7 @@ from dynamo_nb.config.layers import (
 )
 from dynamo_nb.config.reads import key_reads
 from dynamo_nb.config.settings import EffectiveConfig, ServiceSettings
+from dynamo_nb.config.typed_parts import written_path
 from dynamo_nb.errors import ConfigError, Problem, nearest_name, suggestion
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_args import ServiceArgs, TrafficArgs, faults_of
@@ -153,7 +154,8 @@ class _Service:
         bound = bind_constructor(self.definition, section)
         self.problems += bound.problems
         problems, unread = _unread_keys(self.definition, bound)
-        self.problems += problems
+        unknown, within = _unknown_fields(self.definition, bound)
+        self.problems += [*problems, *unknown]
         if found is None:
             return None
         args, args_tree = found
@@ -169,7 +171,7 @@ class _Service:
             values={SERVICE_ARGS: args_tree}
             | {bound.written.get(key, key): node for key, node in parameters.items()}
             | bound.extras,
-            unread=unread | remarks,
+            unread=unread | within | remarks,
             _arguments=bound.arguments,
         )
 
@@ -265,6 +267,26 @@ def _unread_keys(definition: ServiceDefinition, bound: ConstructorBinding) -> tu
             problems.append(Problem(message, f"{definition.name}.{key}", origin_in(node)))
         else:
             remarks[key] = message
+    return problems, remarks
+
+
+def _unknown_fields(definition: ServiceDefinition, bound: ConstructorBinding) -> tuple[list[Problem], dict[str, str]]:
+    """The keys within parameters that their types do not have, by the rule of `_unread_keys`."""
+    problems: list[Problem] = []
+    remarks: dict[str, str] = {}
+    for parameter, found in bound.unknown.items():
+        for one in found:
+            key = str(one.path[-1])
+            path = ".".join(map(str, (bound.written[parameter], *one.path)))
+            shown = ".".join((bound.written[parameter], *written_path(one.path)))
+            origin = origin_in(bound.trees[parameter], written_path(one.path))
+            close = get_close_matches(key, one.unset, n=1, cutoff=_NEAR)
+            near = close[0] if close else nearest_name(key, one.known)
+            message = f"{one.types} has no field {key!r}" + (f": did you mean {near!r}?" if near else "")
+            if close or origin.startswith("--"):
+                problems.append(Problem(message, f"{definition.name}.{path}", origin))
+            else:
+                remarks[shown] = "; ".join(filter(None, [remarks.get(shown), message]))
     return problems, remarks
 
 
