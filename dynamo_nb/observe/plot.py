@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from dynamo_nb.drawing.svg_elements import (
@@ -19,6 +20,7 @@ from dynamo_nb.drawing.svg_elements import (
     element,
     escaped,
     point,
+    text_width,
 )
 from dynamo_nb.observe.measurement import NAMES, Measurement, Percentiles, Second
 from dynamo_nb.observe.units import digits, duration
@@ -30,8 +32,8 @@ _HEAD, _FOOT, _PANEL, _GAP = 96.0, 34.0, 104.0, 46.0
 _LEFT, _RIGHT = 58.0, 16.0
 _FASTEST: Final = 0.05
 """Share of the fastest calls that the curve by percentile leaves out."""
-_LAST_MARK: Final = 0.85
-"""Position on an axis beyond which a mark would overlap the last one."""
+_APART: Final = 4.0
+"""Pixels between the names of two marks on an axis, and half of those between a row and the next."""
 _ERRORS: Final = 3
 """Kinds of errors that are listed."""
 _LONGEST: Final = 110
@@ -138,8 +140,10 @@ def _over_time(result: Measurement) -> Iterator[str]:
     latency = _Frame(_LEFT, _HEAD + _PANEL + _GAP, width, _PANEL, across, _log(low, high))
     yield from _axes(latency, "latency", _durations(low, high), _seconds(seconds))
     for name, colour, x in (("p50", GREEN, 46.0), ("p99", AMBER, 74.0)):
-        points = [((n + 0.5) * span, getattr(s, name)) for n, s in enumerate(whole) if s.p50 is not None]
-        yield _curve(latency, points, name, colour)
+        # A second without an answer has no latency: the curve has a gap there.
+        for answered, run in groupby(enumerate(whole), lambda one: one[1].p50 is not None):
+            if answered:
+                yield _curve(latency, [((n + 0.5) * span, getattr(s, name)) for n, s in run], name, colour)
         yield _text(name, latency.x + x, latency.y - 8, name, fill=colour)
 
 
@@ -162,7 +166,7 @@ def _by_percentile(result: Measurement, found: Percentiles) -> Iterator[str]:
     low, high = _decades([seconds for curve in curves for _, seconds in curve])
     frame = _Frame(x, _HEAD, WIDTH - _RIGHT - x, 2 * _PANEL + _GAP, across, _log(low, high))
     marks = (0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99")
-    shares = [(s, t) for s, t in marks if across(s) < _LAST_MARK]
+    shares = [(s, t) for s, t in marks if across(s) < 1]
     bottom = frame.y + frame.height - 12
     yield from _axes(frame, "latency by percentile", _durations(low, high), [*shares, (1.0, "max")])
     for number, ((kind, colour, name, _), curve) in enumerate(zip(kinds, curves, strict=True)):
@@ -181,17 +185,34 @@ def _axes(
 ) -> Iterator[str]:
     look = {"stroke": LINE, "stroke_opacity": ".3"}
     yield _text(title, frame.x, frame.y - 8, "quiet")
-    for value, name in rows:
-        y = frame.at(0, value)[1]
+    heights = [(frame.at(0, value)[1], name) for value, name in rows]
+    for y, name in _spaced(heights, [_SMALL / 2] * len(heights)):
         yield element("line", x1=frame.x, y1=y, x2=frame.x + frame.width, y2=y, **look)
         yield _text(name, frame.x - 6, y + 3.5, "quiet", anchor="end")
     bottom = frame.y + frame.height
     yield element("line", x1=frame.x, y1=bottom, x2=frame.x + frame.width, y2=bottom, stroke=LINE)
-    for value, name in columns:
-        x = frame.x + frame.width * frame.across(value)
+    places = [(frame.x + frame.width * frame.across(value), name) for value, name in columns]
+    for x, name in _spaced(places, [text_width(name, _SMALL) / 2 for _, name in places]):
         yield element("line", x1=x, y1=bottom, x2=x, y2=bottom + 4, stroke=LINE)
         if named:
             yield _text(name, x, bottom + 17, "quiet", anchor="middle")
+
+
+def _spaced(marks: Sequence[tuple[float, str]], halves: Sequence[float]) -> list[tuple[float, str]]:
+    """The marks whose names do not overlap. The last one is always among them.
+
+    Args:
+        marks: position in pixels and name, along the axis.
+        halves: half of the length of each name, in pixels.
+    """
+    kept: list[tuple[float, str]] = []
+    direction = -1 if marks and marks[0][0] > marks[-1][0] else 1
+    free = math.inf * direction
+    for (at, name), half in reversed(list(zip(marks, halves, strict=True))):
+        if (free - at) * direction >= half + _APART:
+            kept.append((at, name))
+            free = at - half * direction
+    return kept[::-1]
 
 
 def _curve(frame: _Frame, points: Sequence[tuple[float, float]], kind: str, colour: str) -> str:

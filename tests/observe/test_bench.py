@@ -285,6 +285,38 @@ def test_the_marks_of_the_percentile_axis_do_not_overlap(count):
         assert x1 - x0 > (text_width(left, 11) + text_width(right, 11)) / 2
 
 
+def test_the_latency_curves_have_a_gap_in_seconds_without_an_answer():
+    answered = [Second(9, 0, 0, 0.001, 0.002)] * 4
+    result = replace(measured_result(), series=(*answered, *[Second(0, 9)] * 3, *answered), seconds=11.0)
+
+    root = ET.fromstring(result._repr_mimebundle_()["image/svg+xml"])
+
+    bars = [(float(r.get("x")), float(r.get("width"))) for r in root.iter("{http://www.w3.org/2000/svg}rect")]
+    begin, end = min(x for x, _ in bars), max(x + width for x, width in bars)
+    curves = [c for c in root.iter("{http://www.w3.org/2000/svg}polyline") if c.get("class") in {"p50", "p99"}]
+    places = [[float(at.split(",")[0]) for at in curve.get("points").split()] for curve in curves]
+    assert len(places) == 4
+    assert all(max(place) < begin or min(place) > end for place in places)
+
+
+@pytest.mark.parametrize(
+    ("fastest", "slowest"), [(1e-6, 300.0), (1e-4, 5.0), (0.01, 0.05), (0.0104, 0.0107), (0.2, 59.0), (0.5, 0.6)]
+)
+def test_the_marks_of_latencies_do_not_overlap(fastest, slowest):
+    series = (Second(9, 0, 0, fastest, slowest),) * 5
+    latencies = Percentiles(1000, fastest, *[fastest] * 2, *[slowest] * 3, ((0.5, fastest), (1.0, slowest)))
+
+    drawn = replace(measured_result(), series=series, latency=latencies)._repr_mimebundle_()["image/svg+xml"]
+
+    marks = {}
+    for text in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text"):
+        if text.get("text-anchor") == "end":
+            marks.setdefault(text.get("x"), []).append(float(text.get("y")))
+    assert marks
+    for heights in marks.values():
+        assert all(below - above >= 11 for above, below in pairwise(sorted(heights)))
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 59, 5000])
 def test_a_load_of_any_length_is_drawn(length):
     series = tuple(Second(n % 7, n % 2, 0, *((0.001, 0.002) if n % 7 else (None, None))) for n in range(length))
