@@ -165,7 +165,10 @@ class EffectiveConfig:
         cell = '<t{0} style="text-align:left;padding:1px 14px 1px 0">{1}</t{0}>'
         rows = [("value of", "value", "origin"), *self._shown_rows()]
         lines = ("".join(cell.format("d" if n else "h", escape(text)) for text in row) for n, row in enumerate(rows))
-        return {"text/plain": self.table(), "text/html": f"<table><tr>{'</tr><tr>'.join(lines)}</tr></table>"}
+        return {
+            "text/plain": self.table(),
+            "text/html": f'<table aria-label="Configuration"><tr>{"</tr><tr>".join(lines)}</tr></table>',
+        }
 
 
 def _is_below(path: Path, key: str) -> bool:

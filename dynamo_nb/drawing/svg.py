@@ -83,7 +83,7 @@ def svg(picture: Picture, *, live: bool = False) -> str:
         _elements(outline, layout, live=live),
         css_class="dynamo-graph",
         title=f"Graph {picture.name}".strip(),
-        description=_summary(picture.name, outline),
+        description=summary(picture),
         style=_STYLE,
         view_box=(-left, -_MARGIN, width, height),
     )
@@ -199,7 +199,9 @@ def _stacked(node: Node) -> bool:
     return node.workers > 1 and not node.local
 
 
-def _summary(name: str, outline: Outline) -> str:
+def summary(picture: Picture) -> str:
+    """Returns the content of a drawing as one sentence, for people who do not see it."""
+    outline = Outline.of(picture)
     calls: dict[str, list[str]] = {}
     for line in outline.lines:
         if line.active:
@@ -208,7 +210,7 @@ def _summary(name: str, outline: Outline) -> str:
     if idle := [n.name for n in outline.nodes if not n.running]:
         facts.append("not started: " + ", ".join(idle))
     facts += [f"{n.name} is {n.state}" for n in outline.nodes if n.state]
-    return "; ".join([f"Graph {name} of {len(outline.nodes)} services", *facts])
+    return "; ".join([f"Graph {picture.name} of {len(outline.nodes)} services", *facts])
 
 
 def _cut(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dynamo_nb.drawing.mimebundle import image
 from dynamo_nb.observe.measurement import NAMES, Measurement
 from dynamo_nb.observe.plot import svg
 from dynamo_nb.observe.units import digits, duration
@@ -30,7 +31,7 @@ class BenchResult(Measurement):
         return Comparison(before, self)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/plain": str(self), "image/svg+xml": svg(self)}
+        return {"text/plain": str(self), **image(svg(self), f"{self.heading}: {self.line}")}
 
 
 @dataclass(frozen=True, repr=False)

@@ -95,7 +95,8 @@ def progress(result: BenchResult) -> dict[str, str]:
     """Returns a running load as a bar and a line."""
     done, share = round(result.progress * _BAR), f"{result.progress:.0%}"
     line = f"{result.line} · {result.target}, {result.load}"
-    bar = f'<progress value="{result.progress:.3f}" max="1" style="vertical-align:middle"></progress>'
+    value = f'value="{result.progress:.3f}" max="1"'
+    bar = f'<progress {value} aria-label="Progress" style="vertical-align:middle"></progress>'
     return {
         "text/plain": f"[{'#' * done}{'.' * (_BAR - done)}] {share:>4} {line}",
         "text/html": f"<div>{bar} {share} {escape(line)}</div>",

@@ -103,7 +103,7 @@ def bundle(found: Sequence[Progress]) -> dict[str, str]:
     )
     cells = [(p.service, p.state, f"{p.ready}/{p.desired}", f"{p.seconds:.0f} s", p.line) for p in found]
     rows = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in cells)
-    return {"text/plain": plain, "text/html": f"<table>{rows}</table>"}
+    return {"text/plain": plain, "text/html": f'<table aria-label="Progress">{rows}</table>'}
 
 
 def ready(services: Mapping[str, int], seconds: float) -> dict[str, str]:

@@ -114,7 +114,9 @@ class Routes(Sequence[Route]):
             )
             for route in self._routes
         ]
-        return f"<table>{row(['', 'method', 'path', 'request', ''], 'th')}{''.join(rows)}</table>"
+        return (
+            f"<table aria-label='HTTP routes'>{row(['', 'method', 'path', 'request', ''], 'th')}{''.join(rows)}</table>"
+        )
 
 
 def routes_of(service: str, base_url: str, described: Mapping[str, Any]) -> list[Route]:

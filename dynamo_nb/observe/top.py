@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
@@ -25,6 +25,9 @@ HEAD: Final = (
     *("", "state", "calls/s", "p50", "p99", "in flight", "errors/s", "failed"),
     *("memory", "GPU", "uptime"),
 )
+_LONG: Final = 30
+"""Rows above which a table is folded."""
+_TRAFFIC: Final = slice(HEAD.index("calls/s"), HEAD.index("failed") + 1)
 _RIGHT: Final = range(2, len(HEAD))
 """Columns of numbers."""
 _CELL: Final = "padding:1px 14px 1px 0;text-align:{};font-variant-numeric:tabular-nums;white-space:pre"
@@ -68,7 +71,7 @@ class Top:
 
     @property
     def html(self) -> str:
-        """The table as HTML."""
+        """The table as HTML. A long one names its idle services in one line, and shows workers only of the others."""
 
         def line(cells: tuple[str, ...], tag: str) -> str:
             formatted = (
@@ -77,7 +80,33 @@ class Top:
             )
             return f"<tr>{''.join(formatted)}</tr>"
 
-        return f"<table>{line(HEAD, 'th')}{''.join(line(row, 'td') for row in self.rows)}</table>"
+        rows, idle = _folded(self.rows) if len(self.rows) > _LONG else (self.rows, [])
+        body = "".join(line(row, "td") for row in rows)
+        if idle:
+            text = escape(f"{len(idle)} ready and idle: {', '.join(idle)}")
+            body += f'<tr><td colspan="{len(HEAD)}" style="text-align:left;padding-top:4px">{text}</td></tr>'
+        return f'<table aria-label="Load of each service and worker">{line(HEAD, "th")}{body}</table>'
+
+
+def _folded(rows: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Returns the rows of services that are busy or not ready, and the names of the others."""
+    groups: list[list[tuple[str, ...]]] = []
+    for row in rows:
+        if row[0].startswith(" "):
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    shown: list[tuple[str, ...]] = []
+    idle: list[str] = []
+    for service, *workers in groups:
+        states = [service[1].split()[0], *(worker[1] for worker in workers)]
+        if set(states) == {"ready"} and not any(service[_TRAFFIC]):
+            idle.append(service[0])
+        elif len(workers) == 1:
+            shown.append((*service[:-2], *workers[0][-2:]))
+        else:
+            shown += [service, *workers]
+    return shown, idle
 
 
 def _rows(services: Mapping[str, ServiceStatus], traffic: Traffic, now: float) -> Iterator[tuple[str, ...]]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dynamo_nb.drawing.mimebundle import image
 from dynamo_nb.errors import DynamoError, InvalidArgument
 from dynamo_nb.observe.span import TraceSpan, Try
 from dynamo_nb.observe.waterfall import Waterfall
@@ -74,7 +75,8 @@ class Trace:
     __repr__ = __str__
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/plain": str(self), "image/svg+xml": svg(self.waterfall)}
+        waterfall = self.waterfall
+        return {"text/plain": str(self), **image(svg(waterfall), waterfall.title)}
 
 
 async def trace_call(call: Call[Any], gather: Callable[[str], Awaitable[list[SpanData]]]) -> Trace:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from dynamo_nb.observe.span import TraceSpan
 from dynamo_nb.observe.units import duration
+
+LONG: Final = 60
+"""Rows above which calls that repeat are folded."""
+_REPEATED: Final = 3
+"""Calls of one endpoint below one call that are shown then, with those that failed and the slowest."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +27,15 @@ class Row:
         caller: the call as its caller sees it, or None if that span was lost.
         served: the request as its workers see it.
         errors_below: messages of the errors in the calls below.
+        folded: calls that this row stands for, together with all calls below them; usually none.
     """
 
     depth: int
     branch: str
     caller: TraceSpan | None
     served: tuple[TraceSpan, ...]
-    errors_below: frozenset[str]
+    errors_below: frozenset[str] = frozenset()
+    folded: tuple[TraceSpan, ...] = ()
 
     @property
     def whole(self) -> TraceSpan:
@@ -54,6 +63,10 @@ class Row:
     @property
     def summary(self) -> str:
         """The text beside the bar: duration, error, number of items, worker."""
+        if self.folded:
+            times = [span.duration for span in self.folded if span.duration is not None]
+            between = f", {duration(min(times))} to {duration(max(times))}" if times else ""
+            return f"{len(self.folded)} more{between}"
         span, items = self.whole, max(span.items for span in (self.whole, *self.served))
         parts = [duration(span.duration) if span.duration is not None else "has not ended"]
         if code := span.error or next((one.error for one in self.served if one.error), ""):
@@ -85,7 +98,8 @@ class Waterfall:
     Attributes:
         title: the request, its duration, the number of services and spans.
         seconds: length of the scale of time.
-        rows: the calls, depth first. A call and its request in the worker share a row.
+        rows: the calls, depth first. A call and its request in the worker share a row. In a long trace, one row stands
+            for the calls that repeat others.
     """
 
     title: str
@@ -107,10 +121,13 @@ class Waterfall:
             f"{services} service{'s' * (services != 1)}, {len(spans)} spans"
         )
         times = [at for s in spans for at in (s.begin, s.first, s.end, *(t.end for t in s.tries)) if at is not None]
-        return cls(title, max(*times, 1e-6), tuple(row for root in roots for row in _rows(root, 0, "", "")))
+        rows = [row for root in roots for row in _rows(root, 0, "", "", fold=False)]
+        if len(rows) > LONG:
+            rows = [row for root in roots for row in _rows(root, 0, "", "", fold=True)]
+        return cls(title, max(*times, 1e-6), tuple(rows))
 
 
-def _rows(span: TraceSpan, depth: int, branch: str, indent: str) -> Iterator[Row]:
+def _rows(span: TraceSpan, depth: int, branch: str, indent: str, *, fold: bool) -> Iterator[Row]:
     client = span if span.kind == "client" else None
     served = tuple(one for one in span.children if one.kind == "server") if client else (span,)
     children = [child for one in served for child in one.children]
@@ -118,9 +135,39 @@ def _rows(span: TraceSpan, depth: int, branch: str, indent: str) -> Iterator[Row
         children += [one for one in span.children if one.kind == "client"]
     errors_below = frozenset(one.what for child in children for one in child.walk())
     yield Row(depth, branch, client, served, errors_below)
-    for number, child in enumerate(children):
-        last = number == len(children) - 1
-        yield from _rows(child, depth + 1, indent + ("└─ " if last else "├─ "), indent + ("   " if last else "│  "))
+    groups = _folded(children) if fold else [(child,) for child in children]
+    for number, calls in enumerate(groups):
+        last = number == len(groups) - 1
+        line, below = indent + ("└─ " if last else "├─ "), indent + ("   " if last else "│  ")
+        if len(calls) == 1:
+            yield from _rows(calls[0], depth + 1, line, below, fold=fold)
+        else:
+            yield Row(depth + 1, line, None, (_together(calls),), folded=calls)
+
+
+def _folded(children: Sequence[TraceSpan]) -> list[tuple[TraceSpan, ...]]:
+    """The calls that have a row each, in order of time, and then the others of each endpoint."""
+    seen: Counter[str] = Counter()
+    slowest = {child.name: child for child in sorted(children, key=lambda child: child.duration or 0.0)}
+    single: list[tuple[TraceSpan, ...]] = []
+    others: dict[str, list[TraceSpan]] = {}
+    for child in children:
+        seen[child.name] += 1
+        if seen[child.name] <= _REPEATED or child is slowest[child.name] or any(map(_has_error, child.walk())):
+            single.append((child,))
+        else:
+            others.setdefault(child.name, []).append(child)
+    return [*single, *map(tuple, others.values())]
+
+
+def _has_error(span: TraceSpan) -> bool:
+    return bool(span.error) or any(one.error for one in span.tries)
+
+
+def _together(spans: Sequence[TraceSpan]) -> TraceSpan:
+    """One span from the first begin to the last end."""
+    ends = [span.end for span in spans if span.end is not None]
+    return replace(spans[0], end=max(ends, default=None), first=None, items=0, children=(), tries=(), notes={})
 
 
 def _note(value: object) -> str:

@@ -1,6 +1,9 @@
 # ruff: noqa: RUF001 (a multiplication sign is no x)
 """A picture as DOT, SVG and text."""
 
+import base64
+import html
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -12,7 +15,8 @@ import pytest
 from dynamo_nb.drawing.dot import dot
 from dynamo_nb.drawing.mimebundle import mimebundle
 from dynamo_nb.drawing.picture import Arrow, Node, Picture
-from dynamo_nb.drawing.svg import svg
+from dynamo_nb.drawing.svg import summary, svg
+from dynamo_nb.drawing.svg_elements import printable
 from dynamo_nb.drawing.text import text
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -267,8 +271,15 @@ def test_dot_has_no_clusters_for_the_default_namespace_alone():
 
 
 @PICTURES
-def test_mimebundle_has_svg_and_text(picture):
-    assert mimebundle(picture) == {"image/svg+xml": svg(picture), "text/plain": text(picture)}
+def test_mimebundle_has_svg_and_text_and_an_image_with_a_text_alternative(picture):
+    bundle = mimebundle(picture)
+    alternative, source = re.fullmatch(
+        r'<img alt="(.*?)" src="data:image/svg\+xml;base64,(.*?)" .*>', bundle.pop("text/html"), re.DOTALL
+    ).groups()
+    assert bundle == {"image/svg+xml": svg(picture), "text/plain": text(picture)}
+    assert base64.b64decode(source).decode() == svg(picture)
+    assert html.unescape(alternative) == printable(summary(picture))
+    assert mimebundle(picture, live=True).keys() == {"image/svg+xml", "text/plain"}
 
 
 def test_a_drawing_starts_no_process_needs_no_font_and_prints_nothing():

@@ -261,7 +261,7 @@ def test_a_graph_is_drawn_as_svg_and_text_and_updated_by_cells(graph):
     ran = graph.run("%dynamo graph Frontend")
     assert ran.ok, ran.error
     (data,) = ran.shown
-    assert data.keys() == {"image/svg+xml", "text/plain"}
+    assert data.keys() == {"image/svg+xml", "text/html", "text/plain"}
     assert "<svg" in data["image/svg+xml"]
     assert "Backend2" in data["text/plain"]
     assert not graph.run("elsewhere = 1").updates

@@ -1,5 +1,7 @@
 """The table of a deployment's load."""
 
+import re
+
 from dynamo_nb.control.status import ServiceStatus, WorkerStatus
 from dynamo_nb.observe.top import HEAD, Top
 from dynamo_nb.observe.traffic import Load, Traffic
@@ -35,6 +37,19 @@ def test_each_service_and_each_worker_has_a_row():
 def test_a_service_without_load_has_empty_cells():
     row = Top.of({"Idle": ServiceStatus(state="ready", desired=1)}, Traffic(), now=0.0).rows[0]
     assert row == ("Idle", "ready 0/1", "", "", "", "", "", "", "", "", "")
+
+
+def test_a_long_table_names_idle_services_in_one_line_and_shows_workers_only_where_there_are_several():
+    idle = {f"Idle{n}": ServiceStatus(state="ready", desired=1, workers=(worker(0),)) for n in range(60)}
+    busy = {"Busy": ServiceStatus(state="ready", desired=1, workers=(worker(0),))}
+    failed = {"Failed": ServiceStatus(state="failed", desired=1, workers=(worker(0, "failed"),))}
+    traffic = Traffic({"Busy": LOAD, "Backend": LOAD}, workers={("Busy", "w0"): LOAD})
+    page = Top.of({**idle, **SERVICES, **busy, **failed}, traffic, now=4661.0).html
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in page.split("</tr>")[1:-1]]
+    assert [row[0] for row in rows[:-1]] == ["Backend", "Backend[0]", "Backend[1]", "Busy", "Failed"]
+    assert rows[3][-1] == "1:01:01"
+    assert rows[-1][:4] == ["60", "ready", "and", "idle:"]
+    assert "Idle7," in rows[-1]
 
 
 def test_names_are_escaped():

@@ -154,9 +154,44 @@ def test_long_and_odd_names_and_notes_stay_within_the_drawing():
     assert max(map(len, str(odd).splitlines())) < 420
 
 
-def test_a_notebook_shows_svg_and_text():
+def test_calls_that_repeat_in_a_long_trace_are_one_row_but_for_the_first_the_slowest_and_the_failed():
+    calls = [
+        call(
+            "Retriever.get",
+            n / 100,
+            n / 100 + (0.009 if n == 70 else 0.003),
+            call("Store.read", n / 100, n / 100 + 0.002),
+        )
+        for n in range(100)
+    ]
+    calls[50] = call("Retriever.get", 0.5, 0.503, error="WorkerLost", what="gone")
+    long = trace(call("Gateway.ask", 0, 1, *calls, call("Model.write", 0.99, 1)))
+    rows = long.waterfall.rows
+    folded = [row for row in rows if row.folded]
+    assert [row.whole.name for row in rows if row.depth == 1] == [
+        *["Retriever.get"] * 5,
+        "Model.write",
+        "Retriever.get",
+    ]
+    assert [(row.summary, len(row.folded)) for row in folded] == [("95 more, 3.00 ms to 3.00 ms", 95)]
+    assert "✗ WorkerLost" in str(long)
+    assert "9.00 ms" in str(long)
+    assert long.waterfall.title.endswith("spans")
+    assert str(len(long.spans)) in long.waterfall.title
+    assert len(str(long).splitlines()) < 20
+    ET.fromstring(svg(long))
+
+
+def test_a_short_trace_shows_every_call():
+    short = trace(call("Gateway.ask", 0, 1, *[call("Retriever.get", n / 100, n / 100 + 0.003) for n in range(50)]))
+    assert len(short.waterfall.rows) == 51
+
+
+def test_a_notebook_shows_an_image_with_a_text_alternative_or_svg_or_text():
     bundle = ROUTED._repr_mimebundle_()
+    html = bundle.pop("text/html")
     assert bundle == {"text/plain": str(ROUTED), "image/svg+xml": svg(ROUTED)}
+    assert f'alt="{ROUTED.waterfall.title}"' in html
 
 
 def test_the_value_of_a_failed_trace_is_its_error():
