@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import sys
 import time
 from pathlib import Path
@@ -26,16 +27,21 @@ def write_to(log: Path) -> None:
 
     A log that cannot be opened is replaced by /dev/null.
     """
-    try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    except OSError:
-        descriptor = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
+    for descriptor in (1, 2):
+        try:
+            _open_over(log, descriptor)
+        except OSError:
+            _open_over(os.devnull, descriptor)
     stamps = Stamps()
-    sys.stdout = sys.__stdout__ = log_stream(1, stamps)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = log_stream(2, stamps)  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = log_stream(1, stamps, log)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = log_stream(2, stamps, log)  # type: ignore[misc]
+
+
+def _open_over(log: str | os.PathLike[str], descriptor: int) -> None:
+    """Opens a log in place of what a descriptor has."""
+    opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(opened, descriptor)
+    os.close(opened)
 
 
 class Stamps:
@@ -58,25 +64,44 @@ class Stamps:
         return first + lines + (b"" if rest else b"\n")
 
 
-def log_stream(descriptor: int, stamps: Stamps | None = None) -> io.TextIOWrapper:
+def log_stream(descriptor: int, stamps: Stamps | None = None, log: Path | None = None) -> io.TextIOWrapper:
     """A text stream to a log, with the time of each line if `stamps` are given.
 
-    Text that UTF-8 cannot encode is escaped.
+    Text that UTF-8 cannot encode is escaped. `log`: its path, to make it again if it is deleted.
     """
-    raw: io.RawIOBase = LogFile(descriptor, stamps)
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    raw: io.RawIOBase = LogFile(descriptor, stamps, log)
+    # write_through: text comes before bytes that are written after it.
+    return io.TextIOWrapper(
+        LogBuffer(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=True
+    )
+
+
+class LogBuffer(io.BufferedWriter):
+    """The buffer of a log. It writes whole lines at once, and stays open, also when a wrapper around it ends."""
+
+    def write(self, data: ReadableBuffer) -> int:
+        size = super().write(data)
+        if b"\n" in bytes(data):
+            self.flush()
+        return size
+
+    def close(self) -> None:
+        self.flush()
 
 
 class LogFile(io.FileIO):
     """The file of a log. What cannot be written, as on a full disk, and what is too much is left out and counted."""
 
-    def __init__(self, descriptor: int, stamps: Stamps | None = None) -> None:
+    def __init__(self, descriptor: int, stamps: Stamps | None = None, log: Path | None = None) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self._stamps, self._left_out = stamps, 0
+        self._log = None if log is None else os.fspath(log)
 
     def write(self, data: ReadableBuffer) -> int:
         size = memoryview(data).nbytes
         try:
+            if self._log is not None and self._is_gone(self._log):
+                _open_over(self._log, self.fileno())
             if os.fstat(self.fileno()).st_size < MOST_BYTES:
                 if self._left_out:
                     os.write(self.fileno(), f"\n[{self._left_out} bytes of output are missing here]\n".encode())
@@ -91,3 +116,14 @@ class LogFile(io.FileIO):
             pass
         self._left_out += size
         return size
+
+    def _is_gone(self, log: str) -> bool:
+        """True if the log was deleted, or another file has its path."""
+        own = os.fstat(self.fileno())
+        if not stat.S_ISREG(own.st_mode):
+            return False
+        try:
+            found = os.stat(log)  # noqa: PTH116 (half the time of a Path)
+        except FileNotFoundError:
+            return True
+        return (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino)

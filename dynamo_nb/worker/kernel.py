@@ -6,16 +6,21 @@ Output of the service goes to the worker's log. Output of a cell goes to the cli
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
-from typing import Any
+from codecs import getincrementaldecoder
+from typing import TYPE_CHECKING, Any
 
 import zmq
 from ipykernel.iostream import IOPubThread, OutStream
 from ipykernel.kernelapp import IPKernelApp
 from traitlets.config import Config
 from zmq.eventloop.zmqstream import ZMQStream
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 # ipykernel's debugger listens on a TCP port without authentication, through which any local user could run code. It has
 # no setting to turn it off; ipykernel does without it where debugpy cannot be imported. This also saves that import.
@@ -32,6 +37,8 @@ class WorkerStream(OutStream):  # type: ignore[misc]
     ipykernel assigns the output of threads and tasks that belong to no cell to the latest cell, which would then show
     what the service prints.
     """
+
+    _bytes: CellBytes | None = None
 
     def _in_a_cell(self) -> bool:
         try:
@@ -59,6 +66,61 @@ class WorkerStream(OutStream):  # type: ignore[misc]
 
     def fileno(self) -> int:
         return self._log().fileno()  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Does nothing but write what is left: the worker goes on, and all that prints in it."""
+        self.flush()
+
+    @property
+    def buffer(self) -> CellBytes:
+        """Takes bytes, as that of a file does."""
+        if self._bytes is None:
+            self._bytes = CellBytes(self)
+        return self._bytes
+
+    def detach(self) -> CellBytes:
+        """Returns the buffer, for another wrapper around it. This stream goes on."""
+        return self.buffer
+
+    def reconfigure(self, **options: Any) -> None:
+        """Changes the encoding and the buffering of the log, as for a file."""
+        self._log().reconfigure(**options)
+
+
+class CellBytes(io.BufferedIOBase):
+    """The bytes that are written to a `WorkerStream`. Those of a cell are UTF-8, and go to the cell as text."""
+
+    def __init__(self, stream: WorkerStream) -> None:
+        self._stream = stream
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+
+    @property
+    def raw(self) -> Any:
+        return self._stream._log().buffer.raw
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Writes all of the data."""
+        content = bytes(data)
+        if self._stream._in_a_cell():
+            self._stream.write(self._decoder.decode(content))
+            return len(content)
+        self._stream._log().buffer.write(content)
+        return len(content)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Does nothing: a wrapper around it closes it at its own end, and the stream goes on."""
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return False
 
 
 class OutputThread(IOPubThread):  # type: ignore[misc]
