@@ -258,9 +258,14 @@ class NoSuchEndpoint(RequestError, AttributeError):
 
 
 class InvalidArgument(RequestError, ValueError):
-    """An argument does not match the signature of the endpoint."""
+    """An argument does not match the signature of the endpoint, or the service rejects it.
+
+    Attributes:
+        kind: "call" if the call is wrong: its arguments do not match the signature, or cannot be sent; else "".
+    """
 
     code = "invalid_argument"
+    kind = ""
 
 
 class EndpointError(RequestError):

@@ -151,6 +151,15 @@ class VerbHost(ABC):
         return run.start() if background else run.result()
 
     @abstractmethod
+    def follow_events(self, record: Record, number: int) -> None:
+        """Shows the events of a deployment, and new ones as they happen.
+
+        Args:
+            record: The deployment.
+            number: How many of the earlier ones are shown.
+        """
+
+    @abstractmethod
     def top(self, record: Record, *, once: bool) -> None:
         """Shows tables of the load of a deployment.
 

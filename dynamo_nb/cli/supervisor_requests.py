@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from dynamo_nb.observe.display import Display
 
 
-def request(record: Record, name: str, *, wait_for_end: bool = False) -> Any:
+def request(record: Record, name: str, *, wait_for_end: bool = False, **args: Any) -> Any:
     """Sends one request and returns the answer.
 
     Args:
         record: The deployment.
         name: The request, such as `stop`.
         wait_for_end: Return only after the supervisor has ended.
+        args: The arguments of the request.
 
     Raises:
         ConnectError: The supervisor does not answer.
@@ -27,7 +28,7 @@ def request(record: Record, name: str, *, wait_for_end: bool = False) -> Any:
     from dynamo_nb.sdk.portal import portal
 
     async def answer() -> Any:
-        result = await ask(record.control, name)
+        result = await ask(record.control, name, **args)
         if wait_for_end:
             await record.supervisor.ended()
         return result

@@ -55,6 +55,16 @@ class TerminalHost(VerbHost):
 
         follow_logs(self.record(which))
 
+    def follow_events(self, record: Record, number: int) -> None:
+        from dynamo_nb.observe.event_table import event_line, follow
+
+        async def show() -> None:
+            async for event in follow(record.control, number):
+                self.show(event_line(event))
+
+        with suppress(KeyboardInterrupt):
+            asyncio.run(show())
+
     def top(self, record: Record, *, once: bool) -> None:
         from dynamo_nb.observe.top import follow
 

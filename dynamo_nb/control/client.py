@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamo_nb.control.channel import Channel
+from dynamo_nb.control.events import Event, ServiceError, errors_from, event_from, events_from
 from dynamo_nb.control.framing import MAX_LINE
 from dynamo_nb.control.status import ClientStatus, Status
 from dynamo_nb.errors import ConnectError, from_wire
@@ -24,17 +25,28 @@ class ControlClient:
     Args:
         channel: the connection.
         on_status: called with each new status, after `watch` was called.
+        on_event: called with each new event, after `watch` was called.
     """
 
-    def __init__(self, channel: Channel, on_status: Callable[[Status], None] | None) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        on_status: Callable[[Status], None] | None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
         self._channel = channel
-        self._on_status = on_status
+        self._on_status, self._on_event = on_status, on_event
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def connect(cls, path: Path, on_status: Callable[[Status], None] | None = None) -> ControlClient:
+    async def connect(
+        cls,
+        path: Path,
+        on_status: Callable[[Status], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> ControlClient:
         """Connects to the control socket at `path`. Raises ConnectError if no supervisor listens there."""
         try:
             reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
@@ -44,13 +56,17 @@ class ControlClient:
                 where=f"{path} ({error.strerror})",
                 remedy="it has stopped: serve the graph again; `dynamo ps` lists the deployments that run",
             ) from None
-        return cls(Channel(reader, writer), on_status)
+        return cls(Channel(reader, writer), on_status, on_event)
 
     async def _read(self) -> None:
         async for message in self._channel:
             if "event" in message:
                 if self._on_status is not None:
                     self._on_status(Status.from_data(message["event"]))
+                continue
+            if "happened" in message:
+                if self._on_event is not None:
+                    self._on_event(event_from(message["happened"]))
                 continue
             future = self._waiting.pop(message["id"], None)
             if future is None or future.done():
@@ -106,14 +122,21 @@ class ControlClient:
         return Status.from_data(await self.request("status"))
 
     async def watch(self, client: ClientStatus | None = None) -> Status:
-        """Returns the status now, and has each later one passed to `on_status`.
+        """Returns the status now, and has each later one passed to `on_status`, and each event to `on_event`.
 
         Args:
             client: this process as other clients see it; None if they do not see it.
         """
-        return Status.from_data(
-            await self.request("watch", client=client and {"pid": client.pid, "title": client.title})
-        )
+        described = client and {"pid": client.pid, "title": client.title}
+        return Status.from_data(await self.request("watch", client=described, events=self._on_event is not None))
+
+    async def events(self, after: int = 0) -> list[Event]:
+        """Returns the events after a number, oldest first. Raises what `request` does."""
+        return events_from(await self.request("events", after=after))
+
+    async def errors(self, service: str = "") -> list[ServiceError]:
+        """Returns the last errors of a service, or of all services, latest first. Raises what `request` does."""
+        return errors_from(await self.request("errors", service=service))
 
     async def change(self, verb: str, **args: Any) -> Status:
         """Requests a change of the deployment and returns the status after it. Raises what `request` does."""

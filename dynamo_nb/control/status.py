@@ -91,6 +91,11 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.ready}/{self.desired}"
 
     @property
+    def restarts(self) -> int:
+        """Number of restarts of its workers, each after a worker had ended by itself."""
+        return sum({worker.index: worker.restarts for worker in self.workers}.values())
+
+    @property
     def gpus(self) -> list[str]:
         """Ids of the GPUs of its workers, sorted."""
         return sorted({gpu for worker in self.workers for gpu in worker.gpus})

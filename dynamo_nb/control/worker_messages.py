@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from dynamo_nb.control.events import ServiceError
 from dynamo_nb.control.framing import Message
 
 STACK_SIGNAL: Final = signal.SIGUSR1
@@ -134,6 +135,12 @@ class Measured(_Report, frozen=True, tag="measured"):
     reading: dict[str, Any]
 
 
+class Raised(_Report, frozen=True, tag="raised"):
+    """Errors that endpoints ended with since the last report. The `count` of each is the number since then."""
+
+    errors: list[ServiceError]
+
+
 class Spans(_Report, frozen=True, tag="spans"):
     """The spans of a trace; of all traces, without `trace`, at the end."""
 
@@ -158,17 +165,20 @@ class Liveness(_Report, frozen=True, tag="liveness"):
     fault: str
 
 
-Report = Prepared | Ready | Draining | Failed | Reconfigured | Measured | Spans | Http | Alive | Liveness
+Report = Prepared | Ready | Draining | Failed | Reconfigured | Measured | Raised | Spans | Http | Alive | Liveness
 
 
 def as_message(sent: Command | Report) -> Message:
     """A message for the framing, which turns the values of users that JSON does not have into text."""
     tag = sent.__struct_config__
     fields = msgspec.structs.asdict(sent).items()
-    return {
-        str(tag.tag_field): tag.tag,
-        **{name: msgspec.structs.asdict(value) if isinstance(value, Failure) else value for name, value in fields},
-    }
+    return {str(tag.tag_field): tag.tag, **{name: _plain(value) for name, value in fields}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def command_from(message: Message) -> Command:

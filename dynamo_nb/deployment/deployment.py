@@ -25,6 +25,7 @@ from dynamo_nb.errors import DeploymentError, InvalidArgument, suggestion
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.observe.display import Display
+from dynamo_nb.observe.event_table import Events, ServiceErrors
 from dynamo_nb.observe.http_call import HttpCall
 from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.runtime.service_client import ServiceClient
@@ -134,6 +135,19 @@ class Deployment:
     def warnings(self) -> list[str]:
         """Warnings, such as HTTP listening on another port than the default."""
         return list(self.status.warnings)
+
+    @property
+    def events(self) -> Events:
+        """The events of the deployment: starts and ends of workers, changes, failures, with times. Oldest first.
+
+        They are displayed as a table. They outlive the deployment in this process.
+
+        Example:
+            The workers that ended by themselves::
+
+                [event for event in deployment.events if event.kind == "worker ended"]
+        """
+        return Events(self._connection.events)
 
     @property
     def urls(self) -> dict[str, str]:
@@ -287,7 +301,7 @@ class Deployment:
             - at: Seconds.
             - services: By name, with `ready` and `desired` workers, and `workers`: the served requests by worker id and
               endpoint. Workers that have ended count together as `ended`.
-            - usage: Bytes of memory by worker, with all its child processes.
+            - usage: Bytes of memory, percent of a core and seconds of CPU by worker, with all its child processes.
             - routes: Within a service, the requests of each HTTP route by worker, with their `statuses` (`2xx`).
             - edges: Source, target and endpoint, with the counts of the caller.
         """
@@ -338,6 +352,35 @@ class Deployment:
                 await deployment.bench(deployment.http("POST /generate", {"text": "hello"}), concurrency=64)
         """
         return self._http.call(target, payload, headers or {})
+
+    def errors(self, service: str | type = "") -> Pending[ServiceErrors]:
+        """Returns the last distinct errors that endpoints ended with, with counts, times and tracebacks.
+
+        Errors of clients, such as invalid arguments and cancelled requests, are not among them. An error that a called
+        service raised is counted at the caller too, without a traceback.
+
+        Args:
+            service: The service, or its name; all services by default.
+
+        Returns:
+            A `Pending` of a tuple of `ServiceError`, the latest first, displayed as a table.
+
+        Raises:
+            DeploymentError: The service is not running.
+
+        Example:
+            The traceback of the last error::
+
+                print((await deployment.errors("Backend"))[0].traceback)
+        """
+
+        async def run() -> ServiceErrors:
+            name = _name_of(service)
+            if name and name not in self.spec.started:
+                raise DeploymentError(f"{name} is not running here", remedy=suggestion(name, self.spec.started))
+            return ServiceErrors(await self._connection.errors(name))
+
+        return self._pending(run)
 
     def trace(self, call: Call[Any]) -> Pending[Trace]:
         """Makes one call and records where its time goes.

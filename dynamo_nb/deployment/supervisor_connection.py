@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import psutil
 
 from dynamo_nb.control.client import ControlClient
+from dynamo_nb.control.events import MOST_EVENTS, Event, ServiceError
 from dynamo_nb.control.processes import ProcessId
 from dynamo_nb.control.release import Release
 from dynamo_nb.control.state_dir import CONTROL
@@ -37,7 +39,8 @@ class SupervisorConnection:
         applied: The GraphSpec that this process applied last; after attaching, the one that was served.
         access: Settings to connect to NATS and the workers.
         display: Returns a new display, for the progress of changes.
-        on_status: Called after each status.
+        events: What has happened to the deployment, oldest first.
+        on_status: Called after each status, and after each event.
         on_plan: Called with each plan that is served from then on.
         on_end: Awaited when the supervisor has ended.
     """
@@ -49,6 +52,7 @@ class SupervisorConnection:
         self.applied: GraphSpec | None = None
         self.access = ConnectionSettings()
         self.display = display
+        self.events: list[Event] = []
         self.on_status: list[Callable[[], None]] = []
         self.on_plan: list[Callable[[Plan], None]] = []
         self.on_end: list[Callable[[], Awaitable[None]]] = []
@@ -83,8 +87,10 @@ class SupervisorConnection:
 
     async def open(self) -> None:
         """Connects. Raises ConnectError if the supervisor does not answer."""
-        self._control = await ControlClient.connect(self.folder / CONTROL, self._report)
+        self._control = await ControlClient.connect(self.folder / CONTROL, self._report, self._happened)
         self._report(await self._control.watch(ClientStatus.here(self._title)))
+        with suppress(DeploymentError):  # a supervisor of an earlier version
+            self._happened(*await self._control.events())
         self.access = ConnectionSettings(**await self._control.request("access"))
         with suppress(psutil.NoSuchProcess):
             self._supervisor = ProcessId.of(self.status.pid)
@@ -100,6 +106,10 @@ class SupervisorConnection:
         """Requests a change that may take as long as models take to load, and shows its progress."""
         async with ProgressReport(lambda: self.status, self.folder / "logs", self.display):
             self._report(await self._connected().change(verb, **args))
+
+    async def errors(self, service: str = "") -> list[ServiceError]:
+        """Returns the last errors of a service, or of all services. Raises what `request` does."""
+        return await self._connected().errors(service)
 
     async def apply(self, plan: Plan) -> None:
         """Has the supervisor serve a plan. Raises StartError or PlacementError; the old plan is then served."""
@@ -168,6 +178,13 @@ class SupervisorConnection:
         for notify in list(self.on_status):
             notify()
 
+    def _happened(self, *events: Event) -> None:
+        """Adds events. Those that the supervisor had before this process connected may arrive after later ones."""
+        known = {event.number: event for event in (*self.events, *events)}
+        self.events = sorted(known.values(), key=lambda event: event.number)[-MOST_EVENTS:]
+        for notify in list(self.on_status):
+            notify()
+
     def _set_plan(self, plan: Plan, release: str) -> None:
         self._release, self._applying = release, {}
         self.plan = plan
@@ -181,6 +198,8 @@ class SupervisorConnection:
         assert self._control is not None
         await self._control.wait_closed()
         await self._control.close()
+        number = self.events[-1].number + 1 if self.events else 1
+        self._happened(Event(number=number, at=time.time(), kind="stopped", text="the supervisor has ended"))
         self._report(self.status.stopped())
         for notify in self.on_end:
             await notify()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future
-from pathlib import Path
+from typing import Any
 
 from IPython.display import display
 
-from dynamo_nb.observe.top import Top, follow
 from dynamo_nb.sdk.portal import portal
 
 
@@ -18,20 +18,16 @@ class LiveTables:
     def __init__(self) -> None:
         self._updating: dict[str, list[Future[None]]] = {}
 
-    def show(self, control: Path, *, cell: str, live: bool) -> None:
-        """Displays the load of a deployment as a table.
+    def show(self, tables: AsyncGenerator[Any, None], *, cell: str, live: bool) -> None:
+        """Displays a table that changes. Raises what `tables` raises before it yields the first table.
 
         Args:
-            control: The control socket of the deployment.
+            tables: Yields the table again and again.
             cell: The key of the running cell.
             live: True if the table is updated until the deployment or the output ends.
-
-        Raises:
-            ConnectError: No supervisor listens on the socket.
         """
-        tables = follow(control)
 
-        async def first() -> Top:
+        async def first() -> Any:
             return await anext(tables)
 
         handle = display(portal.run(first()), display_id=True)

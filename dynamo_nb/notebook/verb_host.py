@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dynamo_nb.deployment.start import connect, start
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.graph import Graph
 from dynamo_nb.notebook.session import NotebookSession
+from dynamo_nb.observe import event_table, top
 from dynamo_nb.observe.display import Display
 from dynamo_nb.sdk.portal import portal
 
@@ -113,8 +114,14 @@ class NotebookHost(VerbHost):
         return portal.run(connect(running_record(which), self._session))
 
     def top(self, record: Record, *, once: bool) -> None:
+        self._show_table(top.follow(record.control), live=not once)
+
+    def follow_events(self, record: Record, number: int) -> None:
+        self._show_table(event_table.follow_table(record.control, number))
+
+    def _show_table(self, tables: AsyncGenerator[Any, None], *, live: bool = True) -> None:
         session = self._session
-        session.tables.show(record.control, cell=session.tracker.running_key, live=session.has_widgets and not once)
+        session.tables.show(tables, cell=session.tracker.running_key, live=live and session.has_widgets)
 
 
 def _is_elsewhere(target: str) -> bool:

@@ -23,7 +23,7 @@ FIRST_PAUSE: Final = 0.5
 
 HEAD: Final = (
     *("", "state", "calls/s", "p50", "p99", "in flight", "errors/s", "failed"),
-    *("memory", "GPU", "uptime"),
+    *("CPU", "memory", "GPU", "restarts", "uptime"),
 )
 _LONG: Final = 30
 """Rows above which a table is folded."""
@@ -117,8 +117,10 @@ def _rows(services: Mapping[str, ServiceStatus], traffic: Traffic, now: float) -
             name,
             f"{service.state} {service.readiness}",
             *_numbers(traffic.services.get(name, Load())),
+            _percent([traffic.cpu[worker.id] for worker in service.workers if worker.id in traffic.cpu]),
             _memory(sum(traffic.memory.get(worker.id, 0) for worker in service.workers)),
             ",".join(service.gpus),
+            str(service.restarts or ""),
             "",
         )
         for worker in service.workers:
@@ -128,8 +130,10 @@ def _rows(services: Mapping[str, ServiceStatus], traffic: Traffic, now: float) -
                 f"  {name}[{worker.index}]",
                 worker.state,
                 *_numbers(traffic.workers.get((name, worker.id), Load())),
+                _percent([traffic.cpu[worker.id]] if worker.id in traffic.cpu else []),
                 _memory(traffic.memory.get(worker.id, 0)),
                 f"{gpu} ({memory(used)})" if gpu and used else gpu,
+                str(worker.restarts or ""),
                 _age(now - worker.started),
             )
 
@@ -149,6 +153,10 @@ def _rate(per_second: float) -> str:
 
 def _duration(seconds: float | None) -> str:
     return "" if seconds is None else duration(seconds)
+
+
+def _percent(cpu: list[float]) -> str:
+    return f"{sum(cpu):.0f} %" if cpu else ""
 
 
 def _memory(size: float) -> str:

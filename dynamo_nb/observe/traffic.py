@@ -53,6 +53,7 @@ class Traffic:
         memory: bytes by worker id, where known.
         gpu_memory: bytes by worker id, where known.
         routes: numbers by (service, route), such as `GET /models`.
+        cpu: percent of one core by worker id, where known.
     """
 
     services: Mapping[str, Load] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class Traffic:
     memory: Mapping[str, int] = field(default_factory=dict)
     gpu_memory: Mapping[str, int] = field(default_factory=dict)
     routes: Mapping[tuple[str, str], Load] = field(default_factory=dict)
+    cpu: Mapping[str, float] = field(default_factory=dict)
 
 
 _Counts = dict[str, dict[Any, Reading]]
@@ -99,6 +101,7 @@ class TrafficWindow:
             **loads,
             memory={worker: used["memory"] for worker, used in usage.items() if used["memory"]},
             gpu_memory={worker: used["gpu_memory"] for worker, used in usage.items() if used["gpu_memory"] is not None},
+            cpu={worker: used["cpu"] for worker, used in usage.items() if used.get("cpu") is not None},
         )
 
 

@@ -148,11 +148,13 @@ class Connection(Frames):
         try:
             meter.bytes_out += self.send((OPEN, stream, path, args, kwargs, headers))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InvalidArgument(
+            unfit = InvalidArgument(
                 f"an argument cannot be sent: {error}",
                 where=f"dynamo://{path}",
                 remedy="pass plain data, models, dataclasses or arrays; pass large files by path",
-            ) from error
+            )
+            unfit.kind = "call"
+            raise unfit from error
         inbox = self._streams[stream] = Inbox(self, stream, meter, start)
         if self.closed:
             del self._streams[stream]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from functools import wraps
 from typing import Annotated, Any, get_origin
 
@@ -149,7 +149,7 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
         async def streamed(**kwargs: Any) -> Response:
             items = bound(**kwargs)
             first: list[Any] = []
-            with suppress(StopAsyncIteration):
+            with _noting(), suppress(StopAsyncIteration):
                 first.append(await anext(items))  # an error before the first item must become an HTTP status
             return Items(items, first)
 
@@ -158,19 +158,32 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
 
         @wraps(bound)
         async def plain(**kwargs: Any) -> Any:
-            return await bound(**kwargs)
+            with _noting():
+                return await bound(**kwargs)
 
         route = plain
     else:
 
         @wraps(bound)
         def threaded(**kwargs: Any) -> Any:
-            return bound(**kwargs)
+            with _noting():
+                return bound(**kwargs)
 
         route = threaded
     del route.__wrapped__  # FastAPI would follow it and treat the route as the wrapped generator
     route.__signature__ = _signature(endpoint)
     return route
+
+
+@contextmanager
+def _noting() -> Iterator[None]:
+    """Notes the exception of an endpoint on its request: the answer may have its status only."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(request := CURRENT.get(), HttpRequest):
+            request.raised = error
+        raise
 
 
 def _signature(endpoint: Endpoint) -> inspect.Signature:

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, InvalidArgument, NoInstances
 from dynamo_nb.runtime.call_context import CURRENT, REQUEST_ID, TRACE
-from dynamo_nb.runtime.call_errors import to_dynamo_error
+from dynamo_nb.runtime.call_errors import deadline_exceeded, to_dynamo_error
 from dynamo_nb.runtime.http_traffic import AnswerCount, HttpTraffic, RouteMeter
 from dynamo_nb.runtime.meters import CALLER_GONE, CANCELLED, Meter
+from dynamo_nb.runtime.recorded_errors import ERRORS
 from dynamo_nb.runtime.spans import TRACED
 from dynamo_nb.runtime.tracing import TRACING, RequestSpans
 from dynamo_nb.sdk.trace import SPAN
@@ -31,6 +32,8 @@ _FROM_CLIENTS: Final = {name.encode(): name for name in (REQUEST_ID, *TRACE, TRA
 _STATUS: Final[Mapping[type[DynamoError], int]] = {InvalidArgument: 422, NoInstances: 503, DeadlineExceeded: 504}
 _ERRORS: Final[Mapping[int, type[DynamoError]]] = {400: InvalidArgument} | {s: kind for kind, s in _STATUS.items()}
 _FAILED: Final = 400  # the lowest status of an answer that is an error
+_OWN_FAULT: Final = 500  # the lowest status of an error that is not the client's
+_LONGEST_ROUTE: Final = 100  # characters of a path in a recorded error
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,8 @@ class HttpRequest:
         status: HTTP status of the answer; 0 until it begins.
         complete: True when the whole answer was sent.
         error: The error that the answer reports, if it is known.
+        raised: The exception of the endpoint, which may be reported as a status only.
+        repeated: True if the error of this request is one that was logged before and is not logged now.
     """
 
     def __init__(
@@ -76,6 +81,9 @@ class HttpRequest:
         self._answer = AnswerCount()
         self._route: RouteMeter | None = None
         self._counted = False
+        self.raised: BaseException | None = None
+        self.repeated = False
+        self._recorded = False
         self._where = f"{scope['method']} {scope['path']}"
         self._timeout = timeout
         self._task = asyncio.current_task()
@@ -134,6 +142,7 @@ class HttpRequest:
         except BaseException as error:
             if not self.stopped:
                 self._answer.status = self.status or 500  # which the server sends then
+                self._record(_route_of(scope), to_dynamo_error(error, app), error)
                 raise
             if not isinstance(error, asyncio.CancelledError):
                 logger.debug("a cancelled request raised", exc_info=True)
@@ -219,10 +228,11 @@ class HttpRequest:
             spans = self._spans = TRACING.serve(path, headers, self.request_id, start, self._spans)
             meter = spans.meter(meter)
 
-        def end(error: DynamoError | None) -> None:
+        def end(error: DynamoError | None, raised: BaseException | None = None) -> None:
             nonlocal ended, failure
             if not ended:
                 ended, failure = True, error
+                self._record(path, error, raised)
                 if spans is not None and not self.stopped:
                     spans.answered(error)
                 if self.stopped in {CALLER_GONE, CANCELLED}:
@@ -252,15 +262,36 @@ class HttpRequest:
         try:
             await app(scope, receiving, sending)
         except BaseException as error:
-            end(to_dynamo_error(error, app))
+            end(to_dynamo_error(error, app), error)
             raise
         finally:
             end(self._failure(path))
             if spans is not None:
                 spans.end(failure, self.stopped)
 
+    def _record(self, path: str, error: DynamoError | None, raised: BaseException | None) -> None:
+        """Records the error of this request once, if it is not the client's."""
+        if self._recorded or error is None or self.stopped in {CALLER_GONE, CANCELLED}:
+            return
+        self._recorded = True
+        if self.stopped:
+            error = deadline_exceeded(path)
+        elif raised is None and self.error is not None:
+            raised = self.error
+        elif raised is None and self.status < _OWN_FAULT:
+            return
+        elif raised is None and self.raised is not None:
+            error, raised = to_dynamo_error(self.raised, self.measure), self.raised
+        self.repeated = ERRORS.record(path, error, raised)
+
     def _failure(self, path: str) -> DynamoError | None:
         """The error that the answer reports."""
         if self.error is not None or self.status < _FAILED:
             return self.error
         return _ERRORS.get(self.status, EndpointError)(f"the answer has the status {self.status}", where=path)
+
+
+def _route_of(scope: Mapping[str, Any]) -> str:
+    """The path of a route of the user's own application, as errors are recorded."""
+    path = str(getattr(scope.get("route"), "path", scope["path"]))
+    return f"//{scope['method']} {path[:_LONGEST_ROUTE]}"

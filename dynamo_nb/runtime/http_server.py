@@ -21,6 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from dynamo_nb.errors import DynamoError
+from dynamo_nb.runtime.call_context import CURRENT
 from dynamo_nb.runtime.http_bounds import WaitingTime, longest_waiting, most_connections, waits_for_client
 from dynamo_nb.runtime.http_request import App, HttpRequest
 from dynamo_nb.runtime.http_traffic import HttpTraffic
@@ -293,6 +294,11 @@ class _Server(uvicorn.Server):
             await asyncio.wait(self.server_state.tasks)
 
 
+def _is_new(record: logging.LogRecord) -> bool:
+    """False for the traceback of an exception that is logged often, see `RecordedErrors`. Uvicorn logs it each time."""
+    return not (record.exc_info and isinstance(request := CURRENT.get(), HttpRequest) and request.repeated)
+
+
 class HttpServer:
     """Serves an application on the current event loop.
 
@@ -313,6 +319,7 @@ class HttpServer:
         traffic: HttpTraffic | None = None,
     ) -> None:
         self._server = _Server(app, listener, keep_alive, timeout, traffic)
+        logging.getLogger("uvicorn.error").addFilter(_is_new)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

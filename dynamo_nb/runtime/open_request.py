@@ -12,6 +12,7 @@ from dynamo_nb.errors import DynamoError, EndpointError, class_of, from_wire, me
 from dynamo_nb.runtime.call_context import CURRENT, REQUEST_ID, TRACE
 from dynamo_nb.runtime.call_errors import handler_name, to_dynamo_error
 from dynamo_nb.runtime.meters import Meter
+from dynamo_nb.runtime.recorded_errors import ERRORS
 from dynamo_nb.runtime.request import Handler
 from dynamo_nb.runtime.spans import TRACED
 from dynamo_nb.runtime.tracing import TRACING, RequestSpans
@@ -154,7 +155,7 @@ class OpenRequest:
                 # SystemExit too: raised further, it would end the worker and the requests of other callers.
                 # As the caller sees it: its own class may have other attributes than an error has.
                 failure = from_wire(to_wire(to_dynamo_error(error, handler)))
-                self.fail(failure)
+                self.fail(failure, error, handler_name(handler))
         finally:
             if self.timer is not None:
                 self.timer.cancel()
@@ -190,8 +191,15 @@ class OpenRequest:
             if close := getattr(items, "aclose", None):
                 await close()
 
-    def fail(self, error: DynamoError) -> None:
-        """Sends an error as the answer."""
+    def fail(self, error: DynamoError, raised: BaseException | None = None, handler: str = "") -> None:
+        """Sends an error as the answer, and records it.
+
+        Args:
+            error: The error as the caller sees it.
+            raised: The exception; None if nothing was raised.
+            handler: Name of the handler that raised it.
+        """
+        ERRORS.record(self.path, error, raised, handler=handler)
         if self._spans is not None:
             self._spans.answered(error)
         self.meter.bytes_out += self._connection.send((ERROR, self._stream, to_wire(error), False))

@@ -167,7 +167,7 @@ class Endpoint:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise InvalidArgument(f"{self.owner}.{self.attribute}: {error}", where=self.where) from None
+            raise _misfit(f"{self.owner}.{self.attribute}: {error}", self.where) from None
         for name, value in bound.arguments.items():
             kind = self.signature.parameters[name].kind
             if kind is inspect.Parameter.VAR_POSITIONAL:
@@ -186,9 +186,8 @@ class Endpoint:
         try:
             return shape.fit(value)
         except ValueError as error:
-            raise InvalidArgument(
-                f"{self.owner}.{self.attribute}: the argument {parameter!r} does not fit: {error}", where=self.where
-            ) from None
+            what = f"{self.owner}.{self.attribute}: the argument {parameter!r} does not fit: {error}"
+            raise _misfit(what, self.where) from None
 
     @cached_property
     def _packs(self) -> bool:
@@ -308,6 +307,12 @@ class Endpoint:
         """
         parameters = [[p.name, p.kind.name, p.default is p.empty] for p in self.signature.parameters.values()]
         return {**self.schema(), "parameters": parameters, "stream": self.stream}
+
+
+def _misfit(what: str, where: str) -> InvalidArgument:
+    error = InvalidArgument(what, where=where)
+    error.kind = "call"
+    return error
 
 
 def _is_stream(hint: Any) -> bool:

@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from functools import lru_cache
+from pathlib import PurePath
 from typing import Any
 
 from dynamo_nb.source.source_map import locate, read_source_maps
@@ -25,6 +26,18 @@ _source_maps = lru_cache(maxsize=_FOLDERS)(read_source_maps)
 def with_cell_names(text: str) -> str:
     """The text of a traceback, with `cell …, line …` in place of the generated files."""
     return _FRAME.sub(_named, text) if "/code/" in text else text
+
+
+def is_written_code(filename: str) -> bool:
+    """True for a module that was written out for workers: code of a service."""
+    return _FRAME.match(f'File "{filename}", line 1') is not None
+
+
+def line_name(filename: str, line: int) -> str:
+    """A line of code for people: `cell 3 "Backend", line 4` for a cell, else `module.py:4`."""
+    frame = f'File "{filename}", line {line}'
+    named = with_cell_names(frame)
+    return named if named != frame else f"{PurePath(filename).name}:{line}"
 
 
 def show_cell_names() -> None:

@@ -9,7 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dynamo_nb.control.channel import Channel
+from dynamo_nb.control.events import Event
 from dynamo_nb.control.framing import MAX_LINE, Message
 from dynamo_nb.control.status import ClientStatus, Status
 from dynamo_nb.errors import DeploymentError, DynamoError, summary_of, to_wire
@@ -40,6 +43,7 @@ class ControlServer:
         self._queries, self._changes = queries, changes
         self._status, self._follow_worker = status, follow_worker
         self._watchers: dict[Channel, ClientStatus | None] = {}
+        self._event_watchers: set[Channel] = set()
         self._server: asyncio.Server | None = None
 
     async def listen(self, path: Path) -> None:
@@ -61,6 +65,11 @@ class ControlServer:
             event = {"event": self._status().as_data()}
             for channel in self._watchers:
                 channel.send(event)
+
+    def publish_event(self, event: Event) -> None:
+        """Sends an event to every client that watches events."""
+        for channel in self._event_watchers:
+            channel.send({"happened": msgspec.to_builtins(event)})
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         channel = Channel(reader, writer)
@@ -85,6 +94,8 @@ class ControlServer:
                 if verb == "watch":
                     client = args.get("client")
                     self._watchers[channel] = ClientStatus(**client) if client else None
+                    if args.get("events"):  # an older client does not know them
+                        self._event_watchers.add(channel)
                     channel.send({"id": message["id"], "result": self._status().as_data()})
                 elif verb == "cancel":
                     requests.cancel(args["request"])
@@ -92,6 +103,7 @@ class ControlServer:
                     requests.begin(message["id"], verb, partial(self._result, verb, args))
         finally:
             self._watchers.pop(channel, None)
+            self._event_watchers.discard(channel)
             requests.cancel_all()
 
     async def _result(self, verb: str, args: Message) -> Any:

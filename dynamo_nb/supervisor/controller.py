@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dynamo_nb.control.release import Release
 from dynamo_nb.control.status import RolloutStatus
-from dynamo_nb.errors import DeploymentError, suggestion
+from dynamo_nb.errors import DeploymentError, DynamoError, suggestion
+from dynamo_nb.supervisor.change_events import change_events
 from dynamo_nb.supervisor.desired import Desired
 from dynamo_nb.supervisor.reconcile import Change, Running, changes
 from dynamo_nb.supervisor.registry import WorkerRegistry
@@ -42,21 +45,25 @@ class Controller:
     async def apply(self, release: Release) -> None:
         """Serves another release. Raises why that fails."""
         async with self._changing:
-            desired = self.registry.desired
-            await self._become(desired.apply(release) if desired is not None else Desired(release))
+            with self._noting("an update"):
+                desired = self.registry.desired
+                await self._become(desired.apply(release) if desired is not None else Desired(release))
 
     async def scale(self, workers: dict[str, int]) -> None:
         """Changes how many workers services have."""
+        numbers = ", ".join(f"{name}={number}" for name, number in workers.items())
         async with self._changing:
-            await self._become(self._serving(*workers).scale(workers))
+            with self._noting(f"scaling to {numbers}"):
+                await self._become(self._serving(*workers).scale(workers))
 
     async def restart(self, service: str) -> None:
         """Replaces the workers of a service by new ones of the same release."""
         async with self._changing:
-            desired = self._serving(service)
-            start = tuple(range(desired.spec.services[service].workers))
-            stop = tuple(worker.slot.index for worker in self.registry.live(service))
-            await self._roll_out(desired, [Change(service, start=start, stop=stop)])
+            with self._noting(f"a restart of {service}"):
+                desired = self._serving(service)
+                start = tuple(range(desired.spec.services[service].workers))
+                stop = tuple(worker.slot.index for worker in self.registry.live(service))
+                await self._roll_out(desired, [Change(service, start=start, stop=stop)])
 
     async def stop(self, grace: float) -> None:
         """Stops every worker, dependants first, so that requests in flight can be answered.
@@ -97,6 +104,19 @@ class Controller:
                 raise DeploymentError(f"{name} is not running here", remedy=suggestion(name, desired.spec.started))
         return desired
 
+    @contextmanager
+    def _noting(self, change: str) -> Iterator[None]:
+        """Notes a change that fails as an event."""
+        try:
+            yield
+        except DynamoError as error:
+            text = f"{change} failed, and the version before it goes on: {error.what.splitlines()[0]}"
+            self.registry.events.add("change failed", text, detail=str(error))
+            raise
+        except asyncio.CancelledError:
+            self.registry.events.add("change failed", f"{change} was cancelled, and the version before it goes on")
+            raise
+
     async def _become(self, desired: Desired) -> None:
         registry, running = self.registry, self._running()
         for lost in registry.lost:
@@ -105,12 +125,15 @@ class Controller:
         await self._roll_out(desired, changes(running, desired.spec))
 
     async def _roll_out(self, desired: Desired, todo: list[Change]) -> None:
+        before = self.registry.desired
         rollout = self._rollout = Rollout(self.registry, self._restarts, desired, todo)
         try:
             await rollout.run()
         finally:
             self._rollout = None
             self.registry.on_change()
+        for event in change_events(before.spec if before is not None else None, desired.spec, todo):
+            self.registry.events.add(event.kind, event.text, service=event.service)
         for change in todo:
             if change.service not in desired.spec.started:
                 self.registry.placement.ports.release(change.service)

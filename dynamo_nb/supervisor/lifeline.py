@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from dynamo_nb.control.channel import Channel
+from dynamo_nb.control.events import ServiceError
 from dynamo_nb.control.worker_messages import (
     Command,
     Http,
     Measure,
     Measured,
+    Raised,
     ReadHttp,
     ReadSpans,
     Reconfigure,
@@ -35,6 +37,7 @@ class Lifeline:
 
     Attributes:
         measured: the last counts of requests that the worker reported.
+        on_errors: called with errors of the worker's endpoints.
         spans: spans of traced requests, which the worker reports at its end.
     """
 
@@ -48,6 +51,7 @@ class Lifeline:
         self._http_count = 0
         self._reconfigurations: list[asyncio.Future[Reconfigured]] = []
         self.measured: Reading = {"served": {}, "called": {}}
+        self.on_errors: Callable[[list[ServiceError]], None] = lambda _: None
         self.spans: list[dict[str, Any]] = []
 
     @property
@@ -117,6 +121,8 @@ class Lifeline:
 
     def _received(self, report: Report) -> None:
         match report:
+            case Raised(errors=errors):
+                self.on_errors(errors)
             case Measured(reading=reading):
                 self.measured = reading
                 self._measured.set()

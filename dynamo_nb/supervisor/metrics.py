@@ -1,4 +1,4 @@
-"""Collects a deployment's metrics: request counts, worker numbers and memory.
+"""Collects a deployment's metrics: request counts, worker numbers, memory and CPU.
 
 A worker reports its counts over its connection to the supervisor. The counts of workers that have ended stay in the
 sums, as those of one worker `ended`: the last that each reported, which is at its end for a worker that was stopped.
@@ -17,19 +17,28 @@ from typing import Any, Final
 from dynamo_nb.runtime.meters import Reading, cumulative, total
 from dynamo_nb.supervisor.lifeline import REPLY_LIMIT
 from dynamo_nb.supervisor.registry import WorkerRegistry
-from dynamo_nb.supervisor.resource_usage import Usage, usage
+from dynamo_nb.supervisor.resource_usage import Usage, UsageMeter
+from dynamo_nb.supervisor.service_errors import ServiceErrors
 from dynamo_nb.supervisor.worker_process import WorkerProcess
 
 USAGE_PAUSE: Final = 1.0
-"""Least seconds between two readings of the memory of workers: one walks through all processes of the machine."""
+"""Least seconds between two readings of the memory and CPU of workers: one reads all processes of the machine."""
+FIRST_USAGE_PAUSE: Final = 0.3
+"""The same before the first number for CPU, which needs two readings."""
 ENDED: Final = "ended"
 
 
 class Metrics:
-    """Collects the counts of the workers in a registry, on the supervisor's loop."""
+    """Collects the counts of the workers in a registry, on the supervisor's loop.
 
-    def __init__(self, registry: WorkerRegistry) -> None:
-        self._registry = registry
+    Args:
+        registry: registry of the workers.
+        errors: the errors of their services.
+    """
+
+    def __init__(self, registry: WorkerRegistry, errors: ServiceErrors) -> None:
+        self._registry, self._errors = registry, errors
+        self._meter = UsageMeter()
         self._connected: set[WorkerProcess] = set()
         self._ended: dict[str, Reading] = {}
         self._usage: dict[int, Usage] = {}
@@ -54,7 +63,8 @@ class Metrics:
         Returns:
             `services`: by name, with the requests that each worker served, by endpoint and by HTTP route. `edges`:
             calls between services, counted at the caller, over all of its workers. `at`: time of the reading, in
-            seconds of a monotonic clock.
+            seconds of a monotonic clock. `error_reports`: a number that grows
+            when the recorded errors change.
         """
         await self._ask_workers()
         services: dict[str, Any] = {}
@@ -87,7 +97,12 @@ class Metrics:
             for target, endpoints in total([reading for service, reading in called if service == source]).items():
                 for endpoint, reading in endpoints.items():
                     edges.append({"source": source, "target": target, "endpoint": endpoint, **_cumulative(reading)})
-        return {"at": time.monotonic(), "services": services, "edges": edges}
+        return {
+            "at": time.monotonic(),
+            "services": services,
+            "edges": edges,
+            "error_reports": self._errors.changes,
+        }
 
     async def _ask_workers(self) -> None:
         replies = [asyncio.create_task(worker.lifeline.measure()) for worker in self._connected]
@@ -95,11 +110,12 @@ class Metrics:
             _, late = await asyncio.wait(replies, timeout=REPLY_LIMIT)
             for task in late:
                 task.cancel()
-        if time.monotonic() - self._usage_at >= USAGE_PAUSE:
+        known = all(usage.cpu is not None for usage in self._usage.values())
+        if time.monotonic() - self._usage_at >= (USAGE_PAUSE if known else FIRST_USAGE_PAUSE):
             self._usage_at = time.monotonic()
             pids = [worker.pid for worker in self._connected if worker.pid]
             gpus = any(worker.gpus for worker in self._connected)
-            self._usage = await asyncio.to_thread(usage, pids, gpus=gpus)
+            self._usage = await asyncio.to_thread(self._meter.read, pids, gpus=gpus)
 
 
 def _at_rest(measured: Reading) -> Reading:

@@ -36,19 +36,31 @@ class DeploymentCollector(Collector):
 
 
 def _workers(services: dict[str, Any]) -> Iterator[Metric]:
+    labels = ["service", "worker"]
     ready = GaugeMetricFamily("dynamo_workers_ready", "Workers that take requests.", labels=["service"])
     desired = GaugeMetricFamily("dynamo_workers_desired", "Workers that the service should have.", labels=["service"])
     restarts = GaugeMetricFamily(
         "dynamo_worker_restarts",
         "Restarts of the worker since the deployment began.",
-        labels=["service", "worker"],
+        labels=labels,
     )
     for name, service in services.items():
         ready.add_metric([name], service["ready"])
         desired.add_metric([name], service["desired"])
         for worker, count in service["restarts"].items():
             restarts.add_metric([name, worker], count)
-    yield from (ready, desired, restarts)
+    memory = GaugeMetricFamily("dynamo_worker_memory_bytes", "Resident memory of the worker.", labels=labels)
+    cpu = CounterMetricFamily(
+        "dynamo_worker_cpu_seconds",
+        "Seconds of CPU that the worker has used; a rate of 1 is one core.",
+        labels=labels,
+    )
+    for name, service in services.items():
+        for worker, usage in service["usage"].items():
+            if usage["memory"]:
+                memory.add_metric([name, worker], usage["memory"])
+                cpu.add_metric([name, worker], usage["cpu_seconds"])
+    yield from (ready, desired, restarts, memory, cpu)
 
 
 def _requests(

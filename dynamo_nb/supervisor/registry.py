@@ -11,6 +11,8 @@ from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.control.subreaper import kill_adopted
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.supervisor.desired import Desired, Slot
+from dynamo_nb.supervisor.event_log import EventLog
+from dynamo_nb.supervisor.oom_kills import OomKills
 from dynamo_nb.supervisor.placement import Placement
 from dynamo_nb.supervisor.tasks import run_to_end
 from dynamo_nb.supervisor.worker_process import Role, WorkerProcess
@@ -26,6 +28,7 @@ class WorkerRegistry:
         grace: seconds for a worker to finish its requests.
         hang: seconds that a worker may be silent; 0 for no limit.
         worker_class: class of the workers.
+        events: events of the deployment.
         own_processes: pids of this process's children in other sessions that are no workers.
         on_lost: called with a worker that served and has left by itself, if its slot is vacant.
         desired: desired state of the current workers; None before the first release.
@@ -41,6 +44,7 @@ class WorkerRegistry:
     grace: float = DRAIN_GRACE
     hang: float = HANG_LIMIT
     worker_class: type[WorkerProcess] = WorkerProcess
+    events: EventLog = field(default_factory=EventLog)
     own_processes: set[int] = field(default_factory=set)
     on_lost: Callable[[WorkerProcess], None] = lambda _: None
     desired: Desired | None = None
@@ -48,6 +52,7 @@ class WorkerRegistry:
     closing: bool = False
     workers: list[WorkerProcess] = field(default_factory=list)
     lost: list[WorkerProcess] = field(default_factory=list)
+    _oom_kills: OomKills = field(default_factory=OomKills)
 
     def live(self, service: str, role: Role = "current") -> list[WorkerProcess]:
         """The workers of a service that start or serve, in one role."""
@@ -110,6 +115,8 @@ class WorkerRegistry:
             hang=self.hang,
             role=role,
             restarts=restarts,
+            events=self.events,
+            oom_kills=self._oom_kills,
         )
         self.workers.append(worker)
         return worker

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
+from dynamo_nb.control.events import EventKind
 from dynamo_nb.errors import DynamoError, PlacementError, StartError, summary_of
 from dynamo_nb.runtime.cancellation import cancel_and_wait
 from dynamo_nb.supervisor.registry import WorkerRegistry
@@ -52,6 +53,9 @@ class Restarts:
             crashes += 1
             restarts += 1
             _log(lost, crashes)
+            if crashes == CRASH_LOOP and lost.error is not None:
+                text = f"{lost.title} is in a crash loop: it is restarted every {MAX_PAUSE:g} s or sooner"
+                _note(registry, "crash loop", text, lost, detail=str(lost.error))
             await asyncio.sleep(pause_after(crashes))
             try:
                 worker = await self._start_successor(lost, restarts)
@@ -73,6 +77,8 @@ class Restarts:
             else:
                 break
             lost = worker
+        if worker.crash is None:
+            _note(registry, "worker restarted", f"{worker.title} was restarted and takes requests", worker)
         if registry.outdated(worker):
             worker.fail(StartError(f"{worker.title} started with a configuration that was changed meanwhile"))
         with suppress(TimeoutError):
@@ -81,6 +87,7 @@ class Restarts:
             return
         if worker.crash is not None:
             print(f"{worker.title} takes requests again after {crashes} restarts", flush=True)
+            _note(registry, "worker restarted", f"{worker.title} takes requests again after {crashes} restarts", worker)
             worker.crash = None
             registry.on_change()
 
@@ -110,6 +117,10 @@ def _start_error(worker: WorkerProcess, error: Exception) -> DynamoError:
     if isinstance(error, DynamoError):
         return error
     return StartError(f"{worker.title} could not be started again: {summary_of(error)}")
+
+
+def _note(registry: WorkerRegistry, kind: EventKind, text: str, worker: WorkerProcess, detail: str = "") -> None:
+    registry.events.add(kind, text, service=worker.service, worker=worker.title, detail=detail)
 
 
 def _log(lost: WorkerProcess, crashes: int) -> None:

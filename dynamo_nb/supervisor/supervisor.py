@@ -40,6 +40,7 @@ from dynamo_nb.supervisor.nats_keeper import check_reachable, keep_running
 from dynamo_nb.supervisor.placement import Placement
 from dynamo_nb.supervisor.ports import Ports
 from dynamo_nb.supervisor.registry import WorkerRegistry
+from dynamo_nb.supervisor.service_errors import ServiceErrors
 from dynamo_nb.supervisor.tasks import persist
 from dynamo_nb.supervisor.traces import Traces
 
@@ -64,6 +65,8 @@ class Supervisor:
         self._following: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._grace = options.grace
+        self._reason = ""
+        self._errors = ServiceErrors()
         self._page: MetricsPage | None = None
         self._journal = Journal(options)
         self._placement = Placement(
@@ -82,16 +85,19 @@ class Supervisor:
         self._registry = WorkerRegistry(
             self._placement, on_change=self._changed, grace=options.grace, hang=options.hang
         )
+        self._events = self._registry.events
         self._controller = Controller(self._registry)
         if nats is not None:
             nats.on_start = self._registry.own_processes.add
             self._registry.own_processes.add(nats.pid or 0)  # it may have been launched already
-        self._metrics = Metrics(self._registry)
+        self._metrics = Metrics(self._registry, self._errors)
         self._traces = Traces()
         http = HttpReports(self._registry)
         self._control = ControlServer(
             queries={
                 "access": self._access,
+                "errors": self._errors.read,
+                "events": self._events.read,
                 "metrics": self._metrics.read,
                 "release": self._release,
                 "requests": http.requests,
@@ -109,6 +115,7 @@ class Supervisor:
             status=self.status,
             follow_worker=self._follow_worker,
         )
+        self._events.on_event = self._control.publish_event
 
     async def run(self, report: Callable[[Message], None]) -> None:
         """Runs until the deployment is stopped.
@@ -118,7 +125,7 @@ class Supervisor:
         """
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(signum, self._ended.set)
+            loop.add_signal_handler(signum, self._end, f"the supervisor received {signum.name}")
         adopt_orphans()
         nats = self._nats
         keeping = [asyncio.create_task(persist("keeping the fork server", forkserver.keep_running))]
@@ -127,7 +134,7 @@ class Supervisor:
                 if nats is not None:
                     await nats.start(self.folder / "nats")
                     self._placement.access = replace(self.options.access, nats_url=nats.url)
-                    keep_nats = partial(keep_running, nats, self.folder / "nats")
+                    keep_nats = partial(keep_running, nats, self.folder / "nats", self._events)
                     keeping.append(asyncio.create_task(persist("keeping the NATS server", keep_nats)))
                 else:
                     await check_reachable(self._placement.access)
@@ -141,11 +148,15 @@ class Supervisor:
                 fault = DeploymentError(f"the supervisor could not start: {summary_of(error)}")
                 report({"error": to_wire(error if isinstance(error, DynamoError) else fault)})
                 return
+            owner = f", owned by {self.options.owned_by}" if self.options.owned_by else ""
+            self._events.add("started", f"the supervisor started{owner}")
             report({"ready": True})
             self._following = asyncio.create_task(self._follow_owner())
             rotate = partial(keep_small, self.folder)
             keeping.append(asyncio.create_task(persist("the rotation of logs", rotate)))
             await self._ended.wait()
+            self._events.add("stopping", f"the deployment is being stopped: {self._reason}")
+            self._events.close()
             self._journal.note_stopping()
             await self._controller.stop(self._grace)
             self._following.cancel()
@@ -196,13 +207,14 @@ class Supervisor:
             return
         await persist("following the owner", lambda: ended(owner))
         self._grace = ORPHAN_GRACE
-        self._ended.set()
+        self._end("its owner ended")
         await asyncio.sleep(ORPHAN_GRACE)
         self._controller.kill()  # including workers that were draining already, with more time, when the owner died
 
     async def _follow_worker(self, worker_id: str, channel: Channel) -> None:
         worker = next((w for w in self._registry.workers if w.id == worker_id), None)
         if worker is not None:  # else it was given up, and ends when its connection closes
+            worker.lifeline.on_errors = self._errors.add
             with self._metrics.following(worker), self._traces.following(worker):
                 await worker.follow(channel)
 
@@ -232,8 +244,13 @@ class Supervisor:
         if self._following is not None:
             self._following.cancel()
         self._journal.note_detached()
+        self._events.add("detached", "the deployment was detached: it goes on when its owner ends")
         self._control.publish()
 
     async def _stop(self) -> None:
         """Ends the deployment. The answer comes before the end; the end closes the connection."""
+        self._end("a client asked for it")
+
+    def _end(self, reason: str) -> None:
+        self._reason = self._reason or reason
         self._ended.set()

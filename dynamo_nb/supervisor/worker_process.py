@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dynamo_nb.control.channel import Channel
+from dynamo_nb.control.events import EventKind
 from dynamo_nb.control.logs import log_tail
 from dynamo_nb.control.options import HANG_LIMIT
 from dynamo_nb.control.processes import kill_group
@@ -34,9 +35,11 @@ from dynamo_nb.control.worker_messages import (
 )
 from dynamo_nb.errors import ConfigError, DeploymentError, DynamoError, StartError, from_wire
 from dynamo_nb.supervisor.desired import Slot
+from dynamo_nb.supervisor.event_log import EventLog
 from dynamo_nb.supervisor.forkserver import exited, fork
 from dynamo_nb.supervisor.health_check import HealthCheck
 from dynamo_nb.supervisor.lifeline import Lifeline
+from dynamo_nb.supervisor.oom_kills import OomKills, exit_text
 from dynamo_nb.supervisor.tasks import persist
 from dynamo_nb.worker.launch import Launch, version_of
 
@@ -74,6 +77,8 @@ class WorkerProcess:
         replaced: True once another worker has its place, although it has not ended or its slot becomes vacant again.
         started: seconds since the epoch.
         process: None until it was started.
+        events: where failures of the worker are noted.
+        oom_kills: tells whether a killed worker was killed for its memory.
         gone: set when its process group has ended.
     """
 
@@ -96,6 +101,8 @@ class WorkerProcess:
     replaced: bool = False
     started: float = field(default_factory=time.time)
     process: ForkServerProcess | None = None
+    events: EventLog = field(default_factory=EventLog)
+    oom_kills: OomKills = field(default_factory=OomKills)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     _prepared: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -251,6 +258,7 @@ class WorkerProcess:
 
     def _forked(self, process: ForkServerProcess) -> None:
         self.process = process
+        self.oom_kills.forget()
         self._watching = asyncio.create_task(self._watch(process))
 
     async def _watch(self, process: ForkServerProcess) -> None:
@@ -263,11 +271,10 @@ class WorkerProcess:
 
     def _ended(self, code: int) -> None:
         if self.state != "failed" and not self._stopping:
-            how = f"killed by signal {-code}" if code < 0 else f"with exit code {code}"
             if code == 0 and self.terminated:
                 self._change("stopped")
             else:
-                what = f"{self.title} ended by itself, {how}"
+                what = f"{self.title} ended by itself, {exit_text(code, self.oom_kills)}"
                 self._fail(StartError(what, where=self.launch.log, log=self._log_tail()))
         elif self.state != "failed":
             self._change("stopped")
@@ -314,8 +321,11 @@ class WorkerProcess:
         self.state = state
         self.on_change(self)
 
-    def _fail(self, error: DynamoError) -> None:
+    def _fail(self, error: DynamoError, kind: EventKind = "worker ended") -> None:
         self.error = error
+        if self.crash is None:  # else it is in a crash loop, which is one event
+            detail = "\n".join(str(error).splitlines()[1:])
+            self.events.add(kind, error.what, service=self.service, worker=self.title, detail=detail)
         self._change("failed")
         self._broken.set()
 
@@ -341,6 +351,8 @@ class WorkerProcess:
             case Draining():
                 if not self._stopping and self._draining is None:  # the worker received SIGTERM from outside
                     self.terminated = True
+                    text = f"{self.title} received SIGTERM and finishes its requests"
+                    self.events.add("worker ended", text, service=self.service, worker=self.title)
                     self._draining = asyncio.create_task(self._bound_drain())
                 self._change("draining")
 
@@ -374,7 +386,8 @@ class WorkerProcess:
                 where=self.launch.log,
                 remedy=remedy if unhealthy.hangs else "see its log",
                 log=self._log_tail(),
-            )
+            ),
+            "worker unhealthy",
         )
         await self._end_within(0 if unhealthy.hangs else self.grace)
 

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dynamo_nb.config.constructor import constructor_arguments
+from dynamo_nb.control.events import ServiceError
 from dynamo_nb.errors import DynamoError, readable, summary_of, traceback_of
 from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
 from dynamo_nb.runtime.http import application, http_endpoints, route_names
 from dynamo_nb.runtime.http_routes import HttpRoutes
 from dynamo_nb.runtime.http_traffic import HttpTraffic
 from dynamo_nb.runtime.meters import Reading
+from dynamo_nb.runtime.recorded_errors import ERRORS, RecordedError
 from dynamo_nb.runtime.routing import POLICIES, Policy
 from dynamo_nb.runtime.service_client import ServiceClient
 from dynamo_nb.runtime.spans import SPANS, parts_of
@@ -272,6 +274,27 @@ class Worker:
     def http_requests(self, after: int) -> list[dict[str, Any]]:
         """The latest requests over HTTP with a number greater than `after`. From any thread."""
         return self._traffic.latest(after) if self._traffic is not None else []
+
+    def raised(self) -> list[ServiceError]:
+        """The errors that endpoints ended with since the last call."""
+        return [self._named(error) for error in ERRORS.take()]
+
+    def _named(self, error: RecordedError) -> ServiceError:
+        namespace, component, endpoint = error.path.split("/", 2)
+        own = self.assignment.service
+        return ServiceError(
+            id=error.id,
+            service=self._names.get(f"{namespace}/{component}", component) if component else own,
+            endpoint=endpoint,
+            kind=error.kind,
+            message=error.message,
+            line=error.line,
+            raised_by=error.raised_by,
+            count=error.new,
+            first=error.first,
+            last=error.last,
+            traceback=error.traceback,
+        )
 
     def spans(self, trace: str | None = None) -> list[dict[str, Any]]:
         """The spans of a trace, or of all traces, in this process; their paths have service names. From any thread."""

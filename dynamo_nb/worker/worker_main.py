@@ -33,6 +33,7 @@ from dynamo_nb.control.worker_messages import (
     Measured,
     Ping,
     Prepared,
+    Raised,
     ReadHttp,
     ReadSpans,
     Ready,
@@ -43,6 +44,7 @@ from dynamo_nb.control.worker_messages import (
     Stop,
 )
 from dynamo_nb.errors import DynamoError, summary_of, to_wire, traceback_of
+from dynamo_nb.runtime.recorded_errors import ERRORS
 from dynamo_nb.source.tracebacks import show_cell_names
 from dynamo_nb.worker.forked_children import separate_signals
 from dynamo_nb.worker.launch import Launch
@@ -111,6 +113,7 @@ class _Executor:
         self._loop.add_signal_handler(signal.SIGTERM, self._commands.put_nowait, Stop())
         separate_signals(signal.SIGTERM)
         self._lifeline.on_command(self._received)
+        ERRORS.on_errors = self._report_errors
 
     def _received(self, command: Command) -> None:
         """Called in the thread that reads: it answers readings itself, also while the loop is blocked."""
@@ -138,6 +141,10 @@ class _Executor:
         if self._worker.has_liveness and (self._check is None or self._check.done()):
             self._check = self._loop.create_task(self._report_liveness())
 
+    def _report_errors(self) -> None:
+        if errors := self._worker.raised():
+            self._lifeline.report(Raised(errors))
+
     async def _report_liveness(self) -> None:
         self._lifeline.report(Liveness(await self._worker.liveness_fault()))
 
@@ -155,6 +162,7 @@ class _Executor:
         try:
             await self._worker.stop(command.grace)
             self._lifeline.report(Measured(self._worker.measured()))
+            self._report_errors()
             self._lifeline.report(Spans(self._worker.spans()))
         finally:
             self._loop.stop()

@@ -1,7 +1,8 @@
-"""Verbs that look into running workers: logs, routes, top, console."""
+"""Verbs that look into running workers: logs, errors, events, routes, top, console."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from contextlib import closing
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dynamo_nb.cli.options import DeploymentOption
-from dynamo_nb.cli.supervisor_requests import status_of
+from dynamo_nb.cli.supervisor_requests import request, status_of
 from dynamo_nb.cli.verb_table import host_of, verb
 from dynamo_nb.errors import DeploymentError, DynamoError, suggestion
 
@@ -48,6 +49,55 @@ def logs(
             time.sleep(LogTail.PAUSE)
 
 
+@verb(
+    ("errors", "of every service"),
+    ("errors Backend", "of one service"),
+    ("errors --json", "for programs"),
+)
+def errors(
+    context: typer.Context,
+    service: Annotated[str | None, typer.Argument(help="show only this service")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
+    deployment: DeploymentOption = None,
+) -> None:
+    """Show the last distinct errors that endpoints ended with: counts, times, tracebacks."""
+    from dynamo_nb.control.events import errors_from
+    from dynamo_nb.observe.event_table import ServiceErrors
+
+    host = host_of(context)
+    record = host.record(deployment)
+    if service is not None and service not in (known := status_of(record).started_services):
+        raise DeploymentError(f"{record.id} has no service {service!r}", remedy=suggestion(service, known))
+    found = request(record, "errors", service=service or "")
+    host.show(json.dumps(found, indent=2) if as_json else ServiceErrors(errors_from(found)))
+
+
+@verb(
+    ("events", "starts, ends, changes and failures, with times"),
+    ("events -n 10", "the last ten"),
+    ("events -f", "and new ones as they happen"),
+    ("events --json", "for programs"),
+)
+def events(
+    context: typer.Context,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="keep showing new events, in a terminal")] = False,
+    number: Annotated[int, typer.Option("-n", "--number", help="number of last events")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
+    deployment: DeploymentOption = None,
+) -> None:
+    """Show what has happened to a deployment: restarts, crashes, changes, links, failures."""
+    from dynamo_nb.control.events import events_from
+    from dynamo_nb.observe.event_table import Events
+
+    host = host_of(context)
+    record = host.record(deployment)
+    if follow:
+        host.follow_events(record, number)
+        return
+    found = request(record, "events")[-number:] if number > 0 else []
+    host.show(json.dumps(found, indent=2) if as_json else Events(events_from(found)))
+
+
 def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
@@ -74,7 +124,7 @@ def top(
     deployment: DeploymentOption = None,
     once: Annotated[bool, typer.Option("--once", help="show one table, measured over half a second")] = False,
 ) -> None:
-    """Show the live load of each service and worker: rates, latencies, errors, memory."""
+    """Show the live load of each service and worker: rates, latencies, errors, CPU, memory, restarts."""
     host = host_of(context)
     host.top(host.record(deployment), once=once)
 

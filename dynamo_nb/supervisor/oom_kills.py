@@ -1,0 +1,72 @@
+"""Processes that the kernel killed because memory ran out, as the kernel counts them."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+_NAME: Final = "oom_kill"
+
+
+class OomKills:
+    """Tells whether a process that was killed was killed for its memory.
+
+    The kernel counts such kills for the cgroup of this process, which is the container's. It does not name the
+    processes, so the answer is the likely one.
+
+    Args:
+        proc: the folder of procfs.
+        cgroups: the folder of the cgroups.
+    """
+
+    def __init__(self, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> None:
+        self._files = [*_of_cgroup(proc, cgroups), proc / "vmstat"]
+        self._seen = self._count()
+
+    def forget(self) -> None:
+        """Takes earlier kills as those of other processes."""
+        self._seen = self._count()
+
+    def take(self) -> bool:
+        """True if there was a kill that was neither taken nor forgotten. Takes it."""
+        if self._count() <= self._seen:
+            return False
+        self._seen += 1
+        return True
+
+    def _count(self) -> int:
+        for file in self._files:
+            with suppress(OSError, ValueError):
+                for line in file.read_text().splitlines():
+                    name, _, number = line.partition(" ")
+                    if name == _NAME:
+                        return int(number)
+        return 0
+
+
+def exit_text(code: int, oom_kills: OomKills) -> str:
+    """How a process ended: `with exit code 3`, `killed by signal 11 (SIGSEGV)`.
+
+    Args:
+        code: its exit code; minus the signal if it was killed by one.
+        oom_kills: tells whether it was killed for its memory.
+    """
+    if code >= 0:
+        return f"with exit code {code}"
+    memory = ", probably because memory ran out" if code == -signal.SIGKILL and oom_kills.take() else ""
+    name = signal.Signals(-code).name if -code in list(signal.Signals) else "unknown"
+    return f"killed by signal {-code} ({name}){memory}"
+
+
+def _of_cgroup(proc: Path, cgroups: Path) -> list[Path]:
+    with suppress(OSError):
+        for line in (proc / "self" / "cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                return [cgroups / path.lstrip("/") / "memory.events"]
+            if "memory" in controllers.split(","):
+                return [cgroups / "memory" / path.lstrip("/") / "memory.oom_control"]
+    return []
