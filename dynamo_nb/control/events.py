@@ -1,4 +1,4 @@
-"""What a supervisor reports of the past of its deployment: the events, and the errors of the services.
+"""The history of a deployment, as its supervisor reports it: events, and errors of the services.
 
 The supervisor builds these values and sends them over the control socket. They are immutable.
 """

@@ -131,7 +131,7 @@ def error_text(error: ServiceError) -> str:
 
 
 def origin_of(error: ServiceError) -> str:
-    """Where an error comes from, as a phrase; "" if that is not known."""
+    """The origin of an error as a phrase; "" if it is not known."""
     if error.raised_by:
         return f"raised by {error.raised_by}" + (f", called at {error.line}" if error.line else "")
     return f"at {error.line}" if error.line else ""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_origin
 
 from dynamo_nb.errors import DynamoError, summary_of
 from dynamo_nb.runtime.call_context import CURRENT
-from dynamo_nb.runtime.http_request import HttpRequest, error_content, status_of
+from dynamo_nb.runtime.http_request import HttpRequest, error_content, note_exception, status_of
 from dynamo_nb.runtime.meters import Meter, Meters
 from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
 from dynamo_nb.sdk.hooks import run_hooks
@@ -181,8 +181,7 @@ def _noting() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(request := CURRENT.get(), HttpRequest):
-            request.raised = error
+        note_exception(error)
         raise
 
 

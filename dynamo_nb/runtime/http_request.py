@@ -38,6 +38,15 @@ _LONGEST_ROUTE: Final = 100  # characters of a path in a recorded error
 logger = logging.getLogger(__name__)
 
 
+def note_exception(error: BaseException) -> None:
+    """Notes the exception behind the answer to the current HTTP request, for the errors of its service.
+
+    Needed only where an endpoint handles the exception and answers by itself.
+    """
+    if isinstance(request := CURRENT.get(), HttpRequest):
+        request.raised = error
+
+
 def status_of(error: DynamoError) -> int:
     """The HTTP status of an error."""
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
@@ -271,18 +280,19 @@ class HttpRequest:
 
     def _record(self, path: str, error: DynamoError | None, raised: BaseException | None) -> None:
         """Records the error of this request once, if it is not the client's."""
-        if self._recorded or error is None or self.stopped in {CALLER_GONE, CANCELLED}:
+        if self._recorded or self.stopped in {CALLER_GONE, CANCELLED}:
             return
-        self._recorded = True
         if self.stopped:
             error = deadline_exceeded(path)
         elif raised is None and self.error is not None:
             raised = self.error
-        elif raised is None and self.status < _OWN_FAULT:
+        elif raised is None and _FAILED <= self.status < _OWN_FAULT:
             return
-        elif raised is None and self.raised is not None:
+        elif raised is None and self.raised is not None:  # also after the beginning of a stream
             error, raised = to_dynamo_error(self.raised, self.measure), self.raised
-        self.repeated = ERRORS.record(path, error, raised)
+        if error is not None:
+            self._recorded = True
+            self.repeated = ERRORS.record(path, error, raised)
 
     def _failure(self, path: str) -> DynamoError | None:
         """The error that the answer reports."""

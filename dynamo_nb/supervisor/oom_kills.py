@@ -48,7 +48,7 @@ class OomKills:
 
 
 def exit_text(code: int, oom_kills: OomKills) -> str:
-    """How a process ended: `with exit code 3`, `killed by signal 11 (SIGSEGV)`.
+    """The end of a process as a phrase: `with exit code 3`, `killed by signal 11 (SIGSEGV)`.
 
     Args:
         code: its exit code; minus the signal if it was killed by one.

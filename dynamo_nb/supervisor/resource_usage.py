@@ -26,7 +26,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Usage:
-    """What one worker uses.
+    """The resources that one worker uses.
 
     Attributes:
         memory: resident bytes.

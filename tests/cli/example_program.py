@@ -65,7 +65,9 @@ def shortened(line):
 def has_no_end(line):
     """True if a command runs until it is interrupted."""
     words, _ = split_words(shlex.split(line))
-    return (words[0] in {"attach", "top"} and "--once" not in words) or ("-f" in words and words[0] == "logs")
+    return (words[0] in {"attach", "top"} and "--once" not in words) or (
+        "-f" in words and words[0] in {"logs", "events"}
+    )
 
 
 def write_files(folder):

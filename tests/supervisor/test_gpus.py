@@ -15,7 +15,7 @@ from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.gpus import Inventory, inventory, memory_by_process
 from dynamo_nb.supervisor.journal import Journal
 from dynamo_nb.supervisor.nvml import devices
-from dynamo_nb.supervisor.resource_usage import usage
+from dynamo_nb.supervisor.resource_usage import UsageMeter
 
 UUIDS = ["GPU-8f3a11aa-0", "GPU-8f3a22bb-1", "GPU-c4-2"]
 REFUSED = "refused"
@@ -437,7 +437,7 @@ def test_a_worker_whose_memory_is_unknown_has_none_and_not_zero(monkeypatch, pro
     machine = devices(RecordedNvml(UUIDS[:1], processes={UUIDS[0]: processes}))
     monkeypatch.setattr("dynamo_nb.supervisor.gpus.devices", lambda: machine)
 
-    found = usage([os.getpid()], gpus=True)
+    found = UsageMeter().read([os.getpid()], gpus=True)
 
     assert found[os.getpid()].gpu_memory == memory
     assert found[os.getpid()].memory > 0

@@ -21,6 +21,7 @@ from dynamo_nb.llm.api.choice import Choice
 from dynamo_nb.llm.api.errors import ApiError, api_error
 from dynamo_nb.llm.api.metrics import CANCELLED, RequestTimer
 from dynamo_nb.llm.messages import TextDelta
+from dynamo_nb.runtime.http_request import note_exception
 
 MAX_BODY: Final = 16 * 2**20  # bytes: two million tokens as JSON
 JSON: Final = "application/json"
@@ -78,6 +79,8 @@ class Reply(Response):
     async def _fail(self, exception: Exception) -> int:
         error = api_error(exception)
         error.param = self.param_names.get(error.param or "", error.param)
+        if error.status >= 500:
+            note_exception(exception)
         if error.status == 500:
             logger.error("a request failed", exc_info=exception)
         if self._status:
