@@ -14,7 +14,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from dynamo_nb.errors import DeadlineExceeded, DynamoError, EndpointError, InvalidArgument, NoInstances
+from dynamo_nb.errors import (
+    DeadlineExceeded,
+    DynamoError,
+    EndpointError,
+    InvalidArgument,
+    NoInstances,
+    from_wire,
+    to_wire,
+)
 from dynamo_nb.runtime.call_context import CURRENT, REQUEST_ID, TRACE
 from dynamo_nb.runtime.call_errors import deadline_exceeded, to_dynamo_error
 from dynamo_nb.runtime.http_traffic import AnswerCount, HttpTraffic, RouteMeter
@@ -292,7 +300,7 @@ class HttpRequest:
             error, raised = to_dynamo_error(self.raised, self.measure), self.raised
         if error is not None:
             self._recorded = True
-            self.repeated = ERRORS.record(path, error, raised)
+            self.repeated = ERRORS.record(path, from_wire(to_wire(error)), raised)
 
     def _failure(self, path: str) -> DynamoError | None:
         """The error that the answer reports."""

@@ -100,7 +100,7 @@ class RecordedErrors:
 
         Args:
             path: `namespace/component/endpoint` that ended with it.
-            error: the error as the caller receives it.
+            error: the error as the caller receives it, made by `from_wire`: attributes of a user's class may raise.
             raised: the exception in this process; None if nothing was raised, as at a deadline.
             handler: name of the handler, as in `where` of its own errors.
 
@@ -110,9 +110,10 @@ class RecordedErrors:
         frames = _service_frames(raised)
         if isinstance(error, InvalidArgument) and not (error.kind and frames):
             return False  # a mistake of the client; with `kind` and frames, the service has made a wrong call
-        kind = (error.kind if isinstance(error, EndpointError) else "") or class_of(error)
+        remote_kind = error.kind if isinstance(error, EndpointError) else ""
+        kind = remote_kind or class_of(raised or error)
         message = readable(error.what.removeprefix(f"{kind}: "), LONGEST_MESSAGE)
-        received = isinstance(raised, EndpointError) and raised.kind and raised.where != handler
+        received = issubclass(type(raised), EndpointError) and remote_kind and error.where != handler
         raised_by = error.where if received else ""
         line = _line(frames)
         found = self._find(path, kind, message, line, raised_by)
