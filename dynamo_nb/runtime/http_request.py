@@ -41,7 +41,6 @@ _STATUS: Final[Mapping[type[DynamoError], int]] = {InvalidArgument: 422, NoInsta
 _ERRORS: Final[Mapping[int, type[DynamoError]]] = {400: InvalidArgument} | {s: kind for kind, s in _STATUS.items()}
 _FAILED: Final = 400  # the lowest status of an answer that is an error
 _OWN_FAULT: Final = 500  # the lowest status of an error that is not the client's
-_LONGEST_ROUTE: Final = 100  # characters of a path in a recorded error
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +129,11 @@ class HttpRequest:
                 self._carried[TRACED] = self._spans.span.header
         return self._carried
 
+    @property
+    def _own_route(self) -> str:
+        """The path under which an error of a route that is not an endpoint is recorded."""
+        return self._traffic.path_of(self._scope) if self._traffic is not None else f"//{self._where}"
+
     def stop(self, reason: str) -> None:
         """Cancels the work for an answer that is not complete yet."""
         if not self.stopped and not self.complete and self._task is not None:
@@ -159,7 +163,7 @@ class HttpRequest:
         except BaseException as error:
             if not self.stopped:
                 self._answer.status = self.status or 500  # which the server sends then
-                self._record(_route_of(scope), to_dynamo_error(error, app), error)
+                self._record(self._own_route, to_dynamo_error(error, app), error)
                 raise
             if not isinstance(error, asyncio.CancelledError):
                 logger.debug("a cancelled request raised", exc_info=True)
@@ -169,6 +173,7 @@ class HttpRequest:
             if not self.stopped:
                 self._count()
         if not self.stopped:
+            self._record(self._own_route, self._failure(self._where), None)  # unless `measure` did
             return True
         assert self._task is not None
         while self._task.cancelling():
@@ -298,6 +303,8 @@ class HttpRequest:
             return
         elif raised is None and self.raised is not None:  # also after the beginning of a stream
             error, raised = to_dynamo_error(self.raised, self.measure), self.raised
+        elif raised is None and error is not None:  # the endpoint has returned an answer that is an error
+            error = EndpointError(error.what, kind=f"HTTP {self.status}")
         if error is not None:
             self._recorded = True
             self.repeated = ERRORS.record(path, from_wire(to_wire(error)), raised)
@@ -307,9 +314,3 @@ class HttpRequest:
         if self.error is not None or self.status < _FAILED:
             return self.error
         return _ERRORS.get(self.status, EndpointError)(f"the answer has the status {self.status}", where=path)
-
-
-def _route_of(scope: Mapping[str, Any]) -> str:
-    """The path of a route of the user's own application, as errors are recorded."""
-    path = str(getattr(scope.get("route"), "path", scope["path"]))
-    return f"//{scope['method']} {path[:_LONGEST_ROUTE]}"

@@ -28,6 +28,8 @@ app = fastapi.FastAPI()
 
 @app.get("/own/{number}")
 async def own(number: int):
+    if number == 404 or number == 503:
+        raise fastapi.HTTPException(number, "not today")
     raise RuntimeError("in a route of the application")
 
 
@@ -156,8 +158,13 @@ def test_an_http_stream_that_fails_in_the_middle_is_an_error(deployment):
 def test_a_route_of_the_users_own_application_that_fails_is_an_error(deployment):
     for i in range(3):
         assert httpx.get(f"{deployment.urls['Frontend']}/own/{i}").status_code == 500
-    (error,) = errors(deployment, "Frontend", "GET /own/{number}", 3)
-    assert (error.kind, error.count) == ("RuntimeError", 3)
+    for status in (404, 503):
+        assert httpx.get(f"{deployment.urls['Frontend']}/own/{status}").status_code == status
+    found = errors(deployment, "Frontend", "GET /own/{number}", 4)
+    assert sorted((error.kind, error.message, error.count) for error in found) == [
+        ("HTTP 503", "the answer has the status 503", 1),
+        ("RuntimeError", "in a route of the application", 3),
+    ]
 
 
 @pytest.mark.parametrize("endpoint", ["forward", "api"])
