@@ -23,6 +23,7 @@ CMD ["dynamo", "serve", "/bundle", "--http-host", "0.0.0.0", "--no-kernels"]
 DOCKERIGNORE = """\
 **/__pycache__
 .git
+edited
 """
 
 

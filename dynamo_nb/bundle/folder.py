@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from dynamo_nb.bundle.container import DOCKERFILE, DOCKERIGNORE, image_name
+from dynamo_nb.bundle.edited_files import digests_text, edited_notes, keep_edited, read_digests
 from dynamo_nb.bundle.kubernetes import manifest
 from dynamo_nb.bundle.readme import readme
 from dynamo_nb.bundle.replacement import replace_files
@@ -30,16 +31,18 @@ _CONFIG_HEAD = """\
 """
 
 
-def export(spec: GraphSpec, code: CodeTree, folder: Path) -> Path:
+def export(spec: GraphSpec, code: CodeTree, folder: Path, note: Callable[[str], object] = print) -> Path:
     """Writes a bundle, all of it or nothing: after an error the folder is unchanged.
 
-    An existing bundle is replaced; files in it that the earlier export did not write stay. The same spec and code
-    result in the same bytes. Nothing is taken from the environment but the installed packages and their indexes.
+    An existing bundle is replaced; files in it that the earlier export did not write stay, and those that were changed
+    since are kept in its folder `edited`. The same spec and code result in the same bytes. Nothing is taken from the
+    environment but the installed packages and their indexes.
 
     Args:
         spec: The graph with its configuration.
         code: The modules of its services.
         folder: Does not exist yet, is empty, or is a bundle.
+        note: Called with a line for each file that was changed since an earlier export.
 
     Returns:
         `folder`.
@@ -52,14 +55,17 @@ def export(spec: GraphSpec, code: CodeTree, folder: Path) -> Path:
     _check(path)
     files = contents(spec, code)
     try:
-        _write(files, code, path)
+        notes = _write(files, code, path)
     except OSError as error:
         remedy = "choose a folder with write permission"
         raise BundleError(f"the bundle cannot be written: {error}", where=str(path), remedy=remedy) from None
+    for line in notes:
+        note(line)
     return folder
 
 
-def _write(files: Mapping[str, str], code: CodeTree, bundle: Path) -> None:
+def _write(files: Mapping[str, str], code: CodeTree, bundle: Path) -> list[str]:
+    """Writes the files. Returns the notes."""
     bundle.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}-") as temporary:
         new = Path(temporary, "new")
@@ -69,9 +75,12 @@ def _write(files: Mapping[str, str], code: CodeTree, bundle: Path) -> None:
         code.write(new / CODE_FOLDER)
         if not bundle.exists() or not any(bundle.iterdir()):
             new.rename(bundle)
-        else:
-            written = [*files, *(f"{CODE_FOLDER}/{path}" for path in _graph_data(bundle)["code"])]
-            replace_files(bundle, new, written, last=GRAPH_FILE)
+            return []
+        of_code = {f"{CODE_FOLDER}/{path}": digest for path, digest in _graph_data(bundle)["code"].items()}
+        digests = read_digests((bundle / GRAPH_FILE).read_text(encoding="utf-8"))
+        kept = keep_edited(bundle, {**digests, **of_code}, new)
+        replace_files(bundle, new, [*files, *of_code], last=GRAPH_FILE)
+        return edited_notes(kept)
 
 
 def _check(bundle: Path) -> None:
@@ -101,8 +110,7 @@ def contents(spec: GraphSpec, code: CodeTree) -> dict[str, str]:
     spec = exported_part(spec)
     graph = _GRAPH_HEAD + to_yaml(spec.model_dump(mode="json", exclude={"origins"}))
     image = image_name(spec.name, graph)
-    return {
-        GRAPH_FILE: graph,
+    others = {
         CONFIG_FILE: _CONFIG_HEAD + config_yaml(spec.config),
         "kubernetes.yaml": manifest(spec, image),
         "Dockerfile": DOCKERFILE,
@@ -110,6 +118,7 @@ def contents(spec: GraphSpec, code: CodeTree) -> dict[str, str]:
         "requirements.txt": requirements(code),
         "README.md": readme(spec, image),
     }
+    return {GRAPH_FILE: digests_text(others) + graph, **others}
 
 
 def exported_part(spec: GraphSpec) -> GraphSpec:

@@ -195,3 +195,74 @@ def test_a_folder_with_another_graph_file_is_not_a_bundle(plans, place):
         export(plans[1].spec, plans[1].code, bundle)
 
     assert tree(place) == before
+
+
+def a_line_more(file):
+    file.write_text(file.read_text() + "# mine\n")
+
+
+def a_line_less(file):
+    file.write_text("\n".join(file.read_text().splitlines()[:-1]))
+
+
+def deleted(file):
+    file.unlink()
+
+
+def as_the_new_one(file):
+    pass  # the test writes what the next export will write
+
+
+FILES = ["Dockerfile", "config.yaml", "requirements.txt", "kubernetes.yaml", "README.md", ".dockerignore"]
+EDITS = [
+    *((file, a_line_more, True) for file in [*FILES, "code/[!o]*.py", "code/library_of_one/__init__.py"]),
+    ("Dockerfile", a_line_less, True),
+    ("Dockerfile", deleted, False),
+    ("config.yaml", as_the_new_one, False),
+]
+
+
+@pytest.mark.parametrize(("file", "edit", "kept"), EDITS, ids=lambda v: getattr(v, "__name__", None) or str(v))
+def test_a_file_that_was_edited_is_kept_with_a_note(plans, place, file, edit, kept):
+    bundle, fresh, notes = place / "bundle", place / "fresh", []
+    export(plans[0].spec, plans[0].code, bundle)
+    export(plans[1].spec, plans[1].code, fresh)
+    if "*" in file:
+        file = str(next(bundle.glob(file)).relative_to(bundle))
+    edit(bundle / file)
+    if edit is as_the_new_one:
+        shutil.copy(fresh / file, bundle / file)
+    edited = (bundle / file).read_bytes() if (bundle / file).exists() else b""
+
+    export(plans[1].spec, plans[1].code, bundle, notes.append)
+
+    copy = f"edited/{file}"
+    assert notes == [f"{file} was changed since it was exported: the changed file is now {copy}"] * kept
+    assert {path: both for path, both in tree(bundle).items() if not path.startswith("edited")} == tree(fresh)
+    assert not kept or (bundle / copy).read_bytes() == edited
+    assert kept or not (bundle / "edited").exists()
+    assert find(str(bundle)).graph.services["Backend"]
+
+
+def test_files_that_are_edited_again_and_again_are_all_kept(plans, place):
+    bundle = place / "bundle"
+    export(plans[0].spec, plans[0].code, bundle)
+    notes = []
+    for text in ("one", "two", "two", "one"):
+        (bundle / "Dockerfile").write_text(text)
+        export(plans[0].spec, plans[0].code, bundle, notes.append)
+
+    assert [note.rpartition(" ")[2] for note in notes] == [f"edited/Dockerfile{n}" for n in ("", ".2", ".2", "")]
+    assert ((bundle / "edited/Dockerfile").read_text(), (bundle / "edited/Dockerfile.2").read_text()) == ("one", "two")
+
+
+def test_a_bundle_of_an_earlier_version_has_no_digests_and_is_replaced(plans, place):
+    bundle, notes = place / "bundle", []
+    export(plans[0].spec, plans[0].code, bundle)
+    graph = bundle / "graph.yaml"
+    graph.write_text("".join(line for line in graph.read_text().splitlines(keepends=True) if line[0] != "#"))
+    a_line_more(bundle / "Dockerfile")
+
+    export(plans[0].spec, plans[0].code, bundle, notes.append)
+
+    assert notes == []

@@ -243,7 +243,7 @@ def export(
         from dynamo_nb.bundle import export as export_bundle
 
         plan = replace(_plan_source(context, target, file, working_dir, namespace), name=name).plan()
-        written = export_bundle(plan.spec, plan.code, where)
+        written = export_bundle(plan.spec, plan.code, where, host.show)
         for note in plan.notes:
             host.show(note)
     host.show(f"wrote {written}")
