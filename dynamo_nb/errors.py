@@ -286,6 +286,12 @@ class EndpointError(RequestError):
         return super().__str__() + (f"\n{self.traceback.rstrip()}" if self.traceback else "")
 
 
+class DependencyUnlinked(EndpointError):
+    """The endpoint used a dependency that is not linked. The attribute is None; `if self.backend:` tests it."""
+
+    code = "dependency_unlinked"
+
+
 class WorkerLost(RequestError, ConnectionError):
     """The worker was lost before its answer was complete. It may have done the work."""
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from dynamo_nb.config.layers import Layer
-from dynamo_nb.deployment.held_changes import check_contract
+from dynamo_nb.deployment.held_changes import check_contract, check_unlinked
 from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.deployment.plan_changes import also_replaced, plan_changes
 from dynamo_nb.deployment.plan_source import Check, PlanSource
@@ -29,7 +29,8 @@ class Follower:
 
     def __init__(self, connection: SupervisorConnection, source: PlanSource) -> None:
         self._connection, self._source = connection, source
-        self._refused: GraphSpec | str | None = None  # the last attempt that failed: its spec, or the error of planning
+        # The last attempt that failed: its spec with the links removed by force, or the error of planning.
+        self._refused: tuple[GraphSpec, frozenset[tuple[str, str]]] | str | None = None
         self._changing = asyncio.Lock()
         self.also_replaced: Mapping[str, str] = {}
 
@@ -80,10 +81,11 @@ class Follower:
             if spec == _without_origins(connection.plan.spec):
                 connection.plan = plan  # the same services, whose cells have other numbers now
             return False
-        if spec == refused and not retry:
+        attempt = spec, plan.program.graph.forced
+        if attempt == refused and not retry:
             self._refused = refused
             return False
-        self._refused = spec
+        self._refused = attempt
         await self._apply(plan, self._source.check)
         self._refused = None
         return True
@@ -92,6 +94,7 @@ class Follower:
         before = self._connection.plan
         if check == "hold":
             check_contract(before, plan)
+            await check_unlinked(before, plan, lambda: self._connection.request("metrics"))
         await self._connection.apply(plan)
         self.also_replaced = also_replaced(before, plan)
 

@@ -127,6 +127,7 @@ class RestoredCells(PlanSource):
     def _links(self) -> LinkBook:
         """The new links, and the old links of services that have no new ones."""
         new, merged = links_in(self.notebook.names), LinkBook()
+        merged.forced = set(new.forced)
         for source, target in new:
             if (origin := new.origin(source, target)) is not None:
                 merged.add(source, target, origin, new.classes.get(target))

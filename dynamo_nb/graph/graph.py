@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +57,14 @@ class Graph:
         services: every service that a declared edge reaches, by name, in order of discovery.
         edges: the edges between them.
         known: names of further services in the namespace. Configuration may name them.
+        forced: links (source, target) that a user has removed in any case, also while they are used.
     """
 
     entry: str
     services: Mapping[str, ServiceDefinition]
     edges: tuple[Edge, ...]
     known: frozenset[str] = frozenset()
+    forced: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
 
     @classmethod
     def of(
@@ -191,7 +193,8 @@ class _Builder:
                         where=f"{known.where}, and {target.where}",
                         remedy='rename one: @service(dynamo={"name": "…"})',
                     )
-        graph = Graph(entry.name, self.services, tuple(self.edges), frozenset({*self.named, *self.factories}))
+        names = frozenset({*self.named, *self.factories})
+        graph = Graph(entry.name, self.services, tuple(self.edges), names, frozenset(self.links.forced))
         running = set(graph.running)
         for edge in self.edges:
             if edge.source in running and edge.active and edge.target not in self.services:

@@ -51,9 +51,17 @@ def deadline_exceeded(path: str) -> DeadlineExceeded:
 
 
 def to_dynamo_error(error: BaseException, handler: Callable[..., Any]) -> DynamoError:
-    """Converts an exception for the caller: a DynamoError stays, others become EndpointErrors with a traceback."""
+    """Converts an exception for the caller: a DynamoError stays, others become EndpointErrors with a traceback.
+
+    Args:
+        error: The exception.
+        handler: Raised it. Its attribute `explain`, if there is one, returns the error for some exceptions.
+    """
     if isinstance(error, DynamoError):
         return error
+    explain: Callable[[BaseException], DynamoError | None] | None = getattr(handler, "explain", None)
+    if explain is not None and (explained := explain(error)) is not None:
+        return explained
     kind, frames = class_of(error), error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_RUNTIME):
         frames = frames.tb_next

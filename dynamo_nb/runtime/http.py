@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from functools import wraps
 from typing import Annotated, Any, get_origin
@@ -17,6 +17,7 @@ from dynamo_nb.runtime.meters import Meter, Meters
 from dynamo_nb.sdk.endpoint import DynamoTransport, Endpoint
 from dynamo_nb.sdk.hooks import run_hooks
 
+Explain = Callable[[BaseException], DynamoError | None]
 _CONVERTOR = re.compile(r":\w+}")
 _WITH_BODY = {"POST", "PUT", "PATCH"}
 
@@ -35,7 +36,14 @@ def _path(endpoint: Endpoint) -> str:
     return f"/{endpoint.name.strip('/')}"
 
 
-def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any, component: str, meters: Meters) -> Any:
+def application(
+    instance: object,
+    endpoints: Mapping[str, Endpoint],
+    app: Any,
+    component: str,
+    meters: Meters,
+    explain: Explain = lambda _: None,
+) -> Any:
     """Creates the FastAPI application of a service.
 
     Args:
@@ -45,6 +53,7 @@ def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any, c
             which answers all other requests; or None.
         component: `namespace/component` of the service.
         meters: Count the requests of each endpoint.
+        explain: Returns the error for clients in place of some exceptions.
     """
     from fastapi import FastAPI, Request
     from fastapi.responses import JSONResponse
@@ -59,7 +68,7 @@ def application(instance: object, endpoints: Mapping[str, Endpoint], app: Any, c
         path = f"{component}/{endpoint.attribute if '/' in endpoint.name else endpoint.name}"
         app.router.add_api_route(
             _path(endpoint),
-            _route(instance, endpoint),
+            _route(instance, endpoint, explain),
             methods=[endpoint.http_method],
             name=endpoint.name,
             response_model=None,
@@ -118,7 +127,7 @@ def _measured(path: str, meter: Meter) -> Any:
     return Measured
 
 
-def _route(instance: object, endpoint: Endpoint) -> Any:
+def _route(instance: object, endpoint: Endpoint, explain: Explain) -> Any:
     """The endpoint as a function with a signature for FastAPI: parameters come from the body, except for GET."""
     from fastapi.responses import Response, StreamingResponse
 
@@ -149,7 +158,7 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
         async def streamed(**kwargs: Any) -> Response:
             items = bound(**kwargs)
             first: list[Any] = []
-            with _noting(), suppress(StopAsyncIteration):
+            with _noting(explain), suppress(StopAsyncIteration):
                 first.append(await anext(items))  # an error before the first item must become an HTTP status
             return Items(items, first)
 
@@ -158,7 +167,7 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
 
         @wraps(bound)
         async def plain(**kwargs: Any) -> Any:
-            with _noting():
+            with _noting(explain):
                 return await bound(**kwargs)
 
         route = plain
@@ -166,7 +175,7 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
 
         @wraps(bound)
         def threaded(**kwargs: Any) -> Any:
-            with _noting():
+            with _noting(explain):
                 return bound(**kwargs)
 
         route = threaded
@@ -176,12 +185,14 @@ def _route(instance: object, endpoint: Endpoint) -> Any:
 
 
 @contextmanager
-def _noting() -> Iterator[None]:
-    """Notes the exception of an endpoint on its request: the answer may have its status only."""
+def _noting(explain: Explain) -> Iterator[None]:
+    """Notes the exception of an endpoint on its request: the answer may have its status only. Raises what explains it."""
     try:
         yield
     except Exception as error:
         note_exception(error)
+        if (explained := explain(error)) is not None:
+            raise explained from None
         raise
 
 

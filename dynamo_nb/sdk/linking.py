@@ -58,11 +58,15 @@ def link(cls: type, target: type) -> type:  # noqa: D417 (a class method: caller
     return target
 
 
-def unlink(cls: type, target: type) -> None:  # noqa: D417
+def unlink(cls: type, target: type, *, force: bool = False) -> None:  # noqa: D417
     """Removes a link. In a service without links, all dependencies are active except optional ones.
+
+    A running deployment holds the change back while the service calls `target`, if its code does not test whether the
+    dependency is linked (`if self.backend:`).
 
     Args:
         target: A service that this service was linked to, in the same module or notebook.
+        force: True to change a running deployment in any case. The link may have been removed before.
 
     Raises:
         LinkError: The link was not found.
@@ -71,7 +75,10 @@ def unlink(cls: type, target: type) -> None:  # noqa: D417
     frame = sys._getframe(1)
     source, other = definition_of(cls).name, definition_of(target).name
     book = book_in(frame.f_globals)
-    if not book.remove(source, other):
+    removed = book.remove(source, other)
+    if force:
+        book.forced.add((source, other))
+    elif not removed:
         raise LinkError(
             f"{source} is not linked to {other}",
             where=f"{source}.unlink({other}), {origin_of(frame)}",

@@ -17,9 +17,15 @@ _BOOK = "__dynamo_links__"
 
 
 class LinkBook:
-    """The links of one module or notebook, in order. Repeated links count once."""
+    """The links of one module or notebook, in order. Repeated links count once.
+
+    Attributes:
+        classes: The classes of services that fill an interface, by name.
+        forced: Links (source, target) that were removed in any case, also while they are used.
+    """
 
     def __init__(self) -> None:
+        self.forced: set[tuple[str, str]] = set()
         self._links: dict[tuple[str, str], dict[str, Origin]] = {}
         self.classes: dict[str, type] = {}
 
@@ -28,6 +34,7 @@ class LinkBook:
         if cls is not None:
             self.classes[target] = cls
         self._links.setdefault((source, target), {})[origin.key] = origin
+        self.forced.discard((source, target))
 
     def remove(self, source: str, target: str) -> bool:
         """Removes a link that any cell made. Returns False if there was none."""

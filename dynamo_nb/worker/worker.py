@@ -36,6 +36,7 @@ from dynamo_nb.sdk.endpoint import Endpoint
 from dynamo_nb.sdk.hooks import hooks_of, run_hook, run_hooks
 from dynamo_nb.sdk.service_config import VARIABLE, ServiceConfig
 from dynamo_nb.worker.launch import Assignment
+from dynamo_nb.worker.unlinked import unlinked_error
 
 if TYPE_CHECKING:
     from dynamo_nb.runtime.http_server import HttpServer
@@ -143,8 +144,13 @@ class Worker:
         for attribute, name in self.assignment.bindings.get(definition.name, {}).items():
             dependency = dependencies_of(cls)[attribute]
             service.__dict__[attribute] = None if name is None else await self._connect(name, dependency, cls)
-        service.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
-        await run_hooks(service, "start")
+        try:
+            service.__init__(**constructor_arguments(definition, ServiceConfig.get_instance()))
+            await run_hooks(service, "start")
+        except AttributeError as error:
+            if (unlinked := unlinked_error(error)) is not None:
+                raise unlinked from None
+            raise
         return service
 
     async def _connect(self, name: str, dependency: Dependency, owner: type) -> Any:
@@ -172,7 +178,7 @@ class Worker:
             host, port = self.assignment.http
             component = "/".join(self._definition.cls.dynamo_address())  # type: ignore[attr-defined]
             meters = self.runtime.server.meters
-            app = application(self.service, endpoints, self._definition.app, component, meters)
+            app = application(self.service, endpoints, self._definition.app, component, meters, unlinked_error)
             own = self.assignment
             self._traffic = HttpTraffic(HttpRoutes(app), component, route_names(endpoints))
             self._http = HttpServer(app, self._listener, own.keep_alive, own.timeout, self._traffic)
@@ -192,6 +198,7 @@ class Worker:
 
         if not endpoint.output.plain:
             handle.pack = endpoint.output.pack  # type: ignore[attr-defined]
+        handle.explain = unlinked_error  # type: ignore[attr-defined]
         handle.__qualname__ = f"{self.assignment.service}.{endpoint.attribute}"  # used in errors
         return handle
 

@@ -1,6 +1,7 @@
 """Cells that change what callers use of a service, while the graph is served and called. The kernel has cell ids."""
 
 import json
+import re
 
 import pytest
 
@@ -33,13 +34,23 @@ class Retriever:
 """,
     "gateway": """\
 @service
+class Log:
+    @dynamo_endpoint()
+    async def note(self, text: str):
+        return None
+
+
+@service
 class Gateway:
     retriever = depends(Retriever)
+    log = depends(Log)
 
     @dynamo_endpoint()
     async def ask(self, text: str):
+        await self.log.note(text)
         return await self.retriever.retrieve(text)
 """,
+    "link": "Gateway.link(Retriever)\nGateway.link(Log)",
 }
 LOAD = """\
 import asyncio
@@ -98,6 +109,7 @@ def served(shared_kernel):
     if kernel.run("deployment").ok:
         for name, text in CELLS.items():
             assert kernel.run(text, name).ok
+        assert kernel.run("Gateway.link(Log)", "undo").ok
     else:
         kernel.load()
         for name, text in CELLS.items():
@@ -213,3 +225,39 @@ def test_a_serving_cell_with_check_warn_holds_nothing_back(served):
     assert served.kernel.run(SERVE, "serve").ok
     refused = served.kernel.run(SERVE.replace(")", ', check="never")'), "serve")
     assert 'use "hold" or "warn"' in refused.error
+
+
+def test_a_link_that_is_used_is_removed_only_where_the_user_says_so(served):
+    served.load()
+    before = served.pids()
+
+    held = served.kernel.run("Gateway.unlink(Log)", "unlink")
+
+    assert held.ok
+    assert re.search(r"Gateway calls Log.note [\d,]+ times a second, and would no longer be linked to Log", held.text)
+    assert "Gateway.link(Log)" in held.text
+    assert "Gateway.unlink(Log, force=True)" in held.text
+    assert served.pids() == before
+    assert served.kernel.run("Gateway.link(Log)", "undo").text == ""
+    assert "held back" in served.kernel.run("Gateway.unlink(Log)", "unlink").text
+    assert served.pids() == before
+    assert set(served.value("print(json.dumps(dict(outcomes)))")) == {OLD}, "no call has failed"
+
+    forced = served.kernel.run("Gateway.unlink(Log, force=True)", "force")
+
+    assert "stopped Log" in forced.text
+    unlinked = "Gateway.log is not linked to Log, and Gateway.log.note was used"
+    served.kernel.run(UNTIL.format(text=unlinked))
+    assert {text.splitlines()[0] for text in served.outcomes()} == {OLD, unlinked}
+
+
+def test_a_link_that_is_tested_or_not_used_is_removed_at_once(served):
+    assert "stopped Log" in served.kernel.run("Gateway.unlink(Log)", "unlink").text, "no call is made"
+    assert served.kernel.run("Gateway.link(Log)", "undo").ok
+    tested = "if self.log:\n            await self.log.note(text)"
+    assert "replaced Gateway" in served.run("gateway", ("await self.log.note(text)", tested))
+    served.load()
+
+    assert "stopped Log" in served.kernel.run("Gateway.unlink(Log)", "unlink").text
+
+    assert served.outcomes() == {OLD}

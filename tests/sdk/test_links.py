@@ -131,3 +131,11 @@ def test_a_cycle_is_allowed():
 
     graph = Graph.of(Ping, {"Ping": Ping, "Pong": Pong})
     assert set(graph.running) == {"Ping", "Pong"}
+
+
+def test_unlink_with_force_is_noted_until_the_services_are_linked_again():
+    graph, book = linked("A.link(B); A.link(C); A.unlink(B); A.unlink(B, force=True)")
+    assert graph.bindings("A") == {"b": None, "c": "C"}
+    assert graph.forced == book.forced == {("A", "B")}
+    graph, book = linked("A.link(B); A.unlink(B, force=True); A.link(B)")
+    assert book.forced == set()
