@@ -29,8 +29,19 @@ class LinkActions:
             raise LinkError(f"{source} is already linked to {target}")
         await self._run(answer, source, [f"{self._variable(source)}.link({self._variable(target)})"])
 
-    async def unlink(self, answer: Answer, *, source: str, target: str) -> None:
-        """Removes a link. Raises LinkError for the last link of a service."""
+    async def unlink(self, answer: Answer, *, source: str, target: str, force: bool = False) -> None:
+        """Removes a link.
+
+        Args:
+            answer: The answer of the request.
+            source: The service that calls.
+            target: The service that it is linked to.
+            force: Remove it also while calls are made on it.
+
+        Raises:
+            LinkError: It is the last link of the service.
+            ContractError: Calls are made on it.
+        """
         linked = book_in(self._variables.namespace).targets(source)
         if not linked:  # all dependencies are active: link the others
             edges = self._graph(source).edges
@@ -38,7 +49,9 @@ class LinkActions:
             lines = [f"{self._variable(source)}.link({self._variable(other)})" for other in others]
         else:
             others = [other for other in linked if other != target]
-            lines = [f"{self._variable(source)}.unlink({self._variable(target)})"]
+            lines = [] if force else [f"{self._variable(source)}.unlink({self._variable(target)})"]
+        if force:
+            lines.append(f"{self._variable(source)}.unlink({self._variable(target)}, force=True)")
         if not others:
             raise LinkError(
                 f"{target} is the only link of {source}; without links, all dependencies of {source} are active",
