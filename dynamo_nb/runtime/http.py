@@ -186,7 +186,7 @@ def _route(instance: object, endpoint: Endpoint, explain: Explain) -> Any:
 
 @contextmanager
 def _noting(explain: Explain) -> Iterator[None]:
-    """Notes the exception of an endpoint on its request: the answer may have its status only. Raises what explains it."""
+    """Notes the exception of an endpoint on its request: the answer may have its status only. Explains it."""
     try:
         yield
     except Exception as error:
