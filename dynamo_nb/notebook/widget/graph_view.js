@@ -21,6 +21,9 @@ const TIME_INTERVAL = 500;
 const MIN_BESIDE_WIDTH = 780;
 const MIN_BESIDE_HEIGHT = 300;
 
+/** Maximum height of a card below the drawing in a tab, in pixels; graph_view.css has it too. */
+const TAB_CARD_HEIGHT = 280;
+
 /** Share of the width for the drawing while a card is beside it. */
 const DRAWING_SHARE = 0.62;
 
@@ -45,9 +48,9 @@ export class GraphView {
     this.drawingElement = create("div", { class: "dynamo-drawing", tabindex: "-1" });
     this.edgeCard = new EdgeCard(viewState, () => this.closeCards());
     const area = create("div", { class: "dynamo-drawing-area" }, this.drawingElement, this.tooltip.element);
-    const body = create("div", { class: "dynamo-body" }, area, this.card.element);
+    this.body = create("div", { class: "dynamo-body" }, area, this.card.element);
     this.root = create("div", { class: "dynamo-view", tabindex: "-1" },
-      this.toolbar.element, body, this.edgeCard.element, this.keyboard.element, this.statusBar.element);
+      this.toolbar.element, this.body, this.edgeCard.element, this.keyboard.element, this.statusBar.element);
     this.viewport = new Viewport(this.drawingElement, viewState.position, () => this.viewportMoved());
     this.linking = new Linking({
       drawing: () => this.drawing, viewport: this.viewport, viewState,
@@ -125,7 +128,7 @@ export class GraphView {
     this.root.classList.toggle("dynamo-text-only", svg === null);
     viewport.setDrawing(svg, this.drawing.tabStop?.y);
     if (svg !== null) {
-      this.drawingElement.style.minHeight = `${viewport.height()}px`;
+      this.fitHeight();
       if (!edges.has(viewState.selectedEdge)) viewState.selectedEdge = "";
       if (!nodes.has(viewState.focusedService)) viewState.focusedService = "";
       this.drawing.setStates(model.get("states"));
@@ -267,15 +270,26 @@ export class GraphView {
     const { clientWidth: widgetWidth } = this.root;
     if (this.drawing.svg === null || widgetWidth === 0) return;
     this.viewport.widgetWidth = widgetWidth;
-    this.root.classList.toggle("dynamo-card-beside", this.viewport.height(widgetWidth * DRAWING_SHARE) >= MIN_BESIDE_HEIGHT
-      && widgetWidth >= MIN_BESIDE_WIDTH);
-    this.drawingElement.style.minHeight = `${this.viewport.height()}px`;
+    this.fitHeight();
     const { clientWidth, clientHeight } = this.drawingElement;
     if (!this.viewport.resize(widgetWidth, clientWidth, clientHeight)) return;
     const node = this.drawing.nodes.get(this.model.get("selected"));
     if (node && this.viewport.position.mode !== "manual") {
       this.viewport.reveal(this.drawing.boundingBox([node]), { animated: false });
     }
+  }
+
+  /** Fits the drawing to the tab if the output has one of its own, else the output to the drawing. */
+  fitHeight() {
+    const { root, viewport, drawingElement } = this;
+    const hasOwnTab = root.closest(".jp-LinkedOutputView") !== null;
+    root.classList.toggle("dynamo-fills-tab", hasOwnTab);
+    viewport.fillTab(hasOwnTab ? drawingElement.clientHeight : 0);
+    drawingElement.style.minHeight = hasOwnTab ? "" : `${viewport.height()}px`;
+    const { widgetWidth } = viewport;
+    const isBeside = hasOwnTab ? viewport.isLargerBeside(DRAWING_SHARE, this.body.clientHeight, TAB_CARD_HEIGHT)
+      : viewport.height(widgetWidth * DRAWING_SHARE) >= MIN_BESIDE_HEIGHT;
+    root.classList.toggle("dynamo-card-beside", isBeside && widgetWidth >= MIN_BESIDE_WIDTH);
   }
 
   viewportMoved() {

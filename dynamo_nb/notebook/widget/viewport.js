@@ -11,8 +11,11 @@ export const READABLE_SCALE = 0.6;
 /** Scale below which the names of services cannot be read, even as large as their nodes allow. */
 const MIN_NAME_SCALE = 0.25;
 
-/** Maximum height of a drawing, in pixels. */
+/** Maximum height of a drawing in an output, in pixels. */
 const MAX_HEIGHT = 560;
+
+/** Maximum scale of a drawing that fills a tab. */
+const MAX_TAB_SCALE = 1.5;
 
 /** Milliseconds of an animated move. */
 const ANIMATION_TIME = 220;
@@ -28,6 +31,8 @@ export class Viewport {
     this.position = { x: 0, y: 0, scale: 1, mode: "initial", ...saved };
     this.size = { width: 0, height: 0 };
     this.widgetWidth = 0; // the viewport is narrower while a card is open beside it
+    this.maxHeight = MAX_HEIGHT;
+    this.maxScale = 1; // of a drawing that is shown as a whole
     this.frame = 0;
   }
 
@@ -43,6 +48,17 @@ export class Viewport {
     this.update();
   }
 
+  /** Takes the height that the drawing has in a tab; 0 in an output, which is as high as the drawing. */
+  fillTab(height) {
+    this.maxHeight = height || MAX_HEIGHT;
+    this.maxScale = height ? MAX_TAB_SCALE : 1;
+  }
+
+  /** True if a card beside the drawing leaves it larger than a card below it. share: of the width, for the drawing. */
+  isLargerBeside(share, height, cardHeight) {
+    return this.scaleToFit(this.widgetWidth * share, height) >= this.scaleToFit(this.widgetWidth, Math.max(1, height - cardHeight));
+  }
+
   /** Takes a new size of the widget or the viewport. Returns true if anything moved. */
   resize(widgetWidth, width, height) {
     if (this.widgetWidth === widgetWidth && this.size.width === width && this.size.height === height) return false;
@@ -54,7 +70,7 @@ export class Viewport {
 
   /** The height of the drawing in pixels, at a width. */
   height(width = this.widgetWidth) {
-    return Math.min(MAX_HEIGHT, Math.ceil(this.bounds.height * this.initialScale(width)));
+    return Math.min(this.maxHeight, Math.ceil(this.bounds.height * this.initialScale(width)));
   }
 
   /**
@@ -62,12 +78,12 @@ export class Viewport {
    * whole drawing also if only the names can be read.
    */
   initialScale(width = this.widgetWidth) {
-    const [whole, byWidth] = [this.scaleToFit(width, MAX_HEIGHT), this.scaleToFit(width, Infinity)];
+    const [whole, byWidth] = [this.scaleToFit(width, this.maxHeight), this.scaleToFit(width, Infinity)];
     return whole >= (byWidth < READABLE_SCALE ? MIN_NAME_SCALE : READABLE_SCALE) ? whole : Math.max(READABLE_SCALE, byWidth);
   }
 
   scaleToFit(width, height) {
-    return Math.min(1, (width || this.bounds.width) / this.bounds.width, height / this.bounds.height);
+    return Math.min(this.maxScale, (width || this.bounds.width) / this.bounds.width, height / this.bounds.height);
   }
 
   update() {
@@ -82,8 +98,8 @@ export class Viewport {
    */
   fit(mode = "fit", animated = true) {
     const { x, y, height } = this.bounds;
-    const besideCard = this.scaleToFit(this.size.width, MAX_HEIGHT);
-    const scale = mode === "fit" ? this.scaleToFit(this.size.width, this.size.height || MAX_HEIGHT)
+    const besideCard = this.scaleToFit(this.size.width, this.maxHeight);
+    const scale = mode === "fit" ? this.scaleToFit(this.size.width, this.size.height || this.maxHeight)
       : this.size.width < this.widgetWidth && besideCard >= READABLE_SCALE ? besideCard : this.initialScale();
     const visible = this.height() / scale;
     const isCut = mode === "initial" && visible < height - 1;
@@ -121,7 +137,7 @@ export class Viewport {
   /** event: its point stays where it is on the screen; without an event, the middle of the viewport does. */
   zoom(factor, event) {
     if (this.svg === null) return;
-    const min = Math.min(this.position.scale, this.scaleToFit(this.widgetWidth, MAX_HEIGHT) * ZOOM.min);
+    const min = Math.min(this.position.scale, this.scaleToFit(this.widgetWidth, this.maxHeight) * ZOOM.min);
     const scale = Math.min(ZOOM.max, Math.max(min, this.position.scale * factor));
     const box = this.element.getBoundingClientRect();
     const [px, py] = event ? [event.clientX - box.left, event.clientY - box.top] : [this.size.width / 2, this.size.height / 2];

@@ -680,6 +680,7 @@ var ZOOM = { step: 1.25, max: 4, min: 0.5 };
 var READABLE_SCALE = 0.6;
 var MIN_NAME_SCALE = 0.25;
 var MAX_HEIGHT = 560;
+var MAX_TAB_SCALE = 1.5;
 var ANIMATION_TIME = 220;
 var Viewport = class {
   /** element: holds the SVG. saved: an earlier position. onMove: called after each move. */
@@ -691,6 +692,8 @@ var Viewport = class {
     this.position = { x: 0, y: 0, scale: 1, mode: "initial", ...saved };
     this.size = { width: 0, height: 0 };
     this.widgetWidth = 0;
+    this.maxHeight = MAX_HEIGHT;
+    this.maxScale = 1;
     this.frame = 0;
   }
   /** Shows a new drawing, at the same position. entryY: the height of its entry. */
@@ -704,6 +707,15 @@ var Viewport = class {
     if (grown && this.position.mode === "manual") this.position.mode = "initial";
     this.update();
   }
+  /** Takes the height that the drawing has in a tab; 0 in an output, which is as high as the drawing. */
+  fillTab(height) {
+    this.maxHeight = height || MAX_HEIGHT;
+    this.maxScale = height ? MAX_TAB_SCALE : 1;
+  }
+  /** True if a card beside the drawing leaves it larger than a card below it. share: of the width, for the drawing. */
+  isLargerBeside(share, height, cardHeight) {
+    return this.scaleToFit(this.widgetWidth * share, height) >= this.scaleToFit(this.widgetWidth, Math.max(1, height - cardHeight));
+  }
   /** Takes a new size of the widget or the viewport. Returns true if anything moved. */
   resize(widgetWidth, width, height) {
     if (this.widgetWidth === widgetWidth && this.size.width === width && this.size.height === height) return false;
@@ -714,18 +726,18 @@ var Viewport = class {
   }
   /** The height of the drawing in pixels, at a width. */
   height(width = this.widgetWidth) {
-    return Math.min(MAX_HEIGHT, Math.ceil(this.bounds.height * this.initialScale(width)));
+    return Math.min(this.maxHeight, Math.ceil(this.bounds.height * this.initialScale(width)));
   }
   /**
    * Shows the whole drawing if it is readable then, else as much of its width as is readable. A narrow column shows the
    * whole drawing also if only the names can be read.
    */
   initialScale(width = this.widgetWidth) {
-    const [whole, byWidth] = [this.scaleToFit(width, MAX_HEIGHT), this.scaleToFit(width, Infinity)];
+    const [whole, byWidth] = [this.scaleToFit(width, this.maxHeight), this.scaleToFit(width, Infinity)];
     return whole >= (byWidth < READABLE_SCALE ? MIN_NAME_SCALE : READABLE_SCALE) ? whole : Math.max(READABLE_SCALE, byWidth);
   }
   scaleToFit(width, height) {
-    return Math.min(1, (width || this.bounds.width) / this.bounds.width, height / this.bounds.height);
+    return Math.min(this.maxScale, (width || this.bounds.width) / this.bounds.width, height / this.bounds.height);
   }
   update() {
     if (this.svg === null) return;
@@ -738,8 +750,8 @@ var Viewport = class {
    */
   fit(mode = "fit", animated = true) {
     const { x, y, height } = this.bounds;
-    const besideCard = this.scaleToFit(this.size.width, MAX_HEIGHT);
-    const scale = mode === "fit" ? this.scaleToFit(this.size.width, this.size.height || MAX_HEIGHT) : this.size.width < this.widgetWidth && besideCard >= READABLE_SCALE ? besideCard : this.initialScale();
+    const besideCard = this.scaleToFit(this.size.width, this.maxHeight);
+    const scale = mode === "fit" ? this.scaleToFit(this.size.width, this.size.height || this.maxHeight) : this.size.width < this.widgetWidth && besideCard >= READABLE_SCALE ? besideCard : this.initialScale();
     const visible = this.height() / scale;
     const isCut = mode === "initial" && visible < height - 1;
     const top = isCut ? Math.min(Math.max(y, this.entryY - visible / 2), y + height - visible) : y;
@@ -773,7 +785,7 @@ var Viewport = class {
   /** event: its point stays where it is on the screen; without an event, the middle of the viewport does. */
   zoom(factor, event) {
     if (this.svg === null) return;
-    const min = Math.min(this.position.scale, this.scaleToFit(this.widgetWidth, MAX_HEIGHT) * ZOOM.min);
+    const min = Math.min(this.position.scale, this.scaleToFit(this.widgetWidth, this.maxHeight) * ZOOM.min);
     const scale = Math.min(ZOOM.max, Math.max(min, this.position.scale * factor));
     const box = this.element.getBoundingClientRect();
     const [px, py] = event ? [event.clientX - box.left, event.clientY - box.top] : [this.size.width / 2, this.size.height / 2];
@@ -2019,6 +2031,7 @@ var Tooltip = class {
 var TIME_INTERVAL = 500;
 var MIN_BESIDE_WIDTH = 780;
 var MIN_BESIDE_HEIGHT = 300;
+var TAB_CARD_HEIGHT = 280;
 var DRAWING_SHARE = 0.62;
 var GraphView = class {
   constructor(model, viewState, el) {
@@ -2045,12 +2058,12 @@ var GraphView = class {
     this.drawingElement = create("div", { class: "dynamo-drawing", tabindex: "-1" });
     this.edgeCard = new EdgeCard(viewState, () => this.closeCards());
     const area = create("div", { class: "dynamo-drawing-area" }, this.drawingElement, this.tooltip.element);
-    const body = create("div", { class: "dynamo-body" }, area, this.card.element);
+    this.body = create("div", { class: "dynamo-body" }, area, this.card.element);
     this.root = create(
       "div",
       { class: "dynamo-view", tabindex: "-1" },
       this.toolbar.element,
-      body,
+      this.body,
       this.edgeCard.element,
       this.keyboard.element,
       this.statusBar.element
@@ -2130,7 +2143,7 @@ var GraphView = class {
     this.root.classList.toggle("dynamo-text-only", svg === null);
     viewport.setDrawing(svg, this.drawing.tabStop?.y);
     if (svg !== null) {
-      this.drawingElement.style.minHeight = `${viewport.height()}px`;
+      this.fitHeight();
       if (!edges.has(viewState.selectedEdge)) viewState.selectedEdge = "";
       if (!nodes.has(viewState.focusedService)) viewState.focusedService = "";
       this.drawing.setStates(model.get("states"));
@@ -2254,14 +2267,24 @@ var GraphView = class {
     const { clientWidth: widgetWidth } = this.root;
     if (this.drawing.svg === null || widgetWidth === 0) return;
     this.viewport.widgetWidth = widgetWidth;
-    this.root.classList.toggle("dynamo-card-beside", this.viewport.height(widgetWidth * DRAWING_SHARE) >= MIN_BESIDE_HEIGHT && widgetWidth >= MIN_BESIDE_WIDTH);
-    this.drawingElement.style.minHeight = `${this.viewport.height()}px`;
+    this.fitHeight();
     const { clientWidth, clientHeight } = this.drawingElement;
     if (!this.viewport.resize(widgetWidth, clientWidth, clientHeight)) return;
     const node = this.drawing.nodes.get(this.model.get("selected"));
     if (node && this.viewport.position.mode !== "manual") {
       this.viewport.reveal(this.drawing.boundingBox([node]), { animated: false });
     }
+  }
+  /** Fits the drawing to the tab if the output has one of its own, else the output to the drawing. */
+  fitHeight() {
+    const { root, viewport, drawingElement } = this;
+    const hasOwnTab = root.closest(".jp-LinkedOutputView") !== null;
+    root.classList.toggle("dynamo-fills-tab", hasOwnTab);
+    viewport.fillTab(hasOwnTab ? drawingElement.clientHeight : 0);
+    drawingElement.style.minHeight = hasOwnTab ? "" : `${viewport.height()}px`;
+    const { widgetWidth } = viewport;
+    const isBeside = hasOwnTab ? viewport.isLargerBeside(DRAWING_SHARE, this.body.clientHeight, TAB_CARD_HEIGHT) : viewport.height(widgetWidth * DRAWING_SHARE) >= MIN_BESIDE_HEIGHT;
+    root.classList.toggle("dynamo-card-beside", isBeside && widgetWidth >= MIN_BESIDE_WIDTH);
   }
   viewportMoved() {
     this.viewState.position = this.viewport.position;
