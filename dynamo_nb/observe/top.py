@@ -27,6 +27,8 @@ HEAD: Final = (
 )
 _LONG: Final = 30
 """Rows above which a table is folded."""
+_GPU: Final = HEAD.index("GPU")
+_RESTARTS: Final = HEAD.index("restarts")
 _TRAFFIC: Final = slice(HEAD.index("calls/s"), HEAD.index("failed") + 1)
 _RIGHT: Final = range(2, len(HEAD))
 """Columns of numbers."""
@@ -100,10 +102,10 @@ def _folded(rows: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], lis
     idle: list[str] = []
     for service, *workers in groups:
         states = [service[1].split()[0], *(worker[1] for worker in workers)]
-        if set(states) == {"ready"} and not any(service[_TRAFFIC]):
+        if set(states) == {"ready"} and not any([*service[_TRAFFIC], service[_RESTARTS]]):
             idle.append(service[0])
         elif len(workers) == 1:
-            shown.append((*service[:-2], *workers[0][-2:]))
+            shown.append((*service[:_GPU], *workers[0][_GPU:]))
         else:
             shown += [service, *workers]
     return shown, idle
