@@ -16,10 +16,11 @@ from dynamo_nb.control.release import Release
 from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.deployment.serve_options import ServeOptions
 from dynamo_nb.drawing.text import text
-from dynamo_nb.errors import DynamoError, summary_of
+from dynamo_nb.errors import ConfigError, DynamoError, PlacementError, Problem, summary_of
 from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.sdk.service_config import VARIABLE
 from dynamo_nb.supervisor.desired import Desired
+from dynamo_nb.supervisor.ending_deployments import ending_holders
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.gpus import inventory
 from dynamo_nb.supervisor.metrics_page import MetricsPage
@@ -82,6 +83,9 @@ def problems(plan: Plan, options: ServeOptions) -> list[DynamoError]:
     def note(check: Callable[[], object]) -> None:
         try:
             check()
+        except PlacementError as error:
+            if not ending_holders():  # else `serve` waits
+                found.append(error)
         except DynamoError as error:
             found.append(error)
 
@@ -131,6 +135,9 @@ def _check_service(plan: Plan, name: str) -> None:
             check(**arguments)
         except DynamoError:
             raise
+        except SystemExit as error:
+            fault = Problem(f"its parser ends with {error.code!r}, and has printed why", name)
+            raise ConfigError([fault]) from None
         except Exception as error:
             # The service may need what only a worker has, such as its dependencies.
             print(f"{name}: the configuration could not be checked: {summary_of(error)}")

@@ -58,7 +58,7 @@ class EndingDeployments:
         began = time.monotonic()
         names = ""
         while True:
-            ending = [record for record in records() if record.ending and (record.ports or record.gpus)]
+            ending = ending_holders()
             if time.monotonic() - began > limit:
                 ending = []
             try:
@@ -76,6 +76,11 @@ class EndingDeployments:
                     self.warnings = [f"waited {time.monotonic() - began:.1f} s for {names}"]
                 return result
             await asyncio.sleep(_POLL)
+
+
+def ending_holders() -> list[Record]:
+    """The deployments that end and still hold ports or GPUs."""
+    return [record for record in records() if record.ending and (record.ports or record.gpus)]
 
 
 def holder_of_port(port: int) -> Record | None:

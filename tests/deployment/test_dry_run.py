@@ -1,16 +1,23 @@
 """What a dry run finds: the errors for which `serve` or a worker would fail, without a process of theirs."""
 
+import fcntl
 import socket
+import subprocess
 
 import pytest
 
 from dynamo_nb.cli.main import run
 from dynamo_nb.cli.terminal_host import TerminalHost
+from dynamo_nb.control import state_dir
+from dynamo_nb.control.processes import ProcessId
+from dynamo_nb.control.record import Record
 from dynamo_nb.deployment.dry_run import problems, report
 from dynamo_nb.deployment.serve_options import ServeOptions
 from dynamo_nb.errors import ConfigError, ConnectError, EngineError, InvalidArgument, PlacementError
 
 PROGRAM = """
+import argparse
+
 from dynamo_nb import depends, dynamo_api, dynamo_endpoint, service
 from dynamo_nb.errors import ConfigError, Problem
 from dynamo_nb.llm import EchoWorker, TorchWorker, VllmWorker
@@ -46,6 +53,8 @@ class Strict:
             raise ConfigError([Problem("low is more than high", "Strict.low")])
         if low == 0:
             raise ValueError("needs its dependencies")
+        if low < 0:
+            argparse.ArgumentParser().parse_args([str(low)])
 
     @dynamo_endpoint()
     async def say(self) -> str:
@@ -91,6 +100,7 @@ ONE = "--Backend.ServiceArgs.workers=1"
         ("Strict", [], [], ""),
         ("Strict", ["--Strict.low=3"], [ConfigError], "low is more than high"),
         ("Strict", ["--Strict.low=0"], [], ""),
+        ("Strict", ["--Strict.low=-1"], [ConfigError], "its parser ends with 2, and has printed why"),
         ("Local", ["--Strict.low=3", "--Strict.ServiceArgs.dynamo.enabled=false"], [ConfigError], "low is more than"),
         ("EchoWorker", ["--EchoWorker.max_model_len=1000000"], [EngineError], "does not fit into"),
         ("EchoWorker", ["--EchoWorker.block_size=0"], [InvalidArgument], "at least 1 token"),
@@ -136,6 +146,30 @@ def test_what_is_wrong_with_the_options(find, option, kind):
         _, found = find("Frontend", ONE, **option)
 
     assert [type(error) for error in found] == [kind][: kind is not None]
+
+
+@pytest.mark.parametrize(("stopping", "kinds"), [(True, []), (False, [PlacementError])], ids=["it ends", "it goes on"])
+@pytest.mark.parametrize("held", ["port", "GPU"])
+def test_what_a_deployment_that_ends_holds_is_no_problem_since_serve_waits_for_it(
+    find, dynamo_home, held, stopping, kinds
+):
+    folder = state_dir.new_folder("other")
+    with socket.socket() as server, subprocess.Popen(["sleep", "1000"]) as process:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        (dynamo_home / "gpus").mkdir()
+        with (dynamo_home / "gpus" / "0").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            own = ProcessId.of(process.pid)
+            Record(folder.name, "other", folder, own, None, 0.0, ports=(port,), gpus=("0",), stopping=stopping).write()
+            if held == "port":
+                _, found = find("Frontend", ONE, http_port=port)
+            else:
+                _, found = find("Backend", ONE)
+        process.kill()
+
+    assert [type(error) for error in found] == kinds
 
 
 def test_the_port_of_the_configuration_is_checked(find):
