@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from dynamo_nb.graph.graph import Graph
     from dynamo_nb.observe.display import Display
     from dynamo_nb.observe.load_shape import LoadShape
+    from dynamo_nb.observe.log_reader import LogRequest
 
 
 class VerbHost(ABC):
@@ -98,6 +101,10 @@ class VerbHost(ABC):
         """Prints or displays a value."""
         print(value, flush=True)
 
+    def remark(self, text: str) -> None:
+        """Shows a text that is not a part of the output, such as that there is none."""
+        self.show(text)
+
     @abstractmethod
     def result(self, value: Any) -> Any:
         """Shows the result of a verb, or returns it where the caller displays it."""
@@ -149,6 +156,31 @@ class VerbHost(ABC):
         # The whole result follows below in a terminal, so one line is enough there.
         run = deployment.bench(*calls, **vars(shape)).on(self.display, line=not self.is_terminal)
         return run.start() if background else run.result()
+
+    def logs(self, record: Record, request: LogRequest, *, times: bool) -> None:
+        """Shows logs as text; with `request.follow` until the deployment ends.
+
+        Args:
+            record: The deployment.
+            request: The lines to show.
+            times: Show the time of each line.
+        """
+        from dynamo_nb.observe.log_reader import LogText, read_logs
+        from dynamo_nb.sdk.portal import portal
+
+        coloured = self.is_terminal and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        written = LogText(times=times, coloured=coloured)
+
+        async def show() -> None:
+            async with aclosing(read_logs(record, request)) as groups:
+                async for lines in groups:
+                    if lines:  # in one message: the cost in a notebook is per message, not per line
+                        self.show(written.text(lines))
+                    else:
+                        self.remark(request.nothing)
+
+        with self.interruptible():
+            portal.run(show())
 
     @abstractmethod
     def follow_events(self, record: Record, number: int) -> None:

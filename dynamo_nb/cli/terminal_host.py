@@ -32,6 +32,9 @@ class TerminalHost(VerbHost):
     def export_served(self, folder: Path) -> Path:
         raise TargetError(f"no folder for the bundle of {folder}", remedy="dynamo export module:Service bundle/")
 
+    def remark(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
     def result(self, value: Any) -> None:
         self.show(value)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # imported on first use: `%load_ext` must be fast
     from dynamo_nb.deployment.deployment import Deployment
     from dynamo_nb.notebook.cell_output import CellOutput
     from dynamo_nb.notebook.drawings import Drawings
+    from dynamo_nb.notebook.live_logs import LiveLogs
     from dynamo_nb.notebook.live_tables import LiveTables
 
 
@@ -53,6 +54,7 @@ class NotebookSession:
         self._interrupts = Interrupts(shell)
         self._drawings: Drawings | None = None
         self._tables: LiveTables | None = None
+        self._logs: LiveLogs | None = None
         self._outputs: list[CellOutput] = []
         self._preloaded = False
         self._failed_update = ""
@@ -83,7 +85,7 @@ class NotebookSession:
         self.shell.user_ns[NOTEBOOK] = self  # `%reset` removes it, with all other variables
         cell = self.tracker.start(info)
         links_in(self.shell.user_ns).forget(cell.key)
-        for outputs in (self._drawings, self._tables):
+        for outputs in (self._drawings, self._tables, self._logs):
             if outputs is not None:
                 outputs.forget(cell.key)
 
@@ -200,6 +202,15 @@ class NotebookSession:
 
             self._tables = LiveTables()
         return self._tables
+
+    @property
+    def logs(self) -> LiveLogs:
+        """The live logs in the outputs of cells."""
+        if self._logs is None:
+            from dynamo_nb.notebook.live_logs import LiveLogs
+
+            self._logs = LiveLogs()
+        return self._logs
 
 
 def _preload(widgets: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dynamo_nb.graph import Graph
 from dynamo_nb.notebook.session import NotebookSession
 from dynamo_nb.observe import event_table, top
 from dynamo_nb.observe.display import Display
+from dynamo_nb.observe.log_reader import LogRequest
 from dynamo_nb.sdk.portal import portal
 
 
@@ -112,6 +114,15 @@ class NotebookHost(VerbHost):
 
     def attach(self, which: str | None) -> Deployment:
         return portal.run(connect(running_record(which), self._session))
+
+    def logs(self, record: Record, request: LogRequest, *, times: bool) -> None:
+        session = self._session
+        if request.follow and session.has_widgets:
+            session.logs.show(record, request, cell=session.tracker.running_key)
+            return
+        # Without a front end for widgets, as under papermill, no one could end a cell that follows logs.
+        ends = hasattr(session.shell, "kernel")
+        super().logs(record, replace(request, follow=request.follow and not ends), times=times)
 
     def top(self, record: Record, *, once: bool) -> None:
         self._show_table(top.follow(record.control), live=not once)

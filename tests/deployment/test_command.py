@@ -37,13 +37,14 @@ def terminal(program):
     """Runs `dynamo …` in a terminal, in the program's folder."""
     children = []
 
-    def run(*words):
+    def run(*words, colours=False):
         child = pexpect.spawn(
             DYNAMO,
             list(words),
             cwd=str(program.folder),
             encoding="utf-8",
             timeout=BOUND,
+            env={**os.environ, "NO_COLOR": "" if colours else "1"},
             preexec_fn=accept_interrupts,
         )
         children.append(child)
@@ -212,6 +213,14 @@ def test_a_deployment_is_listed_scaled_read_and_stopped_from_another_terminal(dy
     assert dynamo("logs", "Backend", "-n", "1").splitlines() == [f"Backend[{i}]: weights loaded" for i in range(3)]
     assert "is not running here" in dynamo("scale", "Backnd=3", status=1)
     assert "Backend" in dynamo("logs", "Backnd", status=1)
+    assert dynamo("logs", "Backend[1]", "-n", "1") == "Backend[1]: weights loaded\n"
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d\.\d{3} Backend\[1\]: weights loaded\n", dynamo("logs", "Backend[1]", "--times")
+    )
+    assert dynamo("logs", "Backend", "--level", "error") == "no lines: Backend, level error and above\n"
+    assert "'loud' is not a level" in dynamo("logs", "--level", "loud", status=1)
+    coloured = terminal("logs", "Backend", colours=True)
+    coloured.expect(r"\x1b\[36mBackend\[0\]:\x1b\[0m weights loaded\r\n\x1b\[33mBackend\[1\]:\x1b\[0m weights loaded")
 
     assert dynamo("stop", name) == f"stopped {name}\n"
     ended(follower)

@@ -1,6 +1,4 @@
-"""Outputs of long operations: benchmarks, followed logs, and slow starts of services."""
-
-from dataclasses import replace
+"""Outputs of long operations: benchmarks, and slow starts of services."""
 
 import pytest
 
@@ -153,50 +151,6 @@ def test_a_missing_payload_is_an_error_with_an_example(served):
 
     assert not ran.ok
     assert """--payload '{"text": "hello"}'""" in ran.error
-
-
-def interrupted_after(kernel, code, line):
-    """Runs a cell and interrupts it when it has printed a line. Returns its output."""
-    request, shown = kernel._ask(code), ""
-    while line not in shown:
-        message = kernel.client.get_iopub_msg(timeout=60)
-        if message["msg_type"] == "stream":
-            shown += message["content"]["text"]
-    kernel.manager.interrupt_kernel()
-    ran = kernel._ran(request)
-    return replace(ran, text=shown + ran.text)
-
-
-def test_logs_are_followed_until_an_interrupt_which_is_not_an_error(served, tmp_path):
-    calls = f"deployment.Backend.log({str(tmp_path / 'followed')!r})"
-    assert served.run(f"running = deployment.bench({calls}, rate=20, duration=1000).start()").ok
-
-    ran = interrupted_after(
-        served, "%dynamo logs Backend -f -n 0\nprint('and on')", "logged followed\nBackend[0]: logged followed\n"
-    )
-    assert served.run("running.stop()").ok
-
-    assert ran.ok, ran.error
-    assert ran.error == ""
-    assert "and on" in ran.text
-
-
-def test_followed_logs_continue_through_a_change_of_the_deployment(served, tmp_path):
-    gate, changed = tmp_path / "gate", tmp_path / "changed"
-    gate.touch()
-    code = f"""\
-import threading
-def change():
-    deployment.update({{"Backend.gate": {str(gate)!r}}}).result()
-    deployment.Backend.log({str(changed)!r}).result()
-threading.Thread(target=change).start()
-%dynamo logs Backend -f -n 5 --grep 'weights|changed'
-"""
-
-    ran = interrupted_after(served, code, "logged changed")
-
-    assert ran.ok, ran.error
-    assert ran.text.splitlines() == ["Backend[0]: reading weights", "Backend[0]: logged changed"]
 
 
 def test_a_slow_start_shows_the_last_log_line_and_then_one_summary_line(served, tmp_path):

@@ -1,4 +1,4 @@
-"""The bundle of the widget's JavaScript, which is committed so that no user needs node."""
+"""The bundles of the widgets' JavaScript, which are committed so that no user needs node."""
 
 import json
 import shlex
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ESBUILD = ROOT / "node_modules" / "esbuild"
-BUILT = ROOT / "dynamo_nb" / "notebook" / "widget" / "built" / "widget.js"
+BUILT = ROOT / "dynamo_nb" / "notebook" / "widget" / "built"
 
 
 def locked_esbuild_is_installed():
@@ -22,12 +22,12 @@ def locked_esbuild_is_installed():
 
 
 @pytest.mark.skipif(not locked_esbuild_is_installed(), reason="node and the locked esbuild are not installed")
-def test_the_committed_bundle_is_the_one_that_the_sources_make(tmp_path):
+def test_the_committed_bundles_are_those_that_the_sources_make(tmp_path):
     _, *options = shlex.split(json.loads((ROOT / "package.json").read_text())["scripts"]["build"])
-    made = tmp_path / "widget.js"
-    options[-1] = f"--outfile={made}"
+    options[-1] = f"--outdir={tmp_path}"
     subprocess.run(["node", ESBUILD / "bin" / "esbuild", *options], cwd=ROOT, check=True, capture_output=True)
-    assert BUILT.read_text() == made.read_text(), "the bundle is old: run `make widget`"
+    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert {path.name: path.read_text() for path in BUILT.iterdir()} == made, "the bundles are old: run `make widget`"
 
 
 def test_the_lock_file_names_no_registry():

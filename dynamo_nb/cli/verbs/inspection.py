@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import time
-from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -13,40 +10,43 @@ import typer
 from dynamo_nb.cli.options import DeploymentOption
 from dynamo_nb.cli.supervisor_requests import request, status_of
 from dynamo_nb.cli.verb_table import host_of, verb
-from dynamo_nb.errors import DeploymentError, DynamoError, suggestion
+from dynamo_nb.errors import DeploymentError, suggestion
 
 
 @verb(
     ("logs", "the last lines of every worker"),
     ("logs Backend -n 20", "fewer lines, of one service"),
     ("logs Backend -f", "and new lines as they come"),
+    ("logs Backend[0] --times", "of one worker, each line with its time"),
     ("logs -f --grep error", "matching lines only"),
+    ("logs --level info --access", "warnings, errors and lines of level info, with the requests over HTTP"),
 )
 def logs(
     context: typer.Context,
-    service: Annotated[str | None, typer.Argument(help="show only this service")] = None,
+    service: Annotated[
+        str | None, typer.Argument(help="show only this service, or one worker of it, such as Backend[0]")
+    ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="keep showing new lines")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", help="number of last lines of each worker")] = 100,
     grep: Annotated[str, typer.Option(help="show only lines that match this regular expression")] = "",
+    level: Annotated[
+        str, typer.Option(help="show only lines of this level and above: debug, info, warning, error")
+    ] = "",
+    times: Annotated[bool, typer.Option("-t", "--times", help="show the time of each line")] = False,
+    access: Annotated[bool, typer.Option("--access", help="show the requests over HTTP too")] = False,
     deployment: DeploymentOption = None,
 ) -> None:
     """Show what workers printed, each line with its worker."""
-    from dynamo_nb.control.logs import LogTail
+    from dynamo_nb.control.log_lines import LogFilter
+    from dynamo_nb.observe.log_reader import LogRequest
 
     host = host_of(context)
     record = host.record(deployment)
-    known = set(status_of(record).services)
-    if service is not None and service not in known:
-        raise DeploymentError(f"{record.id} has no service {service!r}", remedy=suggestion(service, known))
-    pattern = _pattern(grep)
-    with closing(LogTail(record.folder / "logs", service, lines)) as tail, host.interruptible():
-        while True:
-            running = follow and record.alive
-            if found := [line for line in tail.read() if pattern.search(line)]:
-                host.show("\n".join(found))  # in one message: the cost in a notebook is per message, not per line
-            if not running:
-                return
-            time.sleep(LogTail.PAUSE)
+    shown = LogFilter.of(service, level, grep)
+    known = status_of(record).services
+    if shown.service and shown.service not in known:
+        raise DeploymentError(f"{record.id} has no service {shown.service!r}", remedy=suggestion(shown.service, known))
+    host.logs(record, LogRequest(shown, lines, access, follow), times=times)
 
 
 @verb(
@@ -96,15 +96,6 @@ def events(
         return
     found = request(record, "events")[-number:] if number > 0 else []
     host.show(json.dumps(found, indent=2) if as_json else Events(events_from(found)))
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise DynamoError(
-            f"--grep {text!r} is not a regular expression: {error}", remedy="escape special characters with \\"
-        ) from None
 
 
 @verb(("routes", "all HTTP routes"), ("routes Frontend", "those of one service"))

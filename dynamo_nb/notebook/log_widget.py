@@ -1,0 +1,94 @@
+"""Logs as a widget: lines are added as they come, and filtered in the browser."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.resources import files
+from typing import Any, Final
+
+import anywidget
+import traitlets
+
+from dynamo_nb.control.log_lines import LogLine
+from dynamo_nb.observe.log_reader import LogText, html_of, rows_of
+
+KEPT: Final = 1000
+"""Last lines that a page gets when it is opened, and that the output keeps at the end."""
+_FOLDER: Final = files(__package__).joinpath("widget")
+
+
+class LogWidget(anywidget.AnyWidget):  # type: ignore[misc]
+    """The logs of a deployment.
+
+    Args:
+        title: What the lines are of.
+        nothing: Message while there is no line.
+        access: True if the requests over HTTP are shown.
+        stop: Called when the user stops following.
+        set_access: Called when the user turns the access log on or off.
+
+    Attributes:
+        title: What the lines are of.
+        nothing: Message while there is no line.
+        access: True if the requests over HTTP are shown.
+        ended: Reason why no more lines come, or "".
+    """
+
+    _esm = (_FOLDER / "built" / "log_widget.js").read_text("utf-8")  # written by `make widget`
+    _css = (_FOLDER / "log_view.css").read_text("utf-8")
+
+    title = traitlets.Unicode().tag(sync=True)
+    nothing = traitlets.Unicode().tag(sync=True)
+    access = traitlets.Bool().tag(sync=True)
+    ended = traitlets.Unicode().tag(sync=True)
+
+    def __init__(
+        self,
+        title: str,
+        nothing: str,
+        *,
+        access: bool,
+        stop: Callable[[], None],
+        set_access: Callable[[bool], None],
+    ) -> None:
+        self._lines: deque[LogLine] = deque(maxlen=KEPT)
+        self._count = 0
+        self._on_stop, self._on_access = stop, set_access
+        super().__init__(title=title, nothing=nothing, access=access)
+        self.on_msg(lambda _, message, __: self._received(message))
+
+    def _received(self, message: dict[str, Any]) -> None:
+        match message.get("do"):
+            case "stop":
+                self._on_stop()
+            case "access":
+                self.access = bool(message.get("on"))
+                self._on_access(self.access)
+            case "all":  # a page was opened
+                self._send_rows(list(self._lines))
+
+    def add(self, lines: Sequence[LogLine]) -> None:
+        """Adds lines at the end. Any thread may call it."""
+        self._lines.extend(lines)
+        self._count += len(lines)
+        self._send_rows(lines)
+
+    def _send_rows(self, lines: Sequence[LogLine]) -> None:
+        rows = list(rows_of(lines))[-KEPT:]
+        with suppress(Exception):  # the browser, or the comm, is gone
+            self.send({"first": self._count - len(rows), "rows": rows})
+
+    @property
+    def static_forms(self) -> dict[str, str]:
+        """The lines so far as HTML and text."""
+        lines = list(self._lines)
+        if not lines:
+            return {"text/plain": self.nothing}
+        return {"text/html": html_of(lines), "text/plain": LogText(times=True).text(lines)}
+
+    def view_bundle(self) -> dict[str, Any]:
+        """Returns the MIME bundle that refers to the widget, with the static forms."""
+        data, _ = super()._repr_mimebundle_() or ({}, {})
+        return {**data, **self.static_forms}
