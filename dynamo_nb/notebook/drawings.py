@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from IPython.display import DisplayHandle, display
@@ -178,13 +179,20 @@ class Drawings:
         def card_of(service: str) -> dict[str, Any]:
             with suppress(DynamoError):
                 deployment = self._deployment(drawing.subject)
-                traffic = self._traffic.latest(deployment) if deployment is not None else Traffic()
-                return service_card(service, self._graph(drawing.subject), deployment, traffic)
+                graph, feed = self._graph(drawing.subject), self._traffic
+                if deployment is None:
+                    return service_card(service, graph, None, Traffic())
+                routes, requests = feed.routes(deployment, service), feed.requests(deployment, service)
+                return service_card(service, graph, deployment, feed.latest(deployment), routes, requests)
             return {}
 
         def receive(widget: GraphWidget, message: dict[str, Any]) -> None:
             if message.get("do") == "watch":
                 self._watch(drawing, str(message.get("page", "")), visible=bool(message.get("visible")))
+            elif message.get("do") == "access":
+                if (deployment := self._deployment(drawing.subject)) is not None:
+                    shown = bool(message.get("on"))
+                    portal.loop.call_soon_threadsafe(partial(self._traffic.show_requests, deployment, shown=shown))
             else:
                 self._act(self._deployment(drawing.subject), widget, message)
 

@@ -50,7 +50,7 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     # The text and not the path: for a path, anywidget starts a thread that watches the file.
     _esm = (_FOLDER / "built" / "widget.js").read_text("utf-8")  # written by `make widget`
-    _css = (_FOLDER / "graph_view.css").read_text("utf-8")
+    _css = "".join((_FOLDER / name).read_text("utf-8") for name in ("graph_view.css", "log_view.css"))
 
     svg = traitlets.Unicode().tag(sync=True)
     text = traitlets.Unicode().tag(sync=True)
@@ -158,16 +158,16 @@ def _services(traffic: Traffic, workers: Mapping[str, list[str]]) -> dict[str, A
         on_gpus = [traffic.gpu_memory[worker] for worker in ids if worker in traffic.gpu_memory]
         if load is not None or memory:
             gpu_memory = {"gpu_memory": sum(on_gpus)} if on_gpus else {}
-            found[service] = {**_load(load or Load()), "memory": memory or None, **gpu_memory}
+            found[service] = {**figures_of(load or Load()), "memory": memory or None, **gpu_memory}
     return found
 
 
 def _edges(traffic: Traffic) -> dict[str, Any]:
-    return {f"{source}->{target}": _load(load) for (source, target), load in traffic.edges.items()}
+    return {f"{source}->{target}": figures_of(load) for (source, target), load in traffic.edges.items()}
 
 
-def _load(load: Load) -> dict[str, Any]:
-    """The figures of a load, rounded as they are displayed, so that small changes are not sent."""
+def figures_of(load: Load) -> dict[str, Any]:
+    """Returns the figures of a load, rounded as they are displayed, so that small changes are not sent."""
     return {
         "rate": _rounded(load.rate),
         "p50": _rounded(load.p50),

@@ -10,7 +10,7 @@ from IPython.display import DisplayHandle, display
 
 from dynamo_nb.control.record import Record
 from dynamo_nb.notebook.log_widget import LogWidget
-from dynamo_nb.observe.log_reader import AccessLog, LogRequest, read_logs
+from dynamo_nb.observe.log_reader import LogRequest, access_log, read_logs
 from dynamo_nb.sdk.portal import portal
 
 STOPPED = "stopped"
@@ -45,7 +45,7 @@ class _Output:
 
     def __init__(self, record: Record, request: LogRequest) -> None:
         self._record, self._request = record, request
-        self._access = AccessLog(record, request)
+        self._access = access_log(record, request)
         self._widget = LogWidget(
             f"{record.id}: {request.filter}",
             request.nothing,

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
+from dynamo_nb.control.log_lines import LogLine
 from dynamo_nb.control.logs import LogTail
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.graph.graph import Graph
+from dynamo_nb.notebook.graph_widget import figures_of
 from dynamo_nb.observe.example import example
-from dynamo_nb.observe.traffic import Traffic
+from dynamo_nb.observe.log_reader import rows_of
+from dynamo_nb.observe.route import Route
+from dynamo_nb.observe.traffic import Load, Traffic
 from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.endpoint import Endpoint
 
 LOG_LINES: Final = 12
-"""Last lines of each worker's log."""
+"""Last lines of each worker's log that are shown at the worker."""
+ALL_LINES: Final = 200
+"""Last lines of all workers together."""
 
 
-def service_card(name: str, graph: Graph, deployment: Deployment | None, traffic: Traffic) -> dict[str, Any]:
+def service_card(
+    name: str,
+    graph: Graph,
+    deployment: Deployment | None,
+    traffic: Traffic,
+    routes: Sequence[Route] = (),
+    requests: Sequence[LogLine] = (),
+) -> dict[str, Any]:
     """Returns the content of a card.
 
     Args:
@@ -27,11 +40,14 @@ def service_card(name: str, graph: Graph, deployment: Deployment | None, traffic
         graph: The graph, of the deployment if there is one.
         deployment: The deployment of the graph, if it is served.
         traffic: Last measured traffic.
+        routes: HTTP routes of the service.
+        requests: The latest requests over HTTP, if the access log is on.
 
     Returns:
         `service`, `rows` (label and text), `endpoints` with schema and example, and `links` (`in` and `out`, each with
         the other service and whether the link is active). With a deployment also `config` (key, value and origin),
-        the number of `desired` workers, and `workers`.
+        the number of `desired` workers, `workers`, the last lines of their `log` (time, worker, level and text), and
+        the `routes` with a request of each, its load and its statuses.
     """
     definition = graph.services.get(name)
     if definition is None:
@@ -50,9 +66,16 @@ def service_card(name: str, graph: Graph, deployment: Deployment | None, traffic
         return card
     if name in deployment.urls:
         card["rows"].append(["url", deployment.urls[name]])
-    logs = _logs(deployment, name)
+    lines = _log_lines(deployment, name, max(LOG_LINES, ALL_LINES // max(len(service.workers), 1)))
+    logs = {
+        f"{name}[{w.index}]": [line.text for line in lines if line.worker == f"{name}[{w.index}]"]
+        for w in service.workers
+    }
+    merged = sorted([*lines, *requests], key=lambda line: line.at or 0.0)[-ALL_LINES:]
     return {
         **card,
+        "routes": [_route(route, traffic) for route in routes],
+        "log": list(rows_of(merged)),
         "config": [
             [path.removeprefix(f"{name}."), str(value), str(origin)]
             for path, value, origin in deployment.config.rows()
@@ -68,7 +91,7 @@ def service_card(name: str, graph: Graph, deployment: Deployment | None, traffic
                 "started": worker.started,
                 "gpus": ", ".join(worker.gpus),
                 "memory": traffic.memory.get(worker.id),
-                "log": logs.get(str(worker.index), []),
+                "log": logs[f"{name}[{worker.index}]"][-LOG_LINES:],
             }
             for worker in service.workers
         ],
@@ -102,11 +125,21 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     return {**described, **schema, "example": to_json(example(schema["input"]), indent=2).decode()}
 
 
-def _logs(deployment: Deployment, service: str) -> dict[str, list[str]]:
-    """The last lines of each worker's log, by its index."""
-    found: dict[str, list[str]] = {}
-    with closing(LogTail(deployment.folder / "logs", service, LOG_LINES)) as tail:
-        for line in tail.read():
-            worker, _, text = line.partition("]: ")
-            found.setdefault(worker.rpartition("[")[2], []).append(text)
-    return found
+def _log_lines(deployment: Deployment, service: str, lines: int) -> list[LogLine]:
+    """The last lines of the log of each worker."""
+    with closing(LogTail(deployment.folder / "logs", service, lines)) as tail:
+        return list(tail.read_lines())
+
+
+def _route(route: Route, traffic: Traffic) -> dict[str, Any]:
+    load = traffic.routes.get((route.service, route.name), Load())
+    return {
+        "method": route.method,
+        "path": route.path,
+        "doc": route.doc,
+        "url": route.url if route.method == "GET" else "",
+        "curl": route.curl,
+        "docs": route.docs,
+        "load": figures_of(load),
+        "statuses": dict(sorted(load.statuses.items())),
+    }

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from dynamo_nb.control.log_lines import LogLine
+from dynamo_nb.control.state_dir import CONTROL
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.errors import DynamoError
+from dynamo_nb.observe.log_reader import AccessLog
+from dynamo_nb.observe.route import Route
 from dynamo_nb.observe.traffic import Traffic, TrafficWindow
 
 INTERVAL: Final = 0.5
 """Seconds between two measurements."""
+REQUESTS: Final = 200
+"""Latest requests over HTTP of a deployment that are shown."""
 
 
 class TrafficFeed:
@@ -26,10 +33,30 @@ class TrafficFeed:
         self._watched, self._show = watched, show
         self._tasks: dict[Deployment, asyncio.Task[None]] = {}
         self._latest: dict[Deployment, Traffic] = {}
+        self._routes: dict[Deployment, tuple[object, dict[str, list[Route]]]] = {}
+        self._access: dict[Deployment, AccessLog] = {}
+        self._requests: dict[Deployment, deque[LogLine]] = {}
 
     def latest(self, deployment: Deployment) -> Traffic:
         """Returns the latest traffic of a deployment; empty if it is not watched."""
         return self._latest.get(deployment) or Traffic()
+
+    def routes(self, deployment: Deployment, service: str) -> list[Route]:
+        """Returns the HTTP routes of a service; none if the deployment is not watched."""
+        _, routes = self._routes.get(deployment, (None, {}))
+        return routes.get(service, [])
+
+    def requests(self, deployment: Deployment, service: str) -> list[LogLine]:
+        """Returns the latest requests of a service over HTTP; none unless the access log is on."""
+        return [line for line in self._requests.get(deployment, ()) if line.worker.partition("[")[0] == service]
+
+    def show_requests(self, deployment: Deployment, *, shown: bool) -> None:
+        """Turns the access log of a deployment on or off."""
+        if deployment not in self._access:
+            self._access[deployment] = AccessLog(deployment.folder / CONTROL, lines=REQUESTS)
+        self._access[deployment].shown = shown
+        if not shown:
+            self._requests.pop(deployment, None)
 
     def update(self) -> None:
         """Starts to measure the watched deployments. The measurement of a deployment ends by itself."""
@@ -42,10 +69,24 @@ class TrafficFeed:
         try:
             while deployment in self._watched():
                 traffic = self._latest[deployment] = window.add(await deployment.metrics())
+                await self._read_http(deployment)
                 self._show(deployment, traffic)
                 await asyncio.sleep(INTERVAL)
         except DynamoError:
             pass  # it has stopped
         finally:
             del self._tasks[deployment]
-            self._latest.pop(deployment, None)
+            for found in (self._latest, self._routes, self._requests):
+                found.pop(deployment, None)
+            if (access := self._access.pop(deployment, None)) is not None:
+                await access.aclose()
+
+    async def _read_http(self, deployment: Deployment) -> None:
+        services = deployment.status.services
+        serving = {name: (url, services[name].digest) for name, url in deployment.urls.items()}
+        if serving != self._routes.get(deployment, (None, {}))[0]:
+            found = {name: list(await deployment.routes(name)) for name in serving}
+            if all(found.values()):  # else a worker did not answer in time: asked again next time
+                self._routes[deployment] = serving, found
+        if (access := self._access.get(deployment)) is not None:
+            self._requests.setdefault(deployment, deque(maxlen=REQUESTS)).extend(await access.read())

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import Any, Final
 
 from dynamo_nb.control.client import ControlClient
@@ -60,7 +61,7 @@ async def read_logs(
         access: The access log, if the caller turns it on and off.
     """
     service = request.filter.service or None
-    access = access or AccessLog(record, request)
+    access = access or access_log(record, request)
     with closing(LogTail(record.folder / "logs", service, request.lines)) as tail:
         first = True
         async with aclosing(access):
@@ -81,17 +82,24 @@ async def read_logs(
                 await asyncio.sleep(LogTail.PAUSE)
 
 
+def access_log(record: Record, request: LogRequest) -> AccessLog:
+    """Returns the access log for a request of a person."""
+    return AccessLog(record.control, request.filter.service, request.lines, shown=request.access)
+
+
 class AccessLog:
     """The requests over HTTP that the workers of a deployment remember.
 
     Args:
-        record: The deployment.
-        request: The lines to show.
+        control: The control socket of the deployment.
+        service: The service whose requests are shown; "" for all.
+        lines: Number of last requests of each worker from before the log is turned on.
+        shown: True if the log is on.
     """
 
-    def __init__(self, record: Record, request: LogRequest) -> None:
-        self._shown, self._since = request.access, time.time()
-        self._record, self._request = record, request
+    def __init__(self, control: Path, service: str = "", lines: int = 0, *, shown: bool = True) -> None:
+        self._control, self._service, self._lines = control, service, lines
+        self._shown, self._since = shown, time.time()
         self._client: ControlClient | None = None
         self._known: dict[str, int] = {}
         self._next = 0.0
@@ -114,19 +122,18 @@ class AccessLog:
         self._next = time.monotonic() + ACCESS_PAUSE
         try:
             if self._client is None:
-                self._client = await ControlClient.connect(self._record.control)
+                self._client = await ControlClient.connect(self._control)
             found = await self._client.request("requests", after=self._known)
         except ConnectError:  # it has stopped
             return []
-        service = self._request.filter.service
         lines = []
         for worker, requests in found.items():
             shown = requests
             if worker not in self._known:
                 before = sum(one["at"] < self._since for one in requests)
-                shown = requests[max(before - self._request.lines, 0) :]
+                shown = requests[max(before - self._lines, 0) :]
             self._known[worker] = requests[-1]["number"]
-            if not service or worker.rsplit(".", 2)[0] == service:
+            if self._service in {"", worker.rsplit(".", 2)[0]}:
                 lines += [_access_line(worker, one) for one in shown]
         return lines
 

@@ -58,10 +58,41 @@ export function setAttribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-/** A definition list from pairs of label and text. */
+/** A definition list from pairs of label and text. A URL is a link. */
 export function definitionList(rows) {
   return create("dl", { class: "dynamo-definitions" },
-    ...rows.flatMap(([label, text]) => [create("dt", {}, label), create("dd", {}, text)]));
+    ...rows.flatMap(([label, text]) => [create("dt", {}, label), create("dd", {}, /^https?:\/\/\S+$/.test(text) ? link(text) : text)]));
+}
+
+/** A link that opens in another tab. Only web pages are linked, never scripts. */
+export function link(url, text = url, attributes = {}) {
+  if (!/^https?:\/\//.test(url)) return create("span", attributes, text);
+  return create("a", { href: url, target: "_blank", rel: "noopener noreferrer", class: "dynamo-link", ...attributes }, text);
+}
+
+/** A button that copies a text. text: returns it when the button is used. */
+export function copyButton(label, text) {
+  let timer = 0;
+  const element = iconButton("copy", label, async () => {
+    await copyToClipboard(text(), element.parentNode);
+    element.replaceChildren(icon("done"));
+    clearTimeout(timer);
+    timer = setTimeout(() => element.replaceChildren(icon("copy")), 1200);
+  });
+  return element;
+}
+
+async function copyToClipboard(text, parent) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without https there is no clipboard API, and hubs often use plain http.
+    const area = parent.appendChild(create("textarea", { class: "dynamo-visually-hidden" }));
+    area.value = text;
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
 }
 
 /** The element with the focus, also if the page keeps the widget in a shadow root. */

@@ -105,7 +105,7 @@ export class GraphView {
     clearInterval(this.timer);
     this.pointer.hideTooltip();
     cancelAnimationFrame(this.actionFrame);
-    for (const part of [this.viewport, this.card, this.statusBar]) part.close();
+    for (const part of [this.viewport, this.card]) part.close();
     this.isInView = false;
     this.reportVisibility();
     this.root.remove();

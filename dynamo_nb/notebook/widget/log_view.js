@@ -46,9 +46,19 @@ export class LogView {
     this.list = create("div", { class: "dynamo-log-lines", tabindex: "0", role: "log", "aria-live": "off", "aria-label": label });
     this.element = create("div", { class: "dynamo-log-view" },
       create("div", { class: "dynamo-log-controls" }, this.worker, this.level, this.text,
-        setAccess ? create("label", {}, this.access, "access log") : null, this.status, this.stop),
+        this.accessLabel = create("label", {}, this.access, "access log"), this.status, this.stop),
       this.list);
+    this.accessLabel.hidden = setAccess === undefined;
     this.updateStatus();
+  }
+
+  /** Shows the switch of the access log, or hides it for a service without HTTP. @param {boolean} hasAccess */
+  setHasAccess(hasAccess) {
+    this.accessLabel.hidden = !hasAccess;
+  }
+
+  scrollToEnd() {
+    this.list.scrollTop = this.list.scrollHeight;
   }
 
   /** Adds lines at the end. @param {Row[]} rows */
@@ -63,7 +73,7 @@ export class LogView {
     this.count += rows.length;
     while (this.lines.length > MAX_LINES) this.lines.shift()?.element.remove();
     this.updateStatus();
-    if (isAtEnd) this.list.scrollTop = this.list.scrollHeight;
+    if (isAtEnd) this.scrollToEnd();
   }
 
   /** Shows these lines in place of those before. Lines that stay are not created again. @param {Row[]} rows */
@@ -117,7 +127,7 @@ export class LogView {
 
   refilter() {
     for (const { row, element } of this.lines) element.hidden = !this.isShown(row);
-    this.list.scrollTop = this.list.scrollHeight;
+    this.scrollToEnd();
     this.updateStatus();
   }
 

@@ -2,7 +2,9 @@
 
 import { CallForm } from "./call_form.js";
 import { button, create, definitionList, iconButton, setAttribute, setText } from "./dom.js";
+import { LogView } from "./log_view.js";
 import { Metrics } from "./metrics.js";
+import { RouteList } from "./route_list.js";
 import { confirmInPlace } from "./toolbar.js";
 import { WorkerList } from "./worker_list.js";
 
@@ -42,6 +44,8 @@ export class ServiceCard {
     this.pages = {};
     this.metrics = new Metrics("memory", true);
     this.workers = new WorkerList(viewState, "");
+    this.routes = new RouteList();
+    this.log = new LogView({ nothing: "" });
   }
 
   /** Shows the card of a service; hides it for "". content: the trait `card`, {} before the kernel has sent it. */
@@ -92,13 +96,25 @@ export class ServiceCard {
     this.endpoints = create("div");
     this.workers = new WorkerList(this.viewState, service);
     this.config = create("div");
+    this.routes = new RouteList();
+    this.log = new LogView({
+      nothing: "no lines: nothing was printed", label: `Log of ${service}`, isAccess: this.viewState.isAccessShown,
+      setAccess: (isOn) => {
+        this.viewState.isAccessShown = isOn;
+        this.viewState.send({ id: 0, do: "access", on: isOn });
+      },
+    });
     /** @type {Record<string, Omit<Page, "tab" | "number">>} */
     const pages = {
       Overview: { body: this.overview, hasContent: () => true, show: (content) => this.showOverview(content) },
       Endpoints: { body: this.endpoints, hasContent: ({ endpoints }) => endpoints?.length,
                    show: (content) => this.showEndpoints(content), count: ({ endpoints }) => String(endpoints.length) },
+      Routes: { body: this.routes.element, hasContent: ({ routes }) => routes?.length,
+                show: ({ routes }) => this.routes.show(routes), count: ({ routes }) => String(routes.length) },
       Workers: { body: this.workers.element, hasContent: ({ workers }) => workers !== undefined,
                  show: ({ workers }) => this.workers.show(workers), count: ({ workers }) => String(workers.length) },
+      Log: { body: this.log.element, hasContent: ({ log }) => log !== undefined,
+             show: ({ log, routes }) => this.showLog(log, routes) },
       Configuration: { body: this.config, hasContent: ({ config }) => config?.length,
                        show: (content) => this.showConfig(content) },
     };
@@ -132,6 +148,7 @@ export class ServiceCard {
       body.hidden = each !== shown;
     }
     if (isChosen) this.panel.scrollTop = 0;
+    if (isChosen && shown === "Log") this.log.scrollToEnd();
     setAttribute(this.panel, "aria-label", shown);
   }
 
@@ -232,6 +249,11 @@ export class ServiceCard {
     };
     this.endpoints.replaceChildren(choices, form);
     choose(this.viewState.chosenEndpoint[this.service]);
+  }
+
+  showLog(log, routes) {
+    this.log.setHasAccess(routes?.length > 0);
+    this.log.set(log);
   }
 
   showConfig({ config }) {

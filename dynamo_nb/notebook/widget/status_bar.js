@@ -1,6 +1,6 @@
 // The line at the bottom: the code of the latest action, and its result.
 
-import { create, icon, iconButton, setAttribute, setText } from "./dom.js";
+import { copyButton, create, setAttribute, setText } from "./dom.js";
 import { duration } from "./formats.js";
 import { isFinished } from "./view_state.js";
 
@@ -9,7 +9,7 @@ export class StatusBar {
     this.code = create("code", { class: "dynamo-code" });
     this.outcome = create("span", { class: "dynamo-outcome" });
     this.details = create("pre", { class: "dynamo-error-details", tabindex: "0" });
-    this.copyButton = iconButton("copy", "Copy the code", () => this.copy());
+    this.copyButton = copyButton("Copy the code", () => this.code.textContent);
     this.liveRegion = create("div", { class: "dynamo-visually-hidden", "aria-live": "polite" });
     this.line = create("div", { class: "dynamo-status-line" }, this.code, this.outcome, this.copyButton);
     this.line.hidden = this.details.hidden = true;
@@ -52,29 +52,5 @@ export class StatusBar {
   /** Has a screen reader read a text: results of actions, failures of services, and hints. */
   announce(text) {
     setText(this.liveRegion, text);
-  }
-
-  async copy() {
-    await copyToClipboard(this.code.textContent, this.element);
-    this.copyButton.replaceChildren(icon("done"));
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.copyButton.replaceChildren(icon("copy")), 1200);
-  }
-
-  close() {
-    clearTimeout(this.timer);
-  }
-}
-
-async function copyToClipboard(text, parent) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Without https there is no clipboard API, and hubs often use plain http.
-    const area = parent.appendChild(create("textarea", { class: "dynamo-visually-hidden" }));
-    area.value = text;
-    area.select();
-    document.execCommand("copy");
-    area.remove();
   }
 }

@@ -58,13 +58,21 @@ var LogView = class {
         this.worker,
         this.level,
         this.text,
-        setAccess ? create("label", {}, this.access, "access log") : null,
+        this.accessLabel = create("label", {}, this.access, "access log"),
         this.status,
         this.stop
       ),
       this.list
     );
+    this.accessLabel.hidden = setAccess === void 0;
     this.updateStatus();
+  }
+  /** Shows the switch of the access log, or hides it for a service without HTTP. @param {boolean} hasAccess */
+  setHasAccess(hasAccess) {
+    this.accessLabel.hidden = !hasAccess;
+  }
+  scrollToEnd() {
+    this.list.scrollTop = this.list.scrollHeight;
   }
   /** Adds lines at the end. @param {Row[]} rows */
   add(rows) {
@@ -78,7 +86,7 @@ var LogView = class {
     this.count += rows.length;
     while (this.lines.length > MAX_LINES) this.lines.shift()?.element.remove();
     this.updateStatus();
-    if (isAtEnd) this.list.scrollTop = this.list.scrollHeight;
+    if (isAtEnd) this.scrollToEnd();
   }
   /** Shows these lines in place of those before. Lines that stay are not created again. @param {Row[]} rows */
   set(rows) {
@@ -130,7 +138,7 @@ var LogView = class {
   }
   refilter() {
     for (const { row, element } of this.lines) element.hidden = !this.isShown(row);
-    this.list.scrollTop = this.list.scrollHeight;
+    this.scrollToEnd();
     this.updateStatus();
   }
   updateStatus() {

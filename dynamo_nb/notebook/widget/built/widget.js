@@ -53,8 +53,33 @@ function definitionList(rows) {
   return create(
     "dl",
     { class: "dynamo-definitions" },
-    ...rows.flatMap(([label, text]) => [create("dt", {}, label), create("dd", {}, text)])
+    ...rows.flatMap(([label, text]) => [create("dt", {}, label), create("dd", {}, /^https?:\/\/\S+$/.test(text) ? link(text) : text)])
   );
+}
+function link(url, text = url, attributes = {}) {
+  if (!/^https?:\/\//.test(url)) return create("span", attributes, text);
+  return create("a", { href: url, target: "_blank", rel: "noopener noreferrer", class: "dynamo-link", ...attributes }, text);
+}
+function copyButton(label, text) {
+  let timer = 0;
+  const element = iconButton("copy", label, async () => {
+    await copyToClipboard(text(), element.parentNode);
+    element.replaceChildren(icon("done"));
+    clearTimeout(timer);
+    timer = setTimeout(() => element.replaceChildren(icon("copy")), 1200);
+  });
+  return element;
+}
+async function copyToClipboard(text, parent) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = parent.appendChild(create("textarea", { class: "dynamo-visually-hidden" }));
+    area.value = text;
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
 }
 function activeElement(element) {
   return element.getRootNode().activeElement ?? null;
@@ -447,6 +472,7 @@ var ViewState = class {
     this.chosenEndpoint = {};
     this.drafts = /* @__PURE__ */ new Map();
     this.calls = /* @__PURE__ */ new Map();
+    this.isAccessShown = false;
     this.openLogs = /* @__PURE__ */ new Set();
     this.showsDefaults = false;
     this.requestedWorkers = /* @__PURE__ */ new Map();
@@ -1459,6 +1485,194 @@ function parseJson(text) {
   }
 }
 
+// dynamo_nb/notebook/widget/log_view.js
+var MAX_LINES = 2e3;
+var NEAR_END = 24;
+var LEVELS2 = ["debug", "info", "warning", "error"];
+var LogView = class {
+  /**
+   * @param {object} options
+   * @param {string} options.nothing Message while there is no line.
+   * @param {() => void} [options.stop] Called when the user ends the log; without it there is no such button.
+   * @param {(isOn: boolean) => void} [options.setAccess] Called when the user turns the access log on or off.
+   * @param {boolean} [options.isAccess] True if the access log is on.
+   * @param {string} [options.label] Accessible name.
+   */
+  constructor({ nothing, stop, setAccess, isAccess = false, label = "Log" }) {
+    this.nothing = nothing;
+    this.ended = "";
+    this.hues = /* @__PURE__ */ new Map();
+    this.lines = [];
+    this.count = 0;
+    const refilter = () => this.refilter();
+    this.worker = create("select", { "aria-label": "Worker", onchange: refilter }, create("option", { value: "" }, "all workers"));
+    this.level = create(
+      "select",
+      { "aria-label": "Level", onchange: refilter },
+      create("option", { value: "" }, "all levels"),
+      ...LEVELS2.slice(1).map((level) => create("option", { value: level }, level === "error" ? level : `${level} and above`))
+    );
+    this.text = create("input", { type: "search", placeholder: "filter", "aria-label": "Filter by text", oninput: refilter });
+    this.access = create("input", { type: "checkbox", onchange: () => setAccess?.(this.access.checked) });
+    this.access.checked = isAccess;
+    this.stop = button("Stop", () => stop?.());
+    this.stop.hidden = stop === void 0;
+    this.status = create("span", { class: "dynamo-muted", role: "status" });
+    this.list = create("div", { class: "dynamo-log-lines", tabindex: "0", role: "log", "aria-live": "off", "aria-label": label });
+    this.element = create(
+      "div",
+      { class: "dynamo-log-view" },
+      create(
+        "div",
+        { class: "dynamo-log-controls" },
+        this.worker,
+        this.level,
+        this.text,
+        this.accessLabel = create("label", {}, this.access, "access log"),
+        this.status,
+        this.stop
+      ),
+      this.list
+    );
+    this.accessLabel.hidden = setAccess === void 0;
+    this.updateStatus();
+  }
+  /** Shows the switch of the access log, or hides it for a service without HTTP. @param {boolean} hasAccess */
+  setHasAccess(hasAccess) {
+    this.accessLabel.hidden = !hasAccess;
+  }
+  scrollToEnd() {
+    this.list.scrollTop = this.list.scrollHeight;
+  }
+  /** Adds lines at the end. @param {Row[]} rows */
+  add(rows) {
+    if (rows.length === 0) return;
+    const isAtEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < NEAR_END;
+    for (const row of rows.slice(-MAX_LINES)) {
+      const element = this.createLine(row);
+      this.lines.push({ row, element });
+      this.list.append(element);
+    }
+    this.count += rows.length;
+    while (this.lines.length > MAX_LINES) this.lines.shift()?.element.remove();
+    this.updateStatus();
+    if (isAtEnd) this.scrollToEnd();
+  }
+  /** Shows these lines in place of those before. Lines that stay are not created again. @param {Row[]} rows */
+  set(rows) {
+    const shown = this.lines.map(({ row }) => row.join("\0"));
+    const wanted = rows.map((row) => row.join("\0"));
+    let kept = Math.min(shown.length, wanted.length);
+    while (kept > 0 && !isEqual(shown.slice(-kept), wanted.slice(0, kept))) kept--;
+    for (const { element } of this.lines.splice(0, this.lines.length - kept)) element.remove();
+    this.add(rows.slice(kept));
+    this.count = rows.length;
+    this.updateStatus();
+  }
+  /** No more lines come. @param {string} reason */
+  end(reason) {
+    this.ended = reason;
+    this.stop.hidden = true;
+    this.access.disabled = true;
+    this.updateStatus();
+  }
+  createLine(row) {
+    const [time, worker, level, text] = row;
+    const element = create(
+      "div",
+      { class: "dynamo-log-line", "data-level": level || null },
+      create("time", {}, time || " ".repeat(12)),
+      " ",
+      worker ? create("b", { style: `--hue: ${this.hueOf(worker)}` }, worker) : null,
+      " ",
+      create("span", {}, text)
+    );
+    element.hidden = !this.isShown(row);
+    return element;
+  }
+  /** Hues of consecutive workers are far apart. */
+  hueOf(worker) {
+    let hue = this.hues.get(worker);
+    if (hue === void 0) {
+      hue = (205 + this.hues.size * 137) % 360;
+      this.hues.set(worker, hue);
+      this.worker.append(create("option", { value: worker }, worker));
+    }
+    return hue;
+  }
+  isShown([, worker, level, text]) {
+    if (this.worker.value && worker !== this.worker.value) return false;
+    if (this.level.value && LEVELS2.indexOf(level || "info") < LEVELS2.indexOf(this.level.value)) return false;
+    const wanted = this.text.value.toLowerCase();
+    return wanted === "" || `${worker} ${text}`.toLowerCase().includes(wanted);
+  }
+  refilter() {
+    for (const { row, element } of this.lines) element.hidden = !this.isShown(row);
+    this.scrollToEnd();
+    this.updateStatus();
+  }
+  updateStatus() {
+    const shown = this.lines.filter(({ element }) => !element.hidden).length;
+    const count = shown === this.lines.length ? `${this.count} lines` : `${shown} of ${this.lines.length} lines`;
+    const lines = this.count === 0 ? this.nothing : count;
+    setText(this.status, this.ended ? `${lines} · ended: ${this.ended}` : lines);
+    this.list.hidden = this.count === 0;
+  }
+};
+function isEqual(one, other) {
+  return one.length === other.length && one.every((each, at) => each === other[at]);
+}
+
+// dynamo_nb/notebook/widget/route_list.js
+var RouteList = class {
+  constructor() {
+    this.rows = /* @__PURE__ */ new Map();
+    this.docs = create("p", { class: "dynamo-route-docs" });
+    this.element = create("div", { class: "dynamo-routes" }, this.docs);
+    this.shown = "";
+  }
+  /** Shows routes. Rows are created again only if other routes are there, so a selected text stays selected. */
+  show(routes) {
+    const names = JSON.stringify(routes.map(({ method, path, curl, docs }) => [method, path, curl, docs]));
+    if (this.shown !== names) {
+      this.shown = names;
+      const docs = routes[0]?.docs ?? "";
+      this.docs.hidden = docs === "";
+      this.docs.replaceChildren(docs ? link(docs, "Documentation of the routes") : "");
+      this.rows = new Map(routes.map((route) => [`${route.method} ${route.path}`, this.createRow(route)]));
+      this.element.replaceChildren(this.docs, ...[...this.rows.values()].map(({ element }) => element));
+    }
+    for (const route of routes) this.updateRow(this.rows.get(`${route.method} ${route.path}`), route);
+  }
+  createRow({ method, path, doc, url, curl }) {
+    const name = `${method} ${path}`;
+    const figures = create("span", { class: "dynamo-route-figures" });
+    const statuses = create("span", { class: "dynamo-route-statuses" });
+    const element = create(
+      "section",
+      { class: "dynamo-route", "aria-label": name },
+      create(
+        "header",
+        {},
+        create("b", { class: "dynamo-method" }, method),
+        url ? link(url, path, { class: "dynamo-link dynamo-path" }) : create("span", { class: "dynamo-path" }, path)
+      ),
+      doc ? create("p", { class: "dynamo-muted" }, doc) : null,
+      create("div", { class: "dynamo-route-load" }, figures, statuses),
+      create("div", { class: "dynamo-curl" }, create("code", { tabindex: "0" }, curl), copyButton(`Copy the request of ${name}`, () => curl))
+    );
+    return { element, figures, statuses, shown: "" };
+  }
+  updateRow(row, { load, statuses }) {
+    const latency = load.p50 == null ? [] : [`p50 ${duration(load.p50)}`, `p99 ${duration(load.p99)}`];
+    setText(row.figures, [rate(load.rate), ...latency].join(" · "));
+    const content = JSON.stringify(statuses);
+    if (row.shown === content) return;
+    row.shown = content;
+    row.statuses.replaceChildren(...Object.entries(statuses).map(([kind, count]) => create("span", { class: "dynamo-status", "data-kind": kind }, `${kind} `, create("b", {}, grouped(count)))));
+  }
+};
+
 // dynamo_nb/notebook/widget/toolbar.js
 var STATES = ["failed", "starting", "draining", "stopped", "ready"];
 var Toolbar = class {
@@ -1659,6 +1873,8 @@ var ServiceCard = class {
     this.pages = {};
     this.metrics = new Metrics("memory", true);
     this.workers = new WorkerList(viewState, "");
+    this.routes = new RouteList();
+    this.log = new LogView({ nothing: "" });
   }
   /** Shows the card of a service; hides it for "". content: the trait `card`, {} before the kernel has sent it. */
   show(service, content, deployment) {
@@ -1711,6 +1927,16 @@ var ServiceCard = class {
     this.endpoints = create("div");
     this.workers = new WorkerList(this.viewState, service);
     this.config = create("div");
+    this.routes = new RouteList();
+    this.log = new LogView({
+      nothing: "no lines: nothing was printed",
+      label: `Log of ${service}`,
+      isAccess: this.viewState.isAccessShown,
+      setAccess: (isOn) => {
+        this.viewState.isAccessShown = isOn;
+        this.viewState.send({ id: 0, do: "access", on: isOn });
+      }
+    });
     const pages = {
       Overview: { body: this.overview, hasContent: () => true, show: (content) => this.showOverview(content) },
       Endpoints: {
@@ -1719,11 +1945,22 @@ var ServiceCard = class {
         show: (content) => this.showEndpoints(content),
         count: ({ endpoints }) => String(endpoints.length)
       },
+      Routes: {
+        body: this.routes.element,
+        hasContent: ({ routes }) => routes?.length,
+        show: ({ routes }) => this.routes.show(routes),
+        count: ({ routes }) => String(routes.length)
+      },
       Workers: {
         body: this.workers.element,
         hasContent: ({ workers }) => workers !== void 0,
         show: ({ workers }) => this.workers.show(workers),
         count: ({ workers }) => String(workers.length)
+      },
+      Log: {
+        body: this.log.element,
+        hasContent: ({ log }) => log !== void 0,
+        show: ({ log, routes }) => this.showLog(log, routes)
       },
       Configuration: {
         body: this.config,
@@ -1775,6 +2012,7 @@ var ServiceCard = class {
       body.hidden = each !== shown;
     }
     if (isChosen) this.panel.scrollTop = 0;
+    if (isChosen && shown === "Log") this.log.scrollToEnd();
     setAttribute(this.panel, "aria-label", shown);
   }
   switchTab(event) {
@@ -1874,6 +2112,10 @@ var ServiceCard = class {
     this.endpoints.replaceChildren(choices, form);
     choose(this.viewState.chosenEndpoint[this.service]);
   }
+  showLog(log, routes) {
+    this.log.setHasAccess(routes?.length > 0);
+    this.log.set(log);
+  }
   showConfig({ config }) {
     if (!this.hasChanged("config", config)) return;
     const isDefault = ([, , origin]) => origin === "default";
@@ -1925,7 +2167,7 @@ var StatusBar = class {
     this.code = create("code", { class: "dynamo-code" });
     this.outcome = create("span", { class: "dynamo-outcome" });
     this.details = create("pre", { class: "dynamo-error-details", tabindex: "0" });
-    this.copyButton = iconButton("copy", "Copy the code", () => this.copy());
+    this.copyButton = copyButton("Copy the code", () => this.code.textContent);
     this.liveRegion = create("div", { class: "dynamo-visually-hidden", "aria-live": "polite" });
     this.line = create("div", { class: "dynamo-status-line" }, this.code, this.outcome, this.copyButton);
     this.line.hidden = this.details.hidden = true;
@@ -1966,27 +2208,7 @@ var StatusBar = class {
   announce(text) {
     setText(this.liveRegion, text);
   }
-  async copy() {
-    await copyToClipboard(this.code.textContent, this.element);
-    this.copyButton.replaceChildren(icon("done"));
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.copyButton.replaceChildren(icon("copy")), 1200);
-  }
-  close() {
-    clearTimeout(this.timer);
-  }
 };
-async function copyToClipboard(text, parent) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    const area = parent.appendChild(create("textarea", { class: "dynamo-visually-hidden" }));
-    area.value = text;
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-  }
-}
 
 // dynamo_nb/notebook/widget/tooltip.js
 var Tooltip = class {
@@ -2123,7 +2345,7 @@ var GraphView = class {
     clearInterval(this.timer);
     this.pointer.hideTooltip();
     cancelAnimationFrame(this.actionFrame);
-    for (const part of [this.viewport, this.card, this.statusBar]) part.close();
+    for (const part of [this.viewport, this.card]) part.close();
     this.isInView = false;
     this.reportVisibility();
     this.root.remove();
