@@ -147,7 +147,7 @@ def _access_line(worker: str, request: Mapping[str, Any]) -> LogLine:
     status = request["status"]
     level: Level = "error" if status >= 500 else "warning" if status >= 400 or not status else "info"
     outcome = f" {request['stopped']}" if request["stopped"] else ""
-    size = memory(request["bytes"])
+    size = memory(request["bytes"]) if request["bytes"] >= 1024 else f"{request['bytes']} B"
     took = duration(request["seconds"])
     text = f"{request['method']} {request['path']} {status or '-'}{outcome} {took} {size} {request['client']}"
     return LogLine(f"{service}[{index}]", text.rstrip(), request["at"], level)

@@ -120,7 +120,7 @@ def test_a_card_shows_routes_with_requests_that_work_and_their_load(opened_route
     assert lab.page.evaluate("navigator.clipboard.readText()").startswith("curl -N http://")
 
     card.get_by_role("tab", name="Overview").click()
-    expect(card.get_by_role("link", name=re.compile("^http://"))).to_have_attribute("target", "_blank")
+    expect(card.get_by_role("link", name="http:")).to_have_attribute("target", "_blank")
 
 
 def test_a_card_shows_the_log_of_all_workers_with_filters_and_an_access_log(opened_routes, lab):
@@ -151,7 +151,7 @@ def test_a_card_shows_the_log_of_all_workers_with_filters_and_an_access_log(open
 
     graph.close()
     card = graph.open("Web", "Log")
-    expect(card.get_by_role("status")).to_have_text("no lines: nothing was printed")
+    expect(card.locator(".dynamo-log-controls")).to_contain_text("no lines: nothing was printed")
     card.get_by_role("checkbox", name="access log").check()
     expect(card.get_by_role("log", name="Log of Web")).to_contain_text("GET /items/3 200")
     lab.screenshot("access")
