@@ -87,6 +87,20 @@ def opened_routes(lab, opened, notebook_file):
         yield notebook
 
 
+def at_each_width(lab, notebook, part):
+    """Makes screenshots of a cell, in columns of these widths beside a closed side bar."""
+    lab.page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+    for theme in ("light", "dark"):
+        lab.theme(theme)
+        for width in (350, 800, 1600):
+            lab.page.set_viewport_size({"width": width + 170, "height": 900})
+            notebook.show(part)
+            lab.screenshot(f"{theme}-{width}")
+    lab.theme("light")
+    lab.page.set_viewport_size({"width": 1280, "height": 900})
+    lab.page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+
+
 def test_a_card_shows_routes_with_requests_that_work_and_their_load(opened_routes, lab):
     graph = opened_routes.graph("serve(Web")
     graph.is_in_state(Web="ready", Backend="ready")
@@ -99,14 +113,7 @@ def test_a_card_shows_routes_with_requests_that_work_and_their_load(opened_route
     expect(route.locator(".dynamo-route-figures")).to_have_text(re.compile(r"^(?!0/s)[\d.]+/s · p50 .+ · p99 .+"))
     expect(route.locator('[data-kind="2xx"] b')).to_have_text(re.compile(r"[1-9]"))
     expect(route.locator('[data-kind="4xx"] b')).to_have_text(re.compile(r"[1-9]"))
-    for theme in ("light", "dark"):
-        lab.theme(theme)
-        for width in (350, 800, 1600):
-            lab.page.set_viewport_size({"width": width, "height": 900})
-            opened_routes.show("serve(Web")
-            lab.screenshot(f"{theme}-{width}")
-    lab.theme("light")
-    lab.page.set_viewport_size({"width": 1280, "height": 900})
+    at_each_width(lab, opened_routes, "serve(Web")
 
     docs = card.get_by_role("link", name="Documentation of the routes").get_attribute("href")
     assert docs.endswith("/docs")
@@ -168,14 +175,7 @@ def test_followed_logs_go_on_while_other_cells_run_until_the_user_stops_them(ope
     expect(log.locator('[data-level="error"]')).to_contain_text("an error")
     output.get_by_role("checkbox", name="access log").check()
     expect(log).to_contain_text("GET /items/3 200")
-    for theme in ("light", "dark"):
-        lab.theme(theme)
-        for width in (350, 800, 1600):
-            lab.page.set_viewport_size({"width": width, "height": 900})
-            opened_routes.show(FOLLOW)
-            lab.screenshot(f"{theme}-{width}")
-    lab.theme("light")
-    lab.page.set_viewport_size({"width": 1280, "height": 900})
+    at_each_width(lab, opened_routes, FOLLOW)
 
     output.get_by_role("button", name="Stop").click()
     expect(output.locator(".dynamo-logs")).to_have_count(0)
