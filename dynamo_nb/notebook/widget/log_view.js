@@ -1,6 +1,7 @@
 // Lines of logs with their times, levels and workers, and controls that filter them.
 
 import { button, create, setText } from "./dom.js";
+import { grouped } from "./formats.js";
 
 /** Lines that stay in the page: the latest ones. */
 const MAX_LINES = 2000;
@@ -133,7 +134,8 @@ export class LogView {
 
   updateStatus() {
     const shown = this.lines.filter(({ element }) => !element.hidden).length;
-    const count = shown === this.lines.length ? `${this.count} lines` : `${shown} of ${this.lines.length} lines`;
+    const all = `${grouped(this.count)} line${this.count === 1 ? "" : "s"}`;
+    const count = shown === this.lines.length ? all : `${grouped(shown)} of ${all}`;
     const lines = this.count === 0 ? this.nothing : count;
     setText(this.status, this.ended ? `${lines} · ended: ${this.ended}` : lines);
     this.list.hidden = this.count === 0;

@@ -15,6 +15,11 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// dynamo_nb/notebook/widget/formats.js
+function grouped(number) {
+  return String(Math.round(number)).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
 // dynamo_nb/notebook/widget/log_view.js
 var MAX_LINES = 2e3;
 var NEAR_END = 24;
@@ -143,7 +148,8 @@ var LogView = class {
   }
   updateStatus() {
     const shown = this.lines.filter(({ element }) => !element.hidden).length;
-    const count = shown === this.lines.length ? `${this.count} lines` : `${shown} of ${this.lines.length} lines`;
+    const all = `${grouped(this.count)} line${this.count === 1 ? "" : "s"}`;
+    const count = shown === this.lines.length ? all : `${grouped(shown)} of ${all}`;
     const lines = this.count === 0 ? this.nothing : count;
     setText(this.status, this.ended ? `${lines} · ended: ${this.ended}` : lines);
     this.list.hidden = this.count === 0;

@@ -1613,7 +1613,8 @@ var LogView = class {
   }
   updateStatus() {
     const shown = this.lines.filter(({ element }) => !element.hidden).length;
-    const count = shown === this.lines.length ? `${this.count} lines` : `${shown} of ${this.lines.length} lines`;
+    const all = `${grouped(this.count)} line${this.count === 1 ? "" : "s"}`;
+    const count = shown === this.lines.length ? all : `${grouped(shown)} of ${all}`;
     const lines = this.count === 0 ? this.nothing : count;
     setText(this.status, this.ended ? `${lines} · ended: ${this.ended}` : lines);
     this.list.hidden = this.count === 0;
