@@ -152,23 +152,6 @@ class Kernel:
         self.manager.interrupt_kernel()
         return self._ran(request)
 
-    def interrupted_after_output(self, code):
-        """Runs a cell and interrupts it when it has printed something. Returns what it printed first."""
-        request = self._ask(code)
-        while True:
-            message = self.client.get_iopub_msg(timeout=BOUND)
-            if message["parent_header"].get("msg_id") != request["header"]["msg_id"]:
-                continue
-            content = message["content"]
-            if message["msg_type"] == "stream" or content.get("execution_state") == "idle":
-                break
-        if message["msg_type"] == "stream":
-            self.manager.interrupt_kernel()
-            ran = self._ran(request)
-            ran.text = content["text"] + ran.text
-            return ran
-        return Ran(False, error="the cell ended without output")
-
     def load(self):
         ran = self.run(LOAD)
         assert ran.ok, ran.error
