@@ -6,7 +6,13 @@ import { duration, grouped } from "./formats.js";
 import { MAX_ITEMS, isFinished } from "./view_state.js";
 
 export class CallForm {
-  /** viewState stores the typed arguments and the running call, so that both survive this element. */
+  /**
+   * viewState stores the typed arguments and the running call, so that both survive this element.
+   * @param {import("./view_state.js").ViewState} viewState
+   * @param {string} service
+   * @param {any} endpoint Of the trait `card`.
+   * @param {boolean} isServed
+   */
   constructor(viewState, service, endpoint, isServed) {
     this.viewState = viewState;
     this.service = service;
@@ -124,7 +130,7 @@ export class CallForm {
   }
 
   showRawOrFields() {
-    this.raw.parentNode.hidden = !this.draft.isRaw;
+    /** @type {HTMLElement} */ (this.raw.parentElement).hidden = !this.draft.isRaw;
     for (const field of this.fields) field.element.hidden = this.draft.isRaw;
   }
 
@@ -153,7 +159,7 @@ export class CallForm {
     const newItems = Math.min(action.count - this.itemCount, action.items.length);
     if (newItems > 0) {
       this.output.append(...action.items.slice(-newItems).map((item) => create("div", { class: "dynamo-item" }, item)));
-      while (this.output.childElementCount > MAX_ITEMS) this.output.firstElementChild.remove();
+      while (this.output.childElementCount > MAX_ITEMS) this.output.firstElementChild?.remove();
       this.itemCount = action.count;
     }
     if (isFinished(action) && !this.isComplete) {

@@ -15,7 +15,14 @@ const ICONS = {
   done: "M3 8.5l3.5 3.5L13 5",
 };
 
-/** Creates an HTML element. Attributes named `on…` are listeners. false, null and undefined leave an attribute out. */
+/**
+ * Creates an HTML element. Attributes named `on…` are listeners. false, null and undefined leave an attribute out.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, any>} [attributes]
+ * @param {...(Node | string | null | undefined | false)} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
 export function create(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -26,10 +33,17 @@ export function create(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Creates an SVG element. */
+/**
+ * Creates an SVG element.
+ * @template {keyof SVGElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, string | number>} [attributes]
+ * @param {...(Node | string)} children
+ * @returns {SVGElementTagNameMap[T]}
+ */
 export function createSvg(tag, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
   element.append(...children);
   return element;
 }

@@ -4,7 +4,10 @@ import { button, create, iconButton, setText } from "./dom.js";
 import { Metrics } from "./metrics.js";
 
 export class EdgeCard {
-  /** onClose: called by the close button. */
+  /**
+   * @param {import("./view_state.js").ViewState} viewState
+   * @param {() => void} onClose Called by the close button.
+   */
   constructor(viewState, onClose) {
     this.viewState = viewState;
     this.edge = null;

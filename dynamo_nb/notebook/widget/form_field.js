@@ -45,6 +45,7 @@ export class FormField {
     this.required = required;
     this.schema = schema;
     const placeholder = "default" in schema ? `default: ${JSON.stringify(schema.default)}` : required ? "" : "not sent";
+    /** @type {any} An input, a select or a textarea. */
     this.input = this.createInput(placeholder);
     this.input.setAttribute("aria-label", name);
     this.input.title = schema.description ?? "";

@@ -28,6 +28,11 @@ const TAB_CARD_HEIGHT = 280;
 const DRAWING_SHARE = 0.62;
 
 export class GraphView {
+  /**
+   * @param {import("./view_state.js").Model} model
+   * @param {import("./view_state.js").ViewState} viewState
+   * @param {HTMLElement} el
+   */
   constructor(model, viewState, el) {
     this.model = model;
     this.viewState = viewState;
@@ -88,7 +93,8 @@ export class GraphView {
     root.addEventListener("keydown", (event) => this.keyboard.handle(event), { signal });
     root.addEventListener("click", ({ target }) => this.keepFocus(target), { signal });
     // JupyterLab looks for its shortcuts before the widget receives a key, from the element with the focus upwards.
-    root.addEventListener("focusin", ({ target }) => target.setAttribute("data-lm-suppress-shortcuts", "true"), { signal });
+    root.addEventListener("focusin", ({ target }) =>
+      /** @type {Element} */ (target).setAttribute("data-lm-suppress-shortcuts", "true"), { signal });
 
     for (const element of [root, drawingElement]) this.resizeObserver.observe(element);
     this.intersectionObserver.observe(root);

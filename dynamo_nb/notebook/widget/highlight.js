@@ -5,6 +5,7 @@ import { isOnPath, pathsThrough } from "./paths.js";
 import { READABLE_SCALE } from "./viewport.js";
 
 export class Highlight {
+  /** @param {import("./graph_view.js").GraphView} view */
   constructor(view) {
     this.view = view;
     this.currentMatch = undefined;

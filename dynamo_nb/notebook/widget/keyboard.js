@@ -20,6 +20,7 @@ const KEYS = [
 ];
 
 export class Keyboard {
+  /** @param {import("./graph_view.js").GraphView} view */
   constructor(view) {
     this.view = view;
     this.element = create("div", { class: "dynamo-keys", role: "group", "aria-label": "Keyboard shortcuts" },
@@ -35,7 +36,7 @@ export class Keyboard {
     element.hidden = !element.hidden;
     if (element.hidden) return void this.focusedBefore?.focus({ preventScroll: true });
     this.focusedBefore = activeElement(view.root);
-    element.querySelector("button").focus();
+    element.querySelector("button")?.focus();
   }
 
   handle(event) {
@@ -107,7 +108,7 @@ export class Keyboard {
     const current = drawing.edgeAt(target);
     if (current === undefined) this.edgesOf = drawing.nodeAt(target)?.name;
     const edges = [...drawing.edges.values()].filter(({ source, target }) => source === this.edgesOf || target === this.edgesOf);
-    const next = edges[(edges.indexOf(current) + direction + edges.length) % edges.length];
+    const next = edges[((current ? edges.indexOf(current) : -1) + direction + edges.length) % edges.length];
     next?.g.focus({ preventScroll: true });
     return next !== undefined;
   }

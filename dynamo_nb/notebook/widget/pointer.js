@@ -7,7 +7,10 @@ const HOVER_DELAY = 180;
 const DRAG_DISTANCE = 4;
 
 export class Pointer {
-  /** signal: ends the listeners. */
+  /**
+   * @param {import("./graph_view.js").GraphView} view
+   * @param {AbortSignal} signal Ends the listeners.
+   */
   constructor(view, signal) {
     this.view = view;
     this.pressed = null;
@@ -66,7 +69,8 @@ export class Pointer {
   /** The node under a captured pointer, whose events all have the drawing as target. */
   nodeUnder({ clientX, clientY }) {
     const { drawing, drawingElement } = this.view;
-    return drawing.nodeAt(drawingElement.getRootNode().elementFromPoint(clientX, clientY));
+    const root = /** @type {Document | ShadowRoot} */ (drawingElement.getRootNode());
+    return drawing.nodeAt(root.elementFromPoint(clientX, clientY));
   }
 
   click({ target }) {

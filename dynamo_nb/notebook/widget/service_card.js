@@ -26,7 +26,28 @@ const SCALE_DELAY = 400;
  */
 
 export class ServiceCard {
-  /** handlers: close(), select(name). */
+  // Elements that `build` makes for each service.
+  /** @type {HTMLElement} */ state;
+  /** @type {HTMLElement} */ note;
+  /** @type {HTMLElement} */ desired;
+  /** @type {HTMLElement} */ unit;
+  /** @type {HTMLElement} */ actions;
+  /** @type {HTMLButtonElement} */ removeWorker;
+  /** @type {HTMLButtonElement} */ addWorker;
+  /** @type {HTMLButtonElement} */ stopButton;
+  /** @type {HTMLElement} */ waiting;
+  /** @type {HTMLElement} */ tabs;
+  /** @type {HTMLElement} */ panel;
+  /** @type {HTMLElement} */ overview;
+  /** @type {HTMLElement} */ facts;
+  /** @type {HTMLElement} */ links;
+  /** @type {HTMLElement} */ endpoints;
+  /** @type {HTMLElement} */ config;
+
+  /**
+   * @param {import("./view_state.js").ViewState} viewState
+   * @param {{ close: () => void, select: (name: string) => void }} handlers
+   */
   constructor(viewState, handlers) {
     this.viewState = viewState;
     this.handlers = handlers;

@@ -16,13 +16,13 @@ export class Tooltip {
     this.element.hidden = this.record === null;
     if (this.record === null) return;
     this.update();
-    const viewport = this.element.parentElement;
+    const viewport = /** @type {HTMLElement} */ (this.element.parentElement);
     const box = viewport.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     const { offsetWidth, offsetHeight } = this.element;
     const left = Math.max(4, Math.min(x + 14, viewport.clientWidth - offsetWidth - 4));
     // Inside the widget: otherwise the notebook would show a scroll bar.
-    const bottom = viewport.closest(".dynamo-view").getBoundingClientRect().bottom - box.top;
+    const bottom = /** @type {Element} */ (viewport.closest(".dynamo-view")).getBoundingClientRect().bottom - box.top;
     const top = Math.min(y + 18, bottom - offsetHeight - 4);
     this.element.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   }

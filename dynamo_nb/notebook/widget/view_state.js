@@ -9,6 +9,33 @@ export const MAX_ITEMS = 1000;
 
 const KERNEL_GONE = "The kernel that drew this graph is gone. Run the cell again.";
 
+/**
+ * A model of anywidget, as far as the page uses it. Its traits are those of GraphWidget.
+ * @typedef {object} Model
+ * @property {(trait: string) => any} get
+ * @property {(trait: string, value: unknown) => void} set
+ * @property {() => void} save_changes
+ * @property {(message: object) => void} send
+ * @property {(event: string, listener: (...values: any[]) => void) => void} on
+ * @property {(event: string, listener: (...values: any[]) => void) => void} off
+ */
+
+/**
+ * An action that the page requested from the kernel.
+ * @typedef {object} Action
+ * @property {number} id
+ * @property {any} request
+ * @property {string} description For users who cannot see the code.
+ * @property {string} code The Python that does the same; "" before the kernel has sent it.
+ * @property {"sent" | "running" | "failed" | "done"} state
+ * @property {string[]} items Of a stream: the latest ones.
+ * @property {number} count Of all items.
+ * @property {string} error
+ * @property {any} value
+ * @property {number | null} seconds
+ * @property {number} startedAt In milliseconds, of `performance.now()`.
+ */
+
 export class ViewState {
   constructor() {
     // Other browser pages may show the same model and receive the same answers, so ids must differ from theirs.

@@ -21,7 +21,11 @@ const MAX_TAB_SCALE = 1.5;
 const ANIMATION_TIME = 220;
 
 export class Viewport {
-  /** element: holds the SVG. saved: an earlier position. onMove: called after each move. */
+  /**
+   * @param {HTMLElement} element Holds the SVG.
+   * @param {object | null} saved An earlier position.
+   * @param {() => void} onMove Called after each move.
+   */
   constructor(element, saved, onMove) {
     this.element = element;
     this.onMove = onMove;

@@ -4,6 +4,10 @@ import { button, create, setAttribute, setText } from "./dom.js";
 import { NO_VALUE, age, bytes } from "./formats.js";
 
 export class WorkerList {
+  /**
+   * @param {import("./view_state.js").ViewState} viewState
+   * @param {string} service
+   */
   constructor(viewState, service) {
     this.viewState = viewState;
     this.service = service;

@@ -22,7 +22,7 @@ function create(tag, attributes = {}, ...children) {
 }
 function createSvg(tag, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
   element.append(...children);
   return element;
 }
@@ -624,7 +624,10 @@ var Metrics = class {
 
 // dynamo_nb/notebook/widget/edge_card.js
 var EdgeCard = class {
-  /** onClose: called by the close button. */
+  /**
+   * @param {import("./view_state.js").ViewState} viewState
+   * @param {() => void} onClose Called by the close button.
+   */
   constructor(viewState, onClose) {
     this.viewState = viewState;
     this.edge = null;
@@ -709,7 +712,11 @@ var MAX_HEIGHT = 560;
 var MAX_TAB_SCALE = 1.5;
 var ANIMATION_TIME = 220;
 var Viewport = class {
-  /** element: holds the SVG. saved: an earlier position. onMove: called after each move. */
+  /**
+   * @param {HTMLElement} element Holds the SVG.
+   * @param {object | null} saved An earlier position.
+   * @param {() => void} onMove Called after each move.
+   */
   constructor(element, saved, onMove) {
     this.element = element;
     this.onMove = onMove;
@@ -870,6 +877,7 @@ function boundsOf(svg) {
 
 // dynamo_nb/notebook/widget/highlight.js
 var Highlight = class {
+  /** @param {import("./graph_view.js").GraphView} view */
   constructor(view) {
     this.view = view;
     this.currentMatch = void 0;
@@ -956,6 +964,7 @@ var KEYS = [
   ["Ctrl  Enter", "in a form: call"]
 ];
 var Keyboard = class {
+  /** @param {import("./graph_view.js").GraphView} view */
   constructor(view) {
     this.view = view;
     this.element = create(
@@ -976,7 +985,7 @@ var Keyboard = class {
     element.hidden = !element.hidden;
     if (element.hidden) return void this.focusedBefore?.focus({ preventScroll: true });
     this.focusedBefore = activeElement(view.root);
-    element.querySelector("button").focus();
+    element.querySelector("button")?.focus();
   }
   handle(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -1041,7 +1050,7 @@ var Keyboard = class {
     const current = drawing.edgeAt(target);
     if (current === void 0) this.edgesOf = drawing.nodeAt(target)?.name;
     const edges = [...drawing.edges.values()].filter(({ source, target: target2 }) => source === this.edgesOf || target2 === this.edgesOf);
-    const next = edges[(edges.indexOf(current) + direction + edges.length) % edges.length];
+    const next = edges[((current ? edges.indexOf(current) : -1) + direction + edges.length) % edges.length];
     next?.g.focus({ preventScroll: true });
     return next !== void 0;
   }
@@ -1107,7 +1116,10 @@ var Linking = class {
 var HOVER_DELAY = 180;
 var DRAG_DISTANCE = 4;
 var Pointer = class {
-  /** signal: ends the listeners. */
+  /**
+   * @param {import("./graph_view.js").GraphView} view
+   * @param {AbortSignal} signal Ends the listeners.
+   */
   constructor(view, signal) {
     this.view = view;
     this.pressed = null;
@@ -1160,7 +1172,11 @@ var Pointer = class {
   /** The node under a captured pointer, whose events all have the drawing as target. */
   nodeUnder({ clientX, clientY }) {
     const { drawing, drawingElement } = this.view;
-    return drawing.nodeAt(drawingElement.getRootNode().elementFromPoint(clientX, clientY));
+    const root = (
+      /** @type {Document | ShadowRoot} */
+      drawingElement.getRootNode()
+    );
+    return drawing.nodeAt(root.elementFromPoint(clientX, clientY));
   }
   click({ target }) {
     const { viewport, drawing, linking } = this.view;
@@ -1296,7 +1312,13 @@ var FormField = class {
 
 // dynamo_nb/notebook/widget/call_form.js
 var CallForm = class {
-  /** viewState stores the typed arguments and the running call, so that both survive this element. */
+  /**
+   * viewState stores the typed arguments and the running call, so that both survive this element.
+   * @param {import("./view_state.js").ViewState} viewState
+   * @param {string} service
+   * @param {any} endpoint Of the trait `card`.
+   * @param {boolean} isServed
+   */
   constructor(viewState, service, endpoint, isServed) {
     this.viewState = viewState;
     this.service = service;
@@ -1421,7 +1443,7 @@ output ${JSON.stringify(output ?? {}, null, 2)}`;
     this.showRawOrFields();
   }
   showRawOrFields() {
-    this.raw.parentNode.hidden = !this.draft.isRaw;
+    this.raw.parentElement.hidden = !this.draft.isRaw;
     for (const field of this.fields) field.element.hidden = this.draft.isRaw;
   }
   saveDraft() {
@@ -1448,7 +1470,7 @@ output ${JSON.stringify(output ?? {}, null, 2)}`;
     const newItems = Math.min(action.count - this.itemCount, action.items.length);
     if (newItems > 0) {
       this.output.append(...action.items.slice(-newItems).map((item) => create("div", { class: "dynamo-item" }, item)));
-      while (this.output.childElementCount > MAX_ITEMS) this.output.firstElementChild.remove();
+      while (this.output.childElementCount > MAX_ITEMS) this.output.firstElementChild?.remove();
       this.itemCount = action.count;
     }
     if (isFinished(action) && !this.isComplete) {
@@ -1784,6 +1806,10 @@ function confirmInPlace(trigger, question, label, onConfirm) {
 
 // dynamo_nb/notebook/widget/worker_list.js
 var WorkerList = class {
+  /**
+   * @param {import("./view_state.js").ViewState} viewState
+   * @param {string} service
+   */
   constructor(viewState, service) {
     this.viewState = viewState;
     this.service = service;
@@ -1860,7 +1886,43 @@ var WorkerList = class {
 var CARD_TIMEOUT = 4e3;
 var SCALE_DELAY = 400;
 var ServiceCard = class {
-  /** handlers: close(), select(name). */
+  // Elements that `build` makes for each service.
+  /** @type {HTMLElement} */
+  state;
+  /** @type {HTMLElement} */
+  note;
+  /** @type {HTMLElement} */
+  desired;
+  /** @type {HTMLElement} */
+  unit;
+  /** @type {HTMLElement} */
+  actions;
+  /** @type {HTMLButtonElement} */
+  removeWorker;
+  /** @type {HTMLButtonElement} */
+  addWorker;
+  /** @type {HTMLButtonElement} */
+  stopButton;
+  /** @type {HTMLElement} */
+  waiting;
+  /** @type {HTMLElement} */
+  tabs;
+  /** @type {HTMLElement} */
+  panel;
+  /** @type {HTMLElement} */
+  overview;
+  /** @type {HTMLElement} */
+  facts;
+  /** @type {HTMLElement} */
+  links;
+  /** @type {HTMLElement} */
+  endpoints;
+  /** @type {HTMLElement} */
+  config;
+  /**
+   * @param {import("./view_state.js").ViewState} viewState
+   * @param {{ close: () => void, select: (name: string) => void }} handlers
+   */
   constructor(viewState, handlers) {
     this.viewState = viewState;
     this.handlers = handlers;
@@ -2224,12 +2286,18 @@ var Tooltip = class {
     this.element.hidden = this.record === null;
     if (this.record === null) return;
     this.update();
-    const viewport = this.element.parentElement;
+    const viewport = (
+      /** @type {HTMLElement} */
+      this.element.parentElement
+    );
     const box = viewport.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     const { offsetWidth, offsetHeight } = this.element;
     const left = Math.max(4, Math.min(x + 14, viewport.clientWidth - offsetWidth - 4));
-    const bottom = viewport.closest(".dynamo-view").getBoundingClientRect().bottom - box.top;
+    const bottom = (
+      /** @type {Element} */
+      viewport.closest(".dynamo-view").getBoundingClientRect().bottom - box.top
+    );
     const top = Math.min(y + 18, bottom - offsetHeight - 4);
     this.element.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   }
@@ -2257,6 +2325,11 @@ var MIN_BESIDE_HEIGHT = 300;
 var TAB_CARD_HEIGHT = 280;
 var DRAWING_SHARE = 0.62;
 var GraphView = class {
+  /**
+   * @param {import("./view_state.js").Model} model
+   * @param {import("./view_state.js").ViewState} viewState
+   * @param {HTMLElement} el
+   */
   constructor(model, viewState, el) {
     this.model = model;
     this.viewState = viewState;
@@ -2331,7 +2404,10 @@ var GraphView = class {
     drawingElement.addEventListener("focusin", ({ target }) => this.focusMoved(target), { signal });
     root.addEventListener("keydown", (event) => this.keyboard.handle(event), { signal });
     root.addEventListener("click", ({ target }) => this.keepFocus(target), { signal });
-    root.addEventListener("focusin", ({ target }) => target.setAttribute("data-lm-suppress-shortcuts", "true"), { signal });
+    root.addEventListener("focusin", ({ target }) => (
+      /** @type {Element} */
+      target.setAttribute("data-lm-suppress-shortcuts", "true")
+    ), { signal });
     for (const element of [root, drawingElement]) this.resizeObserver.observe(element);
     this.intersectionObserver.observe(root);
     document.addEventListener("visibilitychange", () => this.reportVisibility(), { signal });
