@@ -66,17 +66,34 @@ class Frontend:
         self.ignored = IgnoredFields()
         self._started = int(time.time())
 
-    @dynamo_api("v1/chat/completions")
+    # --- examples of requests
+
+    async def _model_example(self) -> dict[str, Any]:
+        return {"name": next(iter(await self.catalogue.entries()))}
+
+    async def _chat_example(self) -> dict[str, Any]:
+        model = next(iter(await self.catalogue.entries()))
+        return {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16}
+
+    async def _completion_example(self) -> dict[str, Any]:
+        return {"model": next(iter(await self.catalogue.entries())), "prompt": "Hello", "max_tokens": 16}
+
+    async def _embedding_example(self) -> dict[str, Any]:
+        return {"model": next(iter(await self.catalogue.entries())), "input": "Hello"}
+
+    # --- routes
+
+    @dynamo_api("v1/chat/completions", example=_chat_example)
     async def chat_completions(self, request: Request) -> Any:  # noqa: ARG002 - it answers as an ASGI application
         """The answer to a chat."""
         return _GenerationReply(self, "chat_completions", ChatBody, ChatAnswer, "chatcmpl")
 
-    @dynamo_api("v1/completions")
+    @dynamo_api("v1/completions", example=_completion_example)
     async def completions(self, request: Request) -> Any:  # noqa: ARG002
         """The continuation of a text."""
         return _GenerationReply(self, "completions", CompletionBody, CompletionAnswer, "cmpl")
 
-    @dynamo_api("v1/embeddings")
+    @dynamo_api("v1/embeddings", example=_embedding_example)
     async def embeddings(self, request: Request) -> Any:  # noqa: ARG002
         """Embeddings of texts."""
         return _EmbeddingReply(self)
@@ -87,7 +104,7 @@ class Frontend:
         entries = await self.catalogue.entries()
         return _json({"object": "list", "data": [self._description(entry) for entry in entries.values()]})
 
-    @dynamo_api("v1/models/{name:path}", http_method="GET")
+    @dynamo_api("v1/models/{name:path}", http_method="GET", example=_model_example)
     async def model(self, name: str) -> Any:
         """One model."""
         try:

@@ -133,11 +133,16 @@ def routes_of(service: str, base_url: str, described: Mapping[str, Any]) -> list
 
 def _route(service: str, base_url: str, route: Mapping[str, Any], schemas: Mapping[str, Any], docs: str) -> Route:
     path, query, headers, cookies = route["path"], {}, {}, []
+    given = route.get("example")
+    parameters = {parameter["name"] for parameter in route["parameters"]}
+    values = {name: value for name, value in given.items() if name in parameters} if isinstance(given, dict) else {}
+    rest = {name: value for name, value in given.items() if name not in values} if isinstance(given, dict) else given
     for parameter in route["parameters"]:
-        name, value = parameter["name"], _parameter(parameter, schemas)
+        name = parameter["name"]
+        value = _parameter({"example": values[name]} if name in values else parameter, schemas)
         if parameter["in"] == "path":
             path = path.replace(f"{{{name}}}", quote(value))
-        elif not parameter.get("required"):
+        elif not parameter.get("required") and name not in values:
             continue
         elif parameter["in"] == "query":
             query[name] = value
@@ -148,6 +153,8 @@ def _route(service: str, base_url: str, route: Mapping[str, Any], schemas: Mappi
     if cookies:
         headers["cookie"] = "; ".join(cookies)
     body, form = "", list[str]()
+    if rest:
+        route = {**route, "body": {"type": "application/json", **route["body"], "example": rest}}
     media_type = route["body"].get("type", "")
     if media_type in _FORMS:
         form += _fields(_example(route["body"], schemas), route["body"], schemas)
@@ -171,7 +178,7 @@ def _example(described: Mapping[str, Any], schemas: Mapping[str, Any], name: str
 
 
 def _parameter(parameter: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
-    value = _example(parameter, schemas, parameter["name"])
+    value = _example(parameter, schemas, parameter.get("name", ""))
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -27,9 +27,9 @@ def http_endpoints(endpoints: Mapping[str, Endpoint]) -> list[Endpoint]:
     return [e for e in endpoints.values() if DynamoTransport.HTTP in e.transports]
 
 
-def route_names(endpoints: Mapping[str, Endpoint]) -> set[str]:
-    """Returns the names of the routes of endpoints, such as `GET /models/{name}`."""
-    return {f"{e.http_method} {_CONVERTOR.sub('}', _path(e))}" for e in http_endpoints(endpoints)}
+def endpoint_routes(endpoints: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
+    """Returns the endpoints by the names of their routes, such as `GET /models/{name}`."""
+    return {f"{e.http_method} {_CONVERTOR.sub('}', _path(e))}": e for e in http_endpoints(endpoints)}
 
 
 def _path(endpoint: Endpoint) -> str:

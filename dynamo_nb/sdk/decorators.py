@@ -67,7 +67,9 @@ def endpoint(
     return mark
 
 
-def api(name: str | None = None, *, http_method: str = "POST") -> Callable[[Callable[..., Any]], Any]:
+def api(
+    name: str | None = None, *, http_method: str = "POST", example: Any = None
+) -> Callable[[Callable[..., Any]], Any]:
     """Marks a method as the HTTP route `/name` of the service. The decorator works with and without parentheses.
 
     It is a FastAPI route: a parameter with a model is the body, a returned response is sent as it is, and an async
@@ -76,6 +78,9 @@ def api(name: str | None = None, *, http_method: str = "POST") -> Callable[[Call
     Args:
         name: The path, without the slash; the name of the method by default.
         http_method: The HTTP method of the route.
+        example: An example of a request, which `dynamo routes` shows: values of parameters in the path and the query by
+            name, and the body. It may be a function of the service that returns one, also an async one. Without it, an
+            example is made from the annotations.
 
     Returns:
         The decorator.
@@ -92,7 +97,13 @@ def api(name: str | None = None, *, http_method: str = "POST") -> Callable[[Call
     """
     if callable(name):
         return Endpoint(name, transports=[DynamoTransport.HTTP])
-    return endpoint(name, transports=[DynamoTransport.HTTP], http_method=http_method)
+
+    def mark(function: Callable[..., Any]) -> Endpoint:
+        return Endpoint(
+            function, name=name, transports=[DynamoTransport.HTTP], http_method=http_method, example=example
+        )
+
+    return mark
 
 
 dynamo_endpoint = endpoint

@@ -41,6 +41,7 @@ class Endpoint:
         transports: Transports by which it can be called.
         http_method: The HTTP method of its route.
         retry: True if a request may be sent to another worker after the first was lost before it answered anything.
+        example: An example of a request over HTTP, or a function of the service that returns one; or None.
         abstract: True if it belongs to an interface.
         stream: True if it answers with a stream of items.
         overridden: The endpoint of a base class that this one overrides, or None.
@@ -55,6 +56,7 @@ class Endpoint:
         http_method: str = "POST",
         retry: bool = True,
         abstract: bool = False,
+        example: Any = None,
     ) -> None:
         if isinstance(function, Endpoint):
             plain: Callable[..., Any] = function.function
@@ -70,6 +72,7 @@ class Endpoint:
         self.http_method = http_method.upper()
         self.retry = retry
         self.abstract = abstract
+        self.example = example
         self.attribute = function.__name__
         self.owner = ""
         self.overridden: Endpoint | None = None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from dynamo_nb.supervisor.lifeline import REPLY_LIMIT
 from dynamo_nb.supervisor.registry import WorkerRegistry
 from dynamo_nb.supervisor.worker_process import WorkerProcess
+
+ROUTES_LIMIT: Final = 3.0
+"""Seconds to wait for the routes of a worker, whose examples may need answers of other services."""
 
 
 class HttpReports:
@@ -23,7 +26,7 @@ class HttpReports:
         ready = {worker.id for worker in status.ready_workers if worker.url} if status is not None else set()
         for worker in [worker for worker in self._registry.workers if worker.id in ready]:
             try:
-                async with asyncio.timeout(REPLY_LIMIT):
+                async with asyncio.timeout(ROUTES_LIMIT):
                     found: dict[str, Any] | None = await worker.lifeline.http("routes")
             except TimeoutError:
                 continue

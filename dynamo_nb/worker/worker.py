@@ -7,6 +7,8 @@ its endpoints. The same worker runs in a Jupyter kernel and in a plain process.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 import os
 import socket
 import sys
@@ -19,7 +21,7 @@ from dynamo_nb.config.constructor import constructor_arguments
 from dynamo_nb.control.events import ServiceError
 from dynamo_nb.errors import DynamoError, readable, summary_of, traceback_of
 from dynamo_nb.runtime.distributed_runtime import DistributedRuntime
-from dynamo_nb.runtime.http import application, http_endpoints, route_names
+from dynamo_nb.runtime.http import application, endpoint_routes, http_endpoints
 from dynamo_nb.runtime.http_routes import HttpRoutes
 from dynamo_nb.runtime.http_traffic import HttpTraffic
 from dynamo_nb.runtime.meters import Reading
@@ -40,6 +42,8 @@ from dynamo_nb.worker.unlinked import unlinked_error
 
 if TYPE_CHECKING:
     from dynamo_nb.runtime.http_server import HttpServer
+
+logger = logging.getLogger(__name__)
 
 HOOK_TIME: Final = 2.0
 """Seconds of a worker's grace, at most half of it, that are kept for the shutdown hooks, after HTTP requests."""
@@ -180,7 +184,7 @@ class Worker:
             meters = self.runtime.server.meters
             app = application(self.service, endpoints, self._definition.app, component, meters, unlinked_error)
             own = self.assignment
-            self._traffic = HttpTraffic(HttpRoutes(app), component, route_names(endpoints))
+            self._traffic = HttpTraffic(HttpRoutes(app), component, endpoint_routes(endpoints))
             self._http = HttpServer(app, self._listener, own.keep_alive, own.timeout, self._traffic)
             await self._http.start()
             url = f"http://{host}:{port}"
@@ -274,9 +278,27 @@ class Worker:
             counted["served"].setdefault(self.assignment.service, {}).update(self._traffic.read_own())
         return counted
 
-    def routes(self) -> dict[str, Any] | None:
-        """The routes of the HTTP application, see `HttpRoutes.load`; None without one. From any thread."""
-        return self._traffic.routes.load() if self._traffic is not None else None
+    async def routes(self) -> dict[str, Any] | None:
+        """The routes of the HTTP application with examples of endpoints, see `HttpRoutes.load`; None without one."""
+        if self._traffic is None or self._definition is None:
+            return None
+        described = await asyncio.to_thread(self._traffic.routes.load)
+        examples = endpoint_routes(self._definition.endpoints)
+        routes = []
+        for route in described["routes"]:
+            endpoint = examples.get(f"{route['method']} {route['path']}")
+            if endpoint is not None and (example := await self._example(endpoint)) is not None:
+                route = {**route, "example": example}  # noqa: PLW2901
+            routes.append(route)
+        return {**described, "routes": routes}
+
+    async def _example(self, endpoint: Endpoint) -> Any:
+        try:
+            example = endpoint.example(self.service) if callable(endpoint.example) else endpoint.example
+            return await example if inspect.isawaitable(example) else example
+        except Exception:  # a function of the user; the route is shown without an example
+            logger.warning("the example of %s cannot be made", endpoint.where, exc_info=True)
+            return None
 
     def http_requests(self, after: int) -> list[dict[str, Any]]:
         """The latest requests over HTTP with a number greater than `after`. From any thread."""

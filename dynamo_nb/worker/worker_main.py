@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,7 @@ class _Executor:
         self._commands: asyncio.Queue[Command] = asyncio.Queue()
         self._ending = False
         self._steps: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
         self._check: asyncio.Task[None] | None = None
 
     def begin(self, on_built: Callable[[object], None] = lambda _: None) -> None:
@@ -123,7 +124,7 @@ class _Executor:
             case ReadSpans(trace=trace):
                 self._lifeline.report(Spans(self._worker.spans(trace), trace))
             case ReadHttp(number=number, what="routes"):
-                self._lifeline.report(Http(number, self._worker.routes()))
+                self._loop.call_soon_threadsafe(lambda: self._begin(self._report_routes(number)))
             case ReadHttp(number=number, after=after):
                 self._lifeline.report(Http(number, self._worker.http_requests(after)))
             case _:
@@ -144,6 +145,14 @@ class _Executor:
     def _report_errors(self) -> None:
         if errors := self._worker.raised():
             self._lifeline.report(Raised(errors))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    async def _report_routes(self, number: int) -> None:
+        self._lifeline.report(Http(number, await self._worker.routes()))
 
     async def _report_liveness(self) -> None:
         self._lifeline.report(Liveness(await self._worker.liveness_fault()))

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import subprocess
 from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
@@ -461,3 +462,15 @@ def test_health_and_metrics(client, url):
         rf"dynamo_frontend_time_to_first_token_seconds_count{of}}} \d",
     ):
         assert re.search(pattern.replace("{e", r"\{e"), metrics), pattern
+
+
+def test_the_curl_line_of_every_route_works(deployment):
+    routes = deployment.routes("Api").result()
+    assert {route.name for route in routes} >= {
+        "POST /v1/chat/completions",
+        "POST /v1/embeddings",
+        "GET /v1/models/{name}",
+    }
+    for route in routes:
+        ran = subprocess.run(["bash", "-c", f"{route.curl} -sS --fail-with-body"], capture_output=True, text=True)
+        assert ran.returncode == 0, (route.curl, ran.stdout, ran.stderr)

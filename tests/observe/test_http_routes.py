@@ -133,6 +133,24 @@ class Other:
     """Only an application of the user."""
 
 
+@service
+class Texts:
+    @dynamo_api(example={"text": "an example", "limit": 7})
+    async def literal(self, request: Request, limit: int = 3):
+        return [await request.json(), limit]
+
+    async def current(self):
+        return {"thing": "a b", "text": "made by the service"}
+
+    @dynamo_api("{thing}/made", example=current)
+    async def made(self, thing: str, request: Request):
+        return [thing, await request.json()]
+
+    @dynamo_api(example=lambda self: 1 / 0)
+    async def broken(self, text: str):
+        return text
+
+
 @service(app=app)
 class Own:
     """Only an application of the user."""
@@ -143,6 +161,7 @@ class Web:
     backend = depends(Backend)
     own = depends(Own)
     other = depends(Other)
+    texts = depends(Texts)
 
     @dynamo_api()
     async def generate(self, text: str, times: int = 1):
@@ -211,6 +230,9 @@ def test_the_routes_of_every_form_of_service_are_listed(deployment):
         ("Own", "GET /mounted/files/{path}"),
         ("Other", "GET /plain"),
         ("Other", "GET /started"),
+        ("Texts", "POST /literal"),
+        ("Texts", "POST /{thing}/made"),
+        ("Texts", "POST /broken"),
     }
     assert routes["Web", "POST /generate"].doc == "Repeats a text."
     assert routes["Own", "POST /v1/chat"].doc == "Answers a chat."
@@ -232,6 +254,9 @@ def test_every_curl_line_works(deployment):
     assert json.loads(answers["GET /v1/items/{item}"]) == [1, 1, "text"]
     assert json.loads(answers["PUT /v1/items/{item}"]) == {"a": 1}
     assert json.loads(answers["POST /v1/chat"]) == {"role": "assistant", "content": "Hello"}
+    assert json.loads(answers["POST /literal"]) == [{"text": "an example", "limit": 7}, 7]
+    assert json.loads(answers["POST /{thing}/made"]) == ["a b", {"text": "made by the service"}]
+    assert answers["POST /broken"] == '"hello"'
     assert answers["GET /plain"] == "plain"
     assert answers["GET /started"] == "1", "the startup of the application has run"
 
