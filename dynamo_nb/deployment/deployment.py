@@ -104,6 +104,11 @@ class Deployment:
         return self.status.ended
 
     @property
+    def connected(self) -> bool:
+        """True if this process is connected to the supervisor."""
+        return self._connection.connected
+
+    @property
     def owned(self) -> bool:
         """True if the deployment stops when its owner exits, False if it was detached."""
         return self.status.owner is not None
@@ -267,6 +272,7 @@ class Deployment:
         async def run() -> None:
             await self._connection.close()
             await self._calls.close()
+            self._notify()
 
         return self._pending(run)
 

@@ -120,14 +120,14 @@ async def connect(record: Record, notebook: Notebook | None = None) -> Deploymen
 
     Args:
         record: The deployment.
-        notebook: The notebook that attaches. A deployment that it has already is returned as it is.
+        notebook: The notebook that attaches. A deployment that it is connected to is returned as it is.
 
     Raises:
         ConnectError: The supervisor does not answer.
         DynamoError: The plan cannot be restored.
     """
     for known in notebook.deployments if notebook is not None else ():
-        if known.id == record.id and not known.ended:
+        if known.id == record.id and known.connected:
             return known
     title, display = ("", Nowhere) if notebook is None else (notebook.title, notebook.display)
     connection = SupervisorConnection(record.folder, title=title, display=display)

@@ -72,6 +72,11 @@ class SupervisorConnection:
         return self.folder.name
 
     @property
+    def connected(self) -> bool:
+        """True if requests can be sent."""
+        return self._control is not None and not self._control.closed
+
+    @property
     def plan(self) -> Plan:
         """The plan that is served."""
         assert self._plan is not None, "nothing was applied or restored yet"

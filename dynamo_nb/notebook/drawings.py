@@ -25,6 +25,7 @@ from dynamo_nb.notebook.graph_widget import GraphWidget
 from dynamo_nb.notebook.service_card import service_card
 from dynamo_nb.notebook.traffic_feed import TrafficFeed
 from dynamo_nb.notebook.variables import Variables
+from dynamo_nb.notebook.viewers import Heartbeat, Viewers
 from dynamo_nb.observe.traffic import Traffic
 from dynamo_nb.sdk.portal import portal
 
@@ -42,17 +43,19 @@ class Drawing:
         subject: The name of a service, whose graph is drawn, or a deployment.
         cell: The key of the cell whose output it is.
         widget: The live graph, where the front end shows widgets.
+        embedded: True if the output refers to the widget. False if the widget finds the SVG of the output itself.
         handle: The output.
         static_forms: SVG and text, as the output has them.
-        watched_by: Ids of the browser pages in which the widget is visible now.
+        viewers: The browser pages that show the widget.
     """
 
     subject: str | Deployment
     cell: str
     widget: GraphWidget | None = None
+    embedded: bool = False
     handle: DisplayHandle | None = None
     static_forms: dict[str, str] = field(default_factory=dict)
-    watched_by: set[str] = field(default_factory=set)
+    viewers: Viewers = field(default_factory=Viewers)
 
 
 class Drawings:
@@ -62,6 +65,7 @@ class Drawings:
         variables: The variables of the notebook.
         deployments: Returns its deployments, oldest first.
         act: Called with the deployment of a graph (or None), the widget and a message that requests an action.
+        busy: Returns True while a cell runs.
     """
 
     def __init__(
@@ -69,27 +73,30 @@ class Drawings:
         variables: Variables,
         deployments: Callable[[], Sequence[Deployment]],
         act: Callable[[Deployment | None, GraphWidget, dict[str, Any]], None],
+        busy: Callable[[], bool],
     ) -> None:
-        self._variables, self._deployments, self._act = variables, deployments, act
+        self._variables, self._deployments, self._act, self._busy = variables, deployments, act, busy
         self._drawings: list[Drawing] = []
         self._lock = threading.RLock()
         self._traffic = TrafficFeed(self._watched_deployments, self._show_traffic)
+        self._heartbeat = Heartbeat(self._shown_widgets)
         # Deployments with a delayed update. Only the portal's loop uses these.
         self._widgets_due: set[Deployment] = set()
         self._static_due: set[Deployment] = set()
 
-    def show(self, subject: str | Deployment, *, cell: str, live: bool) -> None:
+    def show(self, subject: str | Deployment, *, cell: str, live: bool, embedded: bool = False) -> None:
         """Displays a graph in the output of the running cell.
 
         Args:
             subject: The name of a service, or a deployment.
             cell: The key of the running cell.
             live: True for a widget with the static forms, False for the static forms alone.
+            embedded: True if the output must refer to the widget; see `Drawing`.
 
         Raises:
             TargetError: The notebook has no such service.
         """
-        drawing = Drawing(subject, cell)
+        drawing = Drawing(subject, cell, embedded=embedded)
         if live:
             drawing.widget = self._widget(drawing)
         drawing.static_forms = self._static_forms(drawing)
@@ -97,6 +104,8 @@ class Drawings:
         drawing.handle = display(_bundle(drawing), raw=True, display_id=True)
         with self._lock:
             self._drawings.append(drawing)
+        if live:
+            portal.loop.call_soon_threadsafe(self._heartbeat.start)
 
     def forget(self, cell: str) -> None:
         """Ends the graphs in the output of a cell, which runs again."""
@@ -104,7 +113,7 @@ class Drawings:
             gone = [drawing for drawing in self._drawings if drawing.cell == cell]
             self._drawings = [drawing for drawing in self._drawings if drawing.cell != cell]
         for drawing in gone:
-            drawing.watched_by.clear()
+            drawing.viewers.forget()
             if drawing.widget is not None:
                 drawing.widget.close()
 
@@ -130,7 +139,7 @@ class Drawings:
         with self._lock:
             for drawing in self._drawings_of(deployment):
                 if drawing.widget is not None:
-                    drawing.widget.show(*self._state(drawing.subject))
+                    self._show_state(drawing, drawing.widget)
         self._traffic.update()
         if deployment not in self._static_due:
             self._static_due.add(deployment)
@@ -141,7 +150,7 @@ class Drawings:
         with self._lock:
             for drawing in self._drawings_of(deployment):
                 # JupyterLab renders an output again when its forms change: a user of the widget would lose the focus.
-                if not drawing.watched_by:
+                if not drawing.viewers.watching:
                     self._redraw(drawing, between_cells=True)
 
     def _drawings_of(self, deployment: Deployment) -> Iterator[Drawing]:
@@ -150,9 +159,12 @@ class Drawings:
     # --- one graph -------------------------------------------------------------------------------------------------
 
     def _deployment(self, subject: str | Deployment) -> Deployment | None:
-        """The deployment that serves a graph, or None."""
+        """The deployment that serves a graph, or None. After a reconnection, the one that is connected."""
         if isinstance(subject, Deployment):
-            return subject
+            if subject.connected or subject.ended:
+                return subject
+            again = (d for d in reversed(self._deployments()) if d.id == subject.id and d.connected)
+            return next(again, subject)
         return next((d for d in reversed(self._deployments()) if d.spec.entry == subject and not d.ended), None)
 
     def _graph(self, subject: str | Deployment) -> Graph:
@@ -169,6 +181,16 @@ class Drawings:
             return self._graph(subject).picture(), "", {}
         workers = {name: _readiness(service) for name, service in deployment.status.services.items()}
         return deployment.picture, "" if deployment.ended else deployment.id, workers
+
+    def _show_state(self, drawing: Drawing, widget: GraphWidget) -> None:
+        deployment, lost = self._deployment(drawing.subject), ""
+        if isinstance(drawing.subject, Deployment) and deployment is not None:
+            drawing.subject = deployment  # this notebook has connected to it again
+        widget.show(*self._state(drawing.subject))
+        if deployment is not None and not deployment.connected and not deployment.ended:
+            lost = f"This notebook has closed its connection. To connect again: `%dynamo attach {deployment.id}`"
+        detached = deployment is not None and not deployment.ended and not deployment.owned
+        widget.show_connection(detached=detached, lost=lost)
 
     def _static_forms(self, drawing: Drawing) -> dict[str, str]:
         subject, widget = drawing.subject, drawing.widget
@@ -196,11 +218,13 @@ class Drawings:
             else:
                 self._act(self._deployment(drawing.subject), widget, message)
 
-        return GraphWidget(*self._state(drawing.subject), card_of=card_of, receive=receive)
+        widget = GraphWidget(*self._state(drawing.subject), card_of=card_of, receive=receive)
+        self._show_state(drawing, widget)
+        return widget
 
     def _redraw(self, drawing: Drawing, *, between_cells: bool) -> None:
         if drawing.widget is not None:
-            drawing.widget.show(*self._state(drawing.subject))
+            self._show_state(drawing, drawing.widget)
         elif between_cells or self._has_stopped(drawing.subject):
             # nbclient processes outputs of running cells only. A saved page shows what ran, not that it has stopped.
             return
@@ -219,29 +243,45 @@ class Drawings:
     # --- traffic ---------------------------------------------------------------------------------------------------
 
     def _watch(self, drawing: Drawing, page: str, *, visible: bool) -> None:
-        """Called when a graph becomes visible in a browser page, or is not visible any more."""
-        (drawing.watched_by.add if visible else drawing.watched_by.discard)(page)
-        if not drawing.watched_by:  # the static forms were not updated while it was watched
+        """Called when a graph becomes visible in a browser page, or is not visible any more, and in between."""
+        drawing.viewers.report(page, visible=visible)
+        if not drawing.viewers.watching:  # the static forms were not updated while it was watched
             with self._lock, suppress(DynamoError):
                 self._redraw(drawing, between_cells=True)
         portal.loop.call_soon_threadsafe(self._traffic.update)
+        portal.loop.call_soon_threadsafe(self._heartbeat.start)
+
+    def _shown_widgets(self) -> list[GraphWidget]:
+        """The widgets in open pages. It does not wait for the lock, which is held while a large graph is laid out."""
+        found = []
+        for drawing in list(self._drawings):
+            if self._busy():
+                drawing.viewers.renew()
+            if drawing.widget is not None and drawing.viewers.present:
+                found.append(drawing.widget)
+        return found
 
     def _watched_deployments(self) -> set[Deployment]:
         with self._lock:
-            found = (self._deployment(drawing.subject) for drawing in self._drawings if drawing.watched_by)
+            found = (self._deployment(drawing.subject) for drawing in self._drawings if drawing.viewers.watching)
             return {deployment for deployment in found if deployment is not None and not deployment.ended}
 
     def _show_traffic(self, deployment: Deployment, traffic: Traffic) -> None:
         workers = {name: [w.id for w in service.workers] for name, service in deployment.status.services.items()}
         with self._lock:
             for drawing in self._drawings_of(deployment):
-                if drawing.widget is not None and drawing.watched_by:
+                if drawing.widget is not None and drawing.viewers.watching:
                     drawing.widget.show_traffic(traffic, workers)
 
 
 def _bundle(drawing: Drawing) -> dict[str, Any]:
-    """The output of a graph: static forms, and the widget for front ends that show widgets."""
-    widget = drawing.widget.view_bundle() if drawing.widget is not None else {}
+    """The output of a graph.
+
+    JupyterLab shows an error in place of a saved output that refers to a widget, although the output has static forms:
+    it never falls back to them. So the output has the static forms alone, and the widget shows itself in their place.
+    VS Code falls back to them, and loads widgets only for outputs that refer to one.
+    """
+    widget = drawing.widget.view_bundle() if drawing.widget is not None and drawing.embedded else {}
     return {**widget, **drawing.static_forms}
 
 

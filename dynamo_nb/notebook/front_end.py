@@ -16,6 +16,11 @@ def deleted_cells(shell: Any) -> Collection[str]:
     return _metadata(shell).get("deletedCells", ())  # type: ignore[no-any-return]
 
 
+def is_jupyterlab(shell: Any) -> bool:
+    """Returns True if JupyterLab or Notebook 7 sent the request: only these report which cells were deleted."""
+    return "deletedCells" in _metadata(shell)
+
+
 def _metadata(shell: Any) -> dict[str, Any]:
     request = shell.get_parent() if hasattr(shell, "get_parent") else {}
     return request.get("metadata", {})  # type: ignore[no-any-return]

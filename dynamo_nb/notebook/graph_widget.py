@@ -6,6 +6,7 @@ have traits of their own, so an update is small and does not move the drawing.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any, Final
@@ -24,6 +25,8 @@ Card = Mapping[str, Any]
 Message = dict[str, Any]
 Workers = Mapping[str, Mapping[str, str]]
 """Service to `{"workers": "1/2", "gpus": "0,1"}`: ready and desired workers, ids of GPUs. Only of served services."""
+
+SVG: Final = "image/svg+xml"
 
 _FOLDER: Final = files(__package__).joinpath("widget")
 
@@ -46,6 +49,9 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
         loads: `services` and `edges`, each by name, with the traffic now.
         selected: The service whose card is open, or "".
         card: The content of that card.
+        detached: True if the deployment runs on without this kernel.
+        lost: Why the deployment cannot be reached, and what to do; "" if it can.
+        output_id: The static SVG contains it. The browser shows the live graph in place of each SVG with this id.
     """
 
     # The text and not the path: for a path, anywidget starts a thread that watches the file.
@@ -59,6 +65,9 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
     loads = traitlets.Dict().tag(sync=True)
     selected = traitlets.Unicode().tag(sync=True)
     card = traitlets.Dict().tag(sync=True)
+    detached = traitlets.Bool().tag(sync=True)
+    lost = traitlets.Unicode().tag(sync=True)
+    output_id = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -71,7 +80,8 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
     ) -> None:
         self._picture, self._card_of = picture, card_of
         self._static_forms = mimebundle(picture, live=True)
-        super().__init__(svg=_svg(self._static_forms), deployment=deployment, **_state(picture, workers or {}))
+        state = _state(picture, workers or {})
+        super().__init__(svg=_svg(self._static_forms), deployment=deployment, output_id=uuid.uuid4().hex, **state)
         self.on_msg(lambda _, message, __: receive(self, message))
         self.observe(lambda _: self.update_card(), "selected")
 
@@ -82,7 +92,12 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     @property
     def static_forms(self) -> dict[str, str]:
-        """SVG and text of the graph, with the same layout."""
+        """SVG and text of the graph, with the same layout. The SVG contains `output_id`."""
+        forms = self._plain_forms()
+        marked = f'<svg data-dynamo-output="{self.output_id}" '
+        return {kind: form.replace("<svg ", marked, 1) if kind == SVG else form for kind, form in forms.items()}
+
+    def _plain_forms(self) -> dict[str, str]:
         if not self._static_forms:
             self._static_forms = mimebundle(self._picture, live=True)
         return self._static_forms
@@ -100,7 +115,7 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
             if picture != before:
                 self._static_forms = {}
             if _shape(picture) != _shape(before):
-                self.svg = _svg(self.static_forms)
+                self.svg = _svg(self._plain_forms())
             if not deployment:
                 self.loads = {}
             for trait, value in _state(picture, workers or {}).items():
@@ -120,6 +135,20 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
             self.loads = {"services": _services(traffic, workers), "edges": _edges(traffic)}
             self.update_card()
 
+    def show_connection(self, *, detached: bool, lost: str) -> None:
+        """Shows whether the deployment can be reached.
+
+        Args:
+            detached: True if the deployment runs on without this kernel.
+            lost: Why it cannot be reached, and what to do; "" if it can.
+        """
+        with self.hold_sync():
+            self.detached, self.lost = detached, lost
+
+    def beat(self) -> None:
+        """Sends a sign of life. A browser that receives none for a while shows that it is disconnected."""
+        self.send({"alive": True})
+
     def update_card(self) -> None:
         """Updates the content of the open card."""
         self.card = dict(self._card_of(self.selected)) if self.selected else {}
@@ -134,7 +163,7 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
 
 def _svg(forms: Mapping[str, str]) -> str:
-    return forms.get("image/svg+xml", "")
+    return forms.get(SVG, "")
 
 
 def _state(picture: Picture, workers: Workers) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class OwnDeployments:
         on_status: Called with a deployment when its status changes, on the portal's loop.
 
     Attributes:
-        all: The deployments that have not ended, oldest first. Ended ones are removed after the next cell.
+        all: The deployments that have not ended, oldest first. Ended and disconnected ones are removed after the next
+            cell.
     """
 
     def __init__(self, cells: CellTracker, on_status: Callable[[Deployment], None]) -> None:
@@ -92,7 +93,7 @@ class OwnDeployments:
         Raises:
             DynamoError: The first error, after all deployments were tried.
         """
-        self.all = [deployment for deployment in self.all if not deployment.ended]
+        self.all = [deployment for deployment in self.all if deployment.connected and not deployment.ended]
         self._started_by = {d: cell for d, cell in self._started_by.items() if d in self.all}
         errors = []
         held = False

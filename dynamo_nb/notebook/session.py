@@ -165,7 +165,8 @@ class NotebookSession:
 
     def show(self, subject: str | Deployment) -> None:
         """Displays the graph of a service, or a deployment, and keeps it up to date."""
-        self.drawings.show(subject, cell=self.tracker.running_key, live=self.has_widgets)
+        embedded = not front_end.is_jupyterlab(self.shell)
+        self.drawings.show(subject, cell=self.tracker.running_key, live=self.has_widgets, embedded=embedded)
 
     # --- outputs ---------------------------------------------------------------------------------------------------
 
@@ -188,7 +189,8 @@ class NotebookSession:
 
             links = LinkActions(self.variables, self.own.update, lambda: self.drawings.redraw(between_cells=True))
             actions = Actions(self.variables, links, self._between_cells)
-            self._drawings = Drawings(self.variables, lambda: self.own.all, actions.start)
+            busy = lambda: self.tracker.running is not None  # noqa: E731
+            self._drawings = Drawings(self.variables, lambda: self.own.all, actions.start, busy)
         return self._drawings
 
     def _between_cells(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

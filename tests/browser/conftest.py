@@ -1,4 +1,4 @@
-"""A JupyterLab server and a browser, shared by the tests of one file. Each test has its own notebook."""
+"""A Jupyter server and a browser, shared by the tests of one file. Each test has its own notebook."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from lab_page import BOUND, Lab
+from lab_page import BOUND, Lab, Notebook7
 from lab_server import LabServer
 from playwright.sync_api import expect, sync_playwright
 
@@ -32,7 +32,8 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    lab = item.funcargs.get("lab") if hasattr(item, "funcargs") else None
+    used = getattr(item, "funcargs", {})
+    lab = used.get("lab") or used.get("front_end")
     if report.when == "call" and report.failed and lab is not None:
         report.sections.append(("screenshot", str(lab.screenshot("FAILED"))))
     return report
@@ -53,7 +54,7 @@ def home(chromium, new_home):
 
 
 @pytest.fixture(scope="module")
-def page(chromium, home):
+def context(chromium, home):
     # Chromium has no sandbox for root.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
@@ -61,19 +62,28 @@ def page(chromium, home):
         context = browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")
         context.set_default_timeout(BOUND * 1000)
         expect.set_options(timeout=BOUND * 1000)
-        yield context.new_page()
+        yield context
         context.close()
         browser.close()
 
 
 @pytest.fixture(scope="module")
-def shared_lab(page, tmp_path_factory):
+def server(context, tmp_path_factory):
     server = LabServer(tmp_path_factory.mktemp("lab"))
-    try:
-        yield Lab(page, server.url, server.root)
-    finally:
+    yield server
+    for page in context.pages:
         page.goto("about:blank")
-        server.stop()
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_lab(server, context):
+    return Lab(context.new_page(), server.url, server.root)
+
+
+@pytest.fixture(scope="module")
+def shared_notebook7(server, context):
+    return Notebook7(context.new_page(), server.notebook_url, server.root)
 
 
 @pytest.fixture
@@ -85,14 +95,24 @@ def lab(shared_lab, request):
     assert shared_lab.hosts == {"127.0.0.1"}
 
 
+@pytest.fixture(params=["shared_lab", "shared_notebook7"], ids=["JupyterLab", "Notebook 7"])
+def front_end(request):
+    """JupyterLab, then Notebook 7, without an open notebook."""
+    app = request.getfixturevalue(request.param)
+    app.begin(request.node.name)
+    yield app
+    assert app.problems == []
+    assert app.hosts == {"127.0.0.1"}
+
+
 @pytest.fixture(scope="module")
-def opened(shared_lab, home):
-    """Opens a copy of a file of notebooks/, with more cells. Afterwards none of its processes may be left."""
+def opened(request, home):
+    """Opens a copy of a file of notebooks/, with more cells, in JupyterLab or `app`. Its processes must end with it."""
 
     @contextmanager
-    def opened(name, *cells):
+    def opened(name, *cells, app=None):
         before = set(_processes(home))
-        notebook = shared_lab.open(NOTEBOOKS / name, *cells)
+        notebook = (app or request.getfixturevalue("shared_lab")).open(NOTEBOOKS / name, *cells)
         try:
             yield notebook
         finally:

@@ -1,4 +1,4 @@
-"""Drives JupyterLab in a real browser page: opens a notebook, runs and edits cells, uses the live graph."""
+"""Drives JupyterLab and Notebook 7 in a real browser page: opens a notebook, runs and edits cells, uses the live graph."""
 
 import json
 import re
@@ -38,6 +38,11 @@ class Lab:
     """
 
     def __init__(self, page: Page, url: str, root: Path) -> None:
+        self._connect(page, root)
+        page.goto(url)
+        self._wait_for_app()
+
+    def _connect(self, page: Page, root: Path) -> None:
         self.page = page
         self.root = root
         self.problems: list[str] = []
@@ -47,9 +52,10 @@ class Lab:
         page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: self.hosts.update(re.findall(r"^\w+://([^/:]+)", request.url)))
         page.add_init_script(_WATCH)
-        page.goto(url)
-        page.wait_for_function("window.jupyterapp !== undefined")
-        page.evaluate("jupyterapp.restored")
+
+    def _wait_for_app(self) -> None:
+        self.page.wait_for_function("window.jupyterapp !== undefined")
+        self.page.evaluate("jupyterapp.restored")
 
     def begin(self, test: str) -> None:
         """Sets the name of the screenshots from now on. Removes older ones with this name."""
@@ -73,6 +79,10 @@ class Lab:
             content = nbformat.read(self.root / name, 4)
             content.cells += [nbformat.v4.new_code_cell(text) for text in cells]
             nbformat.write(content, self.root / name)
+        return self.reopen(name)
+
+    def reopen(self, name: str) -> "Notebook":
+        """Opens a notebook in the folder of the server, as a double click does."""
         self.page.evaluate(
             """async (path) => {
               const panel = await jupyterapp.commands.execute("docmanager:open", { path });
@@ -83,11 +93,39 @@ class Lab:
         )
         return Notebook(self)
 
+    def reload(self) -> None:
+        """Loads the page again, as the browser's button does."""
+        self.page.reload()
+        self._wait_for_app()
+
     def theme(self, name: str) -> None:
         """Changes to the "light" or "dark" theme, as Settings > Theme does."""
         self.page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", THEMES[name])
         self.page.wait_for_selector(f'[data-jp-theme-name="{THEMES[name]}"]', state="attached")
         self.page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+
+class Notebook7(Lab):
+    """One page of Notebook 7, which shows one notebook.
+
+    url_of: returns the URL of a notebook, by its name.
+    """
+
+    def __init__(self, page: Page, url_of: Callable[[str], str], root: Path) -> None:
+        self._connect(page, root)
+        self._url_of = url_of
+
+    def reopen(self, name: str) -> "Notebook":
+        self.page.goto(self._url_of(name))
+        self._wait_for_app()
+        self.page.wait_for_function("jupyterapp.shell.currentWidget?.sessionContext !== undefined")
+        self.page.evaluate("""async () => {
+          const panel = jupyterapp.shell.currentWidget;
+          await panel.context.ready;
+          await panel.sessionContext.ready;
+        }""")
+        self.problems.clear()  # it reports errors when it loads, without any notebook too
+        return Notebook(self)
 
 
 class Notebook:
@@ -97,6 +135,14 @@ class Notebook:
         self.lab = lab
         self.page = lab.page
         self.panel = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+
+    def save(self) -> Path:
+        """Saves the notebook. Returns its path."""
+        return self.lab.root / self.page.evaluate("""async () => {
+          const { context } = jupyterapp.shell.currentWidget;
+          await context.save();
+          return context.path;
+        }""")
 
     def close(self) -> None:
         """Closes the notebook without saving, and shuts down its kernel."""

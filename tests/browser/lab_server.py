@@ -1,4 +1,4 @@
-"""The JupyterLab of the test environment on a free local port, with its own settings and without network access."""
+"""The JupyterLab and Notebook 7 of the test environment on a free local port, with its own settings and no network access."""
 
 import json
 import os
@@ -22,6 +22,7 @@ _SERVER = {
 _PAGE = {
     "disabledExtensions": {
         "@jupyterlab/apputils-extension:announcements": True,
+        "@jupyterlab/debugger-extension": True,  # it reports an error when a notebook is closed soon after its opening
         "@jupyterlab/extensionmanager-extension": True,
         "@jupyterlab/fileeditor-extension:language-server": True,
         "@jupyterlab/lsp-extension": True,
@@ -54,6 +55,7 @@ class LabServer:
             "ServerApp.root_dir": self.root,
             "ServerApp.terminals_enabled": False,
             "IdentityProvider.token": self._token,
+            "JupyterNotebookApp.expose_app_in_browser": True,
             "LabApp.extension_manager": "readonly",
             "LabApp.user_settings_dir": folder / "settings",
             "LabApp.workspaces_dir": folder / "workspaces",
@@ -106,6 +108,10 @@ class LabServer:
     def url(self) -> str:
         """The URL of JupyterLab, with its token."""
         return f"http://127.0.0.1:{self._port}/lab?token={self._token}"
+
+    def notebook_url(self, name: str, front_end: str = "notebooks") -> str:
+        """The URL of a notebook in Notebook 7, or in nbclassic with the front end `nbclassic/notebooks`."""
+        return f"http://127.0.0.1:{self._port}/{front_end}/{name}?token={self._token}"
 
     def stop(self) -> None:
         self._process.terminate()

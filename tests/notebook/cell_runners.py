@@ -19,7 +19,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 @dataclass
 class Ran:
     """The outputs of a cell. error: the traceback, as it is shown. name: the error's name, as front ends receive it.
-    updates: of the outputs of earlier cells.
+    updates: of the outputs of earlier cells. widgets: the ids of the live graphs, in the order of their drawings.
     """
 
     ok: bool
@@ -27,6 +27,7 @@ class Ran:
     error: str = ""
     shown: list[dict] = field(default_factory=list)
     updates: list[dict] = field(default_factory=list)
+    widgets: list[str] = field(default_factory=list)
     name: str = ""
 
 
@@ -95,7 +96,9 @@ class Kernel:
 
     def _ask(self, code, cell_id=None, deleted=()):
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": False}
-        metadata = {"cellId": cell_id, "deletedCells": list(deleted)} if cell_id else {}
+        metadata = {"cellId": cell_id, "deletedCells": list(deleted)} if cell_id else {}  # as JupyterLab sends it
+        if cell_id and cell_id.startswith("vscode-"):
+            del metadata["deletedCells"]
         request = self.client.session.msg("execute_request", content, metadata=metadata)
         self.client.shell_channel.send(request)
         return request
@@ -111,6 +114,8 @@ class Kernel:
                 ran.updates.append(content["data"]["state"])
             if message["parent_header"].get("msg_id") != request["header"]["msg_id"]:
                 continue
+            if kind == "comm_open" and "output_id" in content["data"]["state"]:
+                ran.widgets.append(content["comm_id"])
             if kind == "stream":
                 ran.text += content["text"]
             elif kind in ("execute_result", "display_data"):

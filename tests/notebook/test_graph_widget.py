@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 from html import unescape
+from importlib.resources import files
 
 import pytest
 
@@ -14,6 +15,7 @@ from dynamo_nb.drawing.picture import Arrow, Node, Picture
 from dynamo_nb.drawing.svg import svg
 from dynamo_nb.drawing.text import text
 from dynamo_nb.notebook.graph_widget import GraphWidget
+from dynamo_nb.notebook.viewers import BEAT
 from dynamo_nb.observe.traffic import Load, Traffic
 
 PICTURE = Picture(
@@ -132,7 +134,9 @@ def test_the_output_has_static_forms_for_programs_without_widgets():
     picture = PICTURE.with_states({"Backend": ("ready", "")})
     widget.show(picture)
     data, _ = widget._repr_mimebundle_()
-    assert data["image/svg+xml"] == svg(picture, live=True)
+    mark = f'data-dynamo-output="{widget.output_id}" '
+    assert data["image/svg+xml"].replace(mark, "") == svg(picture, live=True)
+    assert data["image/svg+xml"].startswith(f"<svg {mark}")
     assert data["text/plain"] == text(picture)
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id
 
@@ -180,9 +184,8 @@ out.textContent = JSON.stringify(result);
 
 def run_in_browser(widget, script, tmp_path):
     """Shows the widget in a browser, runs a script there, and returns the object `result` that the script fills."""
-    state = {
-        name: getattr(widget, name) for name in ("svg", "text", "deployment", "states", "loads", "card", "selected")
-    }
+    names = ("svg", "text", "deployment", "states", "loads", "card", "selected", "detached", "lost", "output_id")
+    state = {name: getattr(widget, name) for name in names}
     page = tmp_path / "page.html"
     page.write_text(
         PAGE.format(
@@ -373,3 +376,68 @@ def test_the_text_form_is_shown_if_there_is_no_drawing(tmp_path):
     widget = GraphWidget(PICTURE)
     widget.svg = ""
     assert run_in_browser(widget, 'result.text = $("pre").textContent;', tmp_path) == {"text": text(PICTURE)}
+
+
+@in_browser
+def test_each_static_drawing_in_the_page_is_replaced_by_the_live_graph_while_it_is_there(tmp_path):
+    widget = GraphWidget(PICTURE)
+    drawing = json.dumps(widget.static_forms["image/svg+xml"])
+    script = f"""
+    stop();
+    const svgText = {drawing}, outputs = document.body.appendChild(document.createElement("div"));
+    const settled = async () => {{ for (let turn = 0; turn < 5; turn++) await null; }};
+    const shown = () => [outputs.querySelectorAll(".dynamo-view").length,
+      [...outputs.children].filter((one) => one.matches("svg, img") && getComputedStyle(one).display !== "none").length];
+    const image = new Image();
+    image.src = `data:image/svg+xml,${{encodeURIComponent(svgText)}}`;
+    outputs.innerHTML = svgText;
+    await settled();
+    result.inline = shown();
+    outputs.append(image);
+    await settled();
+    result.image = shown();
+    image.remove();
+    await settled();
+    result.removed = shown();
+    outputs.append(image);
+    await settled();
+    result.again = shown();
+    ended();
+    result.ended = shown();
+    result.left = Object.values(handlers).reduce((sum, each) => sum + each.size, 0);
+    """
+    assert run_in_browser(widget, script, tmp_path) == {
+        "inline": [1, 0],
+        "image": [2, 0],
+        "removed": [1, 0],
+        "again": [2, 0],
+        "ended": [0, 2],
+        "left": 0,
+    }
+
+
+@in_browser
+def test_the_notice_says_why_the_deployment_is_lost_and_what_to_do(tmp_path):
+    widget = GraphWidget(PICTURE, "hello-1234")
+    script = """
+    const notice = $(".dynamo-disconnected"), off = () => [...el.querySelectorAll("[inert]")].length;
+    result.before = [notice.hidden, off()];
+    model.set("lost", "To connect again: `%dynamo attach hello-1234`");
+    result.lost = [notice.hidden, off(), notice.querySelector("code").textContent];
+    model.set("lost", "");
+    result.after = [notice.hidden, off()];
+    """
+    assert run_in_browser(widget, script, tmp_path) == {
+        "before": [True, 0],
+        "lost": [False, 4, "%dynamo attach hello-1234"],
+        "after": [True, 0],
+    }
+
+
+def test_a_page_notices_the_end_of_its_kernel_within_three_seconds():
+    source = files("dynamo_nb.notebook").joinpath("widget/connection.js").read_text("utf-8")
+    silence, check = (
+        int(re.search(rf"const {name} = (\d+);", source)[1]) / 1000 for name in ("SILENCE", "CHECK_INTERVAL")
+    )
+    assert silence + check < 3
+    assert silence > 4 * BEAT

@@ -55,9 +55,9 @@ class Frontend:
 class Browser:
     """The browser's side of one widget."""
 
-    def __init__(self, kernel, data):
+    def __init__(self, kernel, comm):
         self.kernel = kernel
-        self.comm = data["application/vnd.jupyter.widget-view+json"]["model_id"]
+        self.comm = comm
         self.state = {}
         self._number = 0
 
@@ -117,8 +117,8 @@ def notebook(module_home, tmp_path_factory):
 
 @pytest.fixture
 def browser(notebook):
-    (data,) = notebook.run("%dynamo graph Frontend", "drawing").shown
-    return Browser(notebook, data)
+    (comm,) = notebook.run("%dynamo graph Frontend", "drawing").widgets
+    return Browser(notebook, comm)
 
 
 def test_a_stream_is_called(browser):
@@ -242,8 +242,8 @@ def test_a_link_that_cannot_be_served_is_removed_again(browser, notebook):
 
 
 def test_a_widget_is_closed_when_its_cell_runs_again(browser, notebook):
-    (data,) = notebook.run("%dynamo graph Frontend", "drawing").shown
-    again = Browser(notebook, data)
+    (comm,) = notebook.run("%dynamo graph Frontend", "drawing").widgets
+    again = Browser(notebook, comm)
     assert again.comm != browser.comm
     assert notebook.run("from ipywidgets import Widget; import ipywidgets.widgets.widget as w").ok
     ran = notebook.run(f"{browser.comm!r} in w._instances, {again.comm!r} in w._instances")
@@ -260,3 +260,13 @@ def test_a_live_table_is_updated_until_its_cell_runs_again(notebook):
     assert "Frontend" in data["text/plain"]
     updating = notebook.run("from dynamo_nb import notebook; len(notebook.current().tables._updating)").shown
     assert updating == [{"text/plain": "0"}]
+
+
+def test_signs_of_life_come_between_cells_and_while_a_cell_runs(browser, notebook, tmp_path):
+    for code in ("pass", f"while not __import__('os').path.exists({str(tmp_path / 'open')!r}): pass"):
+        notebook.client.execute(code)
+        for _ in range(3):
+            while browser._next().get("content") != {"alive": True}:
+                pass
+    (tmp_path / "open").touch()
+    assert notebook.run("1").ok

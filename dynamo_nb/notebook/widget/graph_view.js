@@ -2,6 +2,7 @@
 // It lays out nothing and loads nothing from the network.
 
 import { activeElement, create, setText } from "./dom.js";
+import { adviceForSilence, Disconnected } from "./disconnected.js";
 import { Drawing } from "./drawing.js";
 import { EdgeCard } from "./edge_card.js";
 import { Highlight } from "./highlight.js";
@@ -54,8 +55,9 @@ export class GraphView {
     this.edgeCard = new EdgeCard(viewState, () => this.closeCards());
     const area = create("div", { class: "dynamo-drawing-area" }, this.drawingElement, this.tooltip.element);
     this.body = create("div", { class: "dynamo-body" }, area, this.card.element);
-    this.root = create("div", { class: "dynamo-view", tabindex: "-1" },
-      this.toolbar.element, this.body, this.edgeCard.element, this.keyboard.element, this.statusBar.element);
+    this.disconnected = new Disconnected();
+    this.parts = [this.toolbar.element, this.body, this.edgeCard.element, this.keyboard.element, this.statusBar.element];
+    this.root = create("div", { class: "dynamo-view", tabindex: "-1" }, this.disconnected.element, ...this.parts);
     this.viewport = new Viewport(this.drawingElement, viewState.position, () => this.viewportMoved());
     this.linking = new Linking({
       drawing: () => this.drawing, viewport: this.viewport, viewState,
@@ -67,10 +69,13 @@ export class GraphView {
       "change:svg": () => this.draw(), "change:text": () => model.get("svg") || this.draw(),
       "change:states": () => this.updateStates(), "change:loads": () => this.updateLoads(),
       "change:card": () => this.updateCard(), "change:selected": () => this.updateSelection(),
-      "change:deployment": () => this.updateDeployment(),
+      "change:deployment": () => this.updateDeployment(), "change:lost": () => this.updateConnection(),
+      "change:detached": () => this.updateConnection(),
     };
     this.actionListener = () => this.actionChanged();
+    this.connectionListener = () => this.updateConnection();
     this.actionFrame = 0;
+    this.focusedBefore = null; // the element with the focus when the connection was lost
     this.pointer = new Pointer(this, this.ending.signal);
     this.resizeObserver = new ResizeObserver(() => this.resize());
     this.isInView = false;
@@ -82,12 +87,14 @@ export class GraphView {
     this.draw();
     this.resize();
     this.statusBar.show(viewState.latest);
+    this.updateConnection();
   }
 
   listen() {
     const { model, viewState, drawingElement, root, ending: { signal } } = this;
     for (const [event, handler] of Object.entries(this.handlers)) model.on(event, handler);
     viewState.listeners.add(this.actionListener);
+    viewState.connection.listeners.add(this.connectionListener);
 
     drawingElement.addEventListener("focusin", ({ target }) => this.focusMoved(target), { signal });
     root.addEventListener("keydown", (event) => this.keyboard.handle(event), { signal });
@@ -99,12 +106,13 @@ export class GraphView {
     for (const element of [root, drawingElement]) this.resizeObserver.observe(element);
     this.intersectionObserver.observe(root);
     document.addEventListener("visibilitychange", () => this.reportVisibility(), { signal });
-    this.timer = setInterval(() => this.card.updateTimes(), TIME_INTERVAL);
+    this.timer = setInterval(() => this.updateTimes(), TIME_INTERVAL);
   }
 
   close() {
     for (const [event, handler] of Object.entries(this.handlers)) this.model.off(event, handler);
     this.viewState.listeners.delete(this.actionListener);
+    this.viewState.connection.listeners.delete(this.connectionListener);
     this.ending.abort();
     this.resizeObserver.disconnect();
     this.intersectionObserver.disconnect();
@@ -176,6 +184,25 @@ export class GraphView {
     this.updateCard();
   }
 
+  /** Switches all controls off while the kernel or the deployment cannot be reached, and on again. */
+  updateConnection() {
+    const { model, root, viewState: { connection } } = this;
+    const lost = model.get("lost");
+    const isOff = !connection.isLive || Boolean(lost);
+    if (!connection.isLive) {
+      this.disconnected.show(connection.lastSeen, adviceForSilence(model.get("deployment"), model.get("detached")));
+    } else if (lost) this.disconnected.show(Date.now(), lost);
+    else this.disconnected.hide();
+    root.classList.toggle("dynamo-is-disconnected", isOff);
+    const focused = activeElement(root);
+    for (const part of this.parts) part.inert = isOff;
+    // Without the focus, JupyterLab would receive the keys.
+    if (isOff && focused !== root && root.contains(focused)) {
+      this.focusedBefore = focused;
+      root.focus({ preventScroll: true });
+    } else if (!isOff && focused === root) this.focusedBefore?.focus({ preventScroll: true });
+  }
+
   updateSelection() {
     const name = this.model.get("selected");
     if (name) this.viewState.selectedEdge = "";
@@ -204,10 +231,16 @@ export class GraphView {
   actionChanged() {
     this.actionFrame ||= requestAnimationFrame(() => {
       this.actionFrame = 0;
+    this.focusedBefore = null; // the element with the focus when the connection was lost
       this.statusBar.show(this.viewState.latest);
       this.card.callForm?.update();
       this.card.updateActions();
     });
+  }
+
+  updateTimes() {
+    this.card.updateTimes();
+    this.disconnected.updateTime();
   }
 
   // --- what the user does -------------------------------------------------------------------------------------------

@@ -1,11 +1,16 @@
 // What must survive when a notebook removes a view and renders it again: the position, what was typed, and the running
 // actions. Each model has one ViewState, which all its views share.
 
+import { Connection } from "./connection.js";
+
 /** Rates stored of each service: 45 s at two a second. */
 export const HISTORY = 90;
 
 /** Items of a stream that are stored and shown: the latest ones. Earlier ones are only counted. */
 export const MAX_ITEMS = 1000;
+
+/** Milliseconds between two reports that this page is open. The kernel sends signs of life to open pages. */
+const REPORT_INTERVAL = 30_000;
 
 const KERNEL_GONE = "The kernel that drew this graph is gone. Run the cell again.";
 
@@ -38,6 +43,7 @@ const KERNEL_GONE = "The kernel that drew this graph is gone. Run the cell again
 
 export class ViewState {
   constructor() {
+    this.connection = new Connection(() => this.reportPage());
     // Other browser pages may show the same model and receive the same answers, so ids must differ from theirs.
     this.lastId = Math.floor(Math.random() * 2 ** 42) * 1024;
     this.page = String(this.lastId);
@@ -66,7 +72,11 @@ export class ViewState {
     this.model = model;
     const handlers = { "msg:custom": (message) => this.receive(message), "change:loads": () => this.recordRates() };
     for (const [event, handler] of Object.entries(handlers)) model.on(event, handler);
+    const reports = setInterval(() => this.reportPage(), REPORT_INTERVAL);
+    this.connection.open();
     return () => {
+      clearInterval(reports);
+      this.connection.close();
       for (const [event, handler] of Object.entries(handlers)) model.off(event, handler);
       for (const timer of this.scaleTimers.values()) clearTimeout(timer);
     };
@@ -111,11 +121,16 @@ export class ViewState {
   setVisible(view, visible) {
     const before = this.visibleViews.size > 0;
     this.visibleViews[visible ? "add" : "delete"](view);
-    const now = this.visibleViews.size > 0;
-    if (before !== now) this.send({ id: ++this.lastId, do: "watch", visible: now, page: this.page });
+    if (before !== this.visibleViews.size > 0) this.reportPage();
+  }
+
+  /** Reports that this page is open, and whether a view is visible in it. */
+  reportPage() {
+    this.send({ id: ++this.lastId, do: "watch", visible: this.visibleViews.size > 0, page: this.page });
   }
 
   receive(message) {
+    this.connection.heard();
     const action = this.running.get(message?.id);
     if (action === undefined) return;
     if ("code" in message) {

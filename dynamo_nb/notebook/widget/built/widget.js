@@ -152,6 +152,44 @@ function loadSentence(load) {
   return parts.join(", ");
 }
 
+// dynamo_nb/notebook/widget/disconnected.js
+var Disconnected = class {
+  constructor() {
+    this.time = create("span", {});
+    this.advice = create("span", {});
+    this.element = create(
+      "div",
+      { class: "dynamo-disconnected", role: "status" },
+      create("strong", {}, "Disconnected"),
+      this.time,
+      this.advice
+    );
+    this.element.hidden = true;
+    this.lastSeen = 0;
+  }
+  /** lastSeen: milliseconds. advice: text in which code stands between backquotes. */
+  show(lastSeen, advice) {
+    this.lastSeen = lastSeen;
+    this.element.hidden = false;
+    this.advice.replaceChildren(...advice.split("`").map((text, at) => at % 2 ? create("code", {}, text) : text));
+    this.updateTime();
+  }
+  hide() {
+    this.element.hidden = true;
+  }
+  updateTime() {
+    if (this.element.hidden) return;
+    const at = new Date(this.lastSeen).toLocaleTimeString();
+    setText(this.time, `last seen ${at}, ${age((Date.now() - this.lastSeen) / 1e3)} ago`);
+  }
+};
+function adviceForSilence(deployment, isDetached) {
+  const busy = "If a cell blocks the kernel, this page comes back by itself.";
+  if (deployment === "") return `Run this cell again. ${busy}`;
+  if (isDetached) return `The deployment may still run: \`%dynamo attach ${deployment}\` connects to it. ${busy}`;
+  return `If the kernel was restarted or has ended, the deployment has stopped: run the cells again. ${busy}`;
+}
+
 // dynamo_nb/notebook/widget/drawing.js
 var ELEMENTS = /* @__PURE__ */ new Set(["svg", "g", "rect", "path", "circle", "text", "tspan", "title"]);
 var ATTRIBUTES = /* @__PURE__ */ new Set([
@@ -457,12 +495,56 @@ function shorten(text, space, size = SMALL_FONT) {
   return `${text.slice(0, end)}…`;
 }
 
+// dynamo_nb/notebook/widget/connection.js
+var SILENCE = 2300;
+var CHECK_INTERVAL = 250;
+var Connection = class {
+  /** onWake: called when the page continues after the browser or the computer has paused it. */
+  constructor(onWake) {
+    this.onWake = onWake;
+    this.isLive = true;
+    this.lastSeen = Date.now();
+    this.quietSince = this.lastSeen;
+    this.checkedAt = this.lastSeen;
+    this.timer = 0;
+    this.listeners = /* @__PURE__ */ new Set();
+  }
+  open() {
+    this.lastSeen = this.quietSince = this.checkedAt = Date.now();
+    this.timer = setInterval(() => this.check(), CHECK_INTERVAL);
+  }
+  close() {
+    clearInterval(this.timer);
+  }
+  /** A message has come. */
+  heard() {
+    this.lastSeen = this.quietSince = Date.now();
+    this.set(true);
+  }
+  check() {
+    const now = Date.now();
+    if (now - this.checkedAt > SILENCE) {
+      this.quietSince = now;
+      this.onWake();
+    }
+    this.checkedAt = now;
+    this.set(now - this.quietSince < SILENCE);
+  }
+  set(isLive) {
+    if (isLive === this.isLive) return;
+    this.isLive = isLive;
+    for (const listener of this.listeners) listener();
+  }
+};
+
 // dynamo_nb/notebook/widget/view_state.js
 var HISTORY = 90;
 var MAX_ITEMS = 1e3;
+var REPORT_INTERVAL = 3e4;
 var KERNEL_GONE = "The kernel that drew this graph is gone. Run the cell again.";
 var ViewState = class {
   constructor() {
+    this.connection = new Connection(() => this.reportPage());
     this.lastId = Math.floor(Math.random() * 2 ** 42) * 1024;
     this.page = String(this.lastId);
     this.running = /* @__PURE__ */ new Map();
@@ -489,7 +571,11 @@ var ViewState = class {
     this.model = model;
     const handlers = { "msg:custom": (message) => this.receive(message), "change:loads": () => this.recordRates() };
     for (const [event, handler] of Object.entries(handlers)) model.on(event, handler);
+    const reports = setInterval(() => this.reportPage(), REPORT_INTERVAL);
+    this.connection.open();
     return () => {
+      clearInterval(reports);
+      this.connection.close();
       for (const [event, handler] of Object.entries(handlers)) model.off(event, handler);
       for (const timer of this.scaleTimers.values()) clearTimeout(timer);
     };
@@ -540,10 +626,14 @@ var ViewState = class {
   setVisible(view, visible) {
     const before = this.visibleViews.size > 0;
     this.visibleViews[visible ? "add" : "delete"](view);
-    const now = this.visibleViews.size > 0;
-    if (before !== now) this.send({ id: ++this.lastId, do: "watch", visible: now, page: this.page });
+    if (before !== this.visibleViews.size > 0) this.reportPage();
+  }
+  /** Reports that this page is open, and whether a view is visible in it. */
+  reportPage() {
+    this.send({ id: ++this.lastId, do: "watch", visible: this.visibleViews.size > 0, page: this.page });
   }
   receive(message) {
+    this.connection.heard();
     const action = this.running.get(message?.id);
     if (action === void 0) return;
     if ("code" in message) {
@@ -2355,15 +2445,9 @@ var GraphView = class {
     this.edgeCard = new EdgeCard(viewState, () => this.closeCards());
     const area = create("div", { class: "dynamo-drawing-area" }, this.drawingElement, this.tooltip.element);
     this.body = create("div", { class: "dynamo-body" }, area, this.card.element);
-    this.root = create(
-      "div",
-      { class: "dynamo-view", tabindex: "-1" },
-      this.toolbar.element,
-      this.body,
-      this.edgeCard.element,
-      this.keyboard.element,
-      this.statusBar.element
-    );
+    this.disconnected = new Disconnected();
+    this.parts = [this.toolbar.element, this.body, this.edgeCard.element, this.keyboard.element, this.statusBar.element];
+    this.root = create("div", { class: "dynamo-view", tabindex: "-1" }, this.disconnected.element, ...this.parts);
     this.viewport = new Viewport(this.drawingElement, viewState.position, () => this.viewportMoved());
     this.linking = new Linking({
       drawing: () => this.drawing,
@@ -2381,10 +2465,14 @@ var GraphView = class {
       "change:loads": () => this.updateLoads(),
       "change:card": () => this.updateCard(),
       "change:selected": () => this.updateSelection(),
-      "change:deployment": () => this.updateDeployment()
+      "change:deployment": () => this.updateDeployment(),
+      "change:lost": () => this.updateConnection(),
+      "change:detached": () => this.updateConnection()
     };
     this.actionListener = () => this.actionChanged();
+    this.connectionListener = () => this.updateConnection();
     this.actionFrame = 0;
+    this.focusedBefore = null;
     this.pointer = new Pointer(this, this.ending.signal);
     this.resizeObserver = new ResizeObserver(() => this.resize());
     this.isInView = false;
@@ -2396,11 +2484,13 @@ var GraphView = class {
     this.draw();
     this.resize();
     this.statusBar.show(viewState.latest);
+    this.updateConnection();
   }
   listen() {
     const { model, viewState, drawingElement, root, ending: { signal } } = this;
     for (const [event, handler] of Object.entries(this.handlers)) model.on(event, handler);
     viewState.listeners.add(this.actionListener);
+    viewState.connection.listeners.add(this.connectionListener);
     drawingElement.addEventListener("focusin", ({ target }) => this.focusMoved(target), { signal });
     root.addEventListener("keydown", (event) => this.keyboard.handle(event), { signal });
     root.addEventListener("click", ({ target }) => this.keepFocus(target), { signal });
@@ -2411,11 +2501,12 @@ var GraphView = class {
     for (const element of [root, drawingElement]) this.resizeObserver.observe(element);
     this.intersectionObserver.observe(root);
     document.addEventListener("visibilitychange", () => this.reportVisibility(), { signal });
-    this.timer = setInterval(() => this.card.updateTimes(), TIME_INTERVAL);
+    this.timer = setInterval(() => this.updateTimes(), TIME_INTERVAL);
   }
   close() {
     for (const [event, handler] of Object.entries(this.handlers)) this.model.off(event, handler);
     this.viewState.listeners.delete(this.actionListener);
+    this.viewState.connection.listeners.delete(this.connectionListener);
     this.ending.abort();
     this.resizeObserver.disconnect();
     this.intersectionObserver.disconnect();
@@ -2480,6 +2571,23 @@ var GraphView = class {
     this.toolbar.setDeployment(this.model.get("deployment"));
     this.updateCard();
   }
+  /** Switches all controls off while the kernel or the deployment cannot be reached, and on again. */
+  updateConnection() {
+    const { model, root, viewState: { connection } } = this;
+    const lost = model.get("lost");
+    const isOff = !connection.isLive || Boolean(lost);
+    if (!connection.isLive) {
+      this.disconnected.show(connection.lastSeen, adviceForSilence(model.get("deployment"), model.get("detached")));
+    } else if (lost) this.disconnected.show(Date.now(), lost);
+    else this.disconnected.hide();
+    root.classList.toggle("dynamo-is-disconnected", isOff);
+    const focused = activeElement(root);
+    for (const part of this.parts) part.inert = isOff;
+    if (isOff && focused !== root && root.contains(focused)) {
+      this.focusedBefore = focused;
+      root.focus({ preventScroll: true });
+    } else if (!isOff && focused === root) this.focusedBefore?.focus({ preventScroll: true });
+  }
   updateSelection() {
     const name = this.model.get("selected");
     if (name) this.viewState.selectedEdge = "";
@@ -2505,10 +2613,15 @@ var GraphView = class {
   actionChanged() {
     this.actionFrame ||= requestAnimationFrame(() => {
       this.actionFrame = 0;
+      this.focusedBefore = null;
       this.statusBar.show(this.viewState.latest);
       this.card.callForm?.update();
       this.card.updateActions();
     });
+  }
+  updateTimes() {
+    this.card.updateTimes();
+    this.disconnected.updateTime();
   }
   // --- what the user does -------------------------------------------------------------------------------------------
   /** After a click, JupyterLab gives the focus to the cell, where a key such as x cuts it. */
@@ -2592,15 +2705,58 @@ var GraphView = class {
   }
 };
 
+// dynamo_nb/notebook/widget/outputs.js
+function mountInOutputs(id, render) {
+  const selector = `img[src*="${id}"], svg[data-dynamo-output="${id}"]`;
+  const mounted = /* @__PURE__ */ new Map();
+  const mount = (drawing) => {
+    if (mounted.has(drawing)) return;
+    const container = create("div", { class: "dynamo-live" });
+    drawing.style.display = "none";
+    drawing.after(container);
+    mounted.set(drawing, { container, close: render(container) });
+  };
+  const unmount = (drawing) => {
+    const { container, close } = mounted.get(drawing);
+    mounted.delete(drawing);
+    close();
+    container.remove();
+    drawing.style.display = "";
+  };
+  const find = (root) => {
+    if (root.nodeType !== Node.ELEMENT_NODE) return;
+    if (root.matches(selector)) mount(root);
+    for (const drawing of root.querySelectorAll(selector)) mount(drawing);
+  };
+  const observer = new MutationObserver((changes) => {
+    for (const drawing of mounted.keys()) if (!drawing.isConnected) unmount(drawing);
+    for (const { addedNodes } of changes) for (const node of addedNodes) find(node);
+  });
+  observer.observe(document, { childList: true, subtree: true });
+  find(document.documentElement);
+  return () => {
+    observer.disconnect();
+    for (const drawing of mounted.keys()) unmount(drawing);
+  };
+}
+
 // dynamo_nb/notebook/widget/widget.js
 function widget() {
   const viewState = new ViewState();
+  const render = ({ model, el }) => {
+    const view = new GraphView(model, viewState, el);
+    return () => view.close();
+  };
   return {
-    initialize: ({ model }) => viewState.connect(model),
-    render: ({ model, el }) => {
-      const view = new GraphView(model, viewState, el);
-      return () => view.close();
-    }
+    initialize: ({ model }) => {
+      const disconnect = viewState.connect(model);
+      const unmount = mountInOutputs(model.get("output_id"), (el) => render({ model, el }));
+      return () => {
+        unmount();
+        disconnect();
+      };
+    },
+    render
   };
 }
 export {
