@@ -125,7 +125,9 @@ def test_a_restarted_kernel_attaches_to_a_detached_deployment_with_its_scale(ope
     notebook.restart()
     notebook.show(SERVED)
     old = notebook.graph(SERVED)
-    expect(old.view.get_by_role("status")).to_contain_text(re.compile("Disconnected.*last seen.*%dynamo attach frontend-"))
+    expect(old.view.get_by_role("status")).to_contain_text(
+        re.compile("Disconnected.*last seen.*%dynamo attach frontend-")
+    )
     lab.screenshot("restarted")
     notebook.run(ATTACHED)
     graph = notebook.graph(ATTACHED)
