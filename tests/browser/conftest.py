@@ -68,6 +68,12 @@ def context(chromium, home):
 
 
 @pytest.fixture(scope="module")
+def page(context):
+    """A page of its own."""
+    return context.new_page()
+
+
+@pytest.fixture(scope="module")
 def server(context, tmp_path_factory):
     server = LabServer(tmp_path_factory.mktemp("lab"))
     yield server
