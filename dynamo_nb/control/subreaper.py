@@ -13,6 +13,7 @@ import asyncio
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
@@ -20,6 +21,8 @@ from typing import Final
 import psutil
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
+DEVICE_LIMIT: Final = 30.0
+"""Seconds for a killed process to give back what it has of devices: the memory of a GPU can take some."""
 _PASSES: Final = 5
 """A process may start another while it is being killed."""
 _END_LIMIT: Final = 1.0
@@ -39,6 +42,19 @@ def kill_descendants(pid: int) -> None:
         if not found:
             return
         _kill(found)
+
+
+async def end_descendants(limit: float = DEVICE_LIMIT) -> None:
+    """Kills every process below this one, and waits for their end: until then they hold their ports and devices.
+
+    Args:
+        limit: seconds to wait.
+    """
+    own = psutil.Process()
+    end = time.monotonic() + limit
+    while (found := [p for p in own.children(recursive=True) if _lives(p)]) and time.monotonic() < end:
+        _kill(found)
+        await asyncio.to_thread(psutil.wait_procs, found, min(_END_LIMIT, max(end - time.monotonic(), 0)))
 
 
 async def kill_adopted(keep: Collection[int]) -> None:

@@ -22,7 +22,7 @@ from dynamo_nb.control.options import Options
 from dynamo_nb.control.processes import ended
 from dynamo_nb.control.release import Release
 from dynamo_nb.control.status import Status
-from dynamo_nb.control.subreaper import adopt_orphans, kill_descendants
+from dynamo_nb.control.subreaper import adopt_orphans, end_descendants
 from dynamo_nb.errors import DeploymentError, DynamoError, summary_of, to_wire
 from dynamo_nb.runtime.cancellation import cancel_and_wait
 from dynamo_nb.runtime.nats_server import NatsServer
@@ -167,8 +167,8 @@ class Supervisor:
             await cancel_and_wait(*keeping)
             if nats is not None:
                 await nats.stop()
+            await end_descendants()  # such as the process that workers were forked from
             self._placement.close()  # before the record goes: another deployment waits while it is there
-            kill_descendants(os.getpid())  # the process that workers were forked from
             state_dir.remove(self.folder)
 
     def status(self) -> Status:
