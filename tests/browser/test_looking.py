@@ -55,6 +55,24 @@ def overlaps(card):
     }""")
 
 
+@pytest.mark.parametrize(("width", "theme"), [(750, "dark"), (1300, "light"), (2000, "dark")])
+def test_every_tab_of_a_card_fits_its_column(width, theme, graph, lab):
+    lab.theme(theme)
+    lab.page.set_viewport_size({"width": width, "height": 1000})
+    card = graph.open("Frontend", "Configuration")
+    for name in ("Overview", "Endpoints", "Routes", "Workers", "Log", "Configuration"):
+        tab = card.get_by_role("tab", name=name)
+        tab.click()
+        lab.screenshot(name.lower())
+        wide = card.get_by_role("tabpanel").evaluate("""(panel) => [...panel.querySelectorAll("*")].filter((each) =>
+          each.getBoundingClientRect().right > panel.getBoundingClientRect().right + 1 && each.checkVisibility()
+          && !each.closest("pre, svg")).map((each) => each.outerHTML.slice(0, 80))""")
+        assert wide == [], name
+        assert overlaps(card) == []
+    lab.page.set_viewport_size({"width": 1280, "height": 900})
+    lab.theme("light")
+
+
 def test_a_streaming_endpoint_is_called_from_its_form(graph, lab):
     card = graph.open("Backend", "Endpoints")
     card.get_by_role("textbox", name="text").fill("hello big world")
