@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from IPython.display import DisplayHandle, display
 
+from dynamo_nb.control.events import Event
 from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.drawing.mimebundle import mimebundle
@@ -174,13 +175,13 @@ class Drawings:
         assert isinstance(subject, str)
         return Graph.of(self._variables.service(subject), self._variables.namespace)
 
-    def _state(self, subject: str | Deployment) -> tuple[Picture, str, dict[str, dict[str, str]]]:
-        """The content of a widget: the picture, the id of the deployment, and the workers of each service."""
+    def _state(self, subject: str | Deployment) -> tuple[Picture, str, dict[str, dict[str, str]], Sequence[Event]]:
+        """The content of a widget: the picture, the id of the deployment, the workers of each service, the events."""
         deployment = self._deployment(subject)
         if deployment is None:
-            return self._graph(subject).picture(), "", {}
+            return self._graph(subject).picture(), "", {}, ()
         workers = {name: _readiness(service) for name, service in deployment.status.services.items()}
-        return deployment.picture, "" if deployment.ended else deployment.id, workers
+        return deployment.picture, "" if deployment.ended else deployment.id, workers, deployment.events
 
     def _show_state(self, drawing: Drawing, widget: GraphWidget) -> None:
         deployment, lost = self._deployment(drawing.subject), ""
@@ -205,7 +206,8 @@ class Drawings:
                 if deployment is None:
                     return service_card(service, graph, None, Traffic())
                 routes, requests = feed.routes(deployment, service), feed.requests(deployment, service)
-                return service_card(service, graph, deployment, feed.latest(deployment), routes, requests)
+                errors = feed.errors(deployment, service)
+                return service_card(service, graph, deployment, feed.latest(deployment), routes, requests, errors)
             return {}
 
         def receive(widget: GraphWidget, message: dict[str, Any]) -> None:
@@ -267,11 +269,13 @@ class Drawings:
             return {deployment for deployment in found if deployment is not None and not deployment.ended}
 
     def _show_traffic(self, deployment: Deployment, traffic: Traffic) -> None:
-        workers = {name: [w.id for w in service.workers] for name, service in deployment.status.services.items()}
+        services = deployment.status.services
+        workers = {name: [w.id for w in service.workers] for name, service in services.items()}
+        restarts = {name: service.restarts for name, service in services.items()}
         with self._lock:
             for drawing in self._drawings_of(deployment):
                 if drawing.widget is not None and drawing.viewers.watching:
-                    drawing.widget.show_traffic(traffic, workers)
+                    drawing.widget.show_traffic(traffic, workers, restarts)
 
 
 def _bundle(drawing: Drawing) -> dict[str, Any]:

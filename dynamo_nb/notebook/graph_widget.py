@@ -7,13 +7,14 @@ have traits of their own, so an update is small and does not move the drawing.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
 import anywidget
 import traitlets
 
+from dynamo_nb.control.events import Event
 from dynamo_nb.drawing.mimebundle import mimebundle
 from dynamo_nb.drawing.outline import Outline
 from dynamo_nb.drawing.picture import Picture
@@ -23,6 +24,9 @@ from dynamo_nb.observe.traffic import Load, Traffic
 Card = Mapping[str, Any]
 """The content of a service's card; see `service_card`."""
 Message = dict[str, Any]
+MOST_EVENTS: Final = 50
+LONGEST_DETAIL: Final = 1000
+"""Events that are shown, and characters of the end of their details: every change sends all of them."""
 Workers = Mapping[str, Mapping[str, str]]
 """Service to `{"workers": "1/2", "gpus": "0,1"}`: ready and desired workers, ids of GPUs. Only of served services."""
 
@@ -52,6 +56,7 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
         detached: True if the deployment runs on without this kernel.
         lost: Why the deployment cannot be reached, and what to do; "" if it can.
         output_id: The static SVG contains it. The browser shows the live graph in place of each SVG with this id.
+        events: The last events of the deployment, oldest first: `number`, `at`, `text`, `bad` and `detail`.
     """
 
     # The text and not the path: for a path, anywidget starts a thread that watches the file.
@@ -68,19 +73,21 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
     detached = traitlets.Bool().tag(sync=True)
     lost = traitlets.Unicode().tag(sync=True)
     output_id = traitlets.Unicode().tag(sync=True)
+    events = traitlets.List().tag(sync=True)
 
     def __init__(
         self,
         picture: Picture,
         deployment: str = "",
         workers: Workers | None = None,
+        events: Sequence[Event] = (),
         *,
         card_of: Callable[[str], Card] = lambda _: {},
         receive: Callable[[GraphWidget, Message], None] = lambda *_: None,
     ) -> None:
         self._picture, self._card_of = picture, card_of
         self._static_forms = mimebundle(picture, live=True)
-        state = _state(picture, workers or {})
+        state = _state(picture, workers or {}, events)
         super().__init__(svg=_svg(self._static_forms), deployment=deployment, output_id=uuid.uuid4().hex, **state)
         self.on_msg(lambda _, message, __: receive(self, message))
         self.observe(lambda _: self.update_card(), "selected")
@@ -102,13 +109,16 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
             self._static_forms = mimebundle(self._picture, live=True)
         return self._static_forms
 
-    def show(self, picture: Picture, deployment: str = "", workers: Workers | None = None) -> None:
+    def show(
+        self, picture: Picture, deployment: str = "", workers: Workers | None = None, events: Sequence[Event] = ()
+    ) -> None:
         """Shows another state. The graph is laid out again only if more than states and notes has changed.
 
         Args:
             picture: The graph to show.
             deployment: The id of the deployment; "" if the graph is not served.
             workers: The workers of each service that is served.
+            events: The events of the deployment.
         """
         with self.hold_sync():
             before, self._picture, self.deployment = self._picture, picture, deployment
@@ -118,21 +128,24 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
                 self.svg = _svg(self._plain_forms())
             if not deployment:
                 self.loads = {}
-            for trait, value in _state(picture, workers or {}).items():
+            for trait, value in _state(picture, workers or {}, events).items():
                 self.set_trait(trait, value)
             if self.selected not in self.states:
                 self.selected = ""
             self.update_card()
 
-    def show_traffic(self, traffic: Traffic, workers: Mapping[str, list[str]]) -> None:
+    def show_traffic(
+        self, traffic: Traffic, workers: Mapping[str, list[str]], restarts: Mapping[str, int] | None = None
+    ) -> None:
         """Shows the traffic now.
 
         Args:
             traffic: Measured traffic.
             workers: Service to the ids of its workers.
+            restarts: Service to the number of restarts.
         """
         with self.hold_sync():
-            self.loads = {"services": _services(traffic, workers), "edges": _edges(traffic)}
+            self.loads = {"services": _services(traffic, workers, restarts or {}), "edges": _edges(traffic)}
             self.update_card()
 
     def show_connection(self, *, detached: bool, lost: str) -> None:
@@ -166,11 +179,21 @@ def _svg(forms: Mapping[str, str]) -> str:
     return forms.get(SVG, "")
 
 
-def _state(picture: Picture, workers: Workers) -> dict[str, Any]:
+def _state(picture: Picture, workers: Workers, events: Sequence[Event]) -> dict[str, Any]:
     nodes = Outline.of(picture).nodes
     return {
         "text": text(picture),
         "states": {n.name: {"state": n.state, "note": n.note, **workers.get(n.name, {})} for n in nodes},
+        "events": [
+            {
+                "number": event.number,
+                "at": event.at,
+                "text": event.text,
+                "bad": event.bad,
+                "detail": event.detail[-LONGEST_DETAIL:],
+            }
+            for event in events[-MOST_EVENTS:]
+        ],
     }
 
 
@@ -179,7 +202,7 @@ def _shape(picture: Picture) -> Picture:
     return picture.with_states({n.name: ("set" if n.state or n.note else "", "") for n in picture.nodes})
 
 
-def _services(traffic: Traffic, workers: Mapping[str, list[str]]) -> dict[str, Any]:
+def _services(traffic: Traffic, workers: Mapping[str, list[str]], restarts: Mapping[str, int]) -> dict[str, Any]:
     found = {}
     for service, ids in workers.items():
         load = traffic.services.get(service)
@@ -187,7 +210,11 @@ def _services(traffic: Traffic, workers: Mapping[str, list[str]]) -> dict[str, A
         on_gpus = [traffic.gpu_memory[worker] for worker in ids if worker in traffic.gpu_memory]
         if load is not None or memory:
             gpu_memory = {"gpu_memory": sum(on_gpus)} if on_gpus else {}
-            found[service] = {**figures_of(load or Load()), "memory": memory or None, **gpu_memory}
+            cpu = [traffic.cpu[worker] for worker in ids if worker in traffic.cpu]
+            more = {"cpu": round(sum(cpu))} if cpu else {}
+            if restarts.get(service):
+                more["restarts"] = restarts[service]
+            found[service] = {**figures_of(load or Load()), "memory": memory or None, **gpu_memory, **more}
     return found
 
 

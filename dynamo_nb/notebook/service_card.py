@@ -1,4 +1,4 @@
-"""The card of a service in a graph widget: its endpoints, its workers and its configuration, as plain data."""
+"""The card of a service in a graph widget: its endpoints, workers, configuration and errors, as plain data."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
+from dynamo_nb.control.events import ServiceError
 from dynamo_nb.control.log_lines import LogLine
 from dynamo_nb.control.logs import LogTail
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.graph.graph import Graph
 from dynamo_nb.notebook.graph_widget import figures_of
+from dynamo_nb.observe.event_table import origin_of
 from dynamo_nb.observe.example import example
 from dynamo_nb.observe.log_reader import rows_of
 from dynamo_nb.observe.route import Route
@@ -32,6 +34,7 @@ def service_card(
     traffic: Traffic,
     routes: Sequence[Route] = (),
     requests: Sequence[LogLine] = (),
+    errors: Sequence[ServiceError] = (),
 ) -> dict[str, Any]:
     """Returns the content of a card.
 
@@ -42,12 +45,13 @@ def service_card(
         traffic: Last measured traffic.
         routes: HTTP routes of the service.
         requests: The latest requests over HTTP, if the access log is on.
+        errors: Last errors of the service.
 
     Returns:
         `service`, `rows` (label and text), `endpoints` with schema and example, and `links` (`in` and `out`, each with
         the other service and whether the link is active). With a deployment also `config` (key, value and origin),
-        the number of `desired` workers, `workers`, the last lines of their `log` (time, worker, level and text), and
-        the `routes` with a request of each, its load and its statuses.
+        the number of `desired` workers, `workers`, the last lines of their `log` (time, worker, level and text), the
+        `routes` with a request of each, its load and its statuses, and the `errors`.
     """
     definition = graph.services.get(name)
     if definition is None:
@@ -91,9 +95,24 @@ def service_card(
                 "started": worker.started,
                 "gpus": ", ".join(worker.gpus),
                 "memory": traffic.memory.get(worker.id),
+                "cpu": traffic.cpu.get(worker.id),
+                "restarts": worker.restarts,
                 "log": logs[f"{name}[{worker.index}]"][-LOG_LINES:],
             }
             for worker in service.workers
+        ],
+        "errors": [
+            {
+                "id": error.id,
+                "endpoint": error.endpoint,
+                "kind": error.kind,
+                "message": error.message,
+                "origin": origin_of(error),
+                "count": error.count,
+                "last": error.last,
+                "traceback": error.traceback,
+            }
+            for error in errors
         ],
     }
 

@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from dynamo_nb.control.events import ServiceError
 from dynamo_nb.control.log_lines import LogLine
 from dynamo_nb.control.state_dir import CONTROL
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.errors import DynamoError
+from dynamo_nb.observe.event_table import ServiceErrors
 from dynamo_nb.observe.log_reader import AccessLog
 from dynamo_nb.observe.route import Route
 from dynamo_nb.observe.traffic import Traffic, TrafficWindow
@@ -36,6 +38,7 @@ class TrafficFeed:
         self._routes: dict[Deployment, tuple[object, dict[str, list[Route]]]] = {}
         self._access: dict[Deployment, AccessLog] = {}
         self._requests: dict[Deployment, deque[LogLine]] = {}
+        self._errors: dict[Deployment, ServiceErrors] = {}
 
     def latest(self, deployment: Deployment) -> Traffic:
         """Returns the latest traffic of a deployment; empty if it is not watched."""
@@ -58,6 +61,10 @@ class TrafficFeed:
         if not shown:
             self._requests.pop(deployment, None)
 
+    def errors(self, deployment: Deployment, service: str) -> list[ServiceError]:
+        """Returns the latest errors of a service; none if its deployment is not watched."""
+        return [error for error in self._errors.get(deployment, ()) if error.service == service]
+
     def update(self) -> None:
         """Starts to measure the watched deployments. The measurement of a deployment ends by itself."""
         for deployment in self._watched():
@@ -65,10 +72,14 @@ class TrafficFeed:
                 self._tasks[deployment] = asyncio.create_task(self._measure(deployment))
 
     async def _measure(self, deployment: Deployment) -> None:
-        window = TrafficWindow()
+        window, reports = TrafficWindow(), 0
         try:
             while deployment in self._watched():
-                traffic = self._latest[deployment] = window.add(await deployment.metrics())
+                numbers = await deployment.metrics()
+                if numbers.get("error_reports", 0) != reports:
+                    reports = numbers["error_reports"]
+                    self._errors[deployment] = await deployment.errors()
+                traffic = self._latest[deployment] = window.add(numbers)
                 await self._read_http(deployment)
                 self._show(deployment, traffic)
                 await asyncio.sleep(INTERVAL)
@@ -76,7 +87,7 @@ class TrafficFeed:
             pass  # it has stopped
         finally:
             del self._tasks[deployment]
-            for found in (self._latest, self._routes, self._requests):
+            for found in (self._latest, self._routes, self._requests, self._errors):
                 found.pop(deployment, None)
             if (access := self._access.pop(deployment, None)) is not None:
                 await access.aclose()

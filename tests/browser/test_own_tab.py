@@ -38,11 +38,12 @@ def scrollable(view):
 
 
 def is_filled(view):
-    """Waits until the drawing ends where the tab ends."""
+    """Waits until the drawing ends where the line of the events begins, and that ends where the tab ends."""
     view.page.wait_for_function(
         """([view, apart]) => {
-          const ends = [view, view.querySelector(".dynamo-body")].map((each) => each.getBoundingClientRect().bottom);
-          return Math.abs(ends[0] - ends[1]) <= apart;
+          const [drawing, events] = [".dynamo-body", ".dynamo-events"].map((part) => view.querySelector(part).getBoundingClientRect());
+          const isNear = (one, other) => Math.abs(one - other) <= apart;
+          return isNear(drawing.bottom, events.top) && isNear(events.bottom, view.getBoundingClientRect().bottom);
         }""",
         arg=[view.element_handle(), FITS],
     )

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page
 
 from dynamo_nb.notebook.graph_widget import GraphWidget
 
-_TRAITS = ("svg", "text", "deployment", "states", "loads", "card", "selected")
+_TRAITS = ("svg", "text", "deployment", "states", "loads", "card", "selected", "events")
 _DARK = (
     "background:#111;--jp-layout-color0:#111;--jp-layout-color1:#111;--jp-ui-font-color0:#eee;--jp-ui-font-color2:#aaa"
 )

@@ -71,11 +71,13 @@ def test_traffic_is_shown_without_a_new_drawing():
     widget = GraphWidget(PICTURE, "hello-1234")
     changes = recorded_changes(widget)
     load = Load(rate=1234.567, p50=0.00123456, p99=None, in_flight=3, errors=0.5, failed=7)
-    traffic = Traffic({"Backend": load}, edges={("Frontend", "Backend"): load}, memory={"a": 5, "b": 6})
-    widget.show_traffic(traffic, {"Frontend": [], "Backend": ["a", "b"]})
+    traffic = Traffic(
+        {"Backend": load}, edges={("Frontend", "Backend"): load}, memory={"a": 5, "b": 6}, cpu={"a": 20.0}
+    )
+    widget.show_traffic(traffic, {"Frontend": [], "Backend": ["a", "b"]}, {"Frontend": 0, "Backend": 3})
     shown = {"rate": 1230.0, "p50": 0.00123, "p99": None, "in_flight": 3, "errors": 0.5, "failed": 7}
     assert widget.loads == {
-        "services": {"Backend": {**shown, "memory": 11}},
+        "services": {"Backend": {**shown, "memory": 11, "cpu": 20, "restarts": 3}},
         "edges": {"Frontend->Backend": shown},
     }
     assert changes == ["loads"]
@@ -184,7 +186,8 @@ out.textContent = JSON.stringify(result);
 
 def run_in_browser(widget, script, tmp_path):
     """Shows the widget in a browser, runs a script there, and returns the object `result` that the script fills."""
-    names = ("svg", "text", "deployment", "states", "loads", "card", "selected", "detached", "lost", "output_id")
+    names = ("svg", "text", "deployment", "states", "loads", "card", "selected", "events")
+    names += ("detached", "lost", "output_id")
     state = {name: getattr(widget, name) for name in names}
     page = tmp_path / "page.html"
     page.write_text(

@@ -11,7 +11,7 @@ export class EdgeCard {
   constructor(viewState, onClose) {
     this.viewState = viewState;
     this.edge = null;
-    this.metrics = new Metrics("failed");
+    this.metrics = new Metrics([]);
     this.heading = create("h4", {});
     this.description = create("p", { class: "dynamo-muted" });
     this.action = button("", () => this.toggleLink());

@@ -17,8 +17,10 @@ export const NO_VALUE = "–";
  * @property {number} in_flight
  * @property {number} errors Failed calls per second.
  * @property {number} failed All failed calls.
+ * @property {number | null} [cpu] Percent of one core.
  * @property {number | null} [memory]
  * @property {number | null} [gpu_memory]
+ * @property {number} [restarts] Of workers that had ended by themselves.
  */
 
 /**
@@ -32,8 +34,10 @@ export const MEASURES = [
   ["in_flight", "in flight", (load) => grouped(load.in_flight ?? 0)],
   ["errors", "errors", (load) => rate(load.errors)],
   ["failed", "failed", (load) => grouped(load.failed ?? 0)],
+  ["cpu", "CPU", (load) => percent(load.cpu)],
   ["memory", "memory", (load) => bytes(load.memory)],
   ["gpu_memory", "GPU memory", (load) => bytes(load.gpu_memory)],
+  ["restarts", "restarts", (load) => grouped(load.restarts ?? 0)],
 ];
 
 export function rate(number) {
@@ -60,6 +64,20 @@ export function bytes(number) {
   let at = 0;
   for (; number >= 999.5 && at < units.length - 1; at++) number /= 1024;
   return `${at > 0 && number < 9.95 ? number.toFixed(1) : Math.round(number)} ${units[at]}`;
+}
+
+/** number: percent of one core. */
+export function percent(number) {
+  return number == null ? NO_VALUE : `${grouped(number)} %`;
+}
+
+/** A time of today, or of another day with its date. seconds: since the epoch. */
+export function clock(seconds) {
+  const [then, now] = [new Date(seconds * 1e3), new Date()];
+  const time = then.toTimeString().slice(0, 8);
+  const two = (number) => String(number).padStart(2, "0");
+  if (then.toDateString() === now.toDateString()) return time;
+  return `${then.getFullYear()}-${two(then.getMonth() + 1)}-${two(then.getDate())} ${time}`;
 }
 
 /** A long time, in its two largest units. */

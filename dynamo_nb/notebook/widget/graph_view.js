@@ -5,6 +5,7 @@ import { activeElement, create, setText } from "./dom.js";
 import { adviceForSilence, Disconnected } from "./disconnected.js";
 import { Drawing } from "./drawing.js";
 import { EdgeCard } from "./edge_card.js";
+import { EventList } from "./event_list.js";
 import { Highlight } from "./highlight.js";
 import { Keyboard } from "./keyboard.js";
 import { Linking } from "./linking.js";
@@ -40,6 +41,7 @@ export class GraphView {
     this.ending = new AbortController();
     this.drawing = new Drawing("");
     this.statusBar = new StatusBar();
+    this.events = new EventList(viewState);
     this.toolbar = new Toolbar({
       search: (text) => this.highlight.search(text), nextMatch: (direction) => this.highlight.nextMatch(direction),
       leaveSearch: (clear) => this.highlight.leaveSearch(clear), zoom: (factor) => this.viewport.zoom(factor),
@@ -56,7 +58,8 @@ export class GraphView {
     const area = create("div", { class: "dynamo-drawing-area" }, this.drawingElement, this.tooltip.element);
     this.body = create("div", { class: "dynamo-body" }, area, this.card.element);
     this.disconnected = new Disconnected();
-    this.parts = [this.toolbar.element, this.body, this.edgeCard.element, this.keyboard.element, this.statusBar.element];
+    this.parts = [this.toolbar.element, this.body, this.edgeCard.element, this.keyboard.element, this.statusBar.element,
+      this.events.element];
     this.root = create("div", { class: "dynamo-view", tabindex: "-1" }, this.disconnected.element, ...this.parts);
     this.viewport = new Viewport(this.drawingElement, viewState.position, () => this.viewportMoved());
     this.linking = new Linking({
@@ -71,6 +74,7 @@ export class GraphView {
       "change:card": () => this.updateCard(), "change:selected": () => this.updateSelection(),
       "change:deployment": () => this.updateDeployment(), "change:lost": () => this.updateConnection(),
       "change:detached": () => this.updateConnection(),
+      "change:events": () => this.events.show(model.get("events")),
     };
     this.actionListener = () => this.actionChanged();
     this.connectionListener = () => this.updateConnection();
@@ -88,6 +92,7 @@ export class GraphView {
     this.resize();
     this.statusBar.show(viewState.latest);
     this.updateConnection();
+    this.events.show(model.get("events"));
   }
 
   listen() {

@@ -5,9 +5,9 @@ import { MEASURES, NO_VALUE } from "./formats.js";
 import { HISTORY } from "./view_state.js";
 
 export class Metrics {
-  /** last: key of the last number. sparkline: true to draw the rates. */
-  constructor(last, sparkline = false) {
-    this.cells = ["rate", "p50", "p99", "in_flight", "errors", last].map((key) => {
+  /** more: keys of further numbers. sparkline: true to draw the rates. */
+  constructor(more, sparkline = false) {
+    this.cells = ["rate", "p50", "p99", "in_flight", "errors", "failed", ...more].map((key) => {
       const value = create("dd", {});
       const [, label, text] = MEASURES[MEASURES.findIndex(([name]) => name === key)];
       return { key, value, text, element: create("div", {}, create("dt", {}, label), value) };

@@ -1,7 +1,8 @@
-// The card of a service: its load, its endpoints with a form to call each, its workers and its configuration.
+// The card of a service: its load, its errors, its endpoints with a form to call each, its workers, its configuration.
 
 import { CallForm } from "./call_form.js";
 import { button, create, definitionList, iconButton, setAttribute, setText } from "./dom.js";
+import { ErrorList } from "./error_list.js";
 import { LogView } from "./log_view.js";
 import { Metrics } from "./metrics.js";
 import { RouteList } from "./route_list.js";
@@ -63,8 +64,10 @@ export class ServiceCard {
     this.callForm = null;
     /** @type {Record<string, Page>} */
     this.pages = {};
-    this.metrics = new Metrics("memory", true);
+    this.metrics = new Metrics(["cpu", "memory", "restarts"], true);
     this.workers = new WorkerList(viewState, "");
+    this.errors = new ErrorList();
+    this.lastError = create("button");
     this.routes = new RouteList();
     this.log = new LogView({ nothing: "" });
   }
@@ -116,6 +119,10 @@ export class ServiceCard {
     this.overview = create("div");
     this.endpoints = create("div");
     this.workers = new WorkerList(this.viewState, service);
+    this.errors = new ErrorList();
+    this.lastError = create("button", { type: "button", class: "dynamo-last-error", title: "Show the errors",
+                                        onclick: () => this.open("Errors", true) });
+    this.lastError.hidden = true;
     this.config = create("div");
     this.routes = new RouteList();
     this.log = new LogView({
@@ -128,6 +135,8 @@ export class ServiceCard {
     /** @type {Record<string, Omit<Page, "tab" | "number">>} */
     const pages = {
       Overview: { body: this.overview, hasContent: () => true, show: (content) => this.showOverview(content) },
+      Errors: { body: this.errors.element, hasContent: ({ errors }) => errors?.length,
+                show: ({ errors }) => this.errors.show(errors), count: ({ errors }) => String(errors.length) },
       Endpoints: { body: this.endpoints, hasContent: ({ endpoints }) => endpoints?.length,
                    show: (content) => this.showEndpoints(content), count: ({ endpoints }) => String(endpoints.length) },
       Routes: { body: this.routes.element, hasContent: ({ routes }) => routes?.length,
@@ -150,8 +159,8 @@ export class ServiceCard {
       this.panel.append(page.body);
       this.pages[name] = { ...page, tab, number };
     }
-    this.metrics = new Metrics("memory", true);
-    this.overview.append(this.metrics.element, this.facts = create("div"), this.links = create("div"));
+    this.metrics = new Metrics(["cpu", "memory", "restarts"], true);
+    this.overview.append(this.metrics.element, this.lastError, this.facts = create("div"), this.links = create("div"));
     this.element.setAttribute("aria-label", service);
     this.element.append(
       create("header", { class: "dynamo-header" }, create("i", { class: "dynamo-dot" }), create("h4", { title: service }, service),
@@ -235,7 +244,9 @@ export class ServiceCard {
     return true;
   }
 
-  showOverview({ rows = [], links }) {
+  showOverview({ rows = [], links, errors: [last] = [] }) {
+    this.lastError.hidden = last === undefined;
+    if (last !== undefined) setText(this.lastError, `${last.kind}: ${last.message}`);
     if (this.hasChanged("rows", rows)) this.facts.replaceChildren(definitionList(rows));
     if (!this.hasChanged("links", links)) return;
     const row = (other, isActive, source, target) => create("li", { class: isActive ? "" : "dynamo-inactive" },
@@ -294,6 +305,7 @@ export class ServiceCard {
   updateTimes() {
     if (this.service === "") return;
     this.workers.updateUptimes();
+    this.errors.updateTimes();
     this.callForm?.updateTime();
   }
 

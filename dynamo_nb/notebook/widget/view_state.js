@@ -55,6 +55,7 @@ export class ViewState {
     this.drafts = new Map(); // "service endpoint" -> what was typed into its form
     this.calls = new Map(); // "service endpoint" -> its latest call
     this.isAccessShown = false; // requests over HTTP in the logs of cards
+    this.areEventsOpen = false;
     this.openLogs = new Set(); // "service index" of workers
     this.showsDefaults = false; // of the configuration
     this.requestedWorkers = new Map(); // service -> number of workers that the kernel has not reported yet

@@ -1,7 +1,7 @@
 // The workers of a service: one row for each. A row stays while its values change, so an open log stays open.
 
 import { button, create, setAttribute, setText } from "./dom.js";
-import { NO_VALUE, age, bytes } from "./formats.js";
+import { NO_VALUE, age, bytes, grouped, percent } from "./formats.js";
 
 export class WorkerList {
   /**
@@ -37,7 +37,7 @@ export class WorkerList {
   createRow({ index }) {
     const { viewState, service } = this;
     const key = `${service} ${index}`;
-    const cells = Object.fromEntries(["pid", "GPU", "up", "memory"].map((label) => [label, create("dd", {})]));
+    const cells = Object.fromEntries(["pid", "GPU", "up", "restarts", "CPU", "memory"].map((label) => [label, create("dd", {})]));
     const log = create("pre", { class: "dynamo-log", tabindex: "0", "aria-label": `Log of ${service} ${index}` });
     const state = create("span", { class: "dynamo-state" });
     const details = create("details", {
@@ -62,6 +62,8 @@ export class WorkerList {
     setText(row.state, worker.state ?? "");
     setText(row.cells.pid, worker.pid == null ? NO_VALUE : String(worker.pid));
     setText(row.cells.GPU, worker.gpus || NO_VALUE);
+    setText(row.cells.restarts, grouped(worker.restarts ?? 0));
+    setText(row.cells.CPU, percent(worker.cpu));
     setText(row.cells.memory, bytes(worker.memory));
     const lines = (worker.log ?? []).join("\n");
     row.details.hidden = lines === "";

@@ -99,8 +99,10 @@ var MEASURES = [
   ["in_flight", "in flight", (load) => grouped(load.in_flight ?? 0)],
   ["errors", "errors", (load) => rate(load.errors)],
   ["failed", "failed", (load) => grouped(load.failed ?? 0)],
+  ["cpu", "CPU", (load) => percent(load.cpu)],
   ["memory", "memory", (load) => bytes(load.memory)],
-  ["gpu_memory", "GPU memory", (load) => bytes(load.gpu_memory)]
+  ["gpu_memory", "GPU memory", (load) => bytes(load.gpu_memory)],
+  ["restarts", "restarts", (load) => grouped(load.restarts ?? 0)]
 ];
 function rate(number) {
   if (!number) return "0/s";
@@ -124,6 +126,16 @@ function bytes(number) {
   let at = 0;
   for (; number >= 999.5 && at < units.length - 1; at++) number /= 1024;
   return `${at > 0 && number < 9.95 ? number.toFixed(1) : Math.round(number)} ${units[at]}`;
+}
+function percent(number) {
+  return number == null ? NO_VALUE : `${grouped(number)} %`;
+}
+function clock(seconds) {
+  const [then, now] = [new Date(seconds * 1e3), /* @__PURE__ */ new Date()];
+  const time = then.toTimeString().slice(0, 8);
+  const two = (number) => String(number).padStart(2, "0");
+  if (then.toDateString() === now.toDateString()) return time;
+  return `${then.getFullYear()}-${two(then.getMonth() + 1)}-${two(then.getDate())} ${time}`;
 }
 function age(seconds) {
   const all = Math.max(0, Math.floor(seconds));
@@ -555,6 +567,7 @@ var ViewState = class {
     this.drafts = /* @__PURE__ */ new Map();
     this.calls = /* @__PURE__ */ new Map();
     this.isAccessShown = false;
+    this.areEventsOpen = false;
     this.openLogs = /* @__PURE__ */ new Set();
     this.showsDefaults = false;
     this.requestedWorkers = /* @__PURE__ */ new Map();
@@ -679,9 +692,9 @@ function isFinished(action) {
 
 // dynamo_nb/notebook/widget/metrics.js
 var Metrics = class {
-  /** last: key of the last number. sparkline: true to draw the rates. */
-  constructor(last, sparkline = false) {
-    this.cells = ["rate", "p50", "p99", "in_flight", "errors", last].map((key) => {
+  /** more: keys of further numbers. sparkline: true to draw the rates. */
+  constructor(more, sparkline = false) {
+    this.cells = ["rate", "p50", "p99", "in_flight", "errors", "failed", ...more].map((key) => {
       const value = create("dd", {});
       const [, label, text] = MEASURES[MEASURES.findIndex(([name]) => name === key)];
       return { key, value, text, element: create("div", {}, create("dt", {}, label), value) };
@@ -721,7 +734,7 @@ var EdgeCard = class {
   constructor(viewState, onClose) {
     this.viewState = viewState;
     this.edge = null;
-    this.metrics = new Metrics("failed");
+    this.metrics = new Metrics([]);
     this.heading = create("h4", {});
     this.description = create("p", { class: "dynamo-muted" });
     this.action = button("", () => this.toggleLink());
@@ -756,6 +769,49 @@ var EdgeCard = class {
     this.viewState.request({ do: active ? "unlink" : "link", source, target }, description);
   }
 };
+
+// dynamo_nb/notebook/widget/event_list.js
+var EventList = class {
+  constructor(viewState) {
+    this.shown = 0;
+    this.count = create("small");
+    this.latest = create("span", { class: "dynamo-latest-event" });
+    this.list = create("ol", { class: "dynamo-event-list", tabindex: "0", "aria-label": "Events" });
+    this.element = create("details", {
+      class: "dynamo-events",
+      open: viewState.areEventsOpen,
+      ontoggle: () => {
+        viewState.areEventsOpen = this.element.open;
+      }
+    }, create("summary", {}, create("strong", {}, "Events"), this.count, this.latest), this.list);
+    this.element.hidden = true;
+  }
+  /** events: the trait `events`, the latest last. */
+  show(events) {
+    this.element.hidden = events.length === 0;
+    if (events.length === 0) return;
+    const last = events[events.length - 1];
+    if (last.number < this.shown) {
+      this.list.replaceChildren();
+      this.shown = 0;
+    }
+    for (const event of events) if (event.number > this.shown) this.list.prepend(createItem(event));
+    while (this.list.children.length > events.length) this.list.lastElementChild?.remove();
+    this.shown = last.number;
+    setText(this.count, String(last.number));
+    setText(this.latest, `${clock(last.at)}  ${last.text}`);
+    this.latest.classList.toggle("dynamo-failing", last.bad);
+  }
+};
+function createItem({ at, text, bad, detail }) {
+  const content = create("span", { class: bad ? "dynamo-failing" : "" }, text);
+  return create(
+    "li",
+    {},
+    create("time", {}, clock(at)),
+    detail ? create("details", {}, create("summary", {}, content), create("pre", { tabindex: "0" }, detail)) : content
+  );
+}
 
 // dynamo_nb/notebook/widget/paths.js
 function pathsThrough(name, edges) {
@@ -1597,6 +1653,54 @@ function parseJson(text) {
   }
 }
 
+// dynamo_nb/notebook/widget/error_list.js
+var ErrorList = class {
+  constructor() {
+    this.rows = /* @__PURE__ */ new Map();
+    this.element = create("div", { class: "dynamo-errors" });
+  }
+  /** errors: those of the trait `card`, the latest first. New ones are put above the others, which do not move. */
+  show(errors) {
+    const ids = new Set(errors.map(({ id }) => id));
+    for (const [id, row] of this.rows) {
+      if (ids.has(id)) continue;
+      row.element.remove();
+      this.rows.delete(id);
+    }
+    for (const error of [...errors].reverse()) {
+      if (!this.rows.has(error.id)) {
+        const row2 = this.createRow(error);
+        this.rows.set(error.id, row2);
+        this.element.prepend(row2.element);
+      }
+      const row = this.rows.get(error.id);
+      row.last = error.last;
+      setText(row.message, error.message);
+      setText(row.count, error.count === 1 ? "once" : `${grouped(error.count)} times`);
+      setText(row.traceback, error.traceback);
+      row.details.hidden = error.traceback === "";
+    }
+    this.updateTimes();
+  }
+  createRow({ kind, endpoint, origin }) {
+    const [message, count, time] = [create("span"), create("b"), create("span")];
+    const traceback = create("pre", { class: "dynamo-traceback", tabindex: "0", "aria-label": `Traceback of ${kind}` });
+    const details = create("details", {}, create("summary", {}, "Traceback"), traceback);
+    const element = create(
+      "section",
+      { class: "dynamo-service-error", "aria-label": kind },
+      create("p", { class: "dynamo-error" }, create("b", {}, kind), " ", message),
+      create("p", { class: "dynamo-muted" }, count, " in ", create("code", {}, endpoint), ", last ", time),
+      origin ? create("p", { class: "dynamo-muted" }, origin) : null,
+      details
+    );
+    return { element, message, count, time, traceback, details, last: 0 };
+  }
+  updateTimes() {
+    for (const { time, last } of this.rows.values()) setText(time, `${age(Date.now() / 1e3 - last)} ago`);
+  }
+};
+
 // dynamo_nb/notebook/widget/log_view.js
 var MAX_LINES = 2e3;
 var NEAR_END = 24;
@@ -1927,7 +2031,7 @@ var WorkerList = class {
   createRow({ index }) {
     const { viewState, service } = this;
     const key = `${service} ${index}`;
-    const cells = Object.fromEntries(["pid", "GPU", "up", "memory"].map((label) => [label, create("dd", {})]));
+    const cells = Object.fromEntries(["pid", "GPU", "up", "restarts", "CPU", "memory"].map((label) => [label, create("dd", {})]));
     const log = create("pre", { class: "dynamo-log", tabindex: "0", "aria-label": `Log of ${service} ${index}` });
     const state = create("span", { class: "dynamo-state" });
     const details = create("details", {
@@ -1954,6 +2058,8 @@ var WorkerList = class {
     setText(row.state, worker.state ?? "");
     setText(row.cells.pid, worker.pid == null ? NO_VALUE : String(worker.pid));
     setText(row.cells.GPU, worker.gpus || NO_VALUE);
+    setText(row.cells.restarts, grouped(worker.restarts ?? 0));
+    setText(row.cells.CPU, percent(worker.cpu));
     setText(row.cells.memory, bytes(worker.memory));
     const lines = (worker.log ?? []).join("\n");
     row.details.hidden = lines === "";
@@ -2024,8 +2130,10 @@ var ServiceCard = class {
     this.shownParts = {};
     this.callForm = null;
     this.pages = {};
-    this.metrics = new Metrics("memory", true);
+    this.metrics = new Metrics(["cpu", "memory", "restarts"], true);
     this.workers = new WorkerList(viewState, "");
+    this.errors = new ErrorList();
+    this.lastError = create("button");
     this.routes = new RouteList();
     this.log = new LogView({ nothing: "" });
   }
@@ -2079,6 +2187,14 @@ var ServiceCard = class {
     this.overview = create("div");
     this.endpoints = create("div");
     this.workers = new WorkerList(this.viewState, service);
+    this.errors = new ErrorList();
+    this.lastError = create("button", {
+      type: "button",
+      class: "dynamo-last-error",
+      title: "Show the errors",
+      onclick: () => this.open("Errors", true)
+    });
+    this.lastError.hidden = true;
     this.config = create("div");
     this.routes = new RouteList();
     this.log = new LogView({
@@ -2092,6 +2208,12 @@ var ServiceCard = class {
     });
     const pages = {
       Overview: { body: this.overview, hasContent: () => true, show: (content) => this.showOverview(content) },
+      Errors: {
+        body: this.errors.element,
+        hasContent: ({ errors }) => errors?.length,
+        show: ({ errors }) => this.errors.show(errors),
+        count: ({ errors }) => String(errors.length)
+      },
       Endpoints: {
         body: this.endpoints,
         hasContent: ({ endpoints }) => endpoints?.length,
@@ -2136,8 +2258,8 @@ var ServiceCard = class {
       this.panel.append(page.body);
       this.pages[name] = { ...page, tab, number };
     }
-    this.metrics = new Metrics("memory", true);
-    this.overview.append(this.metrics.element, this.facts = create("div"), this.links = create("div"));
+    this.metrics = new Metrics(["cpu", "memory", "restarts"], true);
+    this.overview.append(this.metrics.element, this.lastError, this.facts = create("div"), this.links = create("div"));
     this.element.setAttribute("aria-label", service);
     this.element.append(
       create(
@@ -2222,7 +2344,9 @@ var ServiceCard = class {
     this.shownParts[part] = content;
     return true;
   }
-  showOverview({ rows = [], links }) {
+  showOverview({ rows = [], links, errors: [last] = [] }) {
+    this.lastError.hidden = last === void 0;
+    if (last !== void 0) setText(this.lastError, `${last.kind}: ${last.message}`);
     if (this.hasChanged("rows", rows)) this.facts.replaceChildren(definitionList(rows));
     if (!this.hasChanged("links", links)) return;
     const row = (other, isActive, source, target) => create(
@@ -2292,6 +2416,7 @@ var ServiceCard = class {
   updateTimes() {
     if (this.service === "") return;
     this.workers.updateUptimes();
+    this.errors.updateTimes();
     this.callForm?.updateTime();
   }
   close() {
@@ -2426,6 +2551,7 @@ var GraphView = class {
     this.ending = new AbortController();
     this.drawing = new Drawing("");
     this.statusBar = new StatusBar();
+    this.events = new EventList(viewState);
     this.toolbar = new Toolbar({
       search: (text) => this.highlight.search(text),
       nextMatch: (direction) => this.highlight.nextMatch(direction),
@@ -2446,7 +2572,14 @@ var GraphView = class {
     const area = create("div", { class: "dynamo-drawing-area" }, this.drawingElement, this.tooltip.element);
     this.body = create("div", { class: "dynamo-body" }, area, this.card.element);
     this.disconnected = new Disconnected();
-    this.parts = [this.toolbar.element, this.body, this.edgeCard.element, this.keyboard.element, this.statusBar.element];
+    this.parts = [
+      this.toolbar.element,
+      this.body,
+      this.edgeCard.element,
+      this.keyboard.element,
+      this.statusBar.element,
+      this.events.element
+    ];
     this.root = create("div", { class: "dynamo-view", tabindex: "-1" }, this.disconnected.element, ...this.parts);
     this.viewport = new Viewport(this.drawingElement, viewState.position, () => this.viewportMoved());
     this.linking = new Linking({
@@ -2467,7 +2600,8 @@ var GraphView = class {
       "change:selected": () => this.updateSelection(),
       "change:deployment": () => this.updateDeployment(),
       "change:lost": () => this.updateConnection(),
-      "change:detached": () => this.updateConnection()
+      "change:detached": () => this.updateConnection(),
+      "change:events": () => this.events.show(model.get("events"))
     };
     this.actionListener = () => this.actionChanged();
     this.connectionListener = () => this.updateConnection();
@@ -2485,6 +2619,7 @@ var GraphView = class {
     this.resize();
     this.statusBar.show(viewState.latest);
     this.updateConnection();
+    this.events.show(model.get("events"));
   }
   listen() {
     const { model, viewState, drawingElement, root, ending: { signal } } = this;
