@@ -85,7 +85,7 @@ class DynamoError(Exception):
     def _render_traceback_(self) -> list[str]:
         """The message that IPython shows instead of a traceback, whose frames would all be in this package."""
         head, *rest = f"{type(self).__name__}: {self}".splitlines()
-        return [f"{_RED}{head}{_PLAIN}", *rest]
+        return [f"{_RED}{head}{_PLAIN}", *rest, *getattr(self, "__notes__", ())]
 
 
 # --- mistakes in code, configuration and targets

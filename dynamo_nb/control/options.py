@@ -25,6 +25,8 @@ class Options:
         name: name of the deployment.
         owner: pid of the process whose life the deployment shares; None if it is detached.
         client: pid of the process that starts it, detached or not; its use of GPUs leaves them free.
+        notebook: the notebook that serves, see `Record.notebook`.
+        served_with: see `Record.served_with`.
         owned_by: name of that process in messages, such as a notebook's name.
         access: settings to connect workers and callers; without a URL of NATS the supervisor starts its own server.
         worker_host: address on which workers listen for other machines; None for this machine only.
@@ -46,6 +48,8 @@ class Options:
     owner: int | None = None
     client: int | None = None
     owned_by: str = ""
+    notebook: str = ""
+    served_with: str = ""
     access: ConnectionSettings = field(default_factory=ConnectionSettings)
     worker_host: str | None = None
     http_host: str = HTTP_HOST

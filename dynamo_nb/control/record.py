@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,9 @@ class Record:
         owner: the process whose life it shares; None if it is detached.
         started: seconds since the epoch.
         processes: all that the supervisor started, for cleaning up after a crash.
+        notebook: path of the notebook that served it. It ends in a slash if the front end did not tell more than the
+            folder; "" for other programs.
+        served_with: digest of the options of `serve`, to recognise the same options.
         owned_by: name of the owner in messages, such as a notebook's name.
         ports: ports that it holds.
         gpus: ids of the GPUs that it holds.
@@ -44,6 +47,8 @@ class Record:
     started: float
     processes: tuple[ProcessId, ...] = field(default=())
     owned_by: str = ""
+    notebook: str = ""
+    served_with: str = ""
     ports: tuple[int, ...] = ()
     gpus: tuple[str, ...] = ()
     stopping: bool = False
@@ -52,6 +57,11 @@ class Record:
     def alive(self) -> bool:
         """True if the supervisor runs, here or where its process is not visible."""
         return self.supervisor.alive or is_locked(self.folder)
+
+    @property
+    def is_left_running(self) -> bool:
+        """True if it runs, is detached, and is not being stopped."""
+        return self.owner is None and not self.stopping and self.alive
 
     @property
     def ending(self) -> bool:
@@ -85,6 +95,8 @@ class Record:
             started=data["started"],
             processes=tuple(ProcessId(**p) for p in data["processes"]),
             owned_by=data.get("owned_by", ""),
+            notebook=data.get("notebook", ""),
+            served_with=data.get("served_with", ""),
             ports=tuple(data.get("ports", ())),
             gpus=tuple(data.get("gpus", ())),
             stopping=data.get("stopping", False),
@@ -122,6 +134,20 @@ def is_locked(folder: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def left_running(known: Collection[str] = (), notebook: str = "") -> list[Record]:
+    """Returns the detached deployments that run, oldest first.
+
+    Args:
+        known: ids of deployments to leave out.
+        notebook: return those of this notebook only, see `Record.notebook`; "" for all.
+
+    Raises:
+        DeploymentError: the state directory cannot be used.
+    """
+    found = (record for record in records() if record.is_left_running and record.id not in known)
+    return [record for record in found if notebook in {"", record.notebook}]
 
 
 def records() -> Iterator[Record]:

@@ -186,6 +186,40 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         """Service name to the URL of its HTTP endpoints."""
         return {name: service.url for name, service in self.services.items() if service.url}
 
+    def updating(self, name: str) -> str:
+        """Returns who serves while new workers of a service replace old ones, such as `2 old serve, 0 of 2 new ready`.
+
+        Workers of a service that is scaled stay, at other indices.
+
+        Args:
+            name: the service.
+
+        Returns:
+            The text; "" if no worker is replaced.
+        """
+        rollout, service = self.rollout.get(name), self.services.get(name)
+        if rollout is None or service is None or any(worker.state == "failed" for worker in rollout.workers):
+            return ""
+        new = {worker.id for worker in rollout.workers}
+        old = [worker for worker in service.ready_workers if worker.id not in new]
+        if not {worker.index for worker in old} & {worker.index for worker in rollout.workers}:
+            return ""
+        return f"{len(old)} old serve{'s' * (len(old) == 1)}, {rollout.ready} of {rollout.desired} new ready"
+
+    def state_of(self, name: str) -> str:
+        """Returns the state of a service, for display: `updating` while old workers serve in place of new ones."""
+        if name in self.services:
+            return "updating" if self.updating(name) else self.services[name].state
+        workers = self.rollout[name].workers if name in self.rollout else ()  # the first start
+        return "failed" if any(worker.state == "failed" for worker in workers) else "starting"
+
+    def readiness_of(self, name: str) -> tuple[int, int]:
+        """Returns the numbers of ready and of desired workers of a service, also during its first start."""
+        if (service := self.services.get(name)) is not None:
+            return service.ready, service.desired
+        rollout = self.rollout.get(name, RolloutStatus())
+        return rollout.ready, rollout.desired
+
     def stopped(self) -> Status:
         """The same deployment after its supervisor has gone: no worker is left."""
         services = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from dynamo_nb.control.record import Record, records
+from dynamo_nb.control.record import Record, left_running, records
 from dynamo_nb.deployment.deployment import Deployment
-from dynamo_nb.deployment.start import connect, notebook_of
+from dynamo_nb.deployment.start import Notebook, connect, notebook_of
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.sdk.portal import Pending, on_portal
 
@@ -23,7 +23,7 @@ def attach(which: str | None = None) -> Pending[Deployment]:
     does not follow the cells of this one.
 
     Args:
-        which: Id of the deployment, the beginning of it, or its name; None if only one is running.
+        which: Id of the deployment, the beginning of it, or its name; None if only one is running, here or elsewhere.
 
     Returns:
         A `Pending` of the deployment.
@@ -38,7 +38,25 @@ def attach(which: str | None = None) -> Pending[Deployment]:
             deployment = await attach()
     """
     notebook = notebook_of(sys._getframe(1).f_globals)
-    return Pending(lambda: on_portal(lambda: connect(running_record(which), notebook)))
+    return Pending(lambda: on_portal(lambda: connect(record_for(notebook, which), notebook)))
+
+
+def record_for(notebook: Notebook | None, which: str | None) -> Record:
+    """Returns the record of a running deployment, as `running_record` does.
+
+    Args:
+        notebook: The notebook that asks. Without a name, the only deployment that runs in it, or that an earlier kernel
+            of it left running, is preferred to those of others.
+        which: As for `running_record`.
+
+    Raises:
+        DeploymentError: None matches, or several do.
+    """
+    if which is None and notebook is not None:
+        here = [deployment.id for deployment in notebook.deployments if not deployment.ended]
+        own = [*here, *(record.id for record in left_running(here, notebook.path))]
+        which = own[0] if len(own) == 1 else None
+    return running_record(which)
 
 
 def running_record(which: str | None) -> Record:

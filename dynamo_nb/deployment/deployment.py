@@ -6,14 +6,14 @@ Length: one public class; most lines are its reference for users.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from dynamo_nb.config.effective import EffectiveConfig
 from dynamo_nb.control.logs import LogTail
-from dynamo_nb.control.status import ServiceStatus, Status
+from dynamo_nb.control.status import Status
 from dynamo_nb.deployment.config_layers import Config, layers_of
 from dynamo_nb.deployment.follower import Follower
 from dynamo_nb.deployment.http_calls import HttpCalls
@@ -27,6 +27,7 @@ from dynamo_nb.graph.spec import GraphSpec
 from dynamo_nb.observe.display import Display
 from dynamo_nb.observe.event_table import Events, ServiceErrors
 from dynamo_nb.observe.http_call import HttpCall
+from dynamo_nb.program import Source
 from dynamo_nb.runtime.connection_settings import ConnectionSettings
 from dynamo_nb.runtime.service_client import ServiceClient
 from dynamo_nb.sdk.call import Call
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+_UNSERVED: Final = "edited, not served"
 
 
 class NotebookDisplay(Protocol):
@@ -61,7 +63,8 @@ class Deployment:
         id: Unique on this machine; `attach` and `dynamo` find the deployment by it.
         folder: The state directory, with logs and code.
         listeners: Functions that are called with the deployment after each new status, on a background thread.
-        served_with: Options of `serve`, to recognise the same options; None if the deployment was attached.
+        served_with: Digest of the options of `serve`, to recognise the same options; None if they are not known.
+        served_as: The variable to which the serving cell assigned it, if it was attached; "" if that is not known.
 
     Example:
         Serve, call, scale and stop::
@@ -79,12 +82,14 @@ class Deployment:
         self.id = connection.id
         self.folder = connection.folder
         self.listeners: list[Callable[[Deployment], None]] = []
-        self.served_with: object = None
+        self.served_with: str | None = None
+        self.served_as = ""
         self.follower = Follower(connection, source)
         self._connection = connection
         self._calls = LoopCalls(connection)
         self._http = HttpCalls(connection)
         self._notebook = notebook
+        self._failed_edits: frozenset[str] = frozenset()
         connection.on_status.append(self._notify)
 
     def _notify(self) -> None:
@@ -130,6 +135,20 @@ class Deployment:
     def config(self) -> EffectiveConfig:
         """The effective configuration, with the origin of each value."""
         return self._connection.plan.config
+
+    @property
+    def edited(self) -> frozenset[str]:
+        """Services whose last edit failed or was interrupted. Their old version serves until a good edit."""
+        return self._failed_edits | self.follower.unserved
+
+    def note_failed_edits(self, services: Collection[str]) -> None:
+        """Notes the services whose cells failed, in place of those noted before."""
+        self._failed_edits = frozenset(services) & self.spec.started.keys()
+
+    @property
+    def program_source(self) -> Source:
+        """The source of the program that is served, as plain data."""
+        return self._connection.plan.program.source
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -178,8 +197,24 @@ class Deployment:
     @property
     def picture(self) -> Picture:
         """The graph with the states of its services, to be drawn."""
-        services = self.status.services
-        return self.spec.picture().with_states({name: (s.state, _note(s)) for name, s in services.items()})
+        status = self.status
+        states = {
+            name: (
+                status.state_of(name),
+                ", ".join(filter(None, (self._note(name), _UNSERVED * (name in self.edited)))),
+            )
+            for name in status.services or self.spec.started
+        }
+        return self.spec.picture().with_states(states)
+
+    def _note(self, name: str) -> str:
+        """`1 of 2 ready`, or who serves during an update; "" if all desired workers are ready."""
+        if updating := self.status.updating(name):
+            return updating
+        ready, desired = self.status.readiness_of(name)
+        return (
+            "" if ready == desired or self.status.state_of(name) in {"", "stopped"} else f"{ready} of {desired} ready"
+        )
 
     # --- changes ---------------------------------------------------------------------------------------------------
 
@@ -535,7 +570,7 @@ class Deployment:
         lines = [f"deployment {self.id}" + (" (stopped)" if self.ended else "")]
         for name, service in self.status.started_services.items():
             url = f"  {service.url}" if service.url else ""
-            lines.append(f"  {name:<20} {service.state:<9} {service.readiness} workers{url}")
+            lines.append(f"  {name:<20} {self.status.state_of(name):<9} {service.readiness} workers{url}")
         return "\n".join(lines)
 
     def _ipython_display_(self) -> None:
@@ -551,9 +586,3 @@ class Deployment:
 
 def _name_of(service: str | type) -> str:
     return service if isinstance(service, str) else definition_of(service).name
-
-
-def _note(service: ServiceStatus) -> str:
-    """`1 of 2 ready`; "" if all desired workers are ready."""
-    partly = service.started and service.state != "stopped" and service.ready != service.desired
-    return f"{service.ready} of {service.desired} ready" if partly else ""

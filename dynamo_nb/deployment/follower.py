@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dynamo_nb.config.layers import Layer
 from dynamo_nb.deployment.held_changes import check_contract, check_unlinked
 from dynamo_nb.deployment.plan import Plan
-from dynamo_nb.deployment.plan_changes import also_replaced, plan_changes
+from dynamo_nb.deployment.plan_changes import also_replaced, changed_services, plan_changes
 from dynamo_nb.deployment.plan_source import Check, PlanSource
-from dynamo_nb.deployment.supervisor_connection import SupervisorConnection
+from dynamo_nb.deployment.supervisor_connection import SupervisorConnection, old_version
 from dynamo_nb.errors import DynamoError
 from dynamo_nb.graph.spec import GraphSpec
 
@@ -25,12 +25,14 @@ class Follower:
 
     Attributes:
         also_replaced: The services that the last change replaced because of a neighbour, with the reason.
+        unserved: Services of the last attempt to follow that failed or was interrupted. The old version serves.
     """
 
     def __init__(self, connection: SupervisorConnection, source: PlanSource) -> None:
         self._connection, self._source = connection, source
         # The last attempt that failed: its spec with the links removed by force, or the error of planning.
         self._refused: tuple[GraphSpec, frozenset[tuple[str, str]]] | str | None = None
+        self.unserved: frozenset[str] = frozenset()
         self._changing = asyncio.Lock()
         self.also_replaced: Mapping[str, str] = {}
 
@@ -75,19 +77,28 @@ class Follower:
             self._refused = str(error)
             if self._refused == refused and not retry:
                 return False
+            started = connection.plan.spec.started
+            problems = getattr(error, "problems", ())
+            self.unserved = frozenset(one.path.partition(".")[0] for one in problems) & started.keys()
+            error.add_note(old_version(sorted(self.unserved)))
             raise
         spec = _without_origins(plan.spec)
         if spec == _without_origins(connection.applied or plan.spec):
             if spec == _without_origins(connection.plan.spec):
                 connection.plan = plan  # the same services, whose cells have other numbers now
+            self.unserved = frozenset()
             return False
         attempt = spec, plan.program.graph.forced
         if attempt == refused and not retry:
             self._refused = refused
             return False
         self._refused = attempt
-        await self._apply(plan, self._source.check)
-        self._refused = None
+        try:
+            await self._apply(plan, self._source.check)
+        except BaseException:
+            self.unserved = frozenset(changed_services(connection.plan, plan))
+            raise
+        self._refused, self.unserved = None, frozenset()
         return True
 
     async def _apply(self, plan: Plan, check: Check) -> None:

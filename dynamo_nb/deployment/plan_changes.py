@@ -70,6 +70,17 @@ def _and(names: list[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def changed_services(before: Plan, after: Plan) -> list[str]:
+    """Returns the served services that another plan changes or stops.
+
+    Args:
+        before: The plan that is served.
+        after: The other plan.
+    """
+    new = after.spec.started
+    return [name for name in before.spec.started if name not in new or any(_of(name, before, after))]
+
+
 def _of(name: str, before: Plan, after: Plan) -> Iterator[str]:
     old, new = _values(before, name), _values(after, name)
     for key in dict.fromkeys([*old, *new]):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,11 @@ class ServeOptions:
         """
         names = {one.name for one in fields(self)} - {"detach", *given}
         return replace(self, **{name: value for name, value in options.items() if name in names})
+
+    def digest(self) -> str:
+        """Returns a digest of the options in force, to recognise the same options. Raises what `resolve` does."""
+        text = json.dumps([self.detach, asdict(self.resolve())], default=str)
+        return sha256(text.encode()).hexdigest()
 
     def resolve(self) -> Options:
         """Returns the options of a supervisor, without folder, name and owner.

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from dynamo_nb.control import state_dir
-from dynamo_nb.control.record import Record
+from dynamo_nb.control.record import Record, left_running
 from dynamo_nb.control.start_supervisor import start_supervisor
 from dynamo_nb.deployment.deployment import Deployment, NotebookDisplay
 from dynamo_nb.deployment.notebook_name import NOTEBOOK
+from dynamo_nb.deployment.plan import Plan
 from dynamo_nb.deployment.plan_source import NotebookCells, PlanSource
 from dynamo_nb.deployment.restored_source import restored_source
+from dynamo_nb.deployment.same_notebook import is_of_this_notebook, left_by_another_name
 from dynamo_nb.deployment.serve_options import ServeOptions
 from dynamo_nb.deployment.supervisor_connection import SupervisorConnection
+from dynamo_nb.errors import DynamoError
 from dynamo_nb.observe.display import Display, Nowhere
+from dynamo_nb.program import CellsSource, variable_of
 
 
 class Registry(Protocol):
@@ -33,8 +38,24 @@ class Registry(Protocol):
     def deployments(self) -> Sequence[Deployment]:
         """The deployments that were started or attached here, oldest first."""
 
+    @property
+    def path(self) -> str:
+        """The notebook, see `Record.notebook`."""
+
+    def starting(self, deployment: Deployment) -> AbstractContextManager[None]:
+        """Returns a context in which the states of a deployment are shown while its first workers start."""
+
     def started(self, deployment: Deployment) -> None:
-        """Adds a deployment. It follows the cells from now on."""
+        """Adds a deployment that the running cell has started. It follows the cells from now on."""
+
+    def attached(self, deployment: Deployment) -> None:
+        """Adds a deployment that was attached. It follows the cells from now on."""
+
+    def found(self, deployment: Deployment) -> None:
+        """Adds a deployment that an earlier kernel of this notebook left running. The running cell updates it."""
+
+    def not_found(self, record: Record, reason: str) -> None:
+        """Notes that a deployment that an earlier kernel left running cannot be used, and why."""
 
     def earlier(self, entry: str) -> Deployment | None:
         """Returns the deployment of an entry that was attached, or started by an earlier run of the running cell."""
@@ -65,7 +86,8 @@ async def start(
 ) -> Deployment:
     """Starts a deployment. Everything that can be checked is checked before the first process starts.
 
-    If the running cell of a notebook has started a deployment before, that one is changed instead.
+    If the running cell of a notebook has started a deployment before, that one is changed instead. The same holds for a
+    deployment that was detached and that an earlier kernel of the notebook left running.
 
     Args:
         source: Source of its plans.
@@ -78,11 +100,12 @@ async def start(
         DynamoError: As for `serve`.
     """
     resolved = options.resolve()
-    served_with = options.detach, resolved
+    served_with = options.digest()
     plan = source.plan()
     if notebook is not None:
         title, display = notebook.title, notebook.display
-        if (earlier := notebook.earlier(plan.spec.entry)) is not None:
+        earlier = notebook.earlier(plan.spec.entry) or await _left_running(notebook, plan)
+        if earlier is not None:
             if earlier.served_with in {None, served_with}:
                 notebook.updated(earlier, await earlier.follower.switch(source, plan))
                 return earlier
@@ -94,6 +117,8 @@ async def start(
         owner=None if options.detach else os.getpid(),
         client=os.getpid(),
         owned_by=title,
+        notebook="" if notebook is None else notebook.path,
+        served_with=served_with,
         http=any(service.http for service in plan.spec.started.values()),
         shared=bool(source.only),
     )
@@ -103,13 +128,15 @@ async def start(
     )
     try:
         await connection.open()
-        # The first call needs the client of NATS: it is imported while the workers start.
-        await asyncio.gather(connection.apply(plan), asyncio.to_thread(import_module, "nats.aio.client"))
+        connection.begin(plan)
+        deployment = Deployment(connection, source, notebook)
+        deployment.served_with = served_with
+        with nullcontext() if notebook is None else notebook.starting(deployment):
+            # The first call needs the client of NATS: it is imported while the workers start.
+            await asyncio.gather(connection.apply(plan), asyncio.to_thread(import_module, "nats.aio.client"))
     except BaseException:
         await asyncio.shield(connection.stop())
         raise
-    deployment = Deployment(connection, source, notebook)
-    deployment.served_with = served_with
     if notebook is not None:
         notebook.started(deployment)
     return deployment
@@ -129,6 +156,30 @@ async def connect(record: Record, notebook: Notebook | None = None) -> Deploymen
     for known in notebook.deployments if notebook is not None else ():
         if known.id == record.id and known.connected:
             return known
+    deployment = await _connected(record, notebook)
+    if notebook is not None:
+        notebook.attached(deployment)
+    return deployment
+
+
+async def _left_running(notebook: Notebook, plan: Plan) -> Deployment | None:
+    """The deployment of this entry that an earlier kernel of this notebook left running, if there is one."""
+    known = [deployment.id for deployment in notebook.deployments]
+    for record in [*left_running(known, notebook.path), *left_by_another_name(notebook.path, known)]:
+        try:
+            deployment = await _connected(record, notebook)
+        except DynamoError as error:
+            notebook.not_found(record, error.what)
+            continue
+        source, cells = deployment.program_source, notebook.cells()
+        if deployment.spec.entry == plan.spec.entry and is_of_this_notebook(record, notebook.path, source, cells):
+            notebook.found(deployment)
+            return deployment
+        await deployment.disconnect()
+    return None
+
+
+async def _connected(record: Record, notebook: Notebook | None) -> Deployment:
     title, display = ("", Nowhere) if notebook is None else (notebook.title, notebook.display)
     connection = SupervisorConnection(record.folder, title=title, display=display)
     try:
@@ -138,6 +189,7 @@ async def connect(record: Record, notebook: Notebook | None = None) -> Deploymen
         await connection.close()
         raise
     deployment = Deployment(connection, restored_source(snapshot, connection.plan, notebook), notebook)
-    if notebook is not None:
-        notebook.started(deployment)
+    deployment.served_with = record.served_with or None
+    if isinstance(snapshot.source, CellsSource):
+        deployment.served_as = variable_of(snapshot.source.cells, snapshot.source.entry)
     return deployment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dynamo_nb.control.release import Release
 from dynamo_nb.control.state_dir import CONTROL
 from dynamo_nb.control.status import ClientStatus, Status
 from dynamo_nb.deployment.plan import Plan
+from dynamo_nb.deployment.plan_changes import changed_services
 from dynamo_nb.deployment.snapshot import Snapshot, release_of
 from dynamo_nb.errors import ConnectError, DeploymentError, DynamoError
 from dynamo_nb.graph.spec import GraphSpec
@@ -28,6 +29,11 @@ from dynamo_nb.sdk.portal import portal
 
 _ENDINGS: set[asyncio.Task[None]] = set()
 """Tasks that wait for the end of a supervisor. An event loop holds its tasks weakly only."""
+
+
+def old_version(services: Collection[str] = ()) -> str:
+    """Returns the sentence after a change that failed. services: those that the change is about, if they are known."""
+    return f"The old version{' of ' * bool(services)}{', '.join(services)} still serves."
 
 
 class SupervisorConnection:
@@ -88,6 +94,10 @@ class SupervisorConnection:
         for notify in self.on_plan:
             notify(plan)
 
+    def begin(self, plan: Plan) -> None:
+        """Sets the plan that is about to be applied first: it is shown while its workers start."""
+        self._plan = plan
+
     # --- requests --------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -118,9 +128,14 @@ class SupervisorConnection:
 
     async def apply(self, plan: Plan) -> None:
         """Has the supervisor serve a plan. Raises StartError or PlacementError; the old plan is then served."""
-        release = release_of(plan, self.folder)
-        self._applying[release.id] = plan
-        await self.change("apply", release=release.as_data())
+        try:
+            release = release_of(plan, self.folder)
+            self._applying[release.id] = plan
+            await self.change("apply", release=release.as_data())
+        except DynamoError as error:
+            if self.applied is not None:
+                error.add_note(old_version(changed_services(self.plan, plan)))
+            raise
 
     async def restore(self) -> Snapshot:
         """Restores the plan that is served, which another process has applied, and returns its snapshot."""

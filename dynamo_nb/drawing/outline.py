@@ -9,7 +9,14 @@ from dynamo_nb.drawing.picture import Node, Picture
 from dynamo_nb.drawing.svg_elements import AMBER, GREEN, GREY, PURPLE, RED
 
 DEFAULT_NAMESPACE = "default"
-STATE_COLOURS = {"starting": AMBER, "ready": GREEN, "draining": PURPLE, "failed": RED, "stopped": GREY}
+STATE_COLOURS = {
+    "starting": AMBER,
+    "updating": AMBER,
+    "ready": GREEN,
+    "draining": PURPLE,
+    "failed": RED,
+    "stopped": GREY,
+}
 
 
 @dataclass(frozen=True)

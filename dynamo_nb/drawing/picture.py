@@ -20,7 +20,7 @@ class Node:
         local: True if the service is built inside the worker of its dependant (`enabled: false`).
         entry: True for the entry of the graph.
         interface: True for an interface that no link fills.
-        state: starting, ready, draining, failed or stopped; empty for a graph that is not served.
+        state: starting, updating, ready, draining, failed or stopped; empty for a graph that is not served.
         note: more about the state, such as the reason of a failure.
     """
 

@@ -47,11 +47,11 @@ _STYLE = """\
 .dynamo-graph .quiet,.dynamo-graph .off .name{fill:#9da7b3}
 .dynamo-graph .entry>.card{stroke:#4493f8}
 .dynamo-graph .stub{fill:#4493f8;stroke:#4493f8}
-.dynamo-graph [data-state=starting]>.card{stroke:#d29922}
+.dynamo-graph [data-state=starting]>.card,.dynamo-graph [data-state=updating]>.card{stroke:#d29922}
 .dynamo-graph [data-state=ready]>.card{stroke:#3fb950}
 .dynamo-graph [data-state=draining]>.card{stroke:#a371f7}
 .dynamo-graph [data-state=failed]>.card{stroke:#f85149}
-.dynamo-graph [data-state=starting] .state{fill:#d29922}
+.dynamo-graph [data-state=starting] .state,.dynamo-graph [data-state=updating] .state{fill:#d29922}
 .dynamo-graph [data-state=ready] .state{fill:#3fb950}
 .dynamo-graph [data-state=draining] .state{fill:#a371f7}
 .dynamo-graph [data-state=failed] .state{fill:#ff7b72}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dynamo_nb.drawing.outline import DEFAULT_NAMESPACE, Line, Outline, details, status
 from dynamo_nb.drawing.picture import Node, Picture
 
-MARKS = {"starting": "◐", "ready": "●", "draining": "◌", "failed": "✗", "stopped": "○"}
+MARKS = {"starting": "◐", "updating": "◐", "ready": "●", "draining": "◌", "failed": "✗", "stopped": "○"}
 _COLUMN = 48
 """Names up to this width are padded, so that their details are in one column."""
 

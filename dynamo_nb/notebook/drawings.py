@@ -16,7 +16,7 @@ from typing import Any, Final
 from IPython.display import DisplayHandle, display
 
 from dynamo_nb.control.events import Event
-from dynamo_nb.control.status import ServiceStatus
+from dynamo_nb.control.status import Status
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.drawing.mimebundle import mimebundle
 from dynamo_nb.drawing.picture import Picture
@@ -180,7 +180,8 @@ class Drawings:
         deployment = self._deployment(subject)
         if deployment is None:
             return self._graph(subject).picture(), "", {}, ()
-        workers = {name: _readiness(service) for name, service in deployment.status.services.items()}
+        status = deployment.status
+        workers = {name: _readiness(status, name) for name in status.services or status.rollout}
         return deployment.picture, "" if deployment.ended else deployment.id, workers, deployment.events
 
     def _show_state(self, drawing: Drawing, widget: GraphWidget) -> None:
@@ -289,5 +290,9 @@ def _bundle(drawing: Drawing) -> dict[str, Any]:
     return {**widget, **drawing.static_forms}
 
 
-def _readiness(service: ServiceStatus) -> dict[str, str]:
-    return {"workers": service.readiness, "gpus": ",".join(service.gpus)} if service.started else {}
+def _readiness(status: Status, name: str) -> dict[str, str]:
+    service = status.services.get(name)
+    if service is not None and not service.started:
+        return {}
+    ready, desired = status.readiness_of(name)
+    return {"workers": f"{ready}/{desired}", "gpus": ",".join(service.gpus) if service is not None else ""}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dynamo_nb.errors import ContractError, DynamoError
+from dynamo_nb.source import Cell, services_in
 
 if TYPE_CHECKING:
     from dynamo_nb.deployment.deployment import Deployment
@@ -32,19 +34,57 @@ class OwnDeployments:
         self._cells, self._on_status = cells, on_status
         self.all: list[Deployment] = []
         self._started_by: dict[Deployment, tuple[str, int]] = {}
+        self._starting: list[Deployment] = []
         self._printed: set[str] = set()
+        self._failed_edits: dict[str, str] = {}
+        """Services of cells that failed, each with the key of the cell."""
+
+    @property
+    def shown(self) -> list[Deployment]:
+        """The deployments, and those whose first workers start."""
+        return [*self.all, *self._starting]
+
+    @contextmanager
+    def starting(self, deployment: Deployment) -> Iterator[None]:
+        """Has the states of a deployment shown while its first workers start."""
+        self._starting.append(deployment)
+        deployment.listeners.append(self._on_status)
+        self._on_status(deployment)
+        try:
+            yield
+        finally:
+            self._starting.remove(deployment)
+            deployment.listeners.remove(self._on_status)
 
     def add(self, deployment: Deployment) -> None:
-        """Adds a deployment that was started by the running cell, or attached."""
-        self.all.append(deployment)
-        if deployment.served_with is not None:
-            self._mark(deployment)
-        deployment.listeners.append(self._on_status)
+        """Adds a deployment that was attached."""
+        self._add(deployment)
         for warning in deployment.warnings:
             print(warning)
         if not deployment.owned:
             id_ = deployment.id
             print(f"{id_} is detached; `%dynamo attach {id_}` connects to it again")
+
+    def add_started(self, deployment: Deployment) -> None:
+        """Adds a deployment that was started by the running cell."""
+        others = [other for other in self.all if not other.ended and other.spec.entry == deployment.spec.entry]
+        self.add(deployment)
+        self._mark(deployment)
+        for other in others:
+            number = self._started_by.get(other, ("", 0))[1]
+            served = f"served by cell {number}" if number else "attached"
+            update = f"run cell {number} again to update it" if number else f"`%dynamo attach {other.id}` returns it"
+            print(f"{other.id}, {served}, keeps running beside it: {update}, `%dynamo stop {other.id}` stops it")
+
+    def add_found(self, deployment: Deployment) -> None:
+        """Adds a deployment that an earlier kernel left running, and that the running cell updates."""
+        self._add(deployment)
+        self._mark(deployment)
+        print(f"{deployment.id} is still running, detached: this cell updates it")
+
+    def _add(self, deployment: Deployment) -> None:
+        self.all.append(deployment)
+        deployment.listeners.append(self._on_status)
 
     def _mark(self, deployment: Deployment) -> None:
         if (running := self._cells.running) is not None:
@@ -112,6 +152,7 @@ class OwnDeployments:
             if updated:
                 seconds = time.perf_counter() - began
                 changed = [n for n in deployment.spec.started if _pids(deployment, n) != before.get(n)]
+                self._failed_edits = {n: key for n, key in self._failed_edits.items() if n not in changed}
                 gone = [n for n in before if n not in deployment.spec.started]
                 parts = [f"replaced {', '.join(changed)}"] * bool(changed) + [f"stopped {', '.join(gone)}"] * bool(gone)
                 if parts:
@@ -122,6 +163,30 @@ class OwnDeployments:
         if errors:
             raise errors[0]
         return not held
+
+    def note_edit(self, cell: Cell, *, failed: bool, said: bool) -> None:
+        """Marks the services of a cell that failed as edited, and says that their old version serves.
+
+        Args:
+            cell: The cell that has ended.
+            failed: It failed, or the deployments could not be updated to it.
+            said: The error under the cell says already that the old version serves.
+        """
+        runs = [known for known in self._cells.book if known.key == cell.key]
+        services = {name for run in [cell, *runs] for name in services_in([run]).values()}
+        self._failed_edits = {name: key for name, key in self._failed_edits.items() if key != cell.key}
+        if failed:
+            self._failed_edits |= dict.fromkeys(services, cell.key)
+        else:
+            self._failed_edits = {n: key for n, key in self._failed_edits.items() if n not in services}
+        for deployment in [deployment for deployment in self.all if not deployment.ended]:
+            deployment.note_failed_edits(self._failed_edits)
+            unserved = deployment.follower.unserved if cell.failed_at is None else frozenset()
+            about = sorted(deployment.edited & (services | unserved))
+            if failed and about and not said:
+                from dynamo_nb.deployment.supervisor_connection import old_version
+
+                print(old_version(about))
 
     async def update(self) -> None:
         """Updates every deployment between cells, without printing.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from dynamo_nb.source.headers import flags_of
 from dynamo_nb.source.search_path import process_search_path
 
 if TYPE_CHECKING:  # imported on first use: `%load_ext` must be fast
+    from dynamo_nb.control.record import Record
     from dynamo_nb.deployment.deployment import Deployment
     from dynamo_nb.notebook.cell_output import CellOutput
     from dynamo_nb.notebook.drawings import Drawings
@@ -70,6 +71,17 @@ class NotebookSession:
         self.shell.events.register("post_run_cell", self._after_cell)
         set_cell_finder(self.tracker.origin)
         self._interrupts.begin()
+        self._name_left_running()
+
+    def _name_left_running(self) -> None:
+        """Names the deployments that an earlier kernel of this notebook left running."""
+        from dynamo_nb.control.record import left_running
+
+        with suppress(DynamoError):  # reported where the state directory is needed
+            for record in left_running([deployment.id for deployment in self.own.all], self.path):
+                id_ = record.id
+                verbs = f"`%dynamo attach {id_}` connects to it, `%dynamo stop {id_}` stops it"
+                print(f"{id_} is still running, detached: its serving cell updates it, {verbs}")
 
     def end(self) -> None:
         """Disconnects the session from the shell. Called when the extension is unloaded."""
@@ -94,17 +106,21 @@ class NotebookSession:
             return
         result.error_in_exec = self._interrupts.ended(result.error_in_exec)
         cell = self.tracker.finish(result)
-        if cell is not None and cell.failed_at is None:
+        failed = cell is not None and cell.failed_at is not None
+        if cell is not None and not failed:
             try:
                 self._check(cell)
                 if not self.own.follow(again=cell.key == self._failed_update):
                     self._failed_update = cell.key
                 self.own.print_notes()
             except (DynamoError, KeyboardInterrupt) as error:
+                failed = True
                 self._failed_update = cell.key
                 # As if the cell itself had raised it: shown under the cell, and papermill stops here.
                 result.error_in_exec = error
                 self.shell.showtraceback((type(error), error, None))
+        if cell is not None:
+            self.own.note_edit(cell, failed=failed, said=bool(getattr(result.error_in_exec, "__notes__", ())))
         if self._drawings is not None:
             self._drawings.redraw()
         if not self._preloaded and self.variables.services:
@@ -147,8 +163,27 @@ class NotebookSession:
     def names(self) -> dict[str, Any]:
         return self.variables.namespace
 
+    @property
+    def path(self) -> str:
+        # VS Code names the notebook in a variable, Jupyter's server in the environment, other programs not at all.
+        name = os.environ.get("JPY_SESSION_NAME") or self.shell.user_ns.get("__vsc_ipynb_file__")
+        return str(Path(name).absolute()) if name else f"{Path.cwd()}/"
+
+    def starting(self, deployment: Deployment) -> AbstractContextManager[None]:
+        return self.own.starting(deployment)
+
     def started(self, deployment: Deployment) -> None:
+        self.own.add_started(deployment)
+
+    def attached(self, deployment: Deployment) -> None:
         self.own.add(deployment)
+
+    def found(self, deployment: Deployment) -> None:
+        self.own.add_found(deployment)
+
+    def not_found(self, record: Record, reason: str) -> None:
+        stop = f"`%dynamo stop {record.id}` stops it"
+        print(f"{record.id} is still running, detached, and cannot be attached ({reason}); {stop}")
 
     def earlier(self, entry: str) -> Deployment | None:
         return self.own.earlier(entry)
@@ -190,7 +225,7 @@ class NotebookSession:
             links = LinkActions(self.variables, self.own.update, lambda: self.drawings.redraw(between_cells=True))
             actions = Actions(self.variables, links, self._between_cells)
             busy = lambda: self.tracker.running is not None  # noqa: E731
-            self._drawings = Drawings(self.variables, lambda: self.own.all, actions.start, busy)
+            self._drawings = Drawings(self.variables, lambda: self.own.shown, actions.start, busy)
         return self._drawings
 
     def _between_cells(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from IPython.core.display_functions import display
 
 from dynamo_nb.cli.host import VerbHost
 from dynamo_nb.config.arguments import arguments_layer
 from dynamo_nb.control.record import Record
-from dynamo_nb.deployment.attach import running_record
+from dynamo_nb.deployment.attach import record_for
 from dynamo_nb.deployment.deployment import Deployment
 from dynamo_nb.deployment.plan_source import LiveProgram, PlanSource
 from dynamo_nb.deployment.serve_options import ServeOptions
@@ -25,6 +26,8 @@ from dynamo_nb.observe import event_table, top
 from dynamo_nb.observe.display import Display
 from dynamo_nb.observe.log_reader import LogRequest
 from dynamo_nb.sdk.portal import portal
+
+_ASSIGNED: Final = re.compile(r"=\s*%dynamo\s+attach\b")
 
 
 class NotebookHost(VerbHost):
@@ -79,10 +82,7 @@ class NotebookHost(VerbHost):
         return [deployment for deployment in self._session.own.all if not deployment.ended]
 
     def record(self, which: str | None) -> Record:
-        own = self._own()
-        if which is None and len(own) == 1:
-            which = own[0].id
-        return super().record(which)
+        return record_for(self._session, which)
 
     def deployment(self, which: str | None) -> Deployment:
         record = self.record(which)
@@ -113,7 +113,23 @@ class NotebookHost(VerbHost):
         return portal.run(start(source, options, notebook=self._session))
 
     def attach(self, which: str | None) -> Deployment:
-        return portal.run(connect(running_record(which), self._session))
+        deployment = portal.run(connect(self.record(which), self._session))
+        self._bind(deployment)
+        return deployment
+
+    def _bind(self, deployment: Deployment) -> None:
+        """Assigns an attached deployment to the variable under which it was served, or says how to do it."""
+        running = self._session.tracker.running
+        if running is not None and _ASSIGNED.search(running.text):
+            return
+        names, variable = self._session.names, deployment.served_as
+        earlier = names.get(variable)
+        free = earlier is None or (isinstance(earlier, Deployment) and (earlier.ended or earlier.id == deployment.id))
+        if variable and free:
+            names[variable] = deployment
+            print(f"`{variable}` is {deployment.id}")
+        else:
+            print(f"`{variable or 'deployment'}{'_2' * (not free)} = %dynamo attach {deployment.id}` gives it a name")
 
     def logs(self, record: Record, request: LogRequest, *, times: bool) -> None:
         session = self._session

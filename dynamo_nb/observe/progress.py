@@ -76,17 +76,9 @@ def _starting(name: str, rollout: RolloutStatus, lines: Mapping[str, str], now: 
     began = min((worker.started for worker in workers if worker.pid), default=now)
     seconds = max(now - began, 0.0)
     line = printed[-1] if printed else status.waiting
-    if state in _PENDING and (old := _in_their_place(status, name, rollout)):
-        counts = f"{old} old serve{'s' * (old == 1)}, {rollout.ready} of {rollout.desired} new ready"
+    if state in _PENDING and (counts := status.updating(name)):
         state, line = "updating", f"{counts}; {line}" if line else counts
     return Progress(name, state, rollout.ready, rollout.desired, seconds, line)
-
-
-def _in_their_place(status: Status, name: str, rollout: RolloutStatus) -> int:
-    """The number of ready workers that new ones replace. Workers of a service that is scaled stay, at other indices."""
-    serving = status.services[name].ready_workers if name in status.services else ()
-    new = {worker.index for worker in rollout.workers}
-    return len(serving) if new & {worker.index for worker in serving} else 0
 
 
 def _shown(line: str) -> str:

@@ -9,6 +9,7 @@ from dynamo_nb.program.find import find, read_again
 from dynamo_nb.program.importing import class_at, importing_from
 from dynamo_nb.program.live import live
 from dynamo_nb.program.program import CellsSource, Program, Source, TargetSource
+from dynamo_nb.program.serving_cell import variable_of
 
 __all__ = [
     "CellsSource",
@@ -21,4 +22,5 @@ __all__ = [
     "live",
     "placeholder",
     "read_again",
+    "variable_of",
 ]

@@ -34,6 +34,8 @@ class Journal:
             supervisor=ProcessId.of(os.getpid()),
             owner=owner,
             owned_by=options.owned_by if owner is not None else "",
+            notebook=options.notebook,
+            served_with=options.served_with,
             started=time.time(),
         )
         self.owner = options.owner

@@ -1,4 +1,5 @@
 import atexit
+import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -80,12 +81,14 @@ class Shell:
 class Kernel:
     """A kernel in its own process. Requests have cell ids, as from a front end."""
 
-    def __init__(self, cwd, home):
+    def __init__(self, cwd, home, path=None):
+        """path: of the notebook, which Jupyter's server tells its kernels."""
         from jupyter_client.manager import KernelManager
 
         # The sockets are created next to the connection file.
         self.manager = KernelManager(transport="ipc", connection_file=str(home / "notebook.json"))
-        self.manager.start_kernel(cwd=str(cwd))
+        environ = {key: value for key, value in os.environ.items() if key != "JPY_SESSION_NAME"}
+        self.manager.start_kernel(cwd=str(cwd), env=environ | ({"JPY_SESSION_NAME": str(path)} if path else {}))
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
@@ -103,8 +106,13 @@ class Kernel:
         self.client.shell_channel.send(request)
         return request
 
-    def _ran(self, request):
+    def run_watched(self, code, cell_id, seen):
+        """Runs a cell. seen: called with each state that a widget gets, until it has returned True."""
+        return self._ran(self._ask(code, cell_id), seen)
+
+    def _ran(self, request, seen=lambda _: True):
         ran = Ran(ok=True)
+        watching = True
         while True:
             message = self.client.get_iopub_msg(timeout=60)
             kind, content = message["msg_type"], message["content"]
@@ -112,6 +120,7 @@ class Kernel:
                 kind == "comm_msg" and content["data"].get("method") == "update"
             ):  # from any thread, with any cell as its parent
                 ran.updates.append(content["data"]["state"])
+                watching = watching and not seen(content["data"]["state"])
             if message["parent_header"].get("msg_id") != request["header"]["msg_id"]:
                 continue
             if kind == "comm_open" and "output_id" in content["data"]["state"]:

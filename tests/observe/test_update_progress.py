@@ -6,16 +6,16 @@ from dynamo_nb.control.status import RolloutStatus, ServiceStatus, Status, Worke
 from dynamo_nb.observe.progress import bundle, progress
 
 
-def workers(*states, first=0):
+def workers(*states, first=0, old=""):
     return tuple(
-        WorkerStatus(id=f"Backend.{i}", index=i, state=state, pid=1, started=90.0)
+        WorkerStatus(id=f"Backend.{i}{old}", index=i, state=state, pid=1, started=90.0)
         for i, state in enumerate(states, first)
     )
 
 
 NONE = ServiceStatus(state="starting", desired=2)
-TWO = ServiceStatus(state="ready", desired=2, workers=workers("ready", "ready"))
-ONE = ServiceStatus(state="ready", desired=1, workers=workers("ready"))
+TWO = ServiceStatus(state="ready", desired=2, workers=workers("ready", "ready", old=".0"))
+ONE = ServiceStatus(state="ready", desired=1, workers=workers("ready", old=".0"))
 LOG = {"Backend.1": "loading 40 %"}
 ROWS = {
     "first start": (NONE, workers("starting", "starting"), {}, ("starting", "")),

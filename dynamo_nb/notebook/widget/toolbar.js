@@ -4,7 +4,7 @@ import { button, create, icon, iconButton, setText } from "./dom.js";
 import { ZOOM } from "./viewport.js";
 
 /** The states in the order of display. */
-const STATES = ["failed", "starting", "draining", "stopped", "ready"];
+const STATES = ["failed", "starting", "updating", "draining", "stopped", "ready"];
 
 export class Toolbar {
   /** handlers: search(text), nextMatch(direction), leaveSearch(clear), zoom(factor), fit(), fullSize(), paths(), keys(), stop(). */
