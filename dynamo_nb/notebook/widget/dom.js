@@ -12,6 +12,7 @@ const ICONS = {
   help: "M6 6a2 2 0 1 1 3 1.8c-.7.4-1 .8-1 1.7M8 12v.3",
   close: "M4 4l8 8M12 4l-8 8",
   copy: "M6 6h8v8H6zM3 10H2V2h8v1",
+  cell: "M2 3h12v5H2zM8 10.5v4M6 12.5h4",
   done: "M3 8.5l3.5 3.5L13 5",
 };
 
@@ -96,7 +97,7 @@ export function copyButton(label, text) {
   return element;
 }
 
-async function copyToClipboard(text, parent) {
+export async function copyToClipboard(text, parent) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {

@@ -93,6 +93,7 @@ export class GraphView {
     this.statusBar.show(viewState.latest);
     this.updateConnection();
     this.events.show(model.get("events"));
+    this.statusBar.showEdits(viewState.edits);
   }
 
   listen() {
@@ -238,6 +239,7 @@ export class GraphView {
       this.actionFrame = 0;
     this.focusedBefore = null; // the element with the focus when the connection was lost
       this.statusBar.show(this.viewState.latest);
+      this.statusBar.showEdits(this.viewState.edits);
       this.card.callForm?.update();
       this.card.updateActions();
     });

@@ -12,6 +12,12 @@ export const MAX_ITEMS = 1000;
 /** Milliseconds between two reports that this page is open. The kernel sends signs of life to open pages. */
 const REPORT_INTERVAL = 30_000;
 
+/** Edits that are listed: the latest ones. */
+const MAX_EDITS = 50;
+
+/** Actions that change what is served, as a cell would. */
+const EDITS = new Set(["scale", "link", "unlink"]);
+
 const KERNEL_GONE = "The kernel that drew this graph is gone. Run the cell again.";
 
 /**
@@ -49,6 +55,8 @@ export class ViewState {
     this.page = String(this.lastId);
     this.running = new Map(); // id -> action that has not finished
     this.latest = null; // the action in the status bar
+    this.edits = []; // lines of code that do the same as the user's edits
+    this.scaleEdits = new Map(); // service -> the line that scales it
     this.position = null; // of the viewport
     this.tab = "Overview"; // of cards
     this.chosenEndpoint = {}; // service -> endpoint whose form is open
@@ -148,9 +156,20 @@ export class ViewState {
     if (isFinished(action)) {
       action.seconds ??= (performance.now() - action.startedAt) / 1e3;
       this.running.delete(action.id);
+      if (action.state === "done") this.noteEdit(action);
       if (action.request.do === "scale" && action.state === "failed") this.requestedWorkers.delete(action.request.service);
     }
     this.notify();
+  }
+
+  /** Notes an edit that no cell has. Scaling a service again replaces the earlier line. */
+  noteEdit({ code, request }) {
+    if (!EDITS.has(request.do) || !code) return;
+    if (request.do === "scale") {
+      this.edits = this.edits.filter((line) => line !== this.scaleEdits.get(request.service));
+      this.scaleEdits.set(request.service, code);
+    }
+    this.edits = [...this.edits, code].slice(-MAX_EDITS);
   }
 
   recordRates() {

@@ -9,6 +9,7 @@ var ICONS = {
   help: "M6 6a2 2 0 1 1 3 1.8c-.7.4-1 .8-1 1.7M8 12v.3",
   close: "M4 4l8 8M12 4l-8 8",
   copy: "M6 6h8v8H6zM3 10H2V2h8v1",
+  cell: "M2 3h12v5H2zM8 10.5v4M6 12.5h4",
   done: "M3 8.5l3.5 3.5L13 5"
 };
 function create(tag, attributes = {}, ...children) {
@@ -553,6 +554,8 @@ var Connection = class {
 var HISTORY = 90;
 var MAX_ITEMS = 1e3;
 var REPORT_INTERVAL = 3e4;
+var MAX_EDITS = 50;
+var EDITS = /* @__PURE__ */ new Set(["scale", "link", "unlink"]);
 var KERNEL_GONE = "The kernel that drew this graph is gone. Run the cell again.";
 var ViewState = class {
   constructor() {
@@ -561,6 +564,8 @@ var ViewState = class {
     this.page = String(this.lastId);
     this.running = /* @__PURE__ */ new Map();
     this.latest = null;
+    this.edits = [];
+    this.scaleEdits = /* @__PURE__ */ new Map();
     this.position = null;
     this.tab = "Overview";
     this.chosenEndpoint = {};
@@ -663,9 +668,19 @@ var ViewState = class {
     if (isFinished(action)) {
       action.seconds ??= (performance.now() - action.startedAt) / 1e3;
       this.running.delete(action.id);
+      if (action.state === "done") this.noteEdit(action);
       if (action.request.do === "scale" && action.state === "failed") this.requestedWorkers.delete(action.request.service);
     }
     this.notify();
+  }
+  /** Notes an edit that no cell has. Scaling a service again replaces the earlier line. */
+  noteEdit({ code, request }) {
+    if (!EDITS.has(request.do) || !code) return;
+    if (request.do === "scale") {
+      this.edits = this.edits.filter((line) => line !== this.scaleEdits.get(request.service));
+      this.scaleEdits.set(request.service, code);
+    }
+    this.edits = [...this.edits, code].slice(-MAX_EDITS);
   }
   recordRates() {
     const { services = {} } = this.model.get("loads");
@@ -1891,7 +1906,7 @@ var RouteList = class {
 };
 
 // dynamo_nb/notebook/widget/toolbar.js
-var STATES = ["failed", "starting", "draining", "stopped", "ready"];
+var STATES = ["failed", "starting", "updating", "draining", "stopped", "ready"];
 var Toolbar = class {
   /** handlers: search(text), nextMatch(direction), leaveSearch(clear), zoom(factor), fit(), fullSize(), paths(), keys(), stop(). */
   constructor(handlers) {
@@ -2439,17 +2454,90 @@ function configTable(rows) {
   );
 }
 
+// dynamo_nb/notebook/widget/new_cell.js
+var FRAMES = 60;
+async function copyToNewCell(code, parent) {
+  const notebook = parent.closest(".jp-Notebook");
+  const ownCell = parent.closest(".jp-Cell");
+  if (!notebook || !ownCell) return "not possible";
+  const newEditor = () => {
+    const active = notebook.querySelector(".jp-Cell.jp-mod-active");
+    return active !== ownCell && active?.querySelector(".cm-content");
+  };
+  if (newEditor()) return "not possible";
+  runCommand("notebook:insert-cell-below", parent);
+  const asks = await inFrames(() => newEditor() || document.querySelector(".jp-Dialog"));
+  while (document.querySelector(".jp-Dialog")) await nextFrame();
+  const editor = await inFrames(newEditor);
+  if (!editor) return asks ? "cancelled" : "not possible";
+  if (editor.textContent.trim() !== "") return "not possible";
+  const clipboardData = new DataTransfer();
+  clipboardData.setData("text/plain", code);
+  editor.focus();
+  editor.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+  return "added";
+}
+function runCommand(command, parent) {
+  const link2 = create("span", { hidden: true, "data-commandlinker-command": command });
+  parent.append(link2);
+  link2.click();
+  link2.remove();
+}
+function nextFrame() {
+  return new Promise(requestAnimationFrame);
+}
+async function inFrames(find) {
+  for (let frame = 0; frame < FRAMES; frame++) {
+    const found = find();
+    if (found) return found;
+    await nextFrame();
+  }
+  return null;
+}
+
 // dynamo_nb/notebook/widget/status_bar.js
+var NEW_CELL = "Copy to a new cell";
 var StatusBar = class {
   constructor() {
     this.code = create("code", { class: "dynamo-code" });
     this.outcome = create("span", { class: "dynamo-outcome" });
     this.details = create("pre", { class: "dynamo-error-details", tabindex: "0" });
     this.copyButton = copyButton("Copy the code", () => this.code.textContent);
+    this.cellButton = iconButton("cell", NEW_CELL, () => this.copyToCell(this.cellButton, this.code.textContent));
+    this.editsTitle = create("summary", {});
+    this.editList = create("ul", {});
+    this.edits = create("details", { class: "dynamo-edits" }, this.editsTitle, this.editList);
+    this.shownEdits = "[]";
     this.liveRegion = create("div", { class: "dynamo-visually-hidden", "aria-live": "polite" });
-    this.line = create("div", { class: "dynamo-status-line" }, this.code, this.outcome, this.copyButton);
-    this.line.hidden = this.details.hidden = true;
-    this.element = create("div", { class: "dynamo-status-bar" }, this.line, this.details, this.liveRegion);
+    this.line = create(
+      "div",
+      { class: "dynamo-status-line" },
+      this.code,
+      this.outcome,
+      this.cellButton,
+      this.copyButton
+    );
+    this.line.hidden = this.details.hidden = this.edits.hidden = true;
+    this.element = create(
+      "div",
+      { class: "dynamo-status-bar" },
+      this.line,
+      this.details,
+      this.edits,
+      this.liveRegion
+    );
+  }
+  /** Shows the edits with the mouse, each with a button that copies it to a new cell. edits: lines of code, in order. */
+  showEdits(edits) {
+    const content = JSON.stringify(edits);
+    if (content === this.shownEdits) return;
+    this.shownEdits = content;
+    this.edits.hidden = edits.length < 2;
+    setText(this.editsTitle, `${edits.length} edits with the mouse, in no cell yet`);
+    this.editList.replaceChildren(...edits.map((code) => {
+      const copy = iconButton("cell", NEW_CELL, () => this.copyToCell(copy, code));
+      return create("li", {}, create("code", { class: "dynamo-code" }, code), copy);
+    }));
   }
   /** action: a record of the view state, or null. */
   show(action) {
@@ -2458,7 +2546,7 @@ var StatusBar = class {
     setText(this.code, action.code || action.description);
     this.code.title = action.code;
     this.code.classList.toggle("dynamo-description", !action.code);
-    this.copyButton.hidden = !action.code;
+    this.copyButton.hidden = this.cellButton.hidden = !action.code;
     const [failure, ...rest] = action.state === "failed" ? action.error.trim().split("\n") : [""];
     const done = `done in ${duration(action.seconds)}`;
     setText(this.outcome, { sent: "waiting for the kernel…", running: "running…", failed: failure, done }[action.state]);
@@ -2475,7 +2563,7 @@ var StatusBar = class {
   showHint(text) {
     this.line.hidden = false;
     this.details.hidden = true;
-    this.copyButton.hidden = true;
+    this.copyButton.hidden = this.cellButton.hidden = true;
     setText(this.code, text);
     this.code.classList.add("dynamo-description");
     setText(this.outcome, "");
@@ -2485,6 +2573,22 @@ var StatusBar = class {
   /** Has a screen reader read a text: results of actions, failures of services, and hints. */
   announce(text) {
     setText(this.liveRegion, text);
+  }
+  async copyToCell(button2, code) {
+    const outcome = await copyToNewCell(code, this.element);
+    if (outcome === "cancelled") return;
+    if (outcome === "not possible") await copyToClipboard(code, this.element);
+    this.showDone(button2, "cell", outcome === "added" ? "added a cell" : "copied to the clipboard: this page adds no cells");
+  }
+  /** Shows for a moment that a button has worked, and has a screen reader say it. */
+  showDone(button2, name, text) {
+    this.announce(text);
+    button2.replaceChildren(icon("done"));
+    button2.title = text;
+    setTimeout(() => {
+      button2.replaceChildren(icon(name));
+      button2.title = button2.getAttribute("aria-label");
+    }, 1200);
   }
 };
 
@@ -2620,6 +2724,7 @@ var GraphView = class {
     this.statusBar.show(viewState.latest);
     this.updateConnection();
     this.events.show(model.get("events"));
+    this.statusBar.showEdits(viewState.edits);
   }
   listen() {
     const { model, viewState, drawingElement, root, ending: { signal } } = this;
@@ -2750,6 +2855,7 @@ var GraphView = class {
       this.actionFrame = 0;
       this.focusedBefore = null;
       this.statusBar.show(this.viewState.latest);
+      this.statusBar.showEdits(this.viewState.edits);
       this.card.callForm?.update();
       this.card.updateActions();
     });
