@@ -224,6 +224,17 @@ def test_every_option_of_the_verb_is_read_from_its_magic(tmp_path):
     assert serving.layers[0].values["Backend"]["k"].origin == "--Backend.k, %dynamo serve, cell 4, line 1"
 
 
+def test_the_check_of_the_cell_applies_unless_the_command_line_says_otherwise(tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr(TerminalHost, "serve", lambda _, source, options: served.append((source.check, options.grace)))
+    path = save(tmp_path, "await serve(Gateway, check='warn', grace=3)")
+
+    run(["serve", f"{path}:Gateway"], TerminalHost())
+    run(["serve", f"{path}:Gateway", "--check", "hold", "--grace", "4"], TerminalHost())
+
+    assert served == [("warn", 3), ("hold", 4)]
+
+
 def test_the_name_of_a_deployment_is_read_from_its_cell(tmp_path):
     calls = ["first = await serve(Gateway)", "with serve(Backend).result() as back:\n    pass", "await serve(Gateway)"]
     cells = read_notebook(save(tmp_path, *calls))

@@ -116,7 +116,6 @@ def serve(
     from dynamo_nb.deployment.serve_options import ServeOptions
 
     source = replace(_plan_source(context, target, file, working_dir, namespace), only=service_name, name=name)
-    source = replace(source, check=check)
     options = ServeOptions(
         nats=nats,
         nats_credentials=nats_credentials,
@@ -134,6 +133,8 @@ def serve(
         hang=hang,
     )
     given = {option for option in context.params if _is_given(context, option)}
+    checks = [check, *([] if "check" in given else [source.options().get("check")])]
+    source = replace(source, check="warn" if "warn" in checks else "hold")
     options = options.over(source.options(), given)
     if dry_run:
         _dry_run(host_of(context), source.plan(), options)
