@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -91,6 +92,7 @@ def problems(plan: Plan, options: ServeOptions) -> list[DynamoError]:
 
     note(lambda: Desired(Release(plan.spec)))
     note(lambda: _reserve_ports(plan.spec, options.resolve()))
+    note(lambda: _listen_for_others(options.worker_host))
     if not found:  # such as a million workers
         note(lambda: _allocate_gpus(plan.spec))
     for name, service in plan.spec.services.items():
@@ -109,6 +111,20 @@ def _reserve_ports(spec: GraphSpec, options: Options) -> None:
     finally:
         ports.close()
     MetricsPage(options.metrics_host, options.metrics_port, options.metrics_token, _no_metrics).close()
+
+
+def _listen_for_others(host: str | None) -> None:
+    """Opens a port on which workers would listen for other machines, if they should. Raises PlacementError."""
+    if host is None:
+        return
+    try:
+        socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise PlacementError(
+            f"workers cannot listen on {host}: {error.strerror or error}",
+            where="--worker-host",
+            remedy="use an address of this machine, or 0.0.0.0 for all of them",
+        ) from None
 
 
 async def _no_metrics() -> dict[str, Any]:

@@ -15,7 +15,8 @@ from dynamo_nb.llm.context_limit import check_prompt
 from dynamo_nb.llm.interfaces import NAMESPACE, TextProcessor, TokenRouter, TokenWorker
 from dynamo_nb.llm.messages import Embedding, ModelInfo, ServedModel, TextDelta, TextRequest, TokenRequest
 from dynamo_nb.llm.migration import embed_with_retry, generate_with_migration
-from dynamo_nb.llm.text.chat_template import check_variables
+from dynamo_nb.llm.model_folder import check_folder
+from dynamo_nb.llm.text.chat_template import check_variables, template_text
 from dynamo_nb.llm.text.chats import characters
 from dynamo_nb.llm.text.prompt_echo import PromptEcho
 from dynamo_nb.llm.text.tokenizer import Tokenizer
@@ -80,6 +81,21 @@ class Processor(TextProcessor):
                 where="Processor.router",
                 remedy="link a Router: Processor.link(Router).link(…); or set random, round-robin or least-loaded",
             )
+
+    @classmethod
+    def dynamo_check_config(
+        cls,
+        model: str = "",
+        chat_template: str = "",
+        chat_template_kwargs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Raises what a worker would refuse, as far as it can be found without a download."""
+        check_variables(chat_template_kwargs or {})
+        if check_folder(model, "Processor.model"):
+            Tokenizer(model, chat_template)
+        elif chat_template:
+            template_text(chat_template)
 
     @async_on_start
     async def load(self) -> None:

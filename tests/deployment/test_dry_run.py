@@ -13,14 +13,14 @@ from dynamo_nb.control.processes import ProcessId
 from dynamo_nb.control.record import Record
 from dynamo_nb.deployment.dry_run import problems, report
 from dynamo_nb.deployment.serve_options import ServeOptions
-from dynamo_nb.errors import ConfigError, ConnectError, EngineError, InvalidArgument, PlacementError
+from dynamo_nb.errors import ConfigError, ConnectError, DynamoError, EngineError, InvalidArgument, PlacementError
 
 PROGRAM = """
 import argparse
 
 from dynamo_nb import depends, dynamo_api, dynamo_endpoint, service
 from dynamo_nb.errors import ConfigError, Problem
-from dynamo_nb.llm import EchoWorker, TorchWorker, VllmWorker
+from dynamo_nb.llm import EchoWorker, Processor, TorchWorker, VllmWorker
 
 
 @service(resources={"gpu": 2}, workers=3)
@@ -68,6 +68,9 @@ class Local:
     @dynamo_endpoint()
     async def say(self) -> str:
         return ""
+
+
+Processor.link(EchoWorker)
 """
 
 
@@ -105,6 +108,20 @@ ONE = "--Backend.ServiceArgs.workers=1"
         ("EchoWorker", ["--EchoWorker.max_model_len=1000000"], [EngineError], "does not fit into"),
         ("EchoWorker", ["--EchoWorker.block_size=0"], [InvalidArgument], "at least 1 token"),
         ("EchoWorker", [], [], ""),
+        ("EchoWorker", ["--EchoWorker.model=/no/folder"], [DynamoError], "no folder '/no/folder'"),
+        ("EchoWorker", ["--EchoWorker.model=./none"], [DynamoError], "no folder './none'"),
+        ("EchoWorker", ["--EchoWorker.model=a/name"], [], ""),
+        ("Processor", ["--Processor.model=/no/folder"], [DynamoError], "no folder '/no/folder'"),
+        ("Processor", ["--Processor.model=/tmp"], [DynamoError], "the tokenizer of '/tmp' cannot be loaded"),
+        ("Processor", ["--Processor.model=a/name"], [], ""),
+        ("Processor", ["--Processor.chat_template=/no/file"], [DynamoError], "the chat template cannot be read"),
+        ("Processor", ["--Processor.chat_template={{ messages }}"], [], ""),
+        (
+            "Processor",
+            ['--Processor.chat_template_kwargs={"messages": 1}'],
+            [InvalidArgument],
+            "'messages' is not a var",
+        ),
         ("TorchWorker", ["--TorchWorker.slots=0"], [EngineError], "slots is 0"),
     ],
 )
@@ -121,6 +138,8 @@ def test_what_a_worker_or_the_placement_would_refuse(find, target, args, kinds, 
         ({"http_port": "taken"}, PlacementError),
         ({"metrics_port": "taken"}, PlacementError),
         ({"metrics_host": "192.0.2.1"}, PlacementError),
+        ({"worker_host": "192.0.2.1"}, PlacementError),
+        ({"worker_host": "127.0.0.1"}, None),
         ({"http_port": 70000}, ConfigError),
         ({"metrics_port": 70000}, ConfigError),
         ({"grace": -1.0}, ConfigError),
@@ -131,6 +150,8 @@ def test_what_a_worker_or_the_placement_would_refuse(find, target, args, kinds, 
         "a port in use",
         "a metrics port in use",
         "no address of this machine",
+        "no address of this machine for workers",
+        "an address of this machine for workers",
         "no port",
         "no metrics port",
         "a negative grace",

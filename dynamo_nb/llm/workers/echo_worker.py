@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from dynamo_nb.errors import InvalidArgument
 from dynamo_nb.llm.engines.echo.options import EchoOptions
 from dynamo_nb.llm.engines.engine import Engine
 from dynamo_nb.llm.interfaces import NAMESPACE
+from dynamo_nb.llm.model_folder import check_folder
 from dynamo_nb.llm.workers.engine_host import EngineHost, options_of
 from dynamo_nb.llm.workers.prefill_worker import EnginePrefiller
 from dynamo_nb.llm.workers.worker import EngineWorker
-from dynamo_nb.sdk import service
+from dynamo_nb.sdk import definition_of, service
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -21,6 +23,12 @@ class EchoHost(EchoOptions, EngineHost):
     def __post_init__(self) -> None:
         if self.max_model_len <= 0 or self.block_size <= 0:
             raise InvalidArgument("max_model_len and block_size must be at least 1 token", where=type(self).__name__)
+
+    @classmethod
+    def dynamo_check_config(cls, **arguments: Any) -> None:
+        """Raises what a worker would refuse, and what the Processor would refuse of the model."""
+        super().dynamo_check_config(**arguments)
+        check_folder(arguments.get("model", ""), f"{definition_of(cls).name}.model")
 
     def engine_options(self) -> EchoOptions:
         """Returns the options of the engine."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from dynamo_nb.errors import EngineError
 from dynamo_nb.llm.engines.torch.cache import new_cache
 from dynamo_nb.llm.engines.torch.options import TorchOptions
+from dynamo_nb.llm.model_folder import PATH_STARTS
 from dynamo_nb.llm.sampling_defaults import model_defaults
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 INSTALL: Final = "pip install 'dynamo-nb[torch]'"
-PATH_STARTS: Final = ("/", ".", "~")  # how a path begins and a name on a hub does not
 
 
 class TorchModel:

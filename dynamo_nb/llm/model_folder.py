@@ -1,0 +1,26 @@
+"""Models that are named by the path of a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from dynamo_nb.errors import DynamoError
+
+PATH_STARTS: Final = ("/", ".", "~")  # how a path begins and a name on a hub does not
+
+
+def check_folder(model: str, where: str) -> bool:
+    """Returns True if a model is a folder of this machine, False if it is a name.
+
+    Args:
+        model: A path, or the name of a model; "" for none.
+        where: The key of the configuration, for the error.
+
+    Raises:
+        DynamoError: It is the path of no folder.
+    """
+    is_folder = bool(model) and Path(model).expanduser().is_dir()
+    if not is_folder and model.startswith(PATH_STARTS):
+        raise DynamoError(f"no folder {model!r}", where=where, remedy="check the path")
+    return is_folder
