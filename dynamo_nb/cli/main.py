@@ -12,6 +12,7 @@ import dynamo_nb.cli.verbs  # noqa: F401  (registers the verbs)
 from dynamo_nb.cli.help import add_examples
 from dynamo_nb.cli.terminal_host import TerminalHost
 from dynamo_nb.cli.verb_table import Invocation, app
+from dynamo_nb.cli.verbs.measurement import with_one_target
 from dynamo_nb.config.command_words import split_words
 from dynamo_nb.errors import DynamoError, suggestion
 
@@ -39,6 +40,8 @@ def run(argv: Sequence[str], host: VerbHost) -> Any:
         KeyboardInterrupt: The verb was interrupted.
     """
     words, config_words = split_words(argv)
+    if words[:1] in (["bench"], ["trace"]):
+        words = with_one_target(words)
     group: Any = typer.main.get_command(app)
     add_examples(group.commands, host.prefix, host.example_target)
     if words and not words[0].startswith("-") and words[0] not in group.commands:

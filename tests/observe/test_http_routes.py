@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from dynamo_nb.cli.main import run
+from dynamo_nb.cli.terminal_host import TerminalHost
 from dynamo_nb.errors import DeadlineExceeded, EndpointError, InvalidArgument, NoInstances, NoSuchService
 from dynamo_nb.observe.request import Request
 from dynamo_nb.observe.route import routes_of
@@ -487,3 +489,10 @@ def test_the_routes_of_the_users_own_application_count_as_requests_of_the_servic
     assert traffic.endpoints["Web", "generate"].rate == traffic.routes["Web", "POST /generate"].rate
     assert traffic.routes["Own", "GET /calls"].statuses["2xx"] > 0
     assert traffic.routes["Own", "GET /calls"].p50 is not None
+
+
+def test_a_route_is_benched_from_the_command_line_without_quotation(deployment, capsys):
+    words = ["bench", "GET", "/v1/things/x", "-n", "3", "-d", deployment.id, "--json"]
+    run(words, TerminalHost())
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["target"], figures["calls"], figures["errors"]) == ("GET /v1/things/x", 3, {})

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
 import typer
 
 from dynamo_nb.cli.options import DeploymentOption
 from dynamo_nb.cli.verb_table import host_of, verb
 from dynamo_nb.errors import DynamoError
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def with_one_target(words: Sequence[str]) -> list[str]:
+    """Joins the words of a route that was written without quotation: `bench POST /generate`.
+
+    Args:
+        words: The verb and the words after it.
+
+    Returns:
+        The words, with the route as one of them.
+    """
+    for at in (1, 2):  # a service may stand before the method
+        if len(words) > at + 1 and words[at].upper() in _METHODS and words[at + 1].startswith(("/", "http")):
+            return [words[0], " ".join(words[1 : at + 2]), *words[at + 2 :]]
+    return list(words)
 
 
 @verb(
@@ -20,7 +38,7 @@ from dynamo_nb.errors import DynamoError
 def bench(
     context: typer.Context,
     target: Annotated[
-        str, typer.Argument(help='the endpoint, such as Frontend.generate, or the HTTP route, such as "POST /generate"')
+        str, typer.Argument(help="the endpoint, such as Frontend.generate, or the HTTP route, such as POST /generate")
     ],
     payload: Annotated[
         str | None,

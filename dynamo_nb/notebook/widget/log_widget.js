@@ -3,13 +3,15 @@
 import { create } from "./dom.js";
 import { LogView } from "./log_view.js";
 
+const KERNEL_GONE = "the kernel is gone, run the cell again";
+
 /** anywidget calls this once for each model. */
 export default function widget() {
   return {
     render: ({ model, el }) => {
       const view = new LogView({
         nothing: model.get("nothing"), label: model.get("title"),
-        stop: () => send(model, { do: "stop" }),
+        stop: () => send(model, { do: "stop" }) || view.end(KERNEL_GONE),
         setAccess: (isOn) => send(model, { do: "access", on: isOn }), isAccess: model.get("access"),
       });
       let next = 0; // number of the line that comes next
@@ -30,7 +32,7 @@ export default function widget() {
       root.addEventListener("keydown", (event) => event.stopPropagation());
       el.appendChild(root);
       end();
-      if (!send(model, { do: "all" })) view.end("the kernel is gone");
+      if (!send(model, { do: "all" })) view.end(KERNEL_GONE);
       return () => {
         model.off("msg:custom", receive);
         model.off("change:ended", end);
