@@ -33,6 +33,21 @@ class DeploymentCollector(Collector):
         yield from _requests("dynamo_", "requests served by a worker", ["service", "endpoint", "worker"], served)
         called = [([edge["source"], edge["target"], edge["endpoint"]], edge) for edge in numbers["edges"]]
         yield from _requests("dynamo_edge_", "requests made by a service", ["source", "target", "endpoint"], called)
+        yield _answers(numbers["services"])
+
+
+def _answers(services: dict[str, Any]) -> Metric:
+    answers = CounterMetricFamily(
+        "dynamo_http_answers",
+        "Number of answers over HTTP, by route and by class of their status.",
+        labels=["service", "route", "worker", "status"],
+    )
+    for name, service in services.items():
+        for worker, routes in service["routes"].items():
+            for route, reading in routes.items():
+                for status, count in reading["statuses"].items():
+                    answers.add_metric([name, route, worker, status], count)
+    return answers
 
 
 def _workers(services: dict[str, Any]) -> Iterator[Metric]:

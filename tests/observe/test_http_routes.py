@@ -3,8 +3,10 @@
 import json
 import re
 import subprocess
+import urllib.request
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from dynamo_nb.cli.main import run
 from dynamo_nb.cli.terminal_host import TerminalHost
@@ -489,6 +491,20 @@ def test_the_routes_of_the_users_own_application_count_as_requests_of_the_servic
     assert traffic.endpoints["Web", "generate"].rate == traffic.routes["Web", "POST /generate"].rate
     assert traffic.routes["Own", "GET /calls"].statuses["2xx"] > 0
     assert traffic.routes["Own", "GET /calls"].p50 is not None
+
+
+def test_the_page_for_prometheus_has_the_answers_of_each_route(deployment):
+    deployment.http("Own GET /calls").result()
+    with urllib.request.urlopen(deployment.metrics_url, timeout=10) as answer:
+        families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+    labels = {
+        "service": "Own",
+        "route": "GET /calls",
+        "worker": deployment.status.services["Own"].workers[0].id,
+        "status": "2xx",
+    }
+    (sample,) = [sample for sample in families["dynamo_http_answers"].samples if sample.labels == labels]
+    assert sample.value >= 1
 
 
 def test_a_route_is_benched_from_the_command_line_without_quotation(deployment, capsys):
