@@ -25,7 +25,7 @@ from dynamo_nb.supervisor.ending_deployments import ending_holders
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.gpus import inventory
 from dynamo_nb.supervisor.metrics_page import MetricsPage
-from dynamo_nb.supervisor.ports import Ports
+from dynamo_nb.supervisor.ports import Ports, configured_port
 
 _SECRETS: Final = ("secret", "metrics_token")
 CHECK: Final = "dynamo_check_config"
@@ -106,8 +106,7 @@ def _reserve_ports(spec: GraphSpec, options: Options) -> None:
     try:
         for name, service in spec.started.items():
             if service.http:
-                port = spec.config.get(name, {}).get("port")
-                ports.reserve(name, port if isinstance(port, int) else None)
+                ports.reserve(name, configured_port(spec.config, name))
     finally:
         ports.close()
     MetricsPage(options.metrics_host, options.metrics_port, options.metrics_token, _no_metrics).close()

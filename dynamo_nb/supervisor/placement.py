@@ -19,7 +19,7 @@ from dynamo_nb.sdk.service_config import VARIABLE
 from dynamo_nb.supervisor.desired import Slot
 from dynamo_nb.supervisor.ending_deployments import EndingDeployments
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
-from dynamo_nb.supervisor.ports import Ports
+from dynamo_nb.supervisor.ports import Ports, configured_port
 from dynamo_nb.worker.launch import KEEP_ALIVE, Assignment, Launch, version_of
 
 _NOT_INHERITED: Final = {"JPY_PARENT_PID", "JPY_SESSION_NAME"}
@@ -60,8 +60,7 @@ class Placement:
             awaited: see `Ports.reserve`.
         """
         if spec.services[service].http:
-            port = spec.config.get(service, {}).get("port")
-            self.ports.reserve(service, port if isinstance(port, int) else None, awaited)
+            self.ports.reserve(service, configured_port(spec.config, service), awaited)
 
     def launch(self, release: Release, slot: Slot, prefer: Iterable[str] = ()) -> Launch:
         """Allocates GPUs to a new worker, until `free`, and describes how to start it.

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
 from dynamo_nb.control.options import HTTP_HOST, HTTP_PORT
 from dynamo_nb.errors import PlacementError
+from dynamo_nb.sdk.service_config import ServiceConfig
 from dynamo_nb.supervisor.ending_deployments import holder_of_port
 
 _TRIES: Final = 200
+_LAST_PORT: Final = 65535
+
+
+def configured_port(config: Mapping[str, Mapping[str, Any]], service: str) -> int | None:
+    """The port in the configuration of a service, as its constructor gets it; None without one.
+
+    Args:
+        config: sections by service, as in `GraphSpec.config`.
+        service: its name.
+    """
+    value = ServiceConfig(config).get(service, {}).get("port")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return int(value) if int(value) == float(value) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 class Ports:
@@ -111,6 +129,9 @@ class Ports:
         )
 
     def _exactly(self, port: int, remedy: str) -> socket.socket:
+        if not 0 < port <= _LAST_PORT:
+            where, remedy = f"HTTP endpoints on {self.host}", f"use a port from 1 to {_LAST_PORT}"
+            raise PlacementError(f"{port} is not a port", where=where, remedy=remedy)
         try:
             return _bind(self.host, port)
         except OSError as error:

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from dynamo_nb.errors import PlacementError
-from dynamo_nb.supervisor.ports import Ports
+from dynamo_nb.supervisor.ports import Ports, configured_port
 
 
 def listening():
@@ -148,3 +148,34 @@ def test_a_released_port_can_be_reserved_again_while_old_connections_linger(port
     held.release("Frontend")
 
     assert ports(free_port).reserve("Frontend")[1] == free_port
+
+
+@pytest.mark.parametrize(
+    ("section", "port"),
+    [
+        ({"port": 8123}, 8123),
+        ({"port": "8123"}, 8123),
+        ({"port": 8123.0}, 8123),
+        ({"port": 8e3}, 8000),
+        ({"common-configs": ["port"]}, 8456),
+        ({"port": 8123, "common-configs": ["port"]}, 8123),
+        ({"port": None}, None),
+        ({"port": True}, None),
+        ({"port": "auto"}, None),
+        ({"port": 8123.5}, None),
+        ({"port": float("inf")}, None),
+        ({"port": [8123]}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_the_configured_port_is_that_which_the_constructor_gets(section, port):
+    assert configured_port({"Common": {"port": 8456}, "Frontend": section}, "Frontend") == port
+
+
+@pytest.mark.parametrize("port", [70000, 65536, -1])
+def test_a_number_that_is_no_port_is_an_error(ports, port):
+    made = ports(8000)
+    made.required = False
+    with pytest.raises(PlacementError, match=f"{port} is not a port"):
+        made.reserve("Frontend", port)
