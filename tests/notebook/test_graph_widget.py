@@ -432,7 +432,7 @@ def test_the_notice_says_why_the_deployment_is_lost_and_what_to_do(tmp_path):
     """
     assert run_in_browser(widget, script, tmp_path) == {
         "before": [True, 0],
-        "lost": [False, 5, "%dynamo attach hello-1234"],
+        "lost": [False, 6, "%dynamo attach hello-1234"],
         "after": [True, 0],
     }
 
