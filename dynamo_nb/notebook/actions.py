@@ -19,6 +19,7 @@ from dynamo_nb.notebook.exec_in_worker import find
 from dynamo_nb.notebook.graph_widget import GraphWidget
 from dynamo_nb.notebook.link_actions import LinkActions
 from dynamo_nb.notebook.variables import Variables
+from dynamo_nb.observe.waterfall_svg import svg
 from dynamo_nb.sdk.portal import portal
 
 BetweenCells = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
@@ -52,6 +53,7 @@ class Actions:
         on_links: dict[Any, Action] = {"link": self._links.link, "unlink": self._links.unlink}
         on_deployment: dict[Any, Action] = {
             "call": self._call,
+            "trace": self._trace,
             "restart": self._restart,
             "scale": self._scale,
             "stop": self._stop,
@@ -68,7 +70,7 @@ class Actions:
         else:
             work = answered(answer, on_deployment[name], deployment, **arguments)
             running = asyncio.run_coroutine_threadsafe(work, portal.loop)
-            if name == "call":
+            if name in {"call", "trace"}:
                 self._calls[widget, answer.request_id] = running
                 running.add_done_callback(lambda _: self._calls.pop((widget, answer.request_id), None))
 
@@ -82,14 +84,9 @@ class Actions:
     async def _call(
         self, answer: Answer, deployment: Deployment, *, service: str, endpoint: str, arguments: str
     ) -> Any:
-        given = json.loads(arguments)
-        if not isinstance(given, dict):
-            raise TargetError(f"the arguments are not a JSON object: {arguments}", remedy='write {"name": value, …}')
-        call = getattr(deployment[service], endpoint)(**given)
+        call, code = self._written(deployment, service, endpoint, arguments)
         endpoints = deployment.graph.services[service].endpoints
         stream = next(e.stream for e in endpoints.values() if endpoint in {e.attribute, e.name})
-        written = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        code = f"{self._variable(deployment)}{_member(service)}.{endpoint}({written})"
         if not stream:
             answer.code(f"await {code}")
             return await call
@@ -97,6 +94,24 @@ class Actions:
         async for item in call:
             answer.item(item)
         return None
+
+    async def _trace(
+        self, answer: Answer, deployment: Deployment, *, service: str, endpoint: str, arguments: str
+    ) -> Any:
+        call, code = self._written(deployment, service, endpoint, arguments)
+        answer.code(f"await {self._variable(deployment)}.trace({code})")
+        trace = await deployment.trace(call)
+        answer.draw(svg(trace.waterfall))
+        return trace.value
+
+    def _written(self, deployment: Deployment, service: str, endpoint: str, arguments: str) -> tuple[Any, str]:
+        """A call, and its code."""
+        given = json.loads(arguments)
+        if not isinstance(given, dict):
+            raise TargetError(f"the arguments are not a JSON object: {arguments}", remedy='write {"name": value, …}')
+        call = getattr(deployment[service], endpoint)(**given)
+        written = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        return call, f"{self._variable(deployment)}{_member(service)}.{endpoint}({written})"
 
     async def _restart(self, answer: Answer, deployment: Deployment, *, service: str) -> None:
         answer.code(f'await {self._variable(deployment)}.restart("{service}")')

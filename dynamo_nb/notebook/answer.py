@@ -18,7 +18,8 @@ MAX_CHARACTERS: Final = 20_000
 class Answer:
     """The messages that answer one request. Any thread may use it, except for `item`, which needs an event loop.
 
-    The browser receives `{"id": …}` with one of `code`, `item`, `error`, or `done` with `value` and `seconds`.
+    The browser receives `{"id": …}` with one of `code`, `item`, `error`, or `done` with `value` and `seconds`. There
+    may be a `picture` (SVG) with `error` and `done`.
 
     Args:
         widget: The widget that sent the request.
@@ -29,6 +30,7 @@ class Answer:
         self._widget, self.request_id = widget, request_id
         self._began = time.monotonic()
         self._items: list[str] = []
+        self._picture: dict[str, str] = {}
 
     def code(self, line: str) -> None:
         """Sends the line of code that does the same as the request."""
@@ -40,16 +42,20 @@ class Answer:
             asyncio.get_running_loop().call_later(GATHER, self._flush)
         self._items.append(as_text(value))
 
+    def draw(self, svg: str) -> None:
+        """Adds a picture to the result, or to the error."""
+        self._picture = {"picture": svg}
+
     def done(self, value: Any) -> None:
         """Sends the result; None if there is none."""
         self._flush()
         text = None if value is None else as_text(value)
-        self._send(done=True, value=text, seconds=time.monotonic() - self._began)
+        self._send(done=True, value=text, seconds=time.monotonic() - self._began, **self._picture)
 
     def failed(self, error: str) -> None:
         """Sends an error."""
         self._flush()
-        self._send(error=error)
+        self._send(error=error, **self._picture)
 
     def _flush(self) -> None:
         items, self._items = self._items, []

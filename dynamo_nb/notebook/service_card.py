@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
@@ -132,7 +133,7 @@ def _rows(definition: ServiceDefinition, graph: Graph) -> Iterator[list[str]]:
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": endpoint.attribute,
-        "doc": (endpoint.function.__doc__ or "").strip(),
+        "doc": inspect.cleandoc(endpoint.function.__doc__ or ""),
         "stream": endpoint.stream,
     }
     try:
@@ -141,6 +142,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
         return {**described, "doc": str(error), "input": {"type": "object"}, "output": {}, "example": "{}"}
     from pydantic_core import to_json
 
+    _add_defaults(endpoint, schema["input"]["properties"])
     return {**described, **schema, "example": to_json(example(schema["input"]), indent=2).decode()}
 
 
@@ -162,3 +164,15 @@ def _route(route: Route, traffic: Traffic) -> dict[str, Any]:
         "load": figures_of(load),
         "statuses": dict(sorted(load.statuses.items())),
     }
+
+
+def _add_defaults(endpoint: Endpoint, properties: dict[str, Any]) -> None:
+    """Adds the defaults of parameters to their schemas, as `default`; as text `x-default` if JSON has no such value."""
+    from pydantic_core import to_jsonable_python
+
+    for name, parameter in endpoint.signature.parameters.items():
+        if parameter.default is not parameter.empty:
+            try:
+                properties[name] = {**properties[name], "default": to_jsonable_python(parameter.default)}
+            except ValueError:
+                properties[name] = {**properties[name], "x-default": repr(parameter.default)}

@@ -54,6 +54,31 @@ def test_a_field_keeps_the_focus_while_states_change(served, lab):
     expect(field).to_be_focused(timeout=1000)
 
 
+LOAD = """load = deployment.bench(deployment.Frontend.ask({"text": "a b"}), concurrency=2, duration=120).start()"""
+
+
+def test_the_page_asks_before_a_link_with_calls_is_removed(served, lab):
+    notebook, graph = served(LOAD)
+    graph.act_on_edge("Middle", "Backend2", "Link")
+    graph.did("Middle.link(Backend2)")
+    graph.is_in_state(Backend2="ready")
+    graph.close_edge("Middle", "Backend2")
+    notebook.run(LOAD)
+    notebook.show("await serve(")
+    graph.is_busy("Backend")
+    graph.act_on_edge("Middle", "Backend", "Unlink")
+    card = graph.view.get_by_role("group", name="Middle to Backend", exact=True)
+    question = card.get_by_role("group", name=re.compile(r"^Middle calls Backend [\d.,]+/s\. Unlink\?$"))
+    lab.screenshot("question")
+    question.get_by_role("button", name="Cancel").click()
+    graph.is_linked("Middle", "Backend")
+    card.get_by_role("button", name="Unlink", exact=True).click()
+    question.get_by_role("button", name="Unlink").click()
+    graph.did("Middle.unlink(Backend, force=True)")
+    graph.is_linked("Middle", "Backend", linked=False)
+    lab.screenshot("unlinked")
+
+
 def test_an_edge_is_linked_and_unlinked_by_click_and_linked_again_by_drag(served, lab):
     notebook, graph = served(ASK)
     graph.act_on_edge("Middle", "Backend", "Unlink")

@@ -1,8 +1,9 @@
 // A form to call an endpoint, made from its JSON schema, and the result of the call.
 
 import { button, create, setAttribute, setText } from "./dom.js";
-import { FormField, typeName } from "./form_field.js";
+import { InvalidFields, createField, objectText } from "./form_field.js";
 import { duration, grouped } from "./formats.js";
+import { signature } from "./python_types.js";
 import { MAX_ITEMS, isFinished } from "./view_state.js";
 
 export class CallForm {
@@ -21,9 +22,9 @@ export class CallForm {
     this.example = parseJson(endpoint.example) ?? {};
     this.draft = viewState.drafts.get(this.key) ?? { isRaw: false, text: "", values: null };
     const { properties = {}, required = [] } = endpoint.input ?? {};
-    this.fields = Object.entries(properties).map(
-      ([name, schema]) => new FormField(name, schema, endpoint.input, required.includes(name), this.example[name]));
-    if (this.draft.values) for (const [i, field] of this.fields.entries()) restoreInput(field.input, this.draft.values[i]);
+    this.fields = Object.entries(properties).map(([name, schema]) => createField(name, schema,
+      { root: endpoint.input, required: required.includes(name), example: this.example[name], onchange: () => this.saveDraft() }));
+    if (this.draft.values) for (const [i, field] of this.fields.entries()) field.state = this.draft.values[i];
 
     this.raw = create("textarea", { rows: 5, class: "dynamo-raw", spellcheck: "false", "aria-label": "Arguments as JSON" });
     this.raw.value = this.draft.text;
@@ -31,44 +32,42 @@ export class CallForm {
     this.rawSwitch = create("input", { type: "checkbox", onchange: () => this.switchRaw() });
     this.rawSwitch.checked = this.draft.isRaw;
     this.callButton = create("button", { type: "submit", class: "dynamo-button dynamo-primary", title: "Ctrl+Enter" }, "Call");
-    this.callButton.disabled = !isServed;
+    this.traceButton = button("Trace", () => this.submit("trace"), { title: "Call it, and show where its time goes" });
+    this.callButton.disabled = this.traceButton.disabled = !isServed;
     this.cancelButton = button("Cancel", () => viewState.cancel(viewState.calls.get(this.key)));
     this.form = create("form", {
       class: "dynamo-form", novalidate: true,
       onsubmit: (event) => {
         event.preventDefault();
-        this.submit();
+        this.submit("call");
       },
       oninput: () => this.saveDraft(),
       onkeydown: (event) => {
         if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
         event.preventDefault();
-        this.submit();
+        this.submit("call");
       },
     }, ...this.fields.map((field) => field.element),
     create("div", {}, this.raw, this.rawError),
     this.fields.length > 0 ? null : create("p", { class: "dynamo-muted" }, "Takes no arguments."),
-    create("div", { class: "dynamo-row" }, this.callButton, this.cancelButton,
+    create("div", { class: "dynamo-row" }, this.callButton, this.traceButton, this.cancelButton,
       create("label", { class: "dynamo-raw-switch" }, this.rawSwitch, "raw JSON"),
       isServed ? null : create("span", { class: "dynamo-muted" }, "Serve the graph to call it.")));
 
     this.status = create("span", { class: "dynamo-call-status" });
     this.output = create("div", { class: "dynamo-output", tabindex: "0", role: "log", "aria-live": "off", "aria-label": "Answer" });
     this.result = create("div", { class: "dynamo-result" }, this.status, this.output);
-    this.element = create("div", { class: "dynamo-call-form" }, this.description(), this.form, this.result);
+    this.element = create("div", { class: "dynamo-call-area" }, create("div", { class: "dynamo-call-form" },
+      create("div", { class: "dynamo-call-inputs" }, this.description(), this.form), this.result));
     this.showRawOrFields();
     this.update();
   }
 
   description() {
-    const { name, doc, stream, input, output } = this.endpoint;
-    const parameters = Object.entries(input?.properties ?? {}).map(([key, schema]) =>
-      `${key}${input.required?.includes(key) ? "" : "?"}: ${typeName(schema, input)}`);
-    const returns = output ? typeName(output, output) : "any";
-    const signature = `(${parameters.join(", ")}) → ${stream ? `stream of ${returns}` : returns}`;
+    const { name, doc, input, output } = this.endpoint;
     const schemas = `input ${JSON.stringify(input ?? {}, null, 2)}\n\noutput ${JSON.stringify(output ?? {}, null, 2)}`;
     return create("div", { class: "dynamo-endpoint" },
-      create("code", { class: "dynamo-signature" }, create("b", {}, name), signature),
+      create("code", { class: "dynamo-signature" }, create("b", {}, name), signature(this.endpoint)),
       doc ? create("p", {}, doc) : null,
       create("details", {}, create("summary", {}, "Schema"), create("pre", {}, schemas)));
   }
@@ -81,32 +80,26 @@ export class CallForm {
       if (!isValid) this.raw.focus();
       return isValid ? this.raw.value : undefined;
     }
-    const parts = [];
-    /** @type {FormField | null} */
-    let invalid = null;
-    for (const field of this.fields) {
-      try {
-        const text = field.json();
-        if (text !== undefined) parts.push(`${JSON.stringify(field.name)}: ${text}`);
-        field.showError("");
-      } catch (error) {
-        field.showError(error.message);
-        invalid ??= field;
-      }
+    try {
+      return objectText(this.fields);
+    } catch (error) {
+      if (!(error instanceof InvalidFields)) throw error;
+      error.first.focus();
+      return undefined;
     }
-    invalid?.input.focus();
-    return invalid ? undefined : `{${parts.join(", ")}}`;
   }
 
-  submit() {
+  /** action: "call" or "trace". */
+  submit(action) {
     const latest = this.viewState.calls.get(this.key);
     if (this.callButton.disabled || (latest && !isFinished(latest))) return;
     const text = this.arguments();
     if (text === undefined) return;
     const { service, endpoint } = this;
-    const request = { do: "call", service, endpoint: endpoint.name, arguments: text };
+    const request = { do: action, service, endpoint: endpoint.name, arguments: text };
     this.shownId = null;
-    this.viewState.calls.set(this.key, this.viewState.request(request, `Call ${service}.${endpoint.name}`));
+    const description = `${action === "trace" ? "Trace" : "Call"} ${service}.${endpoint.name}`;
+    this.viewState.calls.set(this.key, this.viewState.request(request, description));
     this.update();
   }
 
@@ -136,7 +129,7 @@ export class CallForm {
 
   saveDraft() {
     this.draft.text = this.raw.value;
-    this.draft.values = this.fields.map(({ input }) => (input.type === "checkbox" ? input.checked : input.value));
+    this.draft.values = this.fields.map((field) => field.state);
     this.viewState.drafts.set(this.key, this.draft);
   }
 
@@ -146,7 +139,7 @@ export class CallForm {
     this.result.hidden = action === undefined;
     const isRunning = action !== undefined && !isFinished(action);
     this.cancelButton.hidden = !isRunning;
-    this.callButton.hidden = isRunning;
+    this.callButton.hidden = this.traceButton.hidden = isRunning;
     if (action === undefined) return;
     if (this.shownId !== action.id) {
       this.shownId = action.id;
@@ -164,6 +157,11 @@ export class CallForm {
     }
     if (isFinished(action) && !this.isComplete) {
       this.isComplete = true;
+      if (action.picture) {
+        // As an image, markup from the kernel cannot act on the page.
+        const source = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(action.picture)}`;
+        this.output.append(create("img", { class: "dynamo-trace", src: source, alt: `Trace of ${this.endpoint.name}` }));
+      }
       if (action.value !== null) this.output.append(create("div", { class: "dynamo-item" }, action.value));
       if (action.error) this.output.append(create("div", { class: "dynamo-item dynamo-error" }, action.error));
     }
@@ -181,11 +179,6 @@ export class CallForm {
     const time = isFinished(action) ? duration(seconds) : `${seconds.toFixed(1)} s`;
     setText(this.status, [state, items, time].filter(Boolean).join(" · "));
   }
-}
-
-function restoreInput(input, value) {
-  if (input.type === "checkbox") input.checked = value === true;
-  else input.value = value ?? "";
 }
 
 function isObject(value) {

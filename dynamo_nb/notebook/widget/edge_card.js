@@ -2,6 +2,7 @@
 
 import { button, create, iconButton, setText } from "./dom.js";
 import { Metrics } from "./metrics.js";
+import { requestUnlink } from "./unlinking.js";
 
 export class EdgeCard {
   /**
@@ -41,7 +42,7 @@ export class EdgeCard {
 
   toggleLink() {
     const { source, target, active } = this.edge;
-    const description = active ? `Unlink ${source} from ${target}` : `Link ${source} to ${target}`;
-    this.viewState.request({ do: active ? "unlink" : "link", source, target }, description);
+    if (active) return requestUnlink(this.viewState, this.action, source, target);
+    this.viewState.request({ do: "link", source, target }, `Link ${source} to ${target}`);
   }
 }

@@ -7,6 +7,7 @@ import { LogView } from "./log_view.js";
 import { Metrics } from "./metrics.js";
 import { RouteList } from "./route_list.js";
 import { confirmInPlace } from "./toolbar.js";
+import { requestUnlink } from "./unlinking.js";
 import { WorkerList } from "./worker_list.js";
 
 /** Milliseconds after which a missing card is explained: the kernel may be busy, or it is gone. */
@@ -261,10 +262,13 @@ export class ServiceCard {
   }
 
   linkButton(isActive, source, target) {
-    const [action, label] = isActive ? ["unlink", "Unlink"] : ["link", "Link"];
+    const label = isActive ? "Unlink" : "Link";
     const description = `${label} ${source} ${isActive ? "from" : "to"} ${target}`;
-    return button(label, () => this.viewState.request({ do: action, source, target }, description),
-      { class: "dynamo-button dynamo-subtle", "aria-label": description });
+    const element = button(label, () => {
+      if (isActive) requestUnlink(this.viewState, element, source, target);
+      else this.viewState.request({ do: "link", source, target }, description);
+    }, { class: "dynamo-button dynamo-subtle", "aria-label": description });
+    return element;
   }
 
   showEndpoints({ endpoints }) {

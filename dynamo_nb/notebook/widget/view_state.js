@@ -43,6 +43,7 @@ const KERNEL_GONE = "The kernel that drew this graph is gone. Run the cell again
  * @property {number} count Of all items.
  * @property {string} error
  * @property {any} value
+ * @property {string} picture SVG; "" if there is none.
  * @property {number | null} seconds
  * @property {number} startedAt In milliseconds, of `performance.now()`.
  */
@@ -94,7 +95,7 @@ export class ViewState {
   /** Requests an action. Returns the record that its answers change. description: for users who cannot see the code. */
   request(request, description) {
     const action = { id: ++this.lastId, request, description, code: "", state: "sent", items: [], count: 0, error: "",
-                     value: null, seconds: null, startedAt: performance.now() };
+                     value: null, picture: "", seconds: null, startedAt: performance.now() };
     this.running.set(action.id, action);
     this.latest = action;
     if (!this.send({ id: action.id, ...request })) this.receive({ id: action.id, error: KERNEL_GONE });
@@ -151,8 +152,11 @@ export class ViewState {
       action.items.push(message.item);
       if (action.items.length > MAX_ITEMS) action.items.shift();
     }
-    if ("error" in message) Object.assign(action, { state: "failed", error: message.error });
-    else if (message.done) Object.assign(action, { state: "done", value: message.value ?? null, seconds: message.seconds });
+    if ("error" in message) Object.assign(action, { state: "failed", error: message.error, picture: message.picture ?? "" });
+    else if (message.done) {
+      const { value = null, picture = "", seconds } = message;
+      Object.assign(action, { state: "done", value, picture, seconds });
+    }
     if (isFinished(action)) {
       action.seconds ??= (performance.now() - action.startedAt) / 1e3;
       this.running.delete(action.id);
