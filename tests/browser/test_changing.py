@@ -68,7 +68,7 @@ def test_the_page_asks_before_a_link_with_calls_is_removed(served, lab):
     graph.is_busy("Backend")
     graph.act_on_edge("Middle", "Backend", "Unlink")
     card = graph.view.get_by_role("group", name="Middle to Backend", exact=True)
-    question = card.get_by_role("group", name=re.compile(r"^Middle calls Backend [\d.,]+/s\. Unlink\?$"))
+    question = card.get_by_role("group", name=re.compile(r"^Middle calls Backend [\d.,]+\/s\. Unlink\?$"))
     lab.screenshot("question")
     question.get_by_role("button", name="Cancel").click()
     graph.is_linked("Middle", "Backend")

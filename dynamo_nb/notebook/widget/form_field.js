@@ -122,7 +122,9 @@ class ValueField extends Field {
     else if (this.required && settings.example !== undefined) this.setValue(settings.example);
   }
 
+  /** The value of an empty field. */
   placeholder() {
+    if (this.schema.nullable && (this.required || this.hasDefault)) return "None";
     if (this.required) return "";
     return this.hasDefault ? pythonValue(this.schema.default) : this.schema["x-default"] ?? "its default";
   }

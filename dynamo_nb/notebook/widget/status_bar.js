@@ -51,7 +51,8 @@ export class StatusBar {
     const done = `done in ${duration(action.seconds)}`;
     setText(this.outcome, { sent: "waiting for the kernel…", running: "running…", failed: failure, done }[action.state]);
     setAttribute(this.line, "data-outcome", action.state);
-    this.details.hidden = rest.length === 0 && this.outcome.scrollWidth <= this.outcome.clientWidth;
+    const isShort = rest.length === 0 && this.outcome.scrollWidth <= this.outcome.clientWidth;
+    this.details.hidden = action.state !== "failed" || isShort;
     setText(this.details, this.details.hidden ? "" : action.error.trim());
     if (!this.details.hidden) setText(this.outcome, "failed");
     if (isFinished(action) && this.announcedId !== action.id) {
