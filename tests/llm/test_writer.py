@@ -77,6 +77,8 @@ def test_stop_texts_that_end_within_min_tokens_are_passed_over(stop, min_tokens)
         ((), (7,)),
         (("<|end|>",), (7, TOKENIZER.special_tokens["<|end|>"])),
         (("word", "<|end|>"), (7, TOKENIZER.special_tokens["<|end|>"])),
+        (("<|user|>",), (7, TOKENIZER.special_tokens["<|user|>"])),
+        (("<|tool|>", "<|begin|>"), (7, TOKENIZER.special_tokens["<|tool|>"], TOKENIZER.special_tokens["<|begin|>"])),
         ((" <|end|>",), (7,)),
         (("<|end",), (7,)),
         (("<tool_call>",), (7,)),

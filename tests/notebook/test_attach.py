@@ -231,3 +231,27 @@ def test_a_deployment_outlives_its_kernel_if_it_was_detached_later(first, new_ke
     failed = second.kernel.run("%dynamo attach nothing")
     assert "deployment 'nothing' not found" in failed.error
     second.run("(await __import__('dynamo_nb').attach('Frontend'))")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "await attach('no such name')",
+        "await attach()",
+        "found = await attach('no such name')",
+        "print((await attach('no such name')).urls)",
+        "await asyncio.gather(attach('no such name'), attach())",
+        "async with await attach('no such name') as found: pass",
+        "attach('no such name').result()",
+    ],
+)
+def test_a_deployment_that_is_not_there_is_an_error_of_the_cell(shared_kernel, code):
+    shared_kernel.load()
+    assert shared_kernel.run("import asyncio\nfrom dynamo_nb import attach").ok
+
+    failed = shared_kernel.run(code)
+
+    assert not failed.ok
+    assert "DeploymentError" in failed.error
+    assert "nothing is" in failed.error
+    assert shared_kernel.run("print(6 * 7)").text.strip() == "42"
