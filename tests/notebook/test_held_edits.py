@@ -66,6 +66,7 @@ done, outcomes = False, Counter()
 loading = [asyncio.run_coroutine_threadsafe(load(), portal.loop) for _ in range(8)]
 """
 UNTIL = "while not any({text!r} in one for one in list(outcomes)): await asyncio.sleep(0.02)"
+EDITED = "print(json.dumps(sorted(deployment.edited)))"
 END = "done = True\nfor one in loading: one.result(60)\nprint(json.dumps(dict(outcomes)))"
 
 
@@ -163,12 +164,14 @@ def test_a_change_of_a_contract_waits_for_its_caller_and_then_no_call_fails(serv
     assert "the old version keeps serving" in held
     assert "Retriever" in held.partition("hint:")[2]
     assert served.pids() == before
+    assert "Embedder" in served.value(EDITED)
     assert served.kernel.run("x = 1").text == "", "another cell does not repeat it"
     assert message in served.run(cell, *edit), "the cell itself does"
 
     completed = served.run("retriever", *completion)
 
     assert "replaced Embedder, Retriever in " in completed
+    assert served.value(EDITED) == []
     served.kernel.run(UNTIL.format(text="new"))
     assert served.outcomes() == {OLD, NEW}
 
