@@ -50,7 +50,7 @@ async def _describe(record: Record) -> dict[str, Any]:
             "here": owner.pid == os.getpid(),
         },
         "clients": [],
-        "age": round(time.time() - record.started, 1),
+        "age": max(round(time.time() - record.started, 1), 0.0),  # the clock may have been set back
         "gpus": [],
         "urls": [],
         "services": {},

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from dynamo_nb.supervisor.nvml import Device, devices
+from dynamo_nb.supervisor.nvml import Device, devices, fault
 from dynamo_nb.supervisor.visible_gpus import entries, visible
 
 
@@ -62,13 +62,13 @@ def inventory(
         supervisor: pid of the process whose descendants are the deployment's own.
         machine: all GPUs of the machine; None to read them.
     """
+    reasons = [] if machine is not None else list(filter(None, [fault()]))
     machine = devices() if machine is None else machine
     if (named := os.environ.get("DYNAMO_GPUS")) is not None:
         ids, reason = _named(named)
         gpus = [_of_machine(name, machine, owner, supervisor) for name in ids]
         return Inventory(list({gpu.id: gpu for gpu in gpus}.values()), f"DYNAMO_GPUS={named}: {reason}" * bool(reason))
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    reasons = []
     if allowed is None:
         found = _parts(machine)
     else:

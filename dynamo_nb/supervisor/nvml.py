@@ -51,6 +51,27 @@ def devices(library: Any = None) -> list[Device]:
         ]
 
 
+def fault(library: Any = None) -> str:
+    """Returns the reason, for users, if the driver does not answer; "" if it does, and on a machine without one.
+
+    Args:
+        library: see `devices`.
+    """
+    if library is None:
+        import pynvml
+
+        library = pynvml
+    try:
+        library.nvmlInit()
+    except library.NVMLError_LibraryNotFound:
+        return ""
+    except library.NVMLError as error:
+        return f"the NVIDIA driver does not answer: {error}"
+    with suppress(library.NVMLError):
+        library.nvmlShutdown()
+    return ""
+
+
 def _instances(nvml: Any, handle: Any) -> Iterator[Device]:
     for number in range(_answer(nvml, 0, "nvmlDeviceGetMaxMigDeviceCount", handle)):
         instance = _answer(nvml, None, "nvmlDeviceGetMigDeviceHandleByIndex", handle, number)

@@ -14,7 +14,7 @@ from dynamo_nb.errors import PlacementError
 from dynamo_nb.supervisor.gpu_allocator import GpuAllocator
 from dynamo_nb.supervisor.gpus import Inventory, inventory, memory_by_process
 from dynamo_nb.supervisor.journal import Journal
-from dynamo_nb.supervisor.nvml import devices
+from dynamo_nb.supervisor.nvml import devices, fault
 from dynamo_nb.supervisor.resource_usage import UsageMeter
 
 UUIDS = ["GPU-8f3a11aa-0", "GPU-8f3a22bb-1", "GPU-c4-2"]
@@ -25,6 +25,9 @@ class RecordedNvml:
     """Answers like pynvml, as a driver has answered. processes: of each handle; REFUSED raises."""
 
     class NVMLError(Exception):
+        pass
+
+    class NVMLError_LibraryNotFound(NVMLError):
         pass
 
     def __init__(self, uuids=UUIDS, instances=None, processes=None, lost=(), driver=True, mig_known=True, **more):
@@ -302,6 +305,31 @@ def test_dynamo_gpus_names_gpus_of_the_machine(
     else:
         gpus.take("a", 1)
         assert gpus.warnings == ((warning,) if warning else ())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (None, ""),
+        (RecordedNvml.NVMLError_LibraryNotFound(), ""),
+        (RecordedNvml.NVMLError("Driver/library version mismatch"), "does not answer: Driver/library version mismatch"),
+        (RecordedNvml.NVMLError("Insufficient Permissions"), "does not answer: Insufficient Permissions"),
+    ],
+    ids=["it answers", "no driver", "after an update of the driver", "no permission"],
+)
+def test_why_the_driver_does_not_answer(monkeypatch, tmp_path, dynamo_home, error, reason):
+    nvml = RecordedNvml([])
+    if error is not None:
+        monkeypatch.setattr(nvml, "nvmlInit", lambda: (_ for _ in ()).throw(error))
+    monkeypatch.setattr("dynamo_nb.supervisor.gpus.fault", lambda: fault(nvml))
+    monkeypatch.setattr("dynamo_nb.supervisor.gpus.devices", lambda: devices(nvml))
+
+    assert reason in fault(nvml)
+    assert bool(fault(nvml)) == bool(reason)
+    with pytest.raises(PlacementError) as refused:
+        GpuAllocator(tmp_path / "locks").take("a", 1)
+    assert refused.value.where.startswith("this machine has no GPU")
+    assert reason in refused.value.where
 
 
 @pytest.mark.parametrize(
