@@ -22,16 +22,17 @@ class LiveLogs:
     def __init__(self) -> None:
         self._following: dict[str, list[_Output]] = {}
 
-    def show(self, record: Record, request: LogRequest, *, cell: str) -> None:
+    def show(self, record: Record, request: LogRequest, *, cell: str, embedded: bool) -> None:
         """Displays logs until the deployment ends, the user stops them or the cell runs again. Returns at once.
 
         Args:
             record: The deployment.
             request: The lines to show.
             cell: The key of the running cell.
+            embedded: True if the output must refer to the widget, see `LogWidget.live_bundle`.
         """
         output = _Output(record, request)
-        output.start()
+        output.start(embedded=embedded)
         self._following.setdefault(cell, []).append(output)
 
     def forget(self, cell: str) -> None:
@@ -57,8 +58,8 @@ class _Output:
         self._task: Future[None] | None = None
         self._reason = ""
 
-    def start(self) -> None:
-        self._handle = display(self._widget.view_bundle(), raw=True, display_id=True)
+    def start(self, *, embedded: bool) -> None:
+        self._handle = display(self._widget.live_bundle(embedded=embedded), raw=True, display_id=True)
         self._task = asyncio.run_coroutine_threadsafe(self._follow(), portal.loop)
 
     def _stop(self, reason: str) -> None:

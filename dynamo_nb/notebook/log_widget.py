@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
@@ -34,6 +36,7 @@ class LogWidget(anywidget.AnyWidget):  # type: ignore[misc]
         nothing: Message while there is no line.
         access: True if the requests over HTTP are shown.
         ended: Reason why no more lines come, or "".
+        output_id: The static HTML contains it. The browser shows the live log in place of it.
     """
 
     _esm = (_FOLDER / "built" / "log_widget.js").read_text("utf-8")  # written by `make widget`
@@ -43,6 +46,7 @@ class LogWidget(anywidget.AnyWidget):  # type: ignore[misc]
     nothing = traitlets.Unicode().tag(sync=True)
     access = traitlets.Bool().tag(sync=True)
     ended = traitlets.Unicode().tag(sync=True)
+    output_id = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -56,7 +60,7 @@ class LogWidget(anywidget.AnyWidget):  # type: ignore[misc]
         self._lines: deque[LogLine] = deque(maxlen=KEPT)
         self._count = 0
         self._on_stop, self._on_access = stop, set_access
-        super().__init__(title=title, nothing=nothing, access=access)
+        super().__init__(title=title, nothing=nothing, access=access, output_id=uuid.uuid4().hex)
         self.on_msg(lambda _, message, __: self._received(message))
 
     def _received(self, message: dict[str, Any]) -> None:
@@ -88,7 +92,15 @@ class LogWidget(anywidget.AnyWidget):  # type: ignore[misc]
             return {"text/plain": self.nothing}
         return {"text/html": html_of(lines), "text/plain": LogText(times=True).text(lines)}
 
-    def view_bundle(self) -> dict[str, Any]:
-        """Returns the MIME bundle that refers to the widget, with the static forms."""
-        data, _ = super()._repr_mimebundle_() or ({}, {})
-        return {**data, **self.static_forms}
+    def live_bundle(self, *, embedded: bool) -> dict[str, Any]:
+        """Returns the output while lines come.
+
+        Args:
+            embedded: True if the output must refer to the widget. Otherwise the widget shows itself in place of the
+                HTML: JupyterLab shows an error in place of a saved output that refers to a widget.
+        """
+        if embedded:
+            data, _ = super()._repr_mimebundle_() or ({}, {})
+            return {**data, **self.static_forms}
+        static = f'<pre class="dynamo-output-{self.output_id}">{escape(self.nothing)}</pre>'
+        return {**self.static_forms, "text/html": static}

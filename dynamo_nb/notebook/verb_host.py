@@ -21,6 +21,7 @@ from dynamo_nb.deployment.serve_options import ServeOptions
 from dynamo_nb.deployment.start import connect, start
 from dynamo_nb.errors import DeploymentError
 from dynamo_nb.graph import Graph
+from dynamo_nb.notebook import front_end
 from dynamo_nb.notebook.session import NotebookSession
 from dynamo_nb.observe import event_table, top
 from dynamo_nb.observe.display import Display
@@ -134,7 +135,8 @@ class NotebookHost(VerbHost):
     def logs(self, record: Record, request: LogRequest, *, times: bool) -> None:
         session = self._session
         if request.follow and session.has_widgets:
-            session.logs.show(record, request, cell=session.tracker.running_key)
+            embedded = not front_end.is_jupyterlab(session.shell)
+            session.logs.show(record, request, cell=session.tracker.running_key, embedded=embedded)
             return
         # Without a front end for widgets, as under papermill, no one could end a cell that follows logs.
         ends = hasattr(session.shell, "kernel")

@@ -200,6 +200,8 @@ def test_followed_logs_end_with_the_deployment(opened_routes):
     opened_routes.run(FOLLOW)
     output = opened_routes.cell(FOLLOW)
     expect(output.get_by_role("log")).to_contain_text("weights loaded")
+    (saved,) = opened_routes.cells()[opened_routes.number(FOLLOW)]["outputs"]
+    assert set(saved["data"]) == {"text/plain", "text/html"}, "a saved notebook must not refer to a widget"
 
     opened_routes.run(STOP)
 

@@ -49,7 +49,7 @@ def follow(kernel, line, cell=CELL):
     ran = kernel.run(line, cell_id=cell)
     assert ran.ok, ran.error
     (shown,) = ran.shown
-    return shown["application/vnd.jupyter.widget-view+json"]["model_id"], shown
+    return ran.widgets[0], shown
 
 
 def say(kernel, text, endpoint="say"):
@@ -64,16 +64,17 @@ def send(kernel, comm, **content):
 
 def received(kernel, comm, condition):
     """Waits for rows of a widget, in messages with any parent, until the condition holds of all rows so far."""
-    rows, deadline = [], time.monotonic() + BOUND
+    numbered, deadline = {}, time.monotonic() + BOUND
     send(kernel, comm, do="all")
-    while not condition(rows):
-        assert time.monotonic() < deadline, rows
+    while 0 not in numbered or not condition(list(numbered.values())):
+        assert time.monotonic() < deadline, numbered
         message = kernel.client.get_iopub_msg(timeout=BOUND)
         content = message["content"]
         if message["msg_type"] == "comm_msg" and content["comm_id"] == comm and content["data"]["method"] == "custom":
             found = content["data"]["content"]
-            rows[found["first"] :] = found["rows"]
-    return rows
+            numbered |= dict(enumerate(found["rows"], found["first"]))
+            numbered = dict(sorted(numbered.items()))
+    return list(numbered.values())
 
 
 def updated(kernel, condition):
@@ -102,6 +103,17 @@ def test_followed_logs_do_not_block_the_kernel_and_go_on_while_other_cells_run(s
     ]
     assert all(time for time, *_ in rows)
     assert "text/plain" in shown
+
+
+def test_only_an_output_in_vs_code_refers_to_the_widget(served):
+    view = "application/vnd.jupyter.widget-view+json"
+    comm, shown = follow(served, "%dynamo logs Backend -f", "vscode-notebook-cell:followed")
+    assert shown[view]["model_id"] == comm
+    send(served, comm, do="stop")
+    assert view not in updated(served, bool)
+    _, shown = follow(served, "%dynamo logs Backend -f")
+    assert view not in shown
+    assert "text/html" in shown
 
 
 def test_stop_ends_the_output_and_leaves_its_lines(served):

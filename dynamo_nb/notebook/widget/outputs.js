@@ -1,17 +1,18 @@
-// Finds the outputs in which a notebook shows the static drawing of a graph, and shows the live graph in their place.
-// A saved notebook contains the drawing alone, so it is seen wherever no kernel makes it live.
+// Finds the outputs in which a notebook shows a static drawing or log, and shows the live one in their place.
+// A saved notebook contains the static one alone, so it is seen wherever no kernel makes it live.
 
 import { create } from "./dom.js";
 
 /**
  * Mounts a view beside each drawing with this id, now and whenever the notebook adds one, and hides the drawing.
- * JupyterLab shows an SVG as an image with a data URL; other front ends insert the SVG into the page.
- * @param {string} id The id in the attribute `data-dynamo-output` of the drawing.
+ * JupyterLab shows an SVG as an image with a data URL; other front ends insert the SVG into the page. Of HTML, it leaves
+ * the class.
+ * @param {string} id The id in the attribute `data-dynamo-output` of the drawing, or in the class of the HTML.
  * @param {(el: HTMLElement) => () => void} render Renders a view into an element. Returns the function that closes it.
  * @returns {() => void} Closes all views and shows the drawings again.
  */
 export function mountInOutputs(id, render) {
-  const selector = `img[src*="${id}"], svg[data-dynamo-output="${id}"]`;
+  const selector = `img[src*="${id}"], svg[data-dynamo-output="${id}"], .dynamo-output-${id}`;
   const mounted = new Map(); // drawing -> its live view
 
   const mount = (drawing) => {
