@@ -64,7 +64,7 @@ def test_an_example_runs(line, example, capsys):
 @pytest.mark.parametrize("line", ENDLESS)
 def test_an_example_without_an_end_shows_something_until_ctrl_c(line, example):
     child = _in_terminal(example(line))
-    child.expect("Backend")
+    child.expect("the supervisor started" if line.startswith("events") else "Backend")
     child.sendintr()
     child.expect(pexpect.EOF)
     child.close()
