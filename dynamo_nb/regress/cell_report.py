@@ -1,0 +1,81 @@
+"""The outcome of each cell of a run, as lines of a file that the runner reads while the notebook runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from dynamo_nb.regress.recorder import VARIABLE
+
+CELLS: Final = "cells.jsonl"
+
+
+class CellOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one cell.
+
+    Attributes:
+        cell: Its label, such as `cell 4`.
+        outcome: "running", "passed", "failed", "not run", or "ended" if it failed and no cell could run after it.
+        what: Why it failed or did not run.
+        seconds: How long it ran.
+        memory: Most resident bytes of the notebook's processes while it ran.
+        gpu: Most bytes on GPUs while it ran.
+        title: Its first line.
+    """
+
+    cell: str
+    outcome: str
+    what: str = ""
+    seconds: float = 0.0
+    memory: int = 0
+    gpu: int = 0
+    title: str = ""
+
+
+class CellReport:
+    """Writes the outcomes.
+
+    Args:
+        path: The file; None to write nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    @classmethod
+    def of_run(cls) -> CellReport:
+        """The report of the run that this process belongs to, if it belongs to one."""
+        folder = os.environ.get(VARIABLE)
+        return cls(Path(folder) / CELLS if folder else None)
+
+    def started(self, cell: str, text: str) -> None:
+        """Reports that a cell runs."""
+        title = next((line.strip() for line in text.splitlines() if line.strip()), "")
+        self._write(CellOutcome(cell, "running", title=title[:100]))
+
+    def ended(
+        self, cell: str, outcome: str, what: str = "", *, seconds: float = 0.0, memory: int = 0, gpu: int = 0
+    ) -> None:
+        """Reports the outcome of a cell."""
+        self._write(CellOutcome(cell, outcome, what, round(seconds, 3), memory, gpu))
+
+    def _write(self, outcome: CellOutcome) -> None:
+        if self._path is not None:
+            with self._path.open("ab") as file:
+                file.write(msgspec.json.encode(outcome) + b"\n")
+
+
+def read_cells(folder: Path) -> list[CellOutcome]:
+    """Returns the outcomes so far, one for each cell, in order. A line that is not complete yet is left out."""
+    path = folder / CELLS
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    found: dict[str, CellOutcome] = {}
+    for line in lines:
+        if line.endswith(b"\n"):
+            outcome = msgspec.json.decode(line, type=CellOutcome)
+            title = outcome.title or (found[outcome.cell].title if outcome.cell in found else "")
+            found[outcome.cell] = msgspec.structs.replace(outcome, title=title)
+    return list(found.values())

@@ -1,0 +1,48 @@
+"""The most memory that processes use while something runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Final
+
+from dynamo_nb.supervisor.resource_usage import usage
+
+PAUSE: Final = 0.25  # seconds between two looks, each of which takes some milliseconds
+
+
+class HighWater:
+    """Watches processes with their descendants, in a thread.
+
+    Args:
+        pids: Returns the processes.
+
+    Attributes:
+        memory: Most resident bytes so far.
+        gpu: Most bytes on GPUs so far.
+    """
+
+    def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
+        self.memory = self.gpu = 0
+        self._pids = pids
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="high-water", daemon=True)
+
+    def __enter__(self) -> HighWater:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            found = usage(self._pids(), gpus=True).values()
+            self.memory = max(self.memory, sum(one.memory for one in found))
+            self.gpu = max(self.gpu, sum(one.gpu_memory or 0 for one in found))
+            if self._stop.wait(PAUSE):
+                return
