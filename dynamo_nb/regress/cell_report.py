@@ -14,7 +14,7 @@ CELLS: Final = "cells.jsonl"
 
 
 class CellOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one cell.
+    """The outcome of one cell.
 
     Attributes:
         cell: Its label, such as `cell 4`.

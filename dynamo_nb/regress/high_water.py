@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final
 
-from dynamo_nb.supervisor.resource_usage import usage
+from dynamo_nb.supervisor.resource_usage import UsageMeter
 
 PAUSE: Final = 0.25  # seconds between two looks, each of which takes some milliseconds
 
@@ -40,8 +40,9 @@ class HighWater:
         self._thread.join()
 
     def _watch(self) -> None:
+        meter = UsageMeter()
         while True:
-            found = usage(self._pids(), gpus=True).values()
+            found = meter.read(self._pids(), gpus=True).values()
             self.memory = max(self.memory, sum(one.memory for one in found))
             self.gpu = max(self.gpu, sum(one.gpu_memory or 0 for one in found))
             if self._stop.wait(PAUSE):

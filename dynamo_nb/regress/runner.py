@@ -37,7 +37,7 @@ _LOG: Final = "log.txt"
 
 @dataclass(frozen=True)
 class TestOptions:
-    """How notebooks are run.
+    """Options of a run of notebooks.
 
     Attributes:
         jobs: Number of notebooks that run at the same time.

@@ -3,6 +3,8 @@
 import re
 import shlex
 
+import nbformat
+
 from dynamo_nb.cli.help import verb_help
 from dynamo_nb.config.command_words import split_words
 
@@ -75,3 +77,10 @@ def write_files(folder):
     (folder / "hello.py").write_text(PROGRAM)
     (folder / "config.yaml").write_text(CONFIG)
     (folder / "lines.jsonl").write_text(PAYLOADS)
+    (folder / "sizes.yaml").write_text("size: [1, 2]\n")
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
+    notebook.cells = [nbformat.v4.new_code_cell("size = 1", metadata={"tags": ["parameters"]})]
+    (folder / "notebooks").mkdir(exist_ok=True)
+    for path in (folder / "hello.ipynb", folder / "notebooks" / "hello.ipynb"):
+        nbformat.write(notebook, path)

@@ -58,5 +58,7 @@ def run_notebooks(
     result = run_shown(cases, options, host.show, host.display())
     if host.is_terminal:
         host.show(result.line)
-        raise SystemExit(result.exit_code)
+        if result.exit_code:
+            raise SystemExit(result.exit_code)
+        return None
     return host.result(result)
