@@ -3,6 +3,10 @@
 import re
 
 from playwright.sync_api import expect
+from test_widths import CARD, HELLO
+from widget_page import WidgetPage
+
+from dynamo_nb.notebook.graph_widget import GraphWidget
 
 UPDATING = re.compile(r"^Backend, updating: 2 old serve, 0 of 2 new ready")
 EDITED = re.compile(r"^Backend, ready: edited, not served")
@@ -114,3 +118,18 @@ def test_edits_with_the_mouse_are_copied_to_new_cells(served, lab):
     assert len(notebook.cells()) == count + 2
     notebook.run("Middle.link(Backend2)")
     assert notebook.errors() == []
+
+
+def test_a_page_that_adds_no_cells_copies_an_edit_to_the_clipboard(page):
+    shown = WidgetPage(page, GraphWidget(HELLO, "frontend-1"), 800, card=CARD)
+    shown.open("Backend").get_by_role("button", name="Add one worker").click()
+    page.wait_for_function("window.sent?.do === 'scale'")
+    page.evaluate("model.receive({ id: sent.id, code: 'await deployment.scale(Backend=3)' })")
+    page.evaluate("model.receive({ id: sent.id, done: true, value: null, seconds: 0.1 })")
+    button = page.get_by_role("button", name="Copy to a new cell")
+    button.click()
+    expect(button).to_have_attribute("title", "copied to the clipboard: this page adds no cells")
+    page.evaluate("document.body.prepend(Object.assign(document.createElement('textarea'), { id: 'paste' }))")
+    page.locator("#paste").click()
+    page.keyboard.press("Control+v")
+    expect(page.locator("#paste")).to_have_value("await deployment.scale(Backend=3)")

@@ -22,7 +22,8 @@ const state = {state}, card = {card}, handlers = {{}};
 window.model = {{
   get: (key) => state[key],
   set: (key, value) => {{ state[key] = value; handlers["change:" + key]?.forEach((act) => act()); }},
-  save_changes: () => {{}}, send: () => {{}},
+  save_changes: () => {{}}, send: (message) => {{ window.sent = message; }},
+  receive: (message) => handlers["msg:custom"].forEach((act) => act(message)),
   on: (event, act) => (handlers[event] ??= new Set()).add(act), off: (event, act) => handlers[event].delete(act),
 }};
 model.on("change:selected", () => model.set("card", state.selected ? {{ ...card, service: state.selected }} : {{}}));

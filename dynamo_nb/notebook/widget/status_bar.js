@@ -32,7 +32,7 @@ export class StatusBar {
     if (content === this.shownEdits) return;
     this.shownEdits = content;
     this.edits.hidden = edits.length < 2; // the line above has a single one
-    setText(this.editsTitle, `${edits.length} edits with the mouse, in no cell yet`);
+    setText(this.editsTitle, `${edits.length} edits with the mouse`);
     this.editList.replaceChildren(...edits.map((code) => {
       const copy = iconButton("cell", NEW_CELL, () => this.copyToCell(copy, code));
       return create("li", {}, create("code", { class: "dynamo-code" }, code), copy);
