@@ -20,9 +20,13 @@ def has_cell(lab, number, source):
     )
 
 
-def confirm(lab):
-    """Confirms that a page may run a command, as newer versions of JupyterLab ask."""
-    lab.page.get_by_role("dialog").get_by_role("button", name=re.compile("^Run")).click()
+def confirm(lab, count):
+    """Confirms that the page may add a cell to `count` cells: newer versions of JupyterLab ask."""
+    added = f"jupyterapp.shell.currentWidget.content.widgets.length > {count}"
+    lab.page.wait_for_function(f"document.querySelector('.jp-Dialog') || {added}")
+    if lab.page.locator(".jp-Dialog").is_visible():
+        lab.page.get_by_role("dialog").get_by_role("button", name=re.compile("^Run")).click()
+    lab.page.wait_for_function(added)
 
 
 def backend_source(notebook):
@@ -83,41 +87,44 @@ def test_a_first_start_an_update_and_a_failed_edit_say_who_serves(open_hello, la
     expect(before.node("Backend")).to_have_accessible_name(re.compile(r"^Backend, ready, 2/2 workers"))
 
 
-def test_edits_with_the_mouse_are_copied_to_new_cells(served, lab):
-    notebook, graph = served()
-    count = len(notebook.cells())
-    at = notebook.number("await serve(")
-    card = graph.open("Backend")
-    card.get_by_role("button", name="Add one worker").click()
-    graph.did("await deployment.scale(Backend=3)")
-    expect(graph.view.locator(".dynamo-edits")).to_be_hidden()
-    graph.close()
-    graph.status_line.get_by_role("button", name="Copy to a new cell").click()
-    confirm(lab)
-    has_cell(lab, at + 1, "await deployment.scale(Backend=3)")
-    lab.screenshot("new-cell")
+def test_edits_with_the_mouse_are_copied_to_new_cells(front_end, opened):
+    with opened("hello_world.ipynb", app=front_end) as notebook:
+        notebook.run_to("await serve(")
+        notebook.show("await serve(")
+        graph, lab = notebook.graph("await serve("), front_end
+        count = len(notebook.cells())
+        at = notebook.number("await serve(")
+        card = graph.open("Backend")
+        card.get_by_role("button", name="Add one worker").click()
+        graph.did("await deployment.scale(Backend=3)")
+        expect(graph.view.locator(".dynamo-edits")).to_be_hidden()
+        graph.close()
+        graph.status_line.get_by_role("button", name="Copy to a new cell").click()
+        confirm(lab, count)
+        has_cell(lab, at + 1, "await deployment.scale(Backend=3)")
+        lab.screenshot("new-cell")
 
-    notebook.show("await serve(")
-    graph.act_on_edge("Middle", "Backend2", "Link")
-    graph.did("Middle.link(Backend2)")
-    graph.close_edge("Middle", "Backend2")
-    edits = graph.view.locator(".dynamo-edits")
-    edits.get_by_text("2 edits with the mouse").click()
-    expect(edits.locator("code")).to_have_text(["await deployment.scale(Backend=3)", "Middle.link(Backend2)"])
-    lab.screenshot("edits", graph.view)
-    lab.theme("dark")
-    lab.screenshot("edits-dark", graph.view)
-    lab.theme("light")
-    for width in (350, 1600):
-        graph.view.evaluate("(view, width) => { view.style.width = `${width}px`; }", width)
-        lab.screenshot(f"edits-{width}", graph.view)
-    graph.view.evaluate("(view) => { view.style.width = ''; }")
-    edits.get_by_role("listitem").nth(1).get_by_role("button", name="Copy to a new cell").click()
-    confirm(lab)
-    has_cell(lab, at + 1, "Middle.link(Backend2)")
-    assert len(notebook.cells()) == count + 2
-    notebook.run("Middle.link(Backend2)")
-    assert notebook.errors() == []
+        notebook.show("await serve(")
+        graph.act_on_edge("Middle", "Backend2", "Link")
+        graph.did("Middle.link(Backend2)")
+        graph.close_edge("Middle", "Backend2")
+        edits = graph.view.locator(".dynamo-edits")
+        edits.get_by_text("2 edits with the mouse").click()
+        expect(edits.locator("code")).to_have_text(["await deployment.scale(Backend=3)", "Middle.link(Backend2)"])
+        lab.screenshot("edits", graph.view)
+        lab.theme("dark")
+        lab.screenshot("edits-dark", graph.view)
+        lab.theme("light")
+        for width in (350, 1600):
+            graph.view.evaluate("(view, width) => { view.style.width = `${width}px`; }", width)
+            lab.screenshot(f"edits-{width}", graph.view)
+        graph.view.evaluate("(view) => { view.style.width = ''; }")
+        edits.get_by_role("listitem").nth(1).get_by_role("button", name="Copy to a new cell").click()
+        confirm(lab, count + 1)
+        has_cell(lab, at + 1, "Middle.link(Backend2)")
+        assert len(notebook.cells()) == count + 2
+        notebook.run("Middle.link(Backend2)")
+        assert notebook.errors() == []
 
 
 def test_a_page_that_adds_no_cells_copies_an_edit_to_the_clipboard(page):

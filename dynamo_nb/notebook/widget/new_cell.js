@@ -20,20 +20,24 @@ export async function copyToNewCell(code, parent) {
   if (!notebook || !ownCell) return "not possible";
   const newEditor = () => {
     const active = notebook.querySelector(".jp-Cell.jp-mod-active");
-    return active !== ownCell && active?.querySelector(".cm-content");
+    const editor = active === ownCell ? null : active?.querySelector(".cm-content");
+    return editor instanceof HTMLElement ? editor : null;
   };
   if (newEditor()) return "not possible"; // another cell is active, so the new one would not be below this one
+  await nextFrame(); // until the click has ended, which makes its own cell the active one
   runCommand("notebook:insert-cell-below", parent);
   const asks = await inFrames(() => newEditor() || document.querySelector(".jp-Dialog"));
   while (document.querySelector(".jp-Dialog")) await nextFrame();
-  const editor = await inFrames(newEditor);
-  if (!editor) return asks ? "cancelled" : "not possible";
-  if (editor.textContent.trim() !== "") return "not possible";
+  if (!await inFrames(newEditor)) return asks ? "cancelled" : "not possible";
+  await nextFrame(); // until the editor is in the page
+  await nextFrame();
+  const editor = newEditor();
+  if (!editor || editor.textContent.trim() !== "") return "not possible";
   const clipboardData = new DataTransfer();
   clipboardData.setData("text/plain", code);
   editor.focus();
   editor.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
-  return "added";
+  return await inFrames(() => editor.textContent.trim() !== "") ? "added" : "not possible";
 }
 
 function runCommand(command, parent) {
