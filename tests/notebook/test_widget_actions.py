@@ -185,7 +185,9 @@ def test_the_card_has_endpoints_links_workers_and_configuration(browser):
     )
     assert generate["input"]["properties"]["text"]["type"] == "string"
     assert card["links"] == {"out": [], "in": [["Middle", True]]}
-    assert {"index", "id", "state", "pid", "gpus", "started", "memory", "log"} == set(card["workers"][0])
+    assert {"index", "id", "state", "pid", "gpus", "started", "restarts", "cpu", "memory", "log"} == set(
+        card["workers"][0]
+    )
     assert all(len(row) == 3 for row in card["config"])
     assert card["desired"] == len(card["workers"])
 
