@@ -10,16 +10,16 @@ import inspect
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
 import dynamo_nb.cli.verbs  # noqa: F401  (registers the verbs)
+from dynamo_nb.cli.services_of_file import services_of_file
 from dynamo_nb.cli.verb_table import commands
 from dynamo_nb.config.command_words import split_words
 from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.deployment.worker_kernels import kernel_names
-from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.service_args import ServiceArgs
 from dynamo_nb.sdk.service_config import SERVICE_ARGS
 
@@ -29,10 +29,18 @@ _ENDPOINTS = {("bench", "target"), ("trace", "target")}
 """Parameters (verb, name) that mean an endpoint. Other parameters of this name mean a target to serve."""
 
 
+class Configurable(Protocol):
+    """A service whose configuration keys are completed."""
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters of its constructor."""
+
+
 class Vocabulary:
     """The names that a user can mean. A notebook knows more of them than a terminal."""
 
-    def services(self) -> Mapping[str, ServiceDefinition]:
+    def services(self) -> Mapping[str, Configurable]:
         """Returns the services that could be served."""
         return {}
 
@@ -80,7 +88,7 @@ class _Line:
         self.commands, self.fragment, self.vocabulary = commands, fragment, vocabulary
         self.words = words
         self.by_parameter: dict[str, Callable[[], Iterable[str]]] = {
-            "target": lambda: [*vocabulary.services(), *self.files(_PROGRAMS)],
+            "target": lambda: [*vocabulary.services(), *self.files(_PROGRAMS), *self.in_file()],
             "service": vocabulary.running,
             "services": vocabulary.running,
             "workers": lambda: (f"{name}=" for name in vocabulary.running()),
@@ -132,11 +140,20 @@ class _Line:
         """`--Backend.suffix=`, for the verbs that plan a target."""
         if all(parameter.name != "file" for parameter in command.params):
             return
-        for name, definition in self.vocabulary.services().items():
+        known: dict[str, Configurable] = {}
+        for word in self.words[1:]:
+            known.update({} if word.startswith("-") else services_of_file(word))
+        known.update(self.vocabulary.services())
+        for name, definition in known.items():
             if self.fragment.startswith(f"--{name}."):
                 yield from (f"--{name}.{key}=" for key in config_keys(definition))
             else:
                 yield f"--{name}."
+
+    def in_file(self) -> Iterable[str]:
+        """`graph.ipynb:Frontend`, when the file is typed."""
+        place = self.fragment.partition(":")[0]
+        return (f"{place}:{name}" for name in services_of_file(place)) if place else ()
 
     def files(self, endings: tuple[str, ...] = ("",)) -> Iterable[str]:
         """The files with these endings and all folders, in the folder that the fragment names."""
@@ -152,7 +169,7 @@ class _Line:
                 yield prefix + path.name
 
 
-def config_keys(definition: ServiceDefinition) -> list[str]:
+def config_keys(definition: Configurable) -> list[str]:
     """Returns the keys that configure a service: parameters of its constructor, then those of its decorator."""
     varying = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
     own = [name for name, parameter in definition.parameters.items() if parameter.kind not in varying]

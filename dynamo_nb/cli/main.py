@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import typer
 
 import dynamo_nb.cli.verbs  # noqa: F401  (registers the verbs)
 from dynamo_nb.cli.help import add_examples
+from dynamo_nb.cli.shell_completion import QUESTION, answer
 from dynamo_nb.cli.terminal_host import TerminalHost
 from dynamo_nb.cli.verb_table import Invocation, app
 from dynamo_nb.cli.verbs.measurement import with_one_target
@@ -66,6 +68,9 @@ def run(argv: Sequence[str], host: VerbHost) -> Any:
 
 def main() -> None:
     """Runs the command line of this process. The entry point of the `dynamo` command."""
+    if (question := os.environ.get(QUESTION)) and (found := answer(question, os.environ)) is not None:
+        print(found)
+        return
     try:
         run(sys.argv[1:], TerminalHost())
     except DynamoError as error:

@@ -181,6 +181,20 @@ def test_a_key_pressed_after_a_click_in_the_page_does_not_reach_the_notebook(pla
     graph.page.keyboard.press("Escape")  # closes the card of the edge
 
 
+def test_the_console_button_copies_the_line_that_opens_a_console_of_the_worker(graph, lab):
+    graph.open("Backend", "Workers").get_by_role("button", name="Console").first.click()
+    expect(graph.status_line).to_have_attribute("data-outcome", "done")
+    line = graph.status_line.locator("code")
+    expect(line).to_have_text(re.compile(r"^jupyter console --existing \S+$"))
+    expect(graph.status_line).to_contain_text("copied: run it in a terminal")
+    lab.screenshot("copied")
+    search = graph.view.get_by_role("searchbox")
+    search.focus()
+    lab.page.keyboard.press("Control+v")
+    expect(search).to_have_value(line.text_content())
+    search.fill("")
+
+
 def press_until(page, key, goal, limit=30):
     """Presses a key until an element has the focus."""
     goal.wait_for()

@@ -1,4 +1,4 @@
-"""Graphs without their kernel: a page says that it is disconnected, and a saved notebook shows the last drawing."""
+"""Graphs in JupyterLab and Notebook 7: without their kernel, in a saved notebook that is opened again, and their keys."""
 
 import subprocess
 import sys
@@ -181,3 +181,24 @@ def test_a_page_that_lost_its_deployment_names_the_line_that_connects_again(fron
     graph.is_in_state(Frontend="ready", Backend="ready")
     notebook.run("await again.stop()")
     graph.is_in_state(Frontend="stopped", Backend="stopped")
+
+
+CLICKS = {
+    "a node": lambda graph: graph.node("Backend").click(),
+    "an edge": lambda graph: graph.click_edge("Frontend", "Backend"),
+    "the empty drawing": lambda graph: graph.drawing.click(position={"x": 5, "y": 5}),
+    "the text of a card": lambda graph: graph.open("Backend").locator("header").first.click(),
+    "the toolbar": lambda graph: graph.view.locator(".dynamo-toolbar").click(),
+}
+
+
+def test_a_key_pressed_after_a_click_in_the_page_does_not_reach_the_notebook(front_end, served):
+    notebook, graph = served()
+    before = [(cell["kind"], cell["source"], cell["count"]) for cell in notebook.cells()]
+    for place, click in CLICKS.items():
+        click(graph)
+        for key in [*"xrmyabddzcvjk1soi", "Shift+M", "Shift+V", "Shift+L"]:  # shortcuts of notebooks
+            front_end.page.keyboard.press(key)
+        assert [(cell["kind"], cell["source"], cell["count"]) for cell in notebook.cells()] == before, place
+        expect(front_end.page.get_by_role("dialog")).to_have_count(0)
+        front_end.page.keyboard.press("Escape")

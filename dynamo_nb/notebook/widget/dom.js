@@ -97,16 +97,21 @@ export function copyButton(label, text) {
   return element;
 }
 
+/** Copies a text. Returns whether the browser allowed it. */
 export async function copyToClipboard(text, parent) {
   try {
     await navigator.clipboard.writeText(text);
+    return true;
   } catch {
     // Without https there is no clipboard API, and hubs often use plain http.
     const area = parent.appendChild(create("textarea", { class: "dynamo-visually-hidden" }));
+    const focused = activeElement(parent);
     area.value = text;
     area.select();
-    document.execCommand("copy");
+    const isCopied = document.execCommand("copy");
     area.remove();
+    focused?.focus({ preventScroll: true });
+    return isCopied;
   }
 }
 

@@ -43,12 +43,17 @@ export class StatusBar {
   show(action) {
     this.line.hidden = action === null;
     if (action === null) return;
-    setText(this.code, action.code || action.description);
-    this.code.title = action.code;
-    this.code.classList.toggle("dynamo-description", !action.code);
-    this.copyButton.hidden = this.cellButton.hidden = !action.code;
+    // A browser cannot open a terminal. It can copy the line that a terminal needs.
+    const line = action.request.do === "console" && action.value ? action.value : "";
+    const code = line || action.code;
+    setText(this.code, code || action.description);
+    this.code.title = code;
+    this.code.classList.toggle("dynamo-description", !code);
+    this.copyButton.hidden = !code;
+    this.cellButton.hidden = !action.code || Boolean(line);
     const [failure, ...rest] = action.state === "failed" ? action.error.trim().split("\n") : [""];
-    const done = `done in ${duration(action.seconds)}`;
+    const copied = action.isCopied ? "copied: " : "";
+    const done = line ? `${copied}run it in a terminal` : `done in ${duration(action.seconds)}`;
     setText(this.outcome, { sent: "waiting for the kernel…", running: "running…", failed: failure, done }[action.state]);
     setAttribute(this.line, "data-outcome", action.state);
     const isShort = rest.length === 0 && this.outcome.scrollWidth <= this.outcome.clientWidth;
@@ -57,8 +62,14 @@ export class StatusBar {
     if (!this.details.hidden) setText(this.outcome, "failed");
     if (isFinished(action) && this.announcedId !== action.id) {
       this.announcedId = action.id;
-      this.announce(`${action.description}: ${action.state === "failed" ? failure : "done"}`);
+      this.announce(`${action.description}: ${action.state === "failed" ? failure : done}`);
+      if (line) this.copy(action, line);
     }
+  }
+
+  async copy(action, line) {
+    action.isCopied = await copyToClipboard(line, this.element);
+    if (this.announcedId === action.id) this.show(action);
   }
 
   /** Shows what the user can do next, in place of the code. */

@@ -48,7 +48,7 @@ export class WorkerList {
       },
     }, create("summary", {}, "Log"), log);
     const openConsole = () => viewState.request({ do: "console", service, index }, `Console of ${service} ${index}`);
-    const console = button("Console", openConsole, { title: `Open a console in ${service}[${index}]` });
+    const console = button("Console", openConsole, { title: `Copy the line that opens a console in ${service}[${index}]` });
     const element = create("section", { class: "dynamo-worker", "aria-label": `${service} ${index}` },
       create("header", {}, create("b", {}, `[${index}]`), create("i", { class: "dynamo-dot" }), state, console),
       create("dl", {}, ...Object.entries(cells).map(([label, cell]) => create("div", {}, create("dt", {}, label), cell))),
