@@ -142,7 +142,11 @@ class Deployment:
         return self._failed_edits | self.follower.unserved
 
     def note_failed_edits(self, services: Collection[str]) -> None:
-        """Notes the services whose cells failed, in place of those noted before."""
+        """Notes the services whose cells failed, in place of those noted before.
+
+        Args:
+            services: Their names.
+        """
         self._failed_edits = frozenset(services) & self.spec.started.keys()
 
     @property

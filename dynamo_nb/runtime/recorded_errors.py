@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -94,6 +95,7 @@ class RecordedErrors:
         self._timer: asyncio.TimerHandle | None = None
         self._reported_at = 0.0
         self._window, self._lines = 0.0, 0
+        self._lock = threading.Lock()  # the thread that reads the lifeline takes errors too
 
     def record(self, path: str, error: DynamoError, raised: BaseException | None = None, *, handler: str = "") -> bool:
         """Records an error, unless the request itself was wrong.
@@ -116,20 +118,22 @@ class RecordedErrors:
         received = issubclass(type(raised), EndpointError) and remote_kind and error.where != handler
         raised_by = error.where if received else ""
         line = _line(frames)
-        found = self._find(path, kind, message, line, raised_by)
-        if not found.traceback and not raised_by and raised is not None:
-            shown = traceback_of(raised, frames[0] if frames else raised.__traceback__)
-            found.traceback = readable(shown, LONGEST_TRACEBACK)
-        found.message, found.last = message, time.time()
-        found.new += 1
+        with self._lock:
+            found = self._find(path, kind, message, line, raised_by)
+            if not found.traceback and not raised_by and raised is not None:
+                shown = traceback_of(raised, frames[0] if frames else raised.__traceback__)
+                found.traceback = readable(shown, LONGEST_TRACEBACK)
+            found.message, found.last = message, time.time()
+            found.new += 1
         self._report_soon()
         return not self._log(found)
 
     def take(self) -> list[RecordedError]:
-        """Returns the errors that have occurred since the last call, with their `new` number."""
-        taken = [replace(error) for error in self._errors.values() if error.new]
-        for error in self._errors.values():
-            error.new = 0
+        """Returns the errors that have occurred since the last call, with their `new` number. From any thread."""
+        with self._lock:
+            taken = [replace(error) for error in self._errors.values() if error.new]
+            for error in self._errors.values():
+                error.new = 0
         return taken
 
     def _find(self, path: str, kind: str, message: str, line: str, raised_by: str) -> RecordedError:

@@ -66,7 +66,7 @@ class Metrics:
             seconds of a monotonic clock. `error_reports`: a number that grows
             when the recorded errors change.
         """
-        await self._ask_workers()
+        await self.ask_workers()
         services: dict[str, Any] = {}
         for name, status in self._registry.status().items():
             if status.started:
@@ -104,7 +104,8 @@ class Metrics:
             "error_reports": self._errors.changes,
         }
 
-    async def _ask_workers(self) -> None:
+    async def ask_workers(self) -> None:
+        """Returns when the workers have reported their counts and errors, at the latest after REPLY_LIMIT."""
         replies = [asyncio.create_task(worker.lifeline.measure()) for worker in self._connected]
         if replies:
             _, late = await asyncio.wait(replies, timeout=REPLY_LIMIT)

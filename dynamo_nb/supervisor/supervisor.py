@@ -96,7 +96,7 @@ class Supervisor:
         self._control = ControlServer(
             queries={
                 "access": self._access,
-                "errors": self._errors.read,
+                "errors": self._recent_errors,
                 "events": self._events.read,
                 "metrics": self._metrics.read,
                 "release": self._release,
@@ -210,6 +210,10 @@ class Supervisor:
         self._end("its owner ended")
         await asyncio.sleep(ORPHAN_GRACE)
         self._controller.kill()  # including workers that were draining already, with more time, when the owner died
+
+    async def _recent_errors(self, service: str = "") -> list[dict[str, Any]]:
+        await self._metrics.ask_workers()  # they report errors with a pause
+        return await self._errors.read(service)
 
     async def _follow_worker(self, worker_id: str, channel: Channel) -> None:
         worker = next((w for w in self._registry.workers if w.id == worker_id), None)

@@ -120,6 +120,7 @@ class _Executor:
         """Called in the thread that reads: it answers readings itself, also while the loop is blocked."""
         match command:
             case Measure():
+                self._report_errors()  # first: who asks for errors waits for the reading
                 self._lifeline.report(Measured(self._worker.measured()))
             case ReadSpans(trace=trace):
                 self._lifeline.report(Spans(self._worker.spans(trace), trace))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from test_saved import save
 
+from dynamo_nb.control.log_lines import without_stamp
 from dynamo_nb.errors import EndpointError, StartError, TargetError
 from dynamo_nb.program import find
 from dynamo_nb.source import Cell, slice_services
@@ -45,6 +46,10 @@ def frames_of(lines, backend, helper):
     return [line.format(backend if "Backend" in line else helper) for line in lines]
 
 
+def without_stamps(log):
+    return "\n".join(map(without_stamp, log.splitlines()))
+
+
 def test_an_endpoint_error_and_the_log_name_the_cells_of_a_live_notebook(kernel):
     kernel.load()
     for text in (IMPORTS, HELPER, f"#| dynamo_service --workers 1\n{BACKEND}"):
@@ -57,9 +62,9 @@ def test_an_endpoint_error_and_the_log_name_the_cells_of_a_live_notebook(kernel)
     assert frames(raised.error) == frames_of(LINES, 4, 3)
     assert "    raise ValueError(text)" in raised.error.splitlines(), "the line itself is shown"
     assert kernel.run("await deployment.Backend.logged('no')").ok
-    assert frames(kernel.run("print(open(deployment.status.services['Backend'].workers[0].log).read())").text) == (
-        frames_of(LOGGED, 4, 3)
-    )
+    assert frames(
+        without_stamps(kernel.run("print(open(deployment.status.services['Backend'].workers[0].log).read())").text)
+    ) == (frames_of(LOGGED, 4, 3))
 
 
 @pytest.fixture

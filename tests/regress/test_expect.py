@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from kernel_cells import Cells
 
 PASSES = {
     "equal": "expect(3) == 3",
@@ -59,8 +60,6 @@ FAILS = {
 
 @pytest.fixture(scope="module")
 def shared(request, new_home, tmp_path_factory):
-    from conftest import Cells
-
     folder = tmp_path_factory.mktemp("n")
     with new_home() as home:
         (folder / "n.ipynb").write_text("{}")

@@ -17,7 +17,8 @@ from dynamo_nb.supervisor.control_server import ControlServer
 from dynamo_nb.supervisor.descriptors import RESERVE
 from dynamo_nb.supervisor.metrics_page import MOST_WAITING, MetricsPage
 
-NUMBERS = {"services": {"Backend": {"ready": 2, "desired": 2, "restarts": {}, "usage": {}, "workers": {}}}, "edges": []}
+BACKEND = {"ready": 2, "desired": 2, "restarts": {}, "usage": {}, "workers": {}, "routes": {}}
+NUMBERS = {"services": {"Backend": BACKEND}, "edges": []}
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
 ANOTHER_USER = """
 import encodings.idna, os, socket, sys
