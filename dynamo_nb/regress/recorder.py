@@ -62,7 +62,8 @@ class Recorder:
         self._baselines: Baselines | None = None
         self._baseline_file: Path | None = None
         self._failed: list[Outcome] = []
-        self._unchecked: dict[int, Outcome] = {}
+        # By id of the expectation, which is kept: the id of a deleted object is used again.
+        self._unchecked: dict[int, tuple[object, Outcome]] = {}
         self._names: dict[str, str] = {}
         self._hooked: Any = None
         self.pending: list[Change] = []
@@ -152,7 +153,8 @@ class Recorder:
         """Notes that an expectation has no check yet."""
         if self._watch_cell():
             note = "compare it: expect(x) == 3"
-            self._unchecked[id(token)] = Outcome(source, False, "a check", self._cell(), value="none", note=note)
+            outcome = Outcome(source, False, "a check", self._cell(), value="none", note=note)
+            self._unchecked[id(token)] = token, outcome
 
     def end_check(self, token: object) -> None:
         """Notes that the expectation has its check."""
@@ -198,9 +200,10 @@ class Recorder:
             self._names.clear()
 
     def _after_cell(self, result: Any) -> None:
-        for outcome in self._unchecked.values():
+        unchecked = [outcome for _, outcome in self._unchecked.values()]
+        for outcome in unchecked:
             self._write(Record(outcome=outcome))
-        failed = [*self._failed, *self._unchecked.values()]
+        failed = [*self._failed, *unchecked]
         self._failed.clear()
         self._unchecked.clear()
         if not failed:

@@ -45,6 +45,7 @@ FAILS = {
     "arrays": ("import numpy as np; expect(np.array([1, 2])) == np.array([1, 3])", ["array([1, 2])"]),
     "arrays of different shapes": ("import numpy as np; expect(np.zeros(2)) == np.zeros(3)", ["expected =="]),
     "no check": ("expect(3 + 4)", ["3 + 4: expected a check"]),
+    "no check before another expectation": ("expect(3 + 4)\nexpect(5) == 5", ["3 + 4: expected a check"]),
     "no check of a number": ("expect.number('n', 3).within(0.1)", ["n: expected a check"]),
     "number": ("expect.number('ttft', 12.5).at_most(10)", ["ttft: expected at most 10", "value: 12.5"]),
     "NaN is not at most": ("expect.number('n', float('nan')).at_most(10)", ["value: nan"]),
