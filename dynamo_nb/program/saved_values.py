@@ -197,9 +197,11 @@ class SavedValues:
         """Forgets the names that a part of a cell may change: by a method, or by a function of the notebook."""
         for call in (one for one in ast.walk(node) if isinstance(one, ast.Call)):
             match call.func:
-                case ast.Attribute(value=ast.Name(id=name), attr=verb) if verb not in _PURE:
-                    if isinstance(self._names.get(name), dict | list):
-                        self._forget([name])
+                case ast.Attribute(value=changed, attr=verb) if verb not in _PURE:
+                    while isinstance(changed, ast.Subscript):
+                        changed = changed.value
+                    if isinstance(changed, ast.Name) and isinstance(self._names.get(changed.id), dict | list):
+                        self._forget([changed.id])
                 case ast.Name(id=name) if name in self._functions:
                     given = [*call.args, *(keyword.value for keyword in call.keywords)]
                     self._forget(name for argument in given for name in _names_in(argument))
@@ -289,7 +291,9 @@ class SavedValues:
                     return from_yaml(self._contents(self._value(source)))
             case ast.Call(func=ast.Name(id="open"), args=[path, *_]):
                 return _OpenFile(Path(self._value(path)))
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _CONVERSIONS:
+            case ast.Call(
+                func=ast.Name(id=name) | ast.Attribute(value=ast.Name(id="copy" | "pathlib"), attr=name)
+            ) if name in _CONVERSIONS:
                 if all(keyword.arg for keyword in call.keywords):
                     given = [self._value(argument) for argument in call.args]
                     named = {str(keyword.arg): self._stored(keyword.value) for keyword in call.keywords}

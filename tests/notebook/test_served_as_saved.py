@@ -145,6 +145,12 @@ UNREAD = {
     "a condition's name": ("if pick():\n    k = 3", "{'Backend.k': k, 'Backend.suffix': '!'}", "Backend.k = k"),
     "a list with a call": ("", "{'Backend.sizes': [1, pick()], 'Backend.suffix': '!'}", "Backend.sizes = [1, pick()]"),
     "a spread": ("", "{'Backend.suffix': '!', **defaults()}", "**defaults()"),
+    "a method with the name of a type": ("", "{'Backend.suffix': '!'}, settings.dict()", "settings.dict()"),
+    "a mapping in another that a method changes": (
+        "CONFIG = {'Backend': {'k': 1}}\nCONFIG['Backend'].pop('k')",
+        "{'Backend.suffix': '!'}, CONFIG",
+        "CONFIG",
+    ),
     "a whole mapping": ("CONFIG = defaults()", "{'Backend.suffix': '!'}, CONFIG", "CONFIG"),
     "a mapping that a function changes": (
         "CONFIG = {'Backend.k': 1}\ndef change(config):\n    config['Backend.k'] = 3\nchange(CONFIG)",
