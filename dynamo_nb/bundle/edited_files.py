@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -39,18 +38,21 @@ def keep_edited(bundle: Path, digests: Mapping[str, str], new: Path) -> list[tup
 
     Returns:
         The path of each changed file, and that of its copy.
+
+    Raises:
+        OSError: A copy cannot be written.
     """
     kept = []
     for path, digest in sorted(digests.items()):
         if {"..", "/"} & set(Path(path).parts):
             continue
-        with suppress(OSError):
-            data = (bundle / path).read_bytes()
-            if _digest(data) != digest and data != _content(new / path):
-                copy = next(name for name in _names(path) if not _is_taken(bundle / name, data))
-                (new / copy).parent.mkdir(parents=True, exist_ok=True)
-                (new / copy).write_bytes(data)
-                kept.append((path, copy))
+        data = _content(bundle / path)
+        if data is None or _digest(data) == digest or data == _content(new / path):
+            continue
+        copy = next(name for name in _names(path) if not _is_taken(bundle / name, data))
+        (new / copy).parent.mkdir(parents=True, exist_ok=True)
+        (new / copy).write_bytes(data)
+        kept.append((path, copy))
     return kept
 
 
