@@ -111,7 +111,7 @@ async def follow_table(control: Path, number: int) -> AsyncGenerator[Events, Non
     yield Events(shown[-number:] if number > 0 else [])
     async for event in follow(control, MOST_EVENTS):
         if not shown or event.number > shown[-1].number:
-            shown.append(event)
+            shown = [*shown, event][-MOST_EVENTS:]
             yield Events(shown[-number:] if number > 0 else [])
 
 
