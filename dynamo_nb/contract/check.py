@@ -243,7 +243,7 @@ def _guarded(method: Function) -> set[int]:
     """The ids of the nodes inside a `try` that may be there for another version of a service."""
     found: set[int] = set()
     for node in nodes_of(method):
-        if isinstance(node, ast.Try) and any(map(_catches, node.handlers)):
+        if isinstance(node, ast.Try | ast.TryStar) and any(map(_catches, node.handlers)):
             found |= {id(part) for statement in node.body for part in ast.walk(statement)}
         elif isinstance(node, ast.With | ast.AsyncWith) and "suppress" in ast.unparse(node.items[0].context_expr):
             found |= {id(part) for part in ast.walk(node)}
