@@ -9,6 +9,7 @@ from contextlib import aclosing
 from IPython.display import DisplayHandle, display
 
 from dynamo_nb.control.record import Record
+from dynamo_nb.errors import summary_of
 from dynamo_nb.notebook.log_widget import LogWidget
 from dynamo_nb.observe.log_reader import LogRequest, access_log, read_logs
 from dynamo_nb.sdk.portal import portal
@@ -82,6 +83,8 @@ class _Output:
                     if lines:
                         self._widget.add(lines)
             self._reason = f"{self._record.id} has stopped"
+        except Exception as error:  # the output is the only place where a user sees it
+            self._reason = summary_of(error)
         finally:
             self._widget.ended = self._reason or STOPPED
             if self._handle is not None:
