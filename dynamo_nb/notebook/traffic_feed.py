@@ -97,7 +97,7 @@ class TrafficFeed:
         serving = {name: (url, services[name].digest) for name, url in deployment.urls.items()}
         if serving != self._routes.get(deployment, (None, {}))[0]:
             found = {name: list(await deployment.routes(name)) for name in serving}
-            if all(found.values()):  # else a worker did not answer in time: asked again next time
-                self._routes[deployment] = serving, found
+            # No routes: the worker may not have answered in time. The next measurement reads them again.
+            self._routes[deployment] = serving if all(found.values()) else None, found
         if (access := self._access.get(deployment)) is not None:
             self._requests.setdefault(deployment, deque(maxlen=REQUESTS)).extend(await access.read())
