@@ -110,12 +110,16 @@ class Controller:
         try:
             yield
         except DynamoError as error:
-            text = f"{change} failed, and the version before it goes on: {error.what.splitlines()[0]}"
+            text = f"{change} failed{self._old_version}: {error.what.splitlines()[0]}"
             self.registry.events.add("change failed", text, detail=str(error))
             raise
         except asyncio.CancelledError:
-            self.registry.events.add("change failed", f"{change} was cancelled, and the version before it goes on")
+            self.registry.events.add("change failed", f"{change} was cancelled{self._old_version}")
             raise
+
+    @property
+    def _old_version(self) -> str:
+        return ", and the old version still serves" if self.registry.desired is not None else ""
 
     async def _become(self, desired: Desired) -> None:
         registry, running = self.registry, self._running()

@@ -114,7 +114,7 @@ TEXTS = [
     ("scaled", "Backend was scaled from 1 to 2 workers", ""),
     (
         "change failed",
-        "an update failed, and the version before it goes on: Backend did not start: ValueError: x " * 2,
+        "an update failed, and the old version still serves: Backend did not start: ValueError: x " * 2,
         "log",
     ),
     (

@@ -107,8 +107,8 @@ def test_a_change_that_fails_is_an_event_with_its_error(served):
         served.scale(Frontend=-1).result()
     failed = [event for event in served.events if event.kind == "change failed"]
     assert [one.text.partition(":")[0] for one in failed] == [
-        "an update failed, and the version before it goes on",
-        "scaling to Frontend=-1 failed, and the version before it goes on",
+        "an update failed, and the old version still serves",
+        "scaling to Frontend=-1 failed, and the old version still serves",
     ]
     assert "no suffix will do" in failed[0].detail
 
