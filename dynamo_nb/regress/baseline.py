@@ -53,9 +53,11 @@ class Baselines:
         self._text = path.read_text(encoding="utf-8") if path.exists() else ""
         try:
             node = yaml.compose(self._text, Loader=yaml.SafeLoader)
-            data = yaml.safe_load(self._text) or {}
+            data = yaml.safe_load(self._text)
         except (yaml.YAMLError, ValueError) as error:
             raise BaselineError(f"the baseline file is not YAML: {error}", where=str(path), remedy=_REMEDY) from None
+        if data is None:  # nothing but comments
+            node, data = None, {}
         if not isinstance(data, dict):
             raise BaselineError("a baseline file maps names to lists of entries", where=str(path), remedy=_REMEDY)
         self._entries: dict[str, _Entries] = {}
