@@ -1,4 +1,4 @@
-"""Baseline files: the expected values of a notebook, as YAML beside it.
+"""Baseline files: the expected values of a notebook, in a YAML file in the same folder.
 
     answer:
     - value: hello
@@ -8,7 +8,7 @@
     - machine: x86_64, 2 CPUs
       value: 12.5
 
-A name that no change concerns keeps its lines as they are, with their comments.
+Only the lines of changed names are written again. All other lines stay, with their comments.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def baseline_path(notebook: Path) -> Path:
 
 
 class Baselines:
-    """The baselines of one notebook, as they were when the file was read.
+    """The baselines of one notebook. The file is read once.
 
     Args:
-        path: The file. A file that does not exist has no baselines.
+        path: The file. A missing file has no baselines.
 
     Raises:
-        BaselineError: The file is not a baseline file. It is never changed then.
+        BaselineError: The file is not a baseline file. It is not changed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +65,7 @@ class Baselines:
         for name_node, _ in [] if node is None else node.value:
             name, line = name_node.value, name_node.start_mark.line
             if name in self._lines:
-                raise BaselineError(f"{name!r} is there twice", where=f"{path}:{line + 1}", remedy=_REMEDY)
+                raise BaselineError(f"the name {name!r} occurs twice", where=f"{path}:{line + 1}", remedy=_REMEDY)
             self._lines[name] = line
         for name, entries in data.items():
             self._entries[str(name)] = list(self._read(str(name), entries))
@@ -79,7 +79,7 @@ class Baselines:
             parameters, machine = entry.get("parameters", {}), entry.get("machine", "")
             if not isinstance(parameters, dict) or not isinstance(machine, str):
                 raise BaselineError(
-                    f"the parameters of {name!r} are not a mapping, or its machine is not a text",
+                    f"the parameters of {name!r} are not a mapping, or its machine is not a string",
                     where=where,
                     remedy=_REMEDY,
                 )
@@ -95,14 +95,19 @@ class Baselines:
         return list(self._entries)
 
     def find(self, name: str, key: Key) -> Any:
-        """Returns a value, or MISSING."""
+        """Returns a baseline, or MISSING.
+
+        Args:
+            name: Name of the value.
+            key: The runs that the baseline is for.
+        """
         return next((value for found, value in self._entries.get(name, ()) if found == key), MISSING)
 
     def unused(self, used: Mapping[str, Iterable[Key]], parameters: Mapping[str, Any], machine: str) -> list[Change]:
-        """Returns a `trim` for each value of a run's own key that no expectation asked for.
+        """Returns a `trim` for each baseline with the run's own key that no expectation used.
 
         Args:
-            used: The keys that the run's expectations asked for, by name.
+            used: The keys that the run's expectations used, by name.
             parameters: The parameters of the run.
             machine: Class of the machine.
         """
@@ -116,6 +121,9 @@ class Baselines:
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Writes the file with these changes, all or none.
+
+        Args:
+            changes: The changes.
 
         Raises:
             BaselineError: A value cannot be written as YAML.
@@ -171,19 +179,27 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
-"""Stands for a value that has no baseline."""
+"""The result of `Baselines.find` for a value without a baseline."""
 
 _REMEDY: Final = "correct the file, or delete it and run `dynamo test --update create`"
 
 
 def check_plain(value: Any, where: str) -> None:
-    """Raises BaselineError for a value that YAML does not read back equal: NaN, other types, keys that are no text."""
+    """Checks that YAML reads a value back equal.
+
+    Args:
+        value: The value.
+        where: The name of the value, for the error.
+
+    Raises:
+        BaselineError: The value has a NaN or an infinity, another type than YAML's own, or a key that is not a string.
+    """
     if isinstance(value, float) and not math.isfinite(value):
-        raise BaselineError(f"{value} cannot be a baseline", where=where, remedy="check the measurement that gave it")
+        raise BaselineError(f"{value} cannot be a baseline", where=where, remedy="check the measurement")
     if isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:
-                raise BaselineError(f"the key {key!r} is not a text", where=where, remedy="use texts as keys")
+                raise BaselineError(f"the key {key!r} is not a string", where=where, remedy="use strings as keys")
             check_plain(item, f"{where}.{key}")
     elif isinstance(value, list):
         for number, item in enumerate(value):
@@ -192,7 +208,7 @@ def check_plain(value: Any, where: str) -> None:
         raise BaselineError(
             f"a value of type {type(value).__name__} cannot be a baseline",
             where=where,
-            remedy="give texts, numbers, lists and dicts",
+            remedy="use strings, numbers, lists and dicts",
         )
 
 
@@ -205,7 +221,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 def _short(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.SequenceNode:
-    """Lists of numbers and short texts stay on one line, as long as they fit."""
+    """Writes a list of numbers and short strings on one line if it fits."""
     flat = all(isinstance(item, int | float) or (isinstance(item, str) and len(item) < 40) for item in items)
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flat)
 

@@ -1,4 +1,4 @@
-"""Expectations of values that equal their baseline: texts, tables and graphs."""
+"""Expectations of values that must equal their baselines: texts, tables and graphs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIX = "if the value is right: `dynamo test --update fix`, or expect.accept(), st
 
 
 class _Baselined:
-    """An expectation whose value is compared with its baseline, both as plain data.
+    """An expectation that compares a value with its baseline, both as plain data.
 
     Args:
         value: The value.
@@ -38,7 +38,7 @@ class _Baselined:
         """Expects that the value equals its baseline.
 
         Returns:
-            True if it does. In an open notebook, also if there is no baseline yet.
+            True if it does. In an open notebook, also without a baseline.
 
         Raises:
             BaselineError: The baseline file cannot be read, the value cannot be stored, or its name is taken.
@@ -75,7 +75,11 @@ class TableBaseline(_Baselined):
     _relative = 0.0
 
     def within(self, relative: float) -> TableBaseline:
-        """Allows numbers to differ by this share of their baseline."""
+        """Sets the tolerance of numbers.
+
+        Args:
+            relative: Allowed difference as a share of the baseline: 0.10 allows 10 % more or less.
+        """
         self._relative = relative
         return self
 
@@ -89,7 +93,7 @@ class TableBaseline(_Baselined):
                 raise BaselineError("the columns have different lengths", where=f"expect.table: {self._name}")
             value = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         if not isinstance(value, list) or not all(isinstance(row, Mapping) for row in value):
-            raise BaselineError(f"{self._name} is not a table", where="expect.table", remedy="give rows as dicts")
+            raise BaselineError(f"{self._name} is not a table", where="expect.table", remedy="pass rows as dicts")
         return [{str(name): _scalar(item) for name, item in row.items()} for row in value]
 
     def _equal(self, value: Any, baseline: Any) -> bool:
@@ -124,7 +128,7 @@ class GraphBaseline(_Baselined):
 
 
 def _scalar(item: Any) -> Any:
-    """A number of numpy as Python's own."""
+    """Converts a number of numpy to a number of Python."""
     return item.item() if hasattr(item, "item") and not getattr(item, "ndim", 0) else item
 
 

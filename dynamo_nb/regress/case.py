@@ -12,7 +12,7 @@ import yaml
 
 from dynamo_nb.errors import DynamoError, TargetError, suggestion
 
-_HIDDEN: Final = (".", "build", "node_modules")  # beginnings of folders that are not searched
+_HIDDEN: Final = (".", "build", "node_modules")  # prefixes of folders that are not searched
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ def find_cases(
     """Returns the cases of notebooks and of folders with notebooks.
 
     Args:
-        paths: Notebooks, and folders, which are searched.
-        parameters: Values of parameters.
-        matrix: Several values of parameters: each combination is a case.
+        paths: Notebooks, and folders to search.
+        parameters: Values of parameters, by name.
+        matrix: Lists of values, by name of the parameter. Each combination is a case.
 
     Raises:
         TargetError: A path does not exist or is not a notebook.
-        DynamoError: A notebook does not have one of the parameters.
+        DynamoError: A notebook has no such parameter.
     """
     matrix = matrix or {}
     found = []
@@ -66,9 +66,9 @@ def _notebooks(paths: Sequence[Path]) -> Iterator[Path]:
     seen = set[Path]()
     for path in paths:
         if not path.exists():
-            raise TargetError("there is no such notebook or folder", where=str(path))
+            raise TargetError("no such notebook or folder", where=str(path))
         if path.is_file() and path.suffix != ".ipynb":
-            raise TargetError("this file is not a notebook", where=str(path), remedy="give .ipynb files or folders")
+            raise TargetError("this file is not a notebook", where=str(path), remedy="pass .ipynb files or folders")
         for notebook in _below(path) if path.is_dir() else [path]:
             if notebook.resolve() not in seen:
                 seen.add(notebook.resolve())
@@ -84,7 +84,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _parameters_of(notebook: Path) -> list[str]:
-    """The names that the cell with the tag `parameters` binds."""
+    """The names that cells with the tag `parameters` bind."""
     import json
 
     from dynamo_nb.source.statements import parse
@@ -99,7 +99,10 @@ def _parameters_of(notebook: Path) -> list[str]:
 
 
 def read_parameters(words: Iterable[str]) -> dict[str, Any]:
-    """Returns the parameters that words such as `size=3` set. Values are read as YAML.
+    """Returns the parameters in words such as `size=3`. Values are YAML.
+
+    Args:
+        words: The words.
 
     Raises:
         DynamoError: A word has no `=`, or its value is not YAML.
@@ -108,13 +111,16 @@ def read_parameters(words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name.isidentifier():
-            raise DynamoError(f"{word!r} sets no parameter", where="-p", remedy="write -p name=value")
+            raise DynamoError(f"{word!r} does not set a parameter", where="-p", remedy="write -p name=value")
         found[name] = _yaml(text, f"-p {word}")
     return found
 
 
 def read_matrix(path: Path) -> dict[str, list[Any]]:
     """Returns the values of each parameter in a YAML file, such as `size: [1, 2]`.
+
+    Args:
+        path: The file.
 
     Raises:
         DynamoError: The file cannot be read, or does not map names to lists.
@@ -126,7 +132,7 @@ def read_matrix(path: Path) -> dict[str, list[Any]]:
     data = _yaml(text, str(path))
     if not isinstance(data, dict) or not all(isinstance(values, list) and values for values in data.values()):
         raise DynamoError(
-            "a matrix maps names of parameters to lists of values", where=str(path), remedy="such as `size: [1, 2]`"
+            "a matrix maps names of parameters to lists of values", where=str(path), remedy="write `size: [1, 2]`"
         )
     return {str(name): values for name, values in data.items()}
 

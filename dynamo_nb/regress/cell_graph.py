@@ -1,4 +1,4 @@
-"""Which cells of a notebook need which, by the names that they bind and use."""
+"""Dependencies between cells of a notebook, from the names that the cells bind and use."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MAGICS = {"run_line_magic", "run_cell_magic", "system", "getoutput"}
 
 
 def needed_by(texts: Sequence[str], failed: Sequence[int]) -> dict[int, int]:
-    """Returns the cells that need a failed one, each with the failed cell that it needs.
+    """Returns the cells that need a failed cell, each with the failed cell.
 
     Args:
-        texts: The code cells, in order.
+        texts: The texts of the code cells, in order.
         failed: The positions of the cells that failed or did not run, in order.
 
     Returns:
@@ -30,7 +30,7 @@ def needed_by(texts: Sequence[str], failed: Sequence[int]) -> dict[int, int]:
         if reason is None and anything and lost:
             reason = min(lost.values())
         if reason is None:
-            for name in binds:  # bound anew
+            for name in binds:  # a passed cell binds them again
                 lost.pop(name, None)
             continue
         if position != reason:
@@ -40,9 +40,9 @@ def needed_by(texts: Sequence[str], failed: Sequence[int]) -> dict[int, int]:
 
 
 def _names(text: str) -> tuple[set[str], set[str], bool]:
-    """The names that a cell binds or changes, those that it uses, and whether it may use any name."""
+    """The names that a cell binds or changes, the names that it uses, and True if it may use any name."""
     parsed = parse(text)
-    if parsed.fault:  # a cell magic, or no Python: each of its words may be a name
+    if parsed.fault:  # a cell magic, or not Python: each word may be a name
         words = set(_WORD.findall(text))
         return words, words, False
     binds, uses, anything = set[str](), set[str](), False

@@ -1,4 +1,4 @@
-"""The outcome of each cell of a run, as lines of a file that the runner reads while the notebook runs."""
+"""The outcomes of the cells of a run, as lines of a file. The runner reads the file while the notebook runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class CellOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         cell: Its label, such as `cell 4`.
-        outcome: "running", "passed", "failed", "not run", or "ended" if it failed and no cell could run after it.
-        what: Why it failed or did not run.
-        seconds: How long it ran.
-        memory: Most resident bytes of the notebook's processes while it ran.
-        gpu: Most bytes on GPUs while it ran.
+        outcome: "running", "passed", "failed", "not run", or "ended": it failed, and no later cell can run.
+        what: The reason of the failure, or the reason why it did not run.
+        seconds: Its duration in seconds.
+        memory: Maximum of the resident memory of the notebook's processes, in bytes.
+        gpu: Maximum of the memory on GPUs, in bytes.
         title: Its first line.
     """
 
@@ -47,19 +47,24 @@ class CellReport:
 
     @classmethod
     def of_run(cls) -> CellReport:
-        """The report of the run that this process belongs to, if it belongs to one."""
+        """Returns the report of the run of this process. Outside a run it writes nothing."""
         folder = os.environ.get(VARIABLE)
         return cls(Path(folder) / CELLS if folder else None)
 
     def started(self, cell: str, text: str) -> None:
-        """Reports that a cell runs."""
+        """Reports that a cell has started.
+
+        Args:
+            cell: Its label.
+            text: Its source.
+        """
         title = next((line.strip() for line in text.splitlines() if line.strip()), "")
         self._write(CellOutcome(cell, "running", title=title[:100]))
 
     def ended(
         self, cell: str, outcome: str, what: str = "", *, seconds: float = 0.0, memory: int = 0, gpu: int = 0
     ) -> None:
-        """Reports the outcome of a cell."""
+        """Reports the outcome of a cell. The arguments are the attributes of `CellOutcome`."""
         self._write(CellOutcome(cell, outcome, what, round(seconds, 3), memory, gpu))
 
     def _write(self, outcome: CellOutcome) -> None:
@@ -69,7 +74,11 @@ class CellReport:
 
 
 def read_cells(folder: Path) -> list[CellOutcome]:
-    """Returns the outcomes so far, one for each cell, in order. A line that is not complete yet is left out."""
+    """Returns the outcomes so far, one for each cell, in order. An incomplete last line is ignored.
+
+    Args:
+        folder: The folder of the run.
+    """
     path = folder / CELLS
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     found: dict[str, CellOutcome] = {}

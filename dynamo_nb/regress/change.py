@@ -1,4 +1,4 @@
-"""Changes of baselines, as data. A run collects them; a person or an option approves them; then they are applied."""
+"""Changes of baselines, as data. A run collects them, a person or an option approves them, then they are applied."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ Category = Literal["create", "fix", "update", "trim"]
 CATEGORIES: Final[dict[Category, str]] = {
     "create": "a value without a baseline",
     "fix": "a value that differs from its baseline, so its expectation fails",
-    "update": "a value that its baseline accepts, such as a number within the tolerance, but does not equal",
-    "trim": "a baseline that no expectation asked for",
+    "update": "a value that is within the tolerance of its baseline, but not equal to it",
+    "trim": "a baseline that no expectation used",
 }
 
 
 class Key(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which runs a baseline is for.
+    """The runs that a baseline is for.
 
     Attributes:
-        parameters: The parameters of the notebook that the run set, by name.
-        machine: Class of the machine, as `machine_class` returns it; "" if the value is the same on every machine.
+        parameters: The parameters that the run sets, by name.
+        machine: The machine class, see `machine_class`; "" for a value that is equal on all machines.
     """
 
     parameters: dict[str, Any] = {}
@@ -37,10 +37,10 @@ class Change(msgspec.Struct, frozen=True):
     Attributes:
         category: See CATEGORIES.
         name: Name of the value.
-        key: The runs that it is for.
+        key: The runs that the baseline is for.
         before: The value in the file; None for `create`.
         after: The new value; None for `trim`.
-        cell: The cell whose expectation asks for it; "" for `trim`.
+        cell: The cell of the expectation; "" for `trim`.
     """
 
     category: Category

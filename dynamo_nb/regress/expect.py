@@ -7,8 +7,8 @@
     expect.text(answer.text).matches_baseline()
     expect.number("ttft_p50_ms", ttft).within(0.10).of_baseline()
 
-All expectations of a cell are reported; then the cell fails if one of them failed. In a program without cells, a failed
-expectation raises at once.
+All expectations of a cell are reported. The cell fails at its end if one of them failed. In a program without cells, a
+failed expectation raises at once.
 """
 
 from __future__ import annotations
@@ -30,16 +30,19 @@ from dynamo_nb.regress.value import ValueExpectation
 
 
 class Expect:
-    """The functions behind `expect`. A module has one, called `expect`."""
+    """Begins expectations. The only instance is `expect`."""
 
     def __call__(self, value: Any) -> ValueExpectation:
-        """Begins an expectation of a value, which a comparison completes: `expect(x) == 3`.
+        """Begins an expectation of a value. A comparison completes it: `expect(x) == 3`.
 
         Args:
             value: Any value.
 
+        Returns:
+            The expectation.
+
         Raises:
-            DynamoError: It is written as `expect(x) in items`, for which Python compares with each item.
+            DynamoError: The code is `expect(x) in items`. Python would compare with each item.
         """
         frame = _caller()
         source = argument_text(frame) or "the value"
@@ -56,7 +59,10 @@ class Expect:
 
         Args:
             value: The text.
-            name: Its name in the baseline file; by default the expression of the first argument.
+            name: Its name in the baseline file. Default: the expression of the first argument.
+
+        Returns:
+            The expectation. `matches_baseline()` completes it.
         """
         return TextBaseline(value, _named(name), recorder())
 
@@ -66,6 +72,9 @@ class Expect:
         Args:
             value: A data frame, a list of dicts (rows), or a dict of lists (columns).
             name: As for `text`.
+
+        Returns:
+            The expectation. `matches_baseline()` completes it.
         """
         return TableBaseline(value, _named(name), recorder())
 
@@ -75,16 +84,25 @@ class Expect:
         Args:
             value: A service, a `Graph` or a deployment.
             name: As for `text`.
+
+        Returns:
+            The expectation. `matches_baseline()` completes it.
         """
         return GraphBaseline(value, _named(name), recorder())
 
     def number(self, name: str, value: float, *, by_machine: bool = True) -> NumberExpectation:
-        """Begins an expectation of a figure.
+        """Begins an expectation of a measured number.
 
         Args:
             name: Its name, such as `ttft_p50_ms`.
-            value: The figure.
-            by_machine: True if each class of machines has a baseline of its own.
+            value: The number.
+            by_machine: True to keep one baseline for each machine class.
+
+        Returns:
+            The expectation. `of_baseline()`, `of()`, `at_most()` or `at_least()` completes it.
+
+        Raises:
+            BaselineError: The value is not a number.
         """
         return NumberExpectation(name, value, recorder(), by_machine=by_machine)
 
@@ -103,6 +121,12 @@ class Expect:
             name: As for `text`.
             logprobs: The log probability of each token.
             batch_invariant: True if the engine's answers do not depend on the other requests of a batch.
+
+        Returns:
+            The expectation. `equal_baseline()` completes it.
+
+        Raises:
+            BaselineError: The numbers of tokens and log probabilities differ.
         """
         return TokensExpectation(value, _named(name), recorder(), logprobs=logprobs, batch_invariant=batch_invariant)
 
@@ -110,10 +134,13 @@ class Expect:
         """Writes the pending changes of this notebook's baselines.
 
         Args:
-            categories: Only changes of these categories; all if empty.
+            *categories: Write only changes of these categories. Default: all.
 
         Returns:
             The number of changes.
+
+        Raises:
+            BaselineError: The baseline file cannot be read.
         """
         found = [change for change in recorder().pending if not categories or change.category in categories]
         recorder().accept(found)

@@ -11,13 +11,13 @@ _VARIABLES = ("CUDA_VISIBLE_DEVICES", "DYNAMO_GPUS")
 
 
 def gpu_slots(jobs: int, gpus: Sequence[str] | None = None) -> list[dict[str, str]]:
-    """Returns the environment variables of each slot, in which one notebook at a time runs.
+    """Returns the environment variables of each slot. One notebook at a time runs in a slot.
 
-    A notebook may use any GPU that it sees. So there are at most as many slots as GPUs; without GPUs, as many as asked.
+    A notebook may use each GPU that it sees. So the number of slots is limited by the number of GPUs, if there are any.
 
     Args:
-        jobs: Number of slots.
-        gpus: The ids of the GPUs; None for those that this process may use.
+        jobs: Maximum number of slots.
+        gpus: Ids of the GPUs. Default: the GPUs that this process may use.
     """
     ids = [gpu.id for gpu in inventory().gpus] if gpus is None else list(gpus)
     if not ids:

@@ -1,4 +1,4 @@
-"""The most memory that processes use while something runs."""
+"""The maximum of the memory that processes use during a cell."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 
 from dynamo_nb.supervisor.resource_usage import UsageMeter
 
-PAUSE: Final = 0.25  # seconds between two looks, each of which takes some milliseconds
+PAUSE: Final = 0.25  # seconds between two readings; one takes some milliseconds
 
 
 class HighWater:
-    """Watches processes with their descendants, in a thread.
+    """Measures processes and their descendants in a thread, as a context manager.
 
     Args:
-        pids: Returns the processes.
+        pids: Returns the pids of the processes.
 
     Attributes:
-        memory: Most resident bytes so far.
-        gpu: Most bytes on GPUs so far.
+        memory: Maximum of the resident memory so far, in bytes.
+        gpu: Maximum of the memory on GPUs so far, in bytes.
     """
 
     def __init__(self, pids: Callable[[], Iterable[int]]) -> None:

@@ -1,4 +1,4 @@
-"""The class of a machine: machines of one class give comparable figures."""
+"""The machine class. Measurements on machines of one class are comparable."""
 
 from __future__ import annotations
 

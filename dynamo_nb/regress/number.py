@@ -1,4 +1,4 @@
-"""Expectations of a figure."""
+"""Expectations of a measured number."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from dynamo_nb.regress.recorder import Recorder
 
 
 class NumberExpectation:
-    """An expectation of a figure.
+    """An expectation of a measured number.
 
     Args:
         name: Its name.
-        value: The figure.
+        value: The number.
         recorder: Records the outcome.
-        by_machine: True if each class of machines has a baseline of its own.
+        by_machine: True to keep one baseline for each machine class.
+
+    Raises:
+        BaselineError: The value is not a number.
     """
 
     def __init__(self, name: str, value: float, recorder: Recorder, *, by_machine: bool) -> None:
@@ -32,18 +35,22 @@ class NumberExpectation:
         recorder.begin_check(self, name)
 
     def within(self, relative: float) -> NumberExpectation:
-        """Sets the tolerance, as a share: 0.10 allows 10 % more or less."""
+        """Sets the tolerance.
+
+        Args:
+            relative: Allowed difference as a share: 0.10 allows 10 % more or less.
+        """
         self._relative = relative
         return self
 
     def of_baseline(self) -> bool:
-        """Expects the baseline within the tolerance.
+        """Expects that the number equals its baseline within the tolerance.
 
         Returns:
-            True if the figure is. In an open notebook, also if there is no baseline yet.
+            True if it does. In an open notebook, also without a baseline.
 
         Raises:
-            BaselineError: The figure is NaN or infinite, the baseline file cannot be read, or the name is taken.
+            BaselineError: The number is NaN or infinite, the baseline file cannot be read, or the name is taken.
         """
         self._recorder.end_check(self)
         baseline = self._recorder.baseline(self._name, by_machine=self._by_machine)
@@ -63,18 +70,18 @@ class NumberExpectation:
         return self._record(what, True)
 
     def of(self, other: float) -> bool:
-        """Expects another figure within the tolerance."""
+        """Expects that the number equals another one within the tolerance. Returns True if it does."""
         self._recorder.end_check(self)
         what = f"within {100 * self._relative:g} % of {other:g}"
         return self._record(what, self._is_near(other), note=self._change_from(other))
 
     def at_most(self, limit: float) -> bool:
-        """Expects a figure that is not larger. NaN fails."""
+        """Expects a number up to `limit`. NaN fails. Returns True if it passes."""
         self._recorder.end_check(self)
         return self._record(f"at most {limit:g}", self._value <= limit)
 
     def at_least(self, limit: float) -> bool:
-        """Expects a figure that is not smaller. NaN fails."""
+        """Expects a number from `limit` on. NaN fails. Returns True if it passes."""
         self._recorder.end_check(self)
         return self._record(f"at least {limit:g}", self._value >= limit)
 

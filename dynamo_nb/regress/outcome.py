@@ -19,11 +19,11 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         name: Name of the value, or the source text of its expression.
         passed: True if the expectation is met.
-        what: What was expected, such as `== 3` or `within 10 % of its baseline`.
+        what: The condition, such as `== 3` or `within 10 % of its baseline`.
         cell: The cell, such as `cell 4`.
         value: The value, as text.
-        expected: The expected value, as text; "" if `what` says it.
-        note: Further lines, such as a difference or what to do.
+        expected: The expected value, as text; "" if `what` contains it.
+        note: More lines, such as a difference or a remedy.
     """
 
     name: str
@@ -53,7 +53,7 @@ def _labelled(label: str, text: str) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """Returns a value as text for a message; never raises."""
+    """Returns a value as text for a message. Never raises."""
     try:
         text = value if isinstance(value, str) and "\n" in value else repr(value)
     except Exception as error:
@@ -62,7 +62,7 @@ def shown(value: Any) -> str:
 
 
 def difference(expected: str, value: str) -> list[str]:
-    """Returns the lines that differ: `- ` of the expected text, `+ ` of the value, with their neighbours."""
+    """Returns the lines that differ, with two lines before and after: `-` for the expected text, `+` for the value."""
     lines = list(difflib.unified_diff(expected.splitlines(), value.splitlines(), lineterm="", n=2))[2:]
     return lines[:200] + ([f"… and {len(lines) - 200} more lines"] if len(lines) > 200 else [])
 

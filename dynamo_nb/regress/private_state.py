@@ -1,4 +1,4 @@
-"""A state directory of one run, so that all that the run started is found and ended."""
+"""The state directory of one run. With it, all processes of the run are found and ended."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LOGS: Final = "*.log"
 
 
 class PrivateState:
-    """The deployments of one run. Their processes are known by their environment.
+    """The deployments of one run. Their processes are found by their environment.
 
     Args:
-        path: The state directory; by default a new one. A short path, since sockets are in it.
+        path: The state directory. It contains sockets, so its path must be short. Default: a new directory.
 
     Attributes:
         path: The state directory.
@@ -49,27 +49,27 @@ class PrivateState:
         return [record for record in found if record.alive]
 
     def log_tails(self) -> dict[str, str]:
-        """Returns the last lines of each worker, by worker; without those that wrote nothing."""
+        """Returns the last lines of each worker, by worker. Workers without output are left out."""
         logs = sorted(log for folder in self.path.iterdir() if folder.is_dir() for log in folder.rglob(_LOGS))
         workers = {_worker(log.stem): log for log in logs if log.stem.rpartition(".")[2].isdigit()}
         return {worker: text for worker, log in workers.items() if (text := log_tail(log).strip())}
 
     def processes(self) -> Iterator[psutil.Process]:
-        """Yields the processes of the run, but not this one."""
+        """Yields the processes of the run, without this process."""
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if process.pid != os.getpid() and process.environ().get(VARIABLE) == str(self.path):
                     yield process
 
     def end(self) -> list[str]:
-        """Ends all that is left, and removes the directory.
+        """Ends the remaining processes and removes the directory.
 
         Returns:
-            A line for each deployment that was not stopped, and for each process that had to be killed.
+            One line for each deployment that was still running, and for each process that was killed.
         """
-        left = [f"deployment {record.name} was left running" for record in self.deployments() if record.owner is None]
+        left = [f"deployment {record.name} was still running" for record in self.deployments() if record.owner is None]
         for record in self.deployments():
-            if record.owner is None:  # detached: nothing else will end it
+            if record.owner is None:  # detached: it has no owner whose end would end it
                 with suppress(psutil.Error):
                     psutil.Process(record.supervisor.pid).terminate()
         _, remaining = psutil.wait_procs(list(self.processes()), timeout=END_LIMIT)

@@ -1,7 +1,7 @@
-"""Records the outcomes of expectations, and makes a cell fail after its last line if one of them failed.
+"""Records the outcomes of expectations. A cell fails after its last line if one of its expectations failed.
 
-A cell of a notebook runs to its end, so that all of its expectations are reported. Elsewhere a failed expectation
-raises at once.
+A cell of a notebook runs to its end, so that all of its expectations are reported. In a program without cells, a failed
+expectation raises at once.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from dynamo_nb.regress.machine import machine_class
 from dynamo_nb.regress.outcome import ExpectationFailed, Outcome
 
 VARIABLE: Final = "DYNAMO_REGRESS"
-"""Environment variable with the folder of a run: `run.json` for the kernel, `results.jsonl` from it."""
+"""Environment variable with the folder of a run. The runner writes `run.json`, the kernel writes `results.jsonl`."""
 RUN: Final = "run.json"
 RESULTS: Final = "results.jsonl"
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A run of a notebook, as its runner describes it to the kernel.
+    """The description of a run of a notebook. The runner writes it for the kernel.
 
     Attributes:
         notebook: Path of the notebook.
         parameters: The parameters that the run sets.
-        machine: Class of the machine.
+        machine: The machine class.
     """
 
     notebook: str
@@ -41,7 +41,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of RESULTS. `used` is the key of a baseline that an expectation asked for."""
+    """One line of RESULTS. used: name and key of a baseline that an expectation used."""
 
     outcome: Outcome | None = None
     change: Change | None = None
@@ -52,7 +52,7 @@ class Recorder:
     """The expectations of this process.
 
     Attributes:
-        pending: Changes of baselines that nobody has approved yet.
+        pending: Changes of baselines that are not approved yet.
     """
 
     def __init__(self) -> None:
@@ -76,12 +76,20 @@ class Recorder:
     # --- baselines --------------------------------------------------------------------------------------------------
 
     def set_baseline_file(self, path: Path) -> None:
-        """Sets the file of the baselines, where the notebook's own path is not known."""
+        """Sets the baseline file, for notebooks whose path is not known.
+
+        Args:
+            path: The file.
+        """
         self._baseline_file, self._baselines = path, None
 
     @property
     def baselines(self) -> Baselines:
-        """The baselines of the notebook, read when they are first needed."""
+        """The baselines of the notebook. The file is read at the first use.
+
+        Raises:
+            BaselineError: The path of the notebook is not known, or the file is not a baseline file.
+        """
         if self._baselines is None:
             self._baselines = Baselines(self._baseline_file or baseline_path(self._notebook()))
         return self._baselines
@@ -94,16 +102,20 @@ class Recorder:
         name = by_editor or os.environ.get("JPY_SESSION_NAME", "")
         path = Path(name)
         if not path.is_file():
-            path = Path.cwd() / path.name  # a server names it relative to its own folder
+            path = Path.cwd() / path.name  # the path is relative to the folder of the server
         if not name or not path.is_file():
             raise BaselineError(
-                "the path of this notebook is not known, so its baselines are not either",
+                "the path of this notebook is not known, so its baseline file is not known",
                 remedy='set expect.baseline_file = "name.baseline.yaml"',
             )
         return path
 
     def key(self, *, by_machine: bool) -> Key:
-        """Returns the key of this process's baselines."""
+        """Returns the key of this process's baselines.
+
+        Args:
+            by_machine: True for a value with one baseline for each machine class.
+        """
         parameters = self._run.parameters if self._run is not None else {}
         if not by_machine:
             return Key(parameters)
@@ -112,6 +124,10 @@ class Recorder:
     def baseline(self, name: str, *, by_machine: bool = False) -> Any:
         """Returns the baseline of a value, or MISSING.
 
+        Args:
+            name: Name of the value.
+            by_machine: See `key`.
+
         Raises:
             BaselineError: Another expectation has the same name, or the file cannot be read.
         """
@@ -119,9 +135,9 @@ class Recorder:
         earlier = self._names.get(name)
         if earlier is not None:
             raise BaselineError(
-                f"two expectations are called {name!r}",
+                f"two expectations have the name {name!r}",
                 where=here if earlier == here else f"{earlier} and {here}",
-                remedy="give each a name of its own: name=…",
+                remedy="set different names: name=…",
             )
         found = self.baselines.find(name, key)
         self._names[name] = here
@@ -129,7 +145,16 @@ class Recorder:
         return found
 
     def change(self, category: Category, name: str, after: Any, *, by_machine: bool = False) -> Change:
-        """Records a change that a baseline needs.
+        """Records a change of a baseline.
+
+        Args:
+            category: See CATEGORIES.
+            name: Name of the value.
+            after: The new value.
+            by_machine: See `key`.
+
+        Returns:
+            The change.
 
         Raises:
             BaselineError: The value cannot be a baseline.
@@ -143,25 +168,41 @@ class Recorder:
         return found
 
     def accept(self, changes: list[Change]) -> None:
-        """Writes approved changes to the baseline file."""
+        """Writes approved changes to the baseline file.
+
+        Args:
+            changes: Some of `pending`.
+        """
         self.baselines.apply(changes)
         self.pending = [change for change in self.pending if change not in changes]
 
     # --- outcomes ---------------------------------------------------------------------------------------------------
 
     def begin_check(self, token: object, source: str) -> None:
-        """Notes that an expectation has no check yet."""
+        """Records that an expectation has no check yet.
+
+        Args:
+            token: The expectation.
+            source: Its name, or the source text of its expression.
+        """
         if self._watch_cell():
             note = "compare it: expect(x) == 3"
             outcome = Outcome(source, False, "a check", self._cell(), value="none", note=note)
             self._unchecked[id(token)] = token, outcome
 
     def end_check(self, token: object) -> None:
-        """Notes that the expectation has its check."""
+        """Records that an expectation has its check.
+
+        Args:
+            token: The expectation.
+        """
         self._unchecked.pop(id(token), None)
 
     def record(self, outcome: Outcome) -> None:
         """Records an outcome.
+
+        Args:
+            outcome: The outcome, without its cell.
 
         Raises:
             ExpectationFailed: It failed, and no cell of a notebook is running.
@@ -176,7 +217,7 @@ class Recorder:
 
     def _write(self, record: Record) -> None:
         if self._folder is not None:
-            with (self._folder / RESULTS).open("ab") as file:  # in full, even if the kernel is killed next
+            with (self._folder / RESULTS).open("ab") as file:  # complete even if the kernel is killed now
                 file.write(msgspec.json.encode(record) + b"\n")
 
     def _cell(self) -> str:
@@ -185,7 +226,7 @@ class Recorder:
         return f"cell {len(shell.history_manager.input_hist_raw) - 1}" if shell is not None else ""
 
     def _watch_cell(self) -> bool:
-        """Sees to it that the end of the running cell is noticed. False if no cell is running."""
+        """Registers the hooks for the end of the running cell. Returns False outside of IPython."""
         shell = _shell()
         if shell is None:
             return False
@@ -196,7 +237,7 @@ class Recorder:
         return True
 
     def _before_cell(self, _: Any) -> None:
-        if not self.in_run:  # cells of an open notebook run again
+        if not self.in_run:  # a cell of an open notebook may run again
             self._names.clear()
 
     def _after_cell(self, result: Any) -> None:

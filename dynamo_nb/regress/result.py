@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """The exit codes of `dynamo test`, which are those of pytest."""
+    """The exit codes of `dynamo test`. They are equal to those of pytest."""
 
     PASSED = 0
     FAILED = 1
@@ -35,13 +35,13 @@ class CaseResult:
 
     Attributes:
         case: The case.
-        seconds: How long it ran.
-        cells: What became of each cell.
-        outcomes: The expectations.
-        changes: The changes of baselines that would make it pass, or that it no longer needs.
+        seconds: Its duration in seconds.
+        cells: The outcome of each cell.
+        outcomes: The outcomes of the expectations.
+        changes: The changes of baselines that the run suggests.
         applied: The changes that were written.
-        error: Why it failed, if not because of a cell; else "".
-        leftovers: What it left running, and had to be ended.
+        error: The reason of a failure outside of the cells; else "".
+        leftovers: Deployments and processes that the notebook did not end. The runner ended them.
         output: The executed notebook.
         interrupted: True if the run was interrupted.
     """
@@ -64,12 +64,12 @@ class CaseResult:
 
     @property
     def passed(self) -> bool:
-        """True if every cell passed and nothing was left."""
-        failed = [cell for cell in self.failed_cells if not self._is_mended(cell)]
+        """True if every cell passed, and nothing was running at the end."""
+        failed = [cell for cell in self.failed_cells if not self._is_resolved(cell)]
         return not (failed or self.error or self.leftovers or self.interrupted)
 
-    def _is_mended(self, cell: CellOutcome) -> bool:
-        """True if the cell failed for nothing but baselines that were written now."""
+    def _is_resolved(self, cell: CellOutcome) -> bool:
+        """True if the cell failed only because of baselines that were written after the run."""
         failed = [outcome for outcome in self.outcomes if outcome.cell == cell.cell and not outcome.passed]
         written = {change.name for change in self.applied if change.category in {"create", "fix"}}
         return bool(failed) and cell.what.startswith("ExpectationFailed") and {o.name for o in failed} <= written
@@ -86,15 +86,15 @@ class CaseResult:
         if self.error:
             lines.append(f"  {self.error}".replace("\n", "\n  "))
         for cell in self.failed_cells:
-            if self._is_mended(cell):
+            if self._is_resolved(cell):
                 continue
             failed = [outcome for outcome in self.outcomes if outcome.cell == cell.cell and not outcome.passed]
-            what = cell.what.splitlines()[0] if cell.what else "it did not end"
+            what = cell.what.splitlines()[0] if cell.what else "did not end"
             lines.append(f"  {cell.cell}, {cell.title!r}: {what}")
             lines += [f"    {line}" for outcome in failed for line in str(outcome).splitlines()]
         if not_run := [cell for cell in self.cells if cell.outcome == "not run"]:
             lines.append(f"  not run: {', '.join(cell.cell for cell in not_run)}")
-        lines += [f"  left behind: {line}" for line in self.leftovers]
+        lines += [f"  not ended by the notebook: {line}" for line in self.leftovers]
         for change in self.changes:
             state = "written" if change in self.applied else f"--update {change.category} writes it"
             key = f" [{change.key}]" if str(change.key) else ""
@@ -116,7 +116,7 @@ class TestResult:
 
     Attributes:
         cases: The result of each case.
-        seconds: How long all of them took.
+        seconds: The duration of the run in seconds.
         interrupted: True if the run was interrupted.
     """
 
@@ -143,7 +143,7 @@ class TestResult:
 
     @property
     def line(self) -> str:
-        """The numbers in one line."""
+        """The numbers of outcomes and changes in one line."""
         outcomes = [case.outcome for case in self.cases]
         parts = [f"{outcomes.count(name)} {name}" for name in ("failed", "interrupted", "passed") if name in outcomes]
         changes = [f"{count} to {category}" for category, count in self.changes.items()]
@@ -151,7 +151,7 @@ class TestResult:
         return f"{', '.join(parts) or 'no notebook was found'} in {duration(self.seconds)}{baselines}"
 
     def to_frame(self) -> pd.DataFrame:
-        """Returns a row for each cell as a pandas DataFrame. pandas has to be installed."""
+        """Returns a pandas DataFrame with a row for each cell. Requires pandas."""
         import pandas as pd
 
         columns = ["notebook", "parameters", "cell", "outcome", "what", "seconds", "memory", "gpu"]

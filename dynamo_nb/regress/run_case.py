@@ -1,7 +1,7 @@
-"""The process of one case: `python -m dynamo_nb.regress.run_case FOLDER`. It runs the notebook by papermill.
+"""The process of one case: `python -m dynamo_nb.regress.run_case FOLDER`. It runs the notebook with papermill.
 
-What becomes of the cells is in the files of the folder. The exit status is 0 if the notebook ran to its end, 1 if a
-cell failed. Another failure is in the file ERROR.
+The outcomes of the cells are in files of the folder. The exit status is 0 if the notebook ran to its end, else 1. The
+file ERROR has the reason of a failure outside of the cells.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Job(msgspec.Struct, frozen=True):
     Attributes:
         notebook: The notebook.
         output: The executed notebook.
-        working_dir: Where its cells run.
+        working_dir: The working directory of its cells.
         parameters: The parameters.
-        kernel: Name of the kernel; "" for the one that the notebook names.
+        kernel: Name of the kernel; "" for the kernel in the notebook.
         options: Options of the engine.
     """
 
@@ -39,7 +39,14 @@ class Job(msgspec.Struct, frozen=True):
 
 
 def main(folder: Path) -> int:
-    """Runs the job of a folder."""
+    """Runs the job of a folder.
+
+    Args:
+        folder: The folder, with the file JOB.
+
+    Returns:
+        The exit status.
+    """
     job = msgspec.json.decode((folder / JOB).read_bytes(), type=Job)
     signal.signal(signal.SIGTERM, _interrupt)
     import papermill
@@ -58,14 +65,14 @@ def main(folder: Path) -> int:
         )
     except (PapermillExecutionError, KeyboardInterrupt):
         return 1
-    except Exception as error:  # papermill's own, such as a kernel that is not installed
+    except Exception as error:  # an error of papermill, such as a kernel that is not installed
         (folder / ERROR).write_text(f"{type(error).__name__}: {error}")
         return 1
     return 0
 
 
 def _interrupt(*_: Any) -> NoReturn:
-    """Makes the runner's signal an interrupt, after which papermill saves the notebook."""
+    """Turns the signal of the runner into an interrupt. Papermill then saves the notebook."""
     raise KeyboardInterrupt
 
 

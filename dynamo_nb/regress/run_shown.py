@@ -1,4 +1,4 @@
-"""Runs cases and shows them while they run."""
+"""Runs cases and shows their progress."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from dynamo_nb.regress.runner import Runner, TestOptions
 
 
 def run_shown(cases: Sequence[Case], options: TestOptions, show: Callable[[Any], None], display: Display) -> TestResult:
-    """Runs cases. An interrupt ends those that run, and their results are part of what is returned.
+    """Runs cases and shows their progress. An interrupt ends the running cases.
 
     Args:
         cases: The cases.
-        options: How they are run.
-        show: Shows the result of each case when it ends.
-        display: Shows the cases that run.
+        options: Options of the run.
+        show: Called with the result of each case at its end.
+        display: Shows the running cases.
+
+    Returns:
+        The results, those of interrupted cases included.
     """
     progress = _Progress(len(cases))
     runner = Runner(options, progress.cell)
@@ -43,7 +46,7 @@ def run_shown(cases: Sequence[Case], options: TestOptions, show: Callable[[Any],
 
 
 class _Progress:
-    """The cases that run, as one line each."""
+    """The running cases, as one line each."""
 
     def __init__(self, total: int) -> None:
         self._total, self._done = total, 0

@@ -1,4 +1,4 @@
-"""Runs cases, several at a time, each in a process, a working folder and a state directory of its own."""
+"""Runs cases, several at a time. Each has its own process, working folder and state directory."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from dynamo_nb.regress.recorder import RESULTS, RUN, VARIABLE, Record, Run
 from dynamo_nb.regress.result import CaseResult, TestResult
 from dynamo_nb.regress.run_case import ERROR, JOB, Job
 
-STOP_LIMIT: Final = 20.0  # seconds for a case that is interrupted to save its notebook
-POLL: Final = 0.1  # seconds between two looks at a case
+STOP_LIMIT: Final = 20.0  # seconds for an interrupted case to save its notebook
+POLL: Final = 0.1  # seconds between two checks of a case
 _LOG: Final = "log.txt"
 
 
@@ -44,8 +44,8 @@ class TestOptions:
         update: Categories of changes that are written to the baseline files.
         cell_timeout: Seconds for a cell; None for no limit.
         notebook_timeout: Seconds for a notebook; None for no limit.
-        keep_going: Run the cells after a failed one that do not need it.
-        kernel: Name of the kernel; "" for the one that each notebook names.
+        keep_going: True to run the cells after a failed cell that do not need it.
+        kernel: Name of the kernel; "" for the kernel in each notebook.
         report: Folder for the executed notebooks.
     """
 
@@ -75,7 +75,7 @@ class Runner:
 
     Args:
         options: See TestOptions.
-        progress: Called with each case that runs, the label of its cell, and the number of cells that ended.
+        progress: Called often with each running case, the label of its running cell, and the number of ended cells.
     """
 
     def __init__(self, options: TestOptions, progress: Callable[[Case, str, int], None] | None = None) -> None:
@@ -88,7 +88,7 @@ class Runner:
             self._slots.put(slot)
 
     def interrupt(self) -> None:
-        """Ends the cases that run, and starts no more. From any thread."""
+        """Ends the running cases, and starts no others. Any thread may call it."""
         self._interrupted.set()
 
     def run(self, cases: Sequence[Case], done: Callable[[CaseResult], None] | None = None) -> TestResult:
@@ -96,7 +96,7 @@ class Runner:
 
         Args:
             cases: The cases.
-            done: Called with each result, in the order in which the cases end.
+            done: Called with the result of each case at its end, from any thread.
 
         Returns:
             The results, in the order of the cases.
@@ -139,7 +139,7 @@ class Runner:
         folder.mkdir()
         error, interrupted = "", False
         try:
-            baselines = Baselines(baseline_path(case.notebook))  # a broken file is found before the notebook runs
+            baselines = Baselines(baseline_path(case.notebook))  # fail before the notebook runs
             output.parent.mkdir(parents=True, exist_ok=True)
             error, interrupted = self._execute(case, folder, output, os.environ | slot | state.environment)
         except (DynamoError, OSError) as failure:
@@ -159,7 +159,7 @@ class Runner:
         return result if baselines is None else self._with_changes(result, records, baselines)
 
     def _execute(self, case: Case, folder: Path, output: Path, environment: dict[str, str]) -> tuple[str, bool]:
-        """Runs the process of a case. Returns why it failed, if not because of a cell, and if it was interrupted."""
+        """Runs the process of a case. Returns the reason of a failure outside of the cells, and True if interrupted."""
         work = folder / "work"
         work.mkdir()
         _link_files(case.notebook.parent, work)
@@ -196,7 +196,7 @@ class Runner:
         return "", interrupted
 
     def _wait(self, process: subprocess.Popen[bytes], case: Case, folder: Path) -> bool:
-        """Waits for a process, and stops it if the run is interrupted or its time is over."""
+        """Waits for a process, and stops it at an interrupt or at its timeout. Returns True if interrupted."""
         limit = self._options.notebook_timeout
         end = None if limit is None else time.monotonic() + limit + STOP_LIMIT
         stopped: float | None = None
@@ -217,7 +217,7 @@ class Runner:
         return interrupted
 
     def _with_changes(self, result: CaseResult, records: Sequence[Record], baselines: Baselines) -> CaseResult:
-        """Adds the changes of baselines, and writes those that were asked for."""
+        """Adds the changes of baselines, and writes the changes of the chosen categories."""
         changes = {(change.name, str(change.key)): change for r in records if (change := r.change) is not None}
         used: dict[str, list[Key]] = {}
         for record in records:
@@ -247,14 +247,14 @@ def _records(folder: Path) -> list[Record]:
 
 
 def _link_files(source: Path, target: Path) -> None:
-    """Makes the files beside a notebook available in its working folder; what it writes stays there."""
+    """Links the files in a notebook's folder into its working folder. New files stay in the working folder."""
     for path in source.resolve().iterdir():
         if path.suffix != ".ipynb" and not path.name.startswith("."):
             (target / path.name).symlink_to(path)
 
 
 def _output_names(cases: Sequence[Case]) -> list[Path]:
-    """The name of each executed notebook: that of the notebook, with its parameters and a number where needed."""
+    """The names of the executed notebooks: the notebook's name, its parameters, and a number for equal names."""
     found: list[Path] = []
     for case in cases:
         values = "".join(f"-{name}={value}" for name, value in case.parameters.items())

@@ -1,4 +1,4 @@
-"""The source text of an argument, as the caller wrote it. It names values that have no other name."""
+"""The source text of an argument, as the caller wrote it. It is the name of a value without a name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ LONGEST: Final = 60  # characters
 
 
 def argument_text(frame: FrameType) -> str:
-    """Returns the text of the first argument of the call that a frame is executing; "" if it is not known."""
+    """Returns the text of the first argument of the call that a frame executes; "" if it is not known.
+
+    Args:
+        frame: The frame of the caller.
+    """
     tree, position = _source(frame)
     call = next((node for node in ast.walk(tree) if isinstance(node, ast.Call) and _at(node) == position), None)
     if call is None or not call.args:
@@ -22,7 +26,11 @@ def argument_text(frame: FrameType) -> str:
 
 
 def is_tested_for_membership(frame: FrameType) -> bool:
-    """True for the call in `call(x) in items`: a list asks every item whether it is equal."""
+    """Returns True for the call in `call(x) in items`. Python compares it with each item.
+
+    Args:
+        frame: The frame of the caller.
+    """
     tree, position = _source(frame)
     tests = (node for node in ast.walk(tree) if isinstance(node, ast.Compare) and _at(node.left) == position)
     return any(isinstance(operator, ast.In | ast.NotIn) for test in tests for operator in test.ops)
@@ -32,12 +40,12 @@ _Position = tuple[int | None, int | None, int | None, int | None]  # first line,
 
 
 def _source(frame: FrameType) -> tuple[ast.AST, _Position]:
-    """The source of a frame, and where in it the expression stands that the frame is executing."""
+    """The source of a frame, and the position of the expression that the frame executes."""
     lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
     positions: _Position = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None))
     try:
         return ast.parse("".join(lines)), positions
-    except SyntaxError:  # a file that was changed since it was imported
+    except SyntaxError:  # the file has changed since its import
         return ast.Module([], []), positions
 
 

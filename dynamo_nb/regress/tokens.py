@@ -1,7 +1,7 @@
 """Expectations of the tokens of an answer.
 
-An engine whose kernels sum in another order for another batch can choose another token where two are nearly as likely.
-There, equal tokens cannot be asked; the log probabilities up to the first other token can.
+Some engines sum in another order for another batch. They may choose another token where two are nearly as likely. Their
+tokens cannot be compared for equality. Their log probabilities up to the first different token can be compared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dynamo_nb.regress.baselined import CREATE, FIX
 from dynamo_nb.regress.outcome import Outcome, shown
 from dynamo_nb.regress.recorder import Recorder
 
-TOLERANCE: Final = 0.1  # of log probabilities, absolute: what another order of summation changes in bfloat16
+TOLERANCE: Final = 0.1  # absolute, of log probabilities: the effect of another order of summation in bfloat16
 
 
 class TokensExpectation:
@@ -50,13 +50,16 @@ class TokensExpectation:
         recorder.begin_check(self, name)
 
     def equal_baseline(self, *, tolerance: float = TOLERANCE) -> bool:
-        """Expects the tokens of the baseline or, from an engine that is not batch invariant, their log probabilities.
+        """Expects the tokens of the baseline. For an engine that is not batch invariant: their log probabilities.
 
         Args:
-            tolerance: Largest difference of two log probabilities.
+            tolerance: Largest allowed difference of two log probabilities.
 
         Returns:
-            True if they are equal, or as likely. In an open notebook, also if there is no baseline yet.
+            True if the tokens or their log probabilities are equal. In an open notebook, also without a baseline.
+
+        Raises:
+            BaselineError: The baseline file cannot be read, the baseline has no tokens, or the name is taken.
         """
         self._recorder.end_check(self)
         baseline = self._recorder.baseline(self._name)
@@ -80,19 +83,19 @@ class TokensExpectation:
         return self._record(not note, "the tokens of its baseline", shown(baseline["tokens"]), f"{note}\n{FIX}")
 
     def _difference(self, baseline: dict[str, Any], tolerance: float) -> str:
-        """The reason why the tokens are not as likely as those of the baseline; "" if they are."""
+        """The difference to the baseline as a phrase; "" if there is none within the tolerance."""
         theirs: list[int] = baseline["tokens"]
         pairs = zip(self._tokens, theirs, strict=False)
         first = next((n for n, (own, other) in enumerate(pairs) if own != other), min(len(self._tokens), len(theirs)))
         if self._batch_invariant and baseline.get("batch_invariant"):
             return f"token {first} is the first one that differs"
-        reason = "the engine is not batch invariant, so equal tokens cannot be asked; "
+        reason = "the engine is not batch invariant, so tokens cannot be compared for equality; "
         logprobs, before = self._logprobs, baseline.get("logprobs")
         if logprobs is None or not isinstance(before, list):
             return f"{reason}without logprobs=… their log probabilities cannot be compared (token {first} differs)"
         if first >= len(logprobs) or first >= len(before):
             return f"{reason}one answer ends at token {first}, where the other continues"
-        # Up to the first other token both engines had the same text; behind it the texts differ.
+        # Both runs have equal text up to the first different token, and different text after it.
         worst = max(range(first + 1), key=lambda n: abs(logprobs[n] - before[n]))
         size = abs(logprobs[worst] - before[worst])
         if size <= tolerance:

@@ -1,4 +1,4 @@
-"""Expectations of a value that its code states: `expect(x) == 3`."""
+"""Expectations with the expected value in the code: `expect(x) == 3`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dynamo_nb.regress.recorder import Recorder
 
 
 class ValueExpectation:
-    """The expectations of one value. Each comparison is an expectation of its own, and returns its truth.
+    """The expectations of one value. Each comparison is one expectation, and returns its truth.
 
     Args:
         value: The value.
@@ -31,7 +31,7 @@ class ValueExpectation:
         note = ""
         try:
             passed = _truth(compare(self._value, other))
-        except Exception as error:  # of the user's own class, or of types that cannot be compared
+        except Exception as error:  # from the user's own class, or from types that cannot be compared
             passed, note = False, f"the comparison raised {type(error).__name__}: {error}"
         if not passed and not note and _is_nan(self._value):
             note = "the value is NaN, which no comparison but != accepts"
@@ -64,20 +64,28 @@ class ValueExpectation:
         return self.contains(item)
 
     def contains(self, item: Any) -> bool:
-        """Expects that the value contains an item, or a text a part."""
+        """Expects that the value contains an item, or that a text contains a part.
+
+        Args:
+            item: The item or the part.
+        """
         return self._check("contains", operator.contains, item)
 
     def is_in(self, items: Container[Any]) -> bool:
-        """Expects that the value is one of some items."""
+        """Expects that the value is in a container.
+
+        Args:
+            items: The container.
+        """
         return self._check("in", lambda value, others: value in others, items)
 
     def is_near(self, other: float, *, relative: float = 1e-6, absolute: float = 0.0) -> bool:
-        """Expects a number within a tolerance of another, as `math.isclose` compares them.
+        """Expects a number near another one, by the rule of `math.isclose`.
 
         Args:
             other: The other number.
             relative: Tolerance as a share of the larger number.
-            absolute: Least tolerance.
+            absolute: Minimum of the tolerance.
         """
         import math
 
@@ -86,7 +94,7 @@ class ValueExpectation:
     def __bool__(self) -> NoReturn:
         self._recorder.end_check(self)
         raise DynamoError(
-            f"expect({self._source}) has no truth of its own",
+            f"expect({self._source}) has no truth value",
             where="expect",
             remedy=f"compare it, such as expect({self._source}) == True",
         )
@@ -96,7 +104,7 @@ class ValueExpectation:
 
 
 def _truth(result: Any) -> bool:
-    """The truth of a comparison, which arrays and data frames make for each element."""
+    """The truth of a comparison. For arrays and data frames: True if it is true for all elements."""
     whole = getattr(result, "all", None)
     while callable(whole) and not isinstance(result, bool):
         result = whole()

@@ -107,7 +107,7 @@ BROKEN = {
     "parameters that are a list": ("a:\n- {value: 1, parameters: [1]}\n", "the parameters of 'a'"),
     "a machine that is a number": ("a:\n- {value: 1, machine: 3}\n", "the parameters of 'a'"),
     "two entries of one key": ("a:\n- value: 1\n- value: 2\n", "two entries for the same runs"),
-    "a name twice": ("a: [{value: 1}]\na: [{value: 2}]\n", "'a' is there twice"),
+    "a name twice": ("a: [{value: 1}]\na: [{value: 2}]\n", "the name 'a' occurs twice"),
     "a tag of Python": ("a: !!python/object:os.system [{value: 1}]\n", "not YAML"),
 }  # fmt: skip
 

@@ -63,12 +63,12 @@ NOTEBOOKS = {
     "exits": (["import sys", "sys.exit(0)", "x = 1"], ["cell 2", "it called sys.exit(0)", "not run: cell 3"], "failed"),
     "leaves a deployment": (
         [SERVICE, SERVED, "%dynamo detach"],
-        ["left behind: deployment B was left running"],
+        ["not ended by the notebook: deployment B was still running"],
         "failed",
     ),
     "leaves a process": (
         ["import subprocess", "subprocess.Popen(['sleep', '98765'], start_new_session=True) and None"],
-        ["left behind: process", "sleep 98765"],
+        ["not ended by the notebook: process", "sleep 98765"],
         "failed",
     ),
     "a syntax error": (["x = = 1"], ["cell 1", "SyntaxError"], "failed"),
