@@ -1,7 +1,7 @@
 """Contracts between services: calls in the source of a service, compared with what their targets accept and return.
 
-Everything is read from the modules that workers import, and nothing is executed. Code that cannot be read, such as
-`getattr(self.backend, name)`, is passed over: a mismatch is reported only where the call is certain to fail.
+The calls are read from the modules that workers import. Nothing is executed. A mismatch is reported only if the call
+certainly fails. Other code, such as `getattr(self.backend, name)`, is ignored.
 """
 
 from dynamo_nb.contract.check import Mismatch, ServiceEdges, mismatches, untested_uses

@@ -16,7 +16,12 @@ _BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def argument_fault(call: ast.Call, signature: inspect.Signature) -> str:
-    """The reasons for which arguments do not match a signature, as a phrase; "" if they may match it."""
+    """Returns the mismatches of arguments and a signature as a phrase; "" if they may match.
+
+    Args:
+        call: The call.
+        signature: The signature of the called method.
+    """
     return " and ".join(_argument_faults(call, signature))
 
 
@@ -55,7 +60,12 @@ def _argument_faults(call: ast.Call, signature: inspect.Signature) -> Iterator[s
 
 
 def bound_arguments(call: ast.Call, signature: inspect.Signature) -> Iterator[tuple[Parameter, ast.expr]]:
-    """Each argument with its parameter, as far as both are written out."""
+    """Yields each explicit argument with its parameter.
+
+    Args:
+        call: The call.
+        signature: The signature of the called method.
+    """
     positional = [one for one in signature.parameters.values() if one.kind in _BY_POSITION]
     for parameter, value in zip(positional, call.args, strict=False):
         if isinstance(value, ast.Starred):
@@ -67,7 +77,13 @@ def bound_arguments(call: ast.Call, signature: inspect.Signature) -> Iterator[tu
 
 
 def value_fault(node: ast.expr, expected: ValueType, values: MethodValues) -> str:
-    """The reason for which a value certainly does not fit a type, as a phrase; "" if it may fit."""
+    """Returns the mismatch of a value and a type as a phrase; "" if the value may fit.
+
+    Args:
+        node: The value.
+        expected: The type.
+        values: The values of the method that contains the node.
+    """
     node = values.value_of(node)
     if isinstance(node, ast.Constant):
         return _constant_fault(node, expected)
@@ -80,7 +96,7 @@ def value_fault(node: ast.expr, expected: ValueType, values: MethodValues) -> st
     if expected.model is not None:
         if found.model is not None:
             return _model_fault(found.model, expected.model)
-        # Text may be JSON.
+        # A string may be JSON.
         return f"{found.source} is {article(found.name)}" if found.builtin in {int, float, bool, list} else ""
     if found.model is not None:
         fits = expected.builtin in {dict, list}

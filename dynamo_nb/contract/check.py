@@ -1,4 +1,4 @@
-"""Mismatches between the calls of services and what the called services accept and return."""
+"""Mismatches between the calls of services and the endpoints and message models of the called services."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _CATCHING = {
     *("AttributeError", "TypeError", "ValueError", "Exception", "BaseException", "ValidationError"),
     *("DynamoError", "RequestError", "NoSuchEndpoint", "InvalidArgument", "EndpointError"),
 }
-"""Exceptions whose handler may be there for another version of the called service."""
+"""Exceptions whose handler may handle another version of the called service."""
 
 _MOST_KNOWN = 64
 _WITHOUT: set[tuple[object, ...]] = set()
-"""Code and edges without a mismatch: a plan is made after each cell, and most cells change none of both."""
+"""Code and edges without a mismatch. Each cell makes a plan, and most cells change neither code nor edges."""
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A call that fails, or a value that is not what its user expects.
+    """A call that fails, or a value that its caller does not expect.
 
     Attributes:
         message: One sentence. It does not change when a cell runs again.
         service: The service whose code is at fault now.
         origin: Cell or file and line.
-        certain: False for a value that is passed over without an error.
+        certain: False for a value that is ignored without an error.
     """
 
     message: str
@@ -51,8 +51,8 @@ class ServiceEdges:
     """The dependencies of a graph.
 
     Attributes:
-        targets: By service and attribute, the service that the dependency is connected to, or None.
-        local: The services that run in the process of their callers.
+        targets: The service that a dependency is connected to, or None, by service and attribute.
+        local: The services that run in the processes of their callers.
     """
 
     targets: Mapping[str, Mapping[str, str | None]]
@@ -93,7 +93,7 @@ def mismatches(code: CodeTree, edges: ServiceEdges) -> tuple[Mismatch, ...]:
                 targets[attribute] = Target(name, endpoints[name], name in edges.local)
         for mismatch in _of_service(service, cls, targets):
             found.setdefault(mismatch)
-    if not found:  # otherwise the cells have other numbers when they have run again
+    if not found:  # a mismatch has the number of its cell, which changes when the cell runs again
         if len(_WITHOUT) > _MOST_KNOWN:
             _WITHOUT.clear()
         _WITHOUT.add(key)
@@ -101,7 +101,7 @@ def mismatches(code: CodeTree, edges: ServiceEdges) -> tuple[Mismatch, ...]:
 
 
 def untested_uses(code: CodeTree, service: str, attribute: str) -> dict[str, str]:
-    """The endpoints that a service calls through a dependency without a test whether it is linked.
+    """Returns the endpoints that a service calls through a dependency without a test of the link.
 
     Args:
         code: The modules of the services.
@@ -109,7 +109,7 @@ def untested_uses(code: CodeTree, service: str, attribute: str) -> dict[str, str
         attribute: The attribute of the dependency.
 
     Returns:
-        The origin of one call by name of the endpoint; empty if the code uses the attribute in any other way, such as
+        The origin of one call, by endpoint; empty if the code uses the attribute in another way, such as
         `if self.backend:`.
     """
     cls = ClassTree(code).target(service)
@@ -200,7 +200,7 @@ class _Method:
                 yield f"calls {use.path} with {parameter.name!r}, {article(expected.name)} in this version: {fault}"
 
     def _created(self, call: ast.Call) -> Model | None:
-        """The message model that a call creates, if all that its constructor accepts is known."""
+        """The message model that a call creates; None if the signature of its constructor is not known."""
         found = self.values.type_of(call) if isinstance(call.func, ast.Name | ast.Attribute) else None
         model = found.model if found is not None and found.source == f"a {found.name}" else None
         return model if model is not None and model.constructible else None
@@ -212,7 +212,7 @@ class _Method:
             yield f"creates {article(model.name)} {fault}"
 
     def _ignored(self, call: ast.Call) -> str:
-        """A note about a field that a pydantic model does not have and passes over."""
+        """A note about an argument that a pydantic model ignores, because it has no such field."""
         model = self._created(call)
         if model is None or model.kind != PYDANTIC or model.forbids or [*self._construction(call)]:
             return ""
@@ -220,7 +220,7 @@ class _Method:
         return f"creates {article(model.name)} with {unknown[0]!r}, which this version ignores" if unknown else ""
 
     def _answer(self, value: ast.expr) -> Iterator[str]:
-        """A returned or yielded answer of another service that does not fit the return annotation."""
+        """A mismatch of the return annotation and an answer of another service that is returned or yielded."""
         if not self.endpoint:
             return
         annotation = item_of(self.method.returns)
@@ -240,7 +240,7 @@ def _read(name: str, found: ValueType) -> Iterator[str]:
 
 
 def _guarded(method: Function) -> set[int]:
-    """The ids of the nodes inside a `try` that may be there for another version of a service."""
+    """The ids of the nodes in each `try` that may handle another version of a service."""
     found: set[int] = set()
     for node in nodes_of(method):
         if isinstance(node, ast.Try | ast.TryStar) and any(map(_catches, node.handlers)):

@@ -22,7 +22,7 @@ class _Names:
     Attributes:
         classes: Classes that are defined exactly once.
         imports: Imported names, each with its module and its name there; "" for the module itself.
-        aliases: Other names under which the module imports the decorators.
+        aliases: Other names of imported decorators.
     """
 
     classes: Mapping[str, ast.ClassDef]
@@ -37,7 +37,7 @@ class ClassIn:
     Attributes:
         node: The class.
         module: Its module.
-        tree: Finds the classes that it names.
+        tree: Finds other classes by name.
     """
 
     node: ast.ClassDef
@@ -57,12 +57,12 @@ class ClassIn:
         return self.tree.find(self.module.name, node)
 
     def outside(self, node: ast.expr) -> str:
-        """The dotted name of what an expression imports from outside the tree, as `pydantic.BaseModel`; else ""."""
+        """The dotted name of an import from outside the tree, such as `pydantic.BaseModel`; "" for anything else."""
         return self.tree.outside(self.module.name, node)
 
     @cached_property
     def bases(self) -> tuple[list[ClassIn], list[str]]:
-        """The base classes in the tree, and the names of those outside; "" for one that cannot be read."""
+        """The base classes in the tree, and the names of other base classes; "" for one without a readable name."""
         inside, outside = [], []
         for base in self.node.bases:
             plain = base.value if isinstance(base, ast.Subscript) else base
@@ -116,7 +116,11 @@ class ClassTree:
         return _names(found.text, module, is_package=found.path.endswith("__init__.py"))
 
     def target(self, service: str) -> ClassIn | None:
-        """The class of a service; None if it is in an installed package."""
+        """Returns the class of a service; None if it is in an installed package.
+
+        Args:
+            service: Name of the service.
+        """
         module, _, name = self.code.targets.get(service, "").partition(":")
         return self._class(module, name, 0)
 
@@ -135,12 +139,22 @@ class ClassTree:
         return None
 
     def find(self, module: str, node: ast.expr) -> ClassIn | None:
-        """The class that an expression names in a module; None if it is not in the tree."""
+        """Returns the class that an expression names; None if it is not in the tree.
+
+        Args:
+            module: Name of the module that contains the expression.
+            node: The expression.
+        """
         home, name = self._path(module, node)
         return self._class(home, name, 0) if name else None
 
     def outside(self, module: str, node: ast.expr) -> str:
-        """The dotted name of an import from outside the tree; "" for anything else."""
+        """Returns the dotted name of an import from outside the tree; "" for anything else.
+
+        Args:
+            module: Name of the module that contains the expression.
+            node: The expression.
+        """
         home, name = self._path(module, node)
         names = self.names_of(home)
         if home in self._modules and name in names.imports:
@@ -152,7 +166,7 @@ class ClassTree:
         return f"{home}.{name}" if name else home
 
     def _path(self, module: str, node: ast.expr) -> tuple[str, str]:
-        """The module and the name there that an expression stands for: `messages.Request` is from `messages`."""
+        """The module, and the name in it, of an expression such as `messages.Request`."""
         if isinstance(node, ast.Name):
             return module, node.id
         if isinstance(node, ast.Attribute):
@@ -171,7 +185,11 @@ class ClassTree:
 
 @lru_cache(maxsize=8192)
 def nodes_of(node: ast.AST) -> tuple[ast.AST, ...]:
-    """A node of a class and everything below it, in the order of `ast.walk`. Classes are parsed once."""
+    """Returns a node of a class and its descendants, in the order of `ast.walk`.
+
+    Args:
+        node: The node. Each class is parsed once, so a node can be a key of the cache.
+    """
     return tuple(ast.walk(node))
 
 
@@ -210,7 +228,7 @@ def _names(text: str, name: str, *, is_package: bool) -> _Names:
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a module, those in its `if` and `try` blocks included."""
+    """The statements of a module, including those in `if` and `try` blocks."""
     for node in body:
         if isinstance(node, ast.If):
             yield from _top_level([*node.body, *node.orelse])

@@ -9,7 +9,7 @@ from dynamo_nb.source.code_tree import CodeTree
 
 
 def changed_names(before: CodeTree, after: CodeTree, service: str) -> list[str]:
-    """The top-level names in the code of a service whose definitions differ, imports left out.
+    """Returns the top-level names in the code of a service whose definitions differ, without imports.
 
     Args:
         before: The earlier code.

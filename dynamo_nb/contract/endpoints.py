@@ -1,4 +1,4 @@
-"""The endpoints of a service's class, as its source declares them."""
+"""The endpoints of a service, read from the source of its class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BASES = frozenset(
         "dynamo.sdk.lib.dependency.AbstractService",
     }
 )
-"""Base classes from outside the code that have no endpoints."""
+"""Base classes in installed packages that have no endpoints."""
 _PLAIN = ast.FunctionDef | ast.AsyncFunctionDef | ast.AnnAssign | ast.Assign | ast.Expr | ast.Pass | ast.ClassDef
 
 
@@ -66,7 +66,7 @@ class EndpointIn:
 
     @property
     def served(self) -> bool:
-        """False if it is certain that only HTTP clients can call it."""
+        """False if certainly only HTTP clients can call it."""
         if decorator_name(self.decorator, self.owner.aliases) in {"api", "dynamo_api"}:
             return False
         transports = self._option("transports")
@@ -79,12 +79,16 @@ class EndpointIn:
 
     @cached_property
     def signature(self) -> inspect.Signature | None:
-        """The parameters without `self`, annotated with the nodes of their annotations."""
+        """The parameters without `self`. Their annotations are AST nodes."""
         return signature_of(self.node)
 
 
 def signature_of(node: Function) -> inspect.Signature | None:
-    """The signature of a method without `self`; None if it has no such parameter."""
+    """Returns the signature of a method without `self`; None for a method without parameters.
+
+    Args:
+        node: The method.
+    """
     args = node.args
     named = [*args.posonlyargs, *args.args]
     if not named:
@@ -112,8 +116,8 @@ class Endpoints:
         cls: The class of the service.
 
     Attributes:
-        known: By attribute and by name.
-        complete: True if it certainly has no others.
+        known: The endpoints, by attribute and by name.
+        complete: True if the service certainly has no other endpoints.
         methods: The names of its other methods.
     """
 

@@ -1,4 +1,4 @@
-"""The values in one method: which expressions are dependencies, calls of endpoints, and values of a known type."""
+"""The values in one method: dependencies, calls of endpoints, and values of a known type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dynamo_nb.contract.models import model_of
 from dynamo_nb.contract.value_types import SCALARS, ValueType, annotated, item_of, may_be_none
 
 _DEEPEST = 40
-"""Steps from name to name that are followed."""
+"""Limit of the steps from name to name."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Target:
 
     Attributes:
         service: Its name.
-        endpoints: What its source declares.
-        local: True if it runs in the caller's process, where all of its methods can be called.
+        endpoints: Its endpoints.
+        local: True if it runs in the caller's process. The caller can then call all of its methods.
     """
 
     service: str
@@ -33,7 +33,7 @@ class Target:
 
 
 class EndpointUse(NamedTuple):
-    """`self.backend.generate`, with the target of the dependency and the name that is read from it."""
+    """A use of an endpoint, such as `self.backend.generate`. name: the attribute that is read from the target."""
 
     target: Target
     name: str
@@ -48,13 +48,13 @@ class EndpointUse(NamedTuple):
 
 
 class MethodValues:
-    """The values in a method. Only names that are bound exactly once in it are followed.
+    """The values in a method. Only names that the method binds exactly once are followed.
 
     Args:
         method: The method.
         owner: The class that defines it.
-        dependencies: The targets by attribute.
-        endpoint: True if callers' arguments are converted to its annotations.
+        dependencies: The targets of the dependencies, by attribute.
+        endpoint: True for an endpoint, whose arguments are converted to its annotations.
     """
 
     def __init__(self, method: Function, owner: ClassIn, dependencies: Mapping[str, Target], *, endpoint: bool) -> None:
@@ -97,7 +97,11 @@ class MethodValues:
         return self._bound[name] == 1
 
     def value_of(self, node: ast.expr) -> ast.expr:
-        """The expression that a name stands for; other expressions as they are."""
+        """Returns the expression that a name is bound to, or the expression itself.
+
+        Args:
+            node: A name or another expression.
+        """
         for _ in range(_DEEPEST):
             if not (isinstance(node, ast.Name) and self._once(node.id) and node.id in self._values):
                 break
@@ -105,13 +109,21 @@ class MethodValues:
         return node
 
     def attribute_of_self(self, node: ast.expr) -> str:
-        """The attribute in `self.attribute`; "" for other expressions."""
+        """Returns the attribute in `self.attribute`; "" for other expressions.
+
+        Args:
+            node: The expression.
+        """
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and self._once(node.value.id):
             return node.attr if node.value.id == self._self else ""
         return ""
 
     def use(self, node: ast.expr) -> EndpointUse | None:
-        """The use of an endpoint that an expression is."""
+        """Returns the use of an endpoint; None for other expressions.
+
+        Args:
+            node: The expression.
+        """
         node = self.value_of(node)
         if isinstance(node, ast.Attribute):
             target = self._dependencies.get(self.attribute_of_self(self.value_of(node.value)))
@@ -120,7 +132,11 @@ class MethodValues:
         return None
 
     def call(self, node: ast.expr) -> EndpointUse | None:
-        """The endpoint that an expression calls, also with `.using(…)`."""
+        """Returns the endpoint that an expression calls, also with `.using(…)`; None for other expressions.
+
+        Args:
+            node: The expression.
+        """
         node = self.value_of(node)
         if not isinstance(node, ast.Call):
             return None
@@ -131,10 +147,14 @@ class MethodValues:
     # --- types
 
     def type_of(self, node: ast.expr) -> ValueType | None:
-        """The type of the value of an expression; None if it is not known."""
+        """Returns the type of an expression; None if it is not known.
+
+        Args:
+            node: The expression.
+        """
         if id(node) in self._types:
             return self._types[id(node)]
-        self._types[id(node)] = None  # of a name that is made of itself
+        self._types[id(node)] = None  # for a name that is bound to itself
         self._types[id(node)] = found = self._type_of(node)
         return found
 
@@ -181,7 +201,7 @@ class MethodValues:
         return self._item(self._items[name]) if name in self._items else None
 
     def _answer(self, node: ast.expr) -> ValueType | None:
-        """The type of what `await` returns for a call."""
+        """The type of the result of `await` for a call."""
         use = self.call(node)
         endpoint = use.endpoint if use is not None else None
         if use is None or endpoint is None or not endpoint.readable:
@@ -208,7 +228,14 @@ def _output(endpoint: EndpointIn) -> ValueType | None:
 
 
 def methods_of(cls: ClassIn) -> Iterator[tuple[Function, ClassIn]]:
-    """The methods that a class and its bases in the code define, without overridden ones and static methods."""
+    """Yields the methods of a class and of its bases in the tree, without overridden, static and class methods.
+
+    Args:
+        cls: The class.
+
+    Yields:
+        Each method, and the class that defines it.
+    """
     seen: set[str] = set()
     for one in cls.lineage():
         for node in one.node.body:

@@ -1,4 +1,4 @@
-"""Message models: what the source of a pydantic model, dataclass, msgspec struct or NamedTuple accepts and has."""
+"""Message models: fields and constructors of pydantic models, dataclasses, msgspec structs and NamedTuples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BASES = {
 }
 _PLAIN_BASES = {"abc.ABC", "builtins.object", "typing.Generic"}
 _DYNAMIC = {"__init__", "__new__", "__getattr__", "__getattribute__", "__setattr__", "__post_init__"}
-"""Methods for which a class may accept or have more than its fields. `__post_init__` may add attributes."""
+"""Methods by which a class may accept other arguments, or have more attributes, than its fields."""
 _VALIDATORS = {"model_validator", "root_validator"}
 _SAFE_KEYWORDS = {"frozen", "kw_only", "slots", "eq", "order", "gc", "array_like", "omit_defaults", "tag", "cache_hash"}
 _SAFE_CONFIG = {"frozen", "extra", "arbitrary_types_allowed", "title", "protected_namespaces", "strict"}
@@ -51,11 +51,11 @@ class Model:
 
     Attributes:
         cls: The class.
-        kind: Which library makes it.
+        kind: PYDANTIC, STRUCT, DATACLASS or TUPLE.
         fields: The fields by name, in order.
-        constructible: True if `signature` is all that it accepts.
-        readable: True if `attributes` are all that it has.
-        forbids: True if a pydantic model refuses unknown fields.
+        constructible: True if its constructor accepts no other arguments than `signature`.
+        readable: True if it has no other attributes than `attributes`.
+        forbids: True for a pydantic model that refuses unknown fields.
     """
 
     cls: ClassIn
@@ -71,7 +71,7 @@ class Model:
 
     @cached_property
     def attributes(self) -> frozenset[str]:
-        """The names that can be read from an instance."""
+        """The names of the attributes of an instance."""
         found = {*self.fields, *dir(object), "__dict__"}
         for one in self.cls.lineage():
             for node in ast.walk(one.node):
@@ -120,7 +120,11 @@ class Model:
 
 @lru_cache(maxsize=2048)
 def model_of(cls: ClassIn) -> Model | None:
-    """The model that a class is; None for other classes."""
+    """Returns the message model of a class; None if the class is not a message model.
+
+    Args:
+        cls: The class.
+    """
     kinds = {_BASES[root] for root in cls.roots if root in _BASES}
     if any(_is_dataclass(decorator, one) for one in cls.lineage() for decorator in one.node.decorator_list):
         kinds.add(DATACLASS)

@@ -1,4 +1,4 @@
-"""Types of values, as far as annotations and expressions in source tell them."""
+"""Types of values, from annotations and expressions in source."""
 
 from __future__ import annotations
 
@@ -33,12 +33,21 @@ class ValueType:
         return self.model.name if self.model is not None else getattr(self.builtin, "__name__", "")
 
     def of(self, source: str) -> ValueType:
-        """The same type, of a value from this source."""
+        """Returns this type for a value from another source.
+
+        Args:
+            source: See the attribute.
+        """
         return replace(self, source=source)
 
 
 def annotated(node: ast.expr | None, cls: ClassIn) -> ValueType | None:
-    """The type that an annotation in a class stands for; None if it is not one of those that are compared."""
+    """Returns the type of an annotation; None for a type that is not compared.
+
+    Args:
+        node: The annotation, or None.
+        cls: The class that contains it.
+    """
     match node:
         case ast.Constant(value=str() as text):
             try:
@@ -68,14 +77,22 @@ def annotated(node: ast.expr | None, cls: ClassIn) -> ValueType | None:
 
 
 def may_be_none(node: ast.expr | None) -> bool:
-    """True if an annotation allows None."""
+    """Returns True if an annotation allows None.
+
+    Args:
+        node: The annotation, or None.
+    """
     if isinstance(node, ast.Subscript) and _last(node.value) == "Optional":
         return True
     return isinstance(node, ast.BinOp) and any(map(_is_none, _alternatives(node)))
 
 
 def item_of(node: ast.expr | None) -> ast.expr | None:
-    """The annotation of an answer; of a stream, that of one item."""
+    """Returns the annotation of an answer; for a stream, the annotation of one item.
+
+    Args:
+        node: The return annotation, or None.
+    """
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         try:
             node = ast.parse(node.value, mode="eval").body
@@ -101,5 +118,9 @@ def _last(node: ast.expr) -> str:
 
 
 def article(name: str) -> str:
-    """A name with its indefinite article."""
+    """Returns a name with its indefinite article.
+
+    Args:
+        name: The name.
+    """
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"

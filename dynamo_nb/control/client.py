@@ -122,20 +122,31 @@ class ControlClient:
         return Status.from_data(await self.request("status"))
 
     async def watch(self, client: ClientStatus | None = None) -> Status:
-        """Returns the status now, and has each later one passed to `on_status`, and each event to `on_event`.
+        """Subscribes to statuses and events: `on_status` and `on_event` are called with them.
 
         Args:
-            client: this process as other clients see it; None if they do not see it.
+            client: description of this process for other clients; None to hide it.
+
+        Returns:
+            The current status.
         """
         described = client and {"pid": client.pid, "title": client.title}
         return Status.from_data(await self.request("watch", client=described, events=self._on_event is not None))
 
     async def events(self, after: int = 0) -> list[Event]:
-        """Returns the events after a number, oldest first. Raises what `request` does."""
+        """Returns events, oldest first. Raises the errors of `request`.
+
+        Args:
+            after: only events with a greater number.
+        """
         return events_from(await self.request("events", after=after))
 
     async def errors(self, service: str = "") -> list[ServiceError]:
-        """Returns the last errors of a service, or of all services, latest first. Raises what `request` does."""
+        """Returns the last errors of services, latest first. Raises the errors of `request`.
+
+        Args:
+            service: the service; "" for all services.
+        """
         return errors_from(await self.request("errors", service=service))
 
     async def change(self, verb: str, **args: Any) -> Status:

@@ -1,4 +1,4 @@
-"""The history of a deployment, as its supervisor reports it: events, and errors of the services.
+"""The history of a deployment: events, and errors of the services.
 
 The supervisor builds these values and sends them over the control socket. They are immutable.
 """
@@ -28,24 +28,24 @@ EventKind = Literal[
     "NATS lost",
     "NATS back",
 ]
-"""`restarted`: a user had workers replaced. `worker restarted`: one that had ended by itself has a successor."""
+"""`restarted`: a user restarted a service. `worker restarted`: a new worker replaces a worker that ended by itself."""
 
 BAD: frozenset[EventKind] = frozenset({"change failed", "worker ended", "worker unhealthy", "crash loop", "NATS lost"})
-"""Kinds of events in which something went wrong."""
+"""Kinds of events that report a failure."""
 
 
 MOST_EVENTS: Final = 1000
-"""Events that supervisor and clients keep, the latest ones."""
+"""Number of latest events that supervisor and clients keep."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to a deployment.
+    """An event of a deployment, such as the end of a worker.
 
     Attributes:
         number: position among the events of the deployment, from 1.
-        at: seconds since the epoch.
+        at: time of the event, in seconds since the epoch.
         kind: see `EventKind`.
-        text: one line that says what happened.
+        text: description in one line.
         service: the service concerned, or "".
         worker: the worker concerned, such as `Backend[0]`, or "".
         detail: more lines, such as the end of a worker's log, or "".
@@ -61,25 +61,25 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def bad(self) -> bool:
-        """True if something went wrong."""
+        """True if the event reports a failure."""
         return self.kind in BAD
 
 
 class ServiceError(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of error that an endpoint ended with: one exception, on one line, with similar messages.
+    """A distinct error of an endpoint: one exception class, on one line of code, with similar messages.
 
     Attributes:
-        id: equal in all workers of the service.
+        id: identifies the error in all workers of the service.
         service: the service.
         endpoint: the endpoint, or method and path of a route that is not an endpoint.
         kind: class of the exception.
-        message: message of the last one, shortened.
+        message: shortened message of the last occurrence.
         line: line of the service's code that raised it, such as `cell 3 "Backend", line 4`; "" if there is none.
         raised_by: the endpoint of another service that raised it, such as `Retriever.search`; "" if this service did.
         count: number of requests that ended with it.
-        first: when the first one did, in seconds since the epoch.
-        last: when the last one did, in seconds since the epoch.
-        traceback: traceback of the first one, with cells in place of generated files; "" with `raised_by`.
+        first: time of the first occurrence, in seconds since the epoch.
+        last: time of the last occurrence, in seconds since the epoch.
+        traceback: traceback of the first occurrence, with cells in place of generated files; "" with `raised_by`.
     """
 
     id: str

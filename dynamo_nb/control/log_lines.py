@@ -1,4 +1,4 @@
-"""Lines of logs: the time, the worker and the level of each, and the filter that a person sets."""
+"""Lines of logs, with time, worker and level, and the filter of a user."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class LogLine:
     Attributes:
         worker: The worker, such as `Backend[0]`, or `supervisor`.
         text: The text, without escape codes.
-        at: Seconds since the epoch; None if it is not known, as for lines that a child process wrote before.
-        level: The level that the line names, or that a traceback has; "" for a line without one.
+        at: Time in seconds since the epoch; None if it is not known, as for earlier lines of a child process.
+        level: The level in the line, or "error" in a traceback; "" for a line without a level.
     """
 
     worker: str
@@ -66,13 +66,13 @@ class LogLine:
 
 @dataclass(frozen=True)
 class LogFilter:
-    """The lines that a person wants to see.
+    """A filter of log lines.
 
     Attributes:
-        service: Lines of the workers of this service only; "" for all, and for the supervisor.
-        index: Lines of this worker of the service only; None for all of its workers.
-        level: Lines of this level and above; "" for all. A line without a level counts as `info`.
-        pattern: Lines in which this regular expression matches; "" for all.
+        service: Shows only lines of the workers of this service; "" for all services and the supervisor.
+        index: Shows only lines of this worker of the service; None for all workers.
+        level: Shows only lines of this level and above; "" for all. A line without a level counts as `info`.
+        pattern: Shows only lines that match this regular expression; "" for all.
 
     Raises:
         InvalidArgument: The level is unknown, or the pattern is not a regular expression.
@@ -97,7 +97,16 @@ class LogFilter:
 
     @classmethod
     def of(cls, worker: str | None, level: str = "", pattern: str = "") -> LogFilter:
-        """Returns the filter for `Backend`, for `Backend[0]`, or for all workers."""
+        """Returns a filter.
+
+        Args:
+            worker: `Backend`, `Backend[0]`, or None for all workers.
+            level: See the attribute.
+            pattern: See the attribute.
+
+        Raises:
+            InvalidArgument: See the class; also if `worker` is not a worker.
+        """
         service, _, index = (worker or "").rstrip("]").partition("[")
         if index and not index.isdigit() and index != "*":
             raise InvalidArgument(f"{worker!r} is not a worker", remedy=f"write {service}[0]")
@@ -116,7 +125,11 @@ class LogFilter:
         return ", ".join(parts)
 
     def shows(self, line: LogLine) -> bool:
-        """True if a line is to be shown. The lines of other services are not asked for."""
+        """Returns True if a line passes the filter. Only lines of `service` may be passed.
+
+        Args:
+            line: The line.
+        """
         if self.index is not None and line.worker != self.name:
             return False
         if self.level and LEVELS.index(line.level or "info") < LEVELS.index(self.level):
@@ -125,26 +138,38 @@ class LogFilter:
 
 
 def stamp(at: float) -> str:
-    """Returns a time as it stands in front of a line in a log file, in UTC."""
+    """Returns the prefix of a line in a log file: the time in UTC.
+
+    Args:
+        at: Seconds since the epoch.
+    """
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z "
 
 
 def without_stamp(line: str) -> str:
-    """Returns a line of a log file as it was printed: without its time and without escape codes."""
+    """Returns a line of a log file without its time and without escape codes.
+
+    Args:
+        line: The line.
+    """
     found = _STAMP.match(line)
     return without_escapes(line[found.end() :] if found is not None else line)
 
 
 def without_escapes(text: str) -> str:
-    """Returns a text without escape codes and other characters that move the cursor."""
+    """Returns a text without escape codes and other characters that move the cursor.
+
+    Args:
+        text: The text.
+    """
     return _ESCAPES.sub("", text)
 
 
 class LineReader:
-    """Reads the lines of one log file: their times, and levels that go on over several lines.
+    """Reads the lines of one log file. Time and level of a line may come from an earlier line.
 
     Args:
-        worker: The worker in the lines.
+        worker: The worker that the lines belong to.
     """
 
     def __init__(self, worker: str) -> None:
@@ -157,8 +182,8 @@ class LineReader:
         """Yields lines.
 
         Args:
-            lines: Lines as they stand in the file.
-            now: Time of lines without one, which a child process wrote; None if they may be older.
+            lines: Lines of the file.
+            now: Time for lines of child processes, which have no time; None if the lines may be older.
         """
         for line in lines:
             found = _STAMP.match(line)
@@ -173,7 +198,7 @@ class LineReader:
         if _TRACEBACK.match(text):
             self._in_traceback, self._level = True, "error"
         elif self._in_traceback:
-            # The error itself is the first line that is not indented. Another traceback may follow it.
+            # The traceback ends with the first line without indentation, the error. Another traceback may follow.
             self._in_traceback = not text or text[0] in " +|" or text.startswith(_CHAINED)
         elif (named := _LEVEL.match(text)) is not None:
             self._level = _NAMED[named[1] or named[2]]

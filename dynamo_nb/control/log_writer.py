@@ -19,7 +19,7 @@ MOST_BYTES: Final = 100 * 2**20
 """Size from which a log takes no more until it is rotated: a burst of output must not fill the disk before that."""
 
 RESOLUTION: Final = 0.001
-"""Seconds that times in a log are apart at least."""
+"""Resolution of the times in a log, in seconds."""
 
 
 def write_to(log: Path) -> None:
@@ -38,21 +38,25 @@ def write_to(log: Path) -> None:
 
 
 def _open_over(log: str | os.PathLike[str], descriptor: int) -> None:
-    """Opens a log in place of what a descriptor has."""
+    """Opens a log under an existing file descriptor."""
     opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(opened, descriptor)
     os.close(opened)
 
 
 class Stamps:
-    """Puts the time in front of each line of a log. The streams to one log share it: a line may come from both."""
+    """Adds the time to the start of each line of a log. All streams to one log share it: both may write to one line."""
 
     def __init__(self) -> None:
         self._within_line = False
         self._made_at, self._stamp = 0.0, b""
 
     def __call__(self, data: bytes) -> bytes:
-        """Returns the data with the time in front of the lines that begin in it."""
+        """Returns the data, with the time before each line that begins in it.
+
+        Args:
+            data: Output.
+        """
         if not data:
             return data
         if (now := time.time()) - self._made_at >= RESOLUTION:
@@ -65,19 +69,22 @@ class Stamps:
 
 
 def log_stream(descriptor: int, stamps: Stamps | None = None, log: Path | None = None) -> io.TextIOWrapper:
-    """A text stream to a log, with the time of each line if `stamps` are given.
+    """Returns a text stream to a log. Text that UTF-8 cannot encode is escaped.
 
-    Text that UTF-8 cannot encode is escaped. `log`: its path, to make it again if it is deleted.
+    Args:
+        descriptor: File descriptor of the log.
+        stamps: Adds the times; None for lines without times.
+        log: Path of the log, to create it again after it was deleted; None to do nothing then.
     """
     raw: io.RawIOBase = LogFile(descriptor, stamps, log)
-    # write_through: text comes before bytes that are written after it.
+    # write_through keeps the order of text and bytes.
     return io.TextIOWrapper(
         LogBuffer(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=True
     )
 
 
 class LogBuffer(io.BufferedWriter):
-    """The buffer of a log. It writes whole lines at once, and stays open, also when a wrapper around it ends."""
+    """The buffer of a log. It writes complete lines at once. It stays open when a wrapper around it is closed."""
 
     def write(self, data: ReadableBuffer) -> int:
         size = super().write(data)
@@ -90,7 +97,7 @@ class LogBuffer(io.BufferedWriter):
 
 
 class LogFile(io.FileIO):
-    """The file of a log. What cannot be written, as on a full disk, and what is too much is left out and counted."""
+    """The file of a log. Output beyond the size limit, or on a full disk, is counted and not written."""
 
     def __init__(self, descriptor: int, stamps: Stamps | None = None, log: Path | None = None) -> None:
         super().__init__(descriptor, "wb", closefd=False)

@@ -123,7 +123,7 @@ class _Log:
         return rest + self._file.read() + self._made_again()
 
     def _made_again(self) -> bytes:
-        """The content of a log that was made again after it was deleted."""
+        """The content of a log that was deleted and created again."""
         try:
             found, own = self._path.stat(), os.fstat(self._file.fileno())
             if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):

@@ -24,10 +24,10 @@ class Options:
         folder: folder of the deployment, see `state_dir.new_folder`.
         name: name of the deployment.
         owner: pid of the process whose life the deployment shares; None if it is detached.
-        client: pid of the process that starts it, detached or not; its use of GPUs leaves them free.
+        client: pid of the process that starts the deployment, detached or not. A GPU that it uses counts as free.
         notebook: the notebook that serves, see `Record.notebook`.
         served_with: see `Record.served_with`.
-        owned_by: name of that process in messages, such as a notebook's name.
+        owned_by: name of the client in messages, such as a notebook's name.
         access: settings to connect workers and callers; without a URL of NATS the supervisor starts its own server.
         worker_host: address on which workers listen for other machines; None for this machine only.
         http_host: address of HTTP endpoints.

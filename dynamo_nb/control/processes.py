@@ -76,7 +76,7 @@ def _read_process(pid: int) -> tuple[bool, str]:
     # psutil adds the time of the boot, which the kernel computes from the current time: it moves with the clock.
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):  # a system may hide processes of other users
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # the system may hide processes of other users
         raise psutil.NoSuchProcess(pid) from None
     fields = stat[stat.rindex(b")") + 2 :].split()  # a name may have spaces and parentheses; the state is field 3
     return fields[0] in {b"Z", b"X"}, f"{_boot()}/{int(fields[22 - 3]) - _boot_offset()}"
@@ -93,7 +93,7 @@ def _boot() -> str:
 
 @cache
 def _boot_offset() -> int:
-    """The clock ticks that the time namespace of this process adds to the start of each process."""
+    """The clock ticks that the time namespace of this process adds to the start times of processes."""
     with suppress(OSError):  # a kernel without time namespaces
         for line in Path("/proc/self/timens_offsets").read_text().splitlines():
             clock, seconds, nanoseconds = line.split()

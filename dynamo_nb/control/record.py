@@ -15,7 +15,7 @@ from dynamo_nb.control.processes import ProcessId
 
 FILE: Final = "deployment.json"
 _LOCK: Final = "supervisor.lock"
-"""The file that a supervisor locks. Other containers and machines that share the folder cannot see its process."""
+"""The file that a supervisor locks: other containers and machines that share the folder cannot see its process."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Record:
         owner: the process whose life it shares; None if it is detached.
         started: seconds since the epoch.
         processes: all that the supervisor started, for cleaning up after a crash.
-        notebook: path of the notebook that served it. It ends in a slash if the front end did not tell more than the
-            folder; "" for other programs.
-        served_with: digest of the options of `serve`, to recognise the same options.
+        notebook: path of the notebook that served it; the folder, with a slash at the end, if the path is not known; ""
+            for other programs.
+        served_with: digest of the options of `serve`, to recognise equal options.
         owned_by: name of the owner in messages, such as a notebook's name.
         ports: ports that it holds.
         gpus: ids of the GPUs that it holds.
@@ -55,7 +55,7 @@ class Record:
 
     @property
     def alive(self) -> bool:
-        """True if the supervisor runs, here or where its process is not visible."""
+        """True if the supervisor runs, also in another container or on another machine."""
         return self.supervisor.alive or is_locked(self.folder)
 
     @property
@@ -104,7 +104,7 @@ class Record:
 
 
 def lock(folder: Path) -> int:
-    """Locks the folder of a deployment for its supervisor. The system ends that with the process.
+    """Locks the folder of a deployment for its supervisor. The lock ends with the process.
 
     Args:
         folder: Folder of the deployment.
@@ -113,7 +113,7 @@ def lock(folder: Path) -> int:
         The file descriptor that holds the lock.
     """
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # it waits for a process that looks
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # waits while another process is in `is_locked`
     return descriptor
 
 
@@ -137,11 +137,11 @@ def is_locked(folder: Path) -> bool:
 
 
 def left_running(known: Collection[str] = (), notebook: str = "") -> list[Record]:
-    """Returns the detached deployments that run, oldest first.
+    """Returns the running detached deployments, oldest first.
 
     Args:
         known: ids of deployments to leave out.
-        notebook: return those of this notebook only, see `Record.notebook`; "" for all.
+        notebook: only deployments of this notebook, see `Record.notebook`; "" for all.
 
     Raises:
         DeploymentError: the state directory cannot be used.

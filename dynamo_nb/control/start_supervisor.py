@@ -35,7 +35,7 @@ async def start_supervisor(options: Options) -> None:
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
         cwd=options.folder,
-        # Its working directory is another: a relative path would mean another folder.
+        # Absolute, because the supervisor has another working directory.
         env={**os.environ, state_dir.VARIABLE: str(Path(options.folder).parent)},
     )
     assert process.stdin is not None

@@ -22,7 +22,7 @@ from dynamo_nb.control.starters import note_starters
 from dynamo_nb.errors import DeploymentError
 
 VARIABLE: Final = "DYNAMO_HOME"
-"""The environment variable with its path."""
+"""The environment variable with the path of the state directory."""
 CONTROL: Final = "control.sock"
 """The control socket in a deployment's folder."""
 _PARTS: Final = ("code", "logs", "kernels", "sockets")
@@ -30,7 +30,7 @@ _MAX_SOCKET_PATH: Final = 107
 """Bytes that the path of a Unix socket may have."""
 _LONGEST_NAME: Final = len("/abcdefghijkl-12345678/kernels/12345678-ipc-5")
 _OWN_ENTRY: Final = re.compile(r"[a-z0-9]{1,12}-[0-9a-f]{8}|gpus")
-"""Names of what deployments write here."""
+"""Names of the folders that deployments create in the state directory."""
 _OTHER_FOLDER: Final = f"set {VARIABLE} to another folder"
 
 
@@ -38,11 +38,11 @@ def root() -> Path:
     """The state directory of this user on this machine, created if it is missing.
 
     It is `DYNAMO_HOME`, else in the user's runtime directory, else in /tmp: close to the root, because the paths of
-    sockets are short. A folder of the user that others can enter is restricted to the user, unless it holds files of
-    other programs.
+    sockets are short. If others can enter a folder of the user, its access is restricted to the user, unless it holds
+    files of other programs.
 
     Raises:
-        DeploymentError: it cannot be made, belongs to another user, is open to others, or its path is too long for
+        DeploymentError: it cannot be created, belongs to another user, is open to others, or its path is too long for
             sockets.
     """
     if given := os.environ.get(VARIABLE):
@@ -63,8 +63,8 @@ def root() -> Path:
 
 
 def _restrict(folder: Path) -> None:
-    """Makes sure that only this user can enter a folder. Raises DeploymentError if that is not possible."""
-    # In a folder that all users can write to, such as /tmp, somebody else may have made the link.
+    """Restricts a folder to this user. Raises DeploymentError if that is not possible."""
+    # In a folder that all users can write to, such as /tmp, the link may belong to another user.
     for found in (folder.lstat(), folder.stat()):
         if found.st_uid != os.getuid():
             raise DeploymentError(f"the state directory belongs to another user: {folder}", remedy=_OTHER_FOLDER)
@@ -94,10 +94,10 @@ def _is_own(entry: os.DirEntry[str]) -> bool:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Turns the errors of writing to the state directory into errors that say what to do.
+    """Converts an OSError from writing to the state directory into an error with a remedy.
 
     Raises:
-        DeploymentError: something could not be written.
+        DeploymentError: a file or folder cannot be written.
     """
     try:
         yield
@@ -118,7 +118,7 @@ def new_folder(name: str) -> Path:
     """Creates the folder of a new deployment; the name of the folder is the deployment's id.
 
     Raises:
-        DeploymentError: see `root`; also if nothing can be written.
+        DeploymentError: see `root`; also if the folder cannot be created.
     """
     plain = "".join(c for c in name.lower() if c.isascii() and c.isalnum())[:12] or "graph"
     folder = root() / f"{plain}-{secrets.token_hex(4)}"

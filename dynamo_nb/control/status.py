@@ -92,7 +92,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def restarts(self) -> int:
-        """Number of restarts of its workers, each after a worker had ended by itself."""
+        """Number of restarts of its workers after they ended by themselves."""
         return sum({worker.index: worker.restarts for worker in self.workers}.values())
 
     @property
@@ -187,15 +187,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         return {name: service.url for name, service in self.services.items() if service.url}
 
     def updating(self, name: str) -> str:
-        """Returns who serves while new workers of a service replace old ones, such as `2 old serve, 0 of 2 new ready`.
+        """Returns the progress of an update, such as `2 old serve, 0 of 2 new ready`.
 
-        Workers of a service that is scaled stay, at other indices.
+        Scaling is not an update: it replaces no worker, and new workers have other indices.
 
         Args:
             name: the service.
 
         Returns:
-            The text; "" if no worker is replaced.
+            The text; "" if no worker is being replaced.
         """
         rollout, service = self.rollout.get(name), self.services.get(name)
         if rollout is None or service is None or any(worker.state == "failed" for worker in rollout.workers):
@@ -207,14 +207,22 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         return f"{len(old)} old serve{'s' * (len(old) == 1)}, {rollout.ready} of {rollout.desired} new ready"
 
     def state_of(self, name: str) -> str:
-        """Returns the state of a service, for display: `updating` while old workers serve in place of new ones."""
+        """Returns the state of a service for display: `updating` while old workers serve until new ones are ready.
+
+        Args:
+            name: the service.
+        """
         if name in self.services:
             return "updating" if self.updating(name) else self.services[name].state
         workers = self.rollout[name].workers if name in self.rollout else ()  # the first start
         return "failed" if any(worker.state == "failed" for worker in workers) else "starting"
 
     def readiness_of(self, name: str) -> tuple[int, int]:
-        """Returns the numbers of ready and of desired workers of a service, also during its first start."""
+        """Returns the numbers of ready and desired workers of a service, also during its first start.
+
+        Args:
+            name: the service.
+        """
         if (service := self.services.get(name)) is not None:
             return service.ready, service.desired
         rollout = self.rollout.get(name, RolloutStatus())

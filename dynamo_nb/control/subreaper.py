@@ -22,7 +22,7 @@ import psutil
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 DEVICE_LIMIT: Final = 30.0
-"""Seconds for a killed process to give back what it has of devices: the memory of a GPU can take some."""
+"""Seconds for a killed process to release its devices: freeing GPU memory can take seconds."""
 _PASSES: Final = 5
 """A process may start another while it is being killed."""
 _END_LIMIT: Final = 1.0
@@ -45,7 +45,7 @@ def kill_descendants(pid: int) -> None:
 
 
 async def end_descendants(limit: float = DEVICE_LIMIT) -> None:
-    """Kills every process below this one, and waits for their end: until then they hold their ports and devices.
+    """Kills all descendants of this process, and waits for their end: until then they hold ports and devices.
 
     Args:
         limit: seconds to wait.

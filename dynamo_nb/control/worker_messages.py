@@ -65,8 +65,8 @@ class ReadHttp(_Command, frozen=True, tag="read http"):
 
     Attributes:
         number: identifies the answer.
-        what: `routes` for their description, `requests` for the latest requests.
-        after: with `requests`, the number of the last one that is known.
+        what: `routes` for the description of the routes, `requests` for the latest requests.
+        after: with `requests`, the number of the last known request.
     """
 
     number: int
@@ -136,7 +136,7 @@ class Measured(_Report, frozen=True, tag="measured"):
 
 
 class Raised(_Report, frozen=True, tag="raised"):
-    """Errors that endpoints ended with since the last report. The `count` of each is the number since then."""
+    """Errors of endpoints since the last report. `count` is the number of occurrences since then."""
 
     errors: list[ServiceError]
 
@@ -149,7 +149,7 @@ class Spans(_Report, frozen=True, tag="spans"):
 
 
 class Http(_Report, frozen=True, tag="http"):
-    """The answer to `ReadHttp`. found: the routes, see `HttpRoutes.load`, or a list of requests."""
+    """The answer to `ReadHttp`. found: the result of `HttpRoutes.load`, or a list of requests."""
 
     number: int
     found: Any
