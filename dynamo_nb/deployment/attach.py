@@ -23,7 +23,7 @@ def attach(which: str | None = None) -> Pending[Deployment]:
     does not follow the cells of this one.
 
     Args:
-        which: Id of the deployment, the beginning of it, or its name; None if only one is running, here or elsewhere.
+        which: Id of the deployment, the start of the id, or its name. Default: the only running deployment.
 
     Returns:
         A `Pending` of the deployment.
@@ -45,12 +45,12 @@ def record_for(notebook: Notebook | None, which: str | None) -> Record:
     """Returns the record of a running deployment, as `running_record` does.
 
     Args:
-        notebook: The notebook that asks. Without a name, the only deployment that runs in it, or that an earlier kernel
-            of it left running, is preferred to those of others.
+        notebook: The notebook that attaches, or None. Without `which`, its only running deployment is preferred, also
+            one that an earlier kernel left running.
         which: As for `running_record`.
 
     Raises:
-        DeploymentError: None matches, or several do.
+        DeploymentError: No deployment matches, or several match.
     """
     if which is None and notebook is not None:
         here = [deployment.id for deployment in notebook.deployments if not deployment.ended]

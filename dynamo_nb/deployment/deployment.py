@@ -63,8 +63,8 @@ class Deployment:
         id: Unique on this machine; `attach` and `dynamo` find the deployment by it.
         folder: The state directory, with logs and code.
         listeners: Functions that are called with the deployment after each new status, on a background thread.
-        served_with: Digest of the options of `serve`, to recognise the same options; None if they are not known.
-        served_as: The variable to which the serving cell assigned it, if it was attached; "" if that is not known.
+        served_with: Digest of the options of `serve`, to recognise equal options; None if they are not known.
+        served_as: For an attached deployment, the variable in its serving cell; "" if it is not known.
 
     Example:
         Serve, call, scale and stop::
@@ -138,11 +138,11 @@ class Deployment:
 
     @property
     def edited(self) -> frozenset[str]:
-        """Services whose last edit failed or was interrupted. Their old version serves until a good edit."""
+        """Services whose last edit failed or was interrupted. Their old version serves until an edit succeeds."""
         return self._failed_edits | self.follower.unserved
 
     def note_failed_edits(self, services: Collection[str]) -> None:
-        """Notes the services whose cells failed, in place of those noted before.
+        """Sets the services whose cells failed.
 
         Args:
             services: Their names.
@@ -166,9 +166,9 @@ class Deployment:
 
     @property
     def events(self) -> Events:
-        """The events of the deployment: starts and ends of workers, changes, failures, with times. Oldest first.
+        """The events of the deployment, oldest first: starts and ends of workers, changes, failures.
 
-        They are displayed as a table. They outlive the deployment in this process.
+        They are displayed as a table, and remain after the end of the deployment.
 
         Example:
             The workers that ended by themselves::
@@ -212,7 +212,7 @@ class Deployment:
         return self.spec.picture().with_states(states)
 
     def _note(self, name: str) -> str:
-        """`1 of 2 ready`, or who serves during an update; "" if all desired workers are ready."""
+        """`1 of 2 ready`, or the progress of an update; "" if all desired workers are ready."""
         if updating := self.status.updating(name):
             return updating
         ready, desired = self.status.readiness_of(name)
@@ -227,8 +227,8 @@ class Deployment:
 
         Args:
             *configs: YAML files and mappings that override the earlier ones, also in later updates.
-            check: "warn" to replace services in any case. Default: as for `serve`, where "hold" holds back a version
-                that does not fit the services that call it.
+            check: "hold" to hold back a version for which calls of other services would fail, "warn" to replace
+                services in any case. Default: the `check` of `serve`.
 
         Returns:
             A `Pending` of this deployment.
@@ -353,13 +353,13 @@ class Deployment:
         return self._pending(lambda: self._connection.request("metrics"))
 
     def routes(self, service: str | type | None = None) -> Pending[Routes]:
-        """Returns the HTTP routes of the services, each with a `curl` line that works.
+        """Returns the HTTP routes of the services, each with a `curl` line of an example request.
 
         Args:
             service: The service, or its name; None for all services that answer over HTTP.
 
         Returns:
-            A `Pending` of the routes, displayed as a table. They include those of an application of your own.
+            A `Pending` of the routes, displayed as a table. Routes of your own application are included.
 
         Raises:
             DeploymentError: The service does not answer over HTTP.
@@ -377,9 +377,9 @@ class Deployment:
         """Returns a request over HTTP as a call, for `await`, `async for`, `bench` and `trace`.
 
         Args:
-            target: Method and path, such as `POST /generate`; with the service in front if several answer over HTTP:
+            target: Method and path, such as `POST /generate`. If several services answer over HTTP, with the service:
                 `Frontend POST /generate`.
-            payload: Plain data that is sent as JSON, or bytes; the query of a GET.
+            payload: Plain data to send as JSON, or as the query of a GET; or bytes.
             headers: Headers of the request.
 
         Returns:
@@ -387,7 +387,7 @@ class Deployment:
             JSON and the parts of a chunked text are the items of a stream.
 
         Raises:
-            InvalidArgument: The target is not a route, or the payload cannot be sent.
+            InvalidArgument: The target is not a route, or the payload cannot be encoded.
             NoSuchService: No such service answers over HTTP.
 
         Example:
@@ -399,10 +399,10 @@ class Deployment:
         return self._http.call(target, payload, headers or {})
 
     def errors(self, service: str | type = "") -> Pending[ServiceErrors]:
-        """Returns the last distinct errors that endpoints ended with, with counts, times and tracebacks.
+        """Returns the last distinct errors of endpoints, with counts, times and tracebacks.
 
-        Errors of clients, such as invalid arguments and cancelled requests, are not among them. An error that a called
-        service raised is counted at the caller too, without a traceback.
+        Errors of clients, such as invalid arguments and cancelled requests, are not included. An error of a called
+        service is also counted at the caller, without a traceback.
 
         Args:
             service: The service, or its name; all services by default.

@@ -34,7 +34,12 @@ for what a worker would refuse."""
 
 
 def report(plan: Plan, options: ServeOptions) -> str:
-    """Describes configuration, options of the program, graph and placement."""
+    """Describes configuration, options of the program, graph and placement.
+
+    Args:
+        plan: The plan.
+        options: The options in force.
+    """
     spec = plan.spec
     needed = sum(service.gpu * service.workers for service in spec.started.values())
     found = inventory(os.getpid())
@@ -65,7 +70,7 @@ def report(plan: Plan, options: ServeOptions) -> str:
 
 
 def _options_of(plan: Plan, options: ServeOptions) -> list[str]:
-    """The options that the program gives and a user did not override, with their origin."""
+    """The options of the program that the user did not override, with their origin."""
     program = plan.program
     in_force = {"name": plan.spec.name, "namespace": plan.namespace, **vars(options)}
     shown = {
@@ -151,7 +156,7 @@ def _check_service(plan: Plan, name: str) -> None:
         except DynamoError:
             raise
         except SystemExit as error:
-            fault = Problem(f"its parser ends with {error.code!r}, and has printed why", name)
+            fault = Problem(f"its parser exits with {error.code!r}; its message is printed above", name)
             raise ConfigError([fault]) from None
         except Exception as error:
             # The service may need what only a worker has, such as its dependencies.

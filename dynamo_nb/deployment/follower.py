@@ -24,8 +24,8 @@ class Follower:
         source: Source of its plans.
 
     Attributes:
-        also_replaced: The services that the last change replaced because of a neighbour, with the reason.
-        unserved: Services of the last attempt to follow that failed or was interrupted. The old version serves.
+        also_replaced: Services that the last change replaced although their classes are unchanged, with the reason.
+        unserved: Services of the last attempt to follow the cells, if it failed or was interrupted.
     """
 
     def __init__(self, connection: SupervisorConnection, source: PlanSource) -> None:
@@ -37,11 +37,11 @@ class Follower:
         self.also_replaced: Mapping[str, str] = {}
 
     async def update(self, layers: Sequence[Layer], check: Check | None = None) -> None:
-        """Applies the plan as it is now, with more layers. They stay if it is applied.
+        """Applies the current plan with more layers. If it succeeds, later plans have the layers too.
 
         Args:
             layers: More layers of configuration.
-            check: The way to treat a version that does not fit its callers; None for the way of the source.
+            check: Treatment of calls that would fail, see `Check`; None for the `check` of the source.
         """
         async with self._changing:
             source = self._source.with_layers(layers)

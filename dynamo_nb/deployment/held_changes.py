@@ -1,4 +1,4 @@
-"""Changes that are held back, because calls between the services would fail after them."""
+"""Checks that hold back changes after which calls between the services would fail."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from dynamo_nb.errors import ContractError, Problem
 from dynamo_nb.observe.traffic import TrafficWindow
 
 MEASURED: Final = 0.5
-"""Seconds over which the calls on a link are counted before it is removed."""
+"""Seconds of counting the calls on a link before its removal."""
 
 
 def check_contract(before: Plan, after: Plan) -> None:
-    """Raises ContractError if calls that the plan before does not have would fail after a change.
+    """Checks that a change causes no new mismatches between calls and endpoints.
 
     Args:
-        before: The plan that is served.
-        after: The plan that would be served.
+        before: The served plan.
+        after: The new plan.
+
+    Raises:
+        ContractError: Calls would fail.
     """
     known = set(before.mismatches)
     new = [one for one in after.mismatches if one.certain and one not in known]
@@ -35,12 +38,15 @@ def check_contract(before: Plan, after: Plan) -> None:
 
 
 async def check_unlinked(before: Plan, after: Plan, metrics: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
-    """Raises ContractError if a change removes links on which calls are made, and the code does not test them.
+    """Checks that a change removes no link with calls, unless the code tests the link.
 
     Args:
-        before: The plan that is served.
-        after: The plan that would be served.
-        metrics: Returns the counters of the deployment, as `Deployment.metrics`.
+        before: The served plan.
+        after: The new plan.
+        metrics: Returns the counters of the deployment, see `Deployment.metrics`.
+
+    Raises:
+        ContractError: Calls are made on a removed link.
     """
     removed = _removed_links(before, after)
     if not removed:

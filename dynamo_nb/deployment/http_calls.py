@@ -27,13 +27,13 @@ class HttpCalls:
         self._connection = connection
 
     def call(self, target: str, payload: Any, headers: Mapping[str, str]) -> HttpCall:
-        """Returns a request as a call; see `Deployment.http`."""
+        """Returns a request as a call. The arguments are those of `Deployment.http`."""
         connection = self._connection
         service, target = find_route(target, connection.plan.spec, connection.status.urls)
         return HttpCall(http_message(target, payload, headers), service, lambda: self._url(service))
 
     def _url(self, service: str) -> str:
-        """The URL of a service now."""
+        """The current URL of a service."""
         connection = self._connection
         connection.check_process()
         if connection.status.ended:
@@ -45,7 +45,11 @@ class HttpCalls:
 
     @asynccontextmanager
     async def kept(self, calls: Sequence[HttpCall]) -> AsyncIterator[Sequence[HttpCall]]:
-        """The calls over connections that are kept on the running loop until the end."""
+        """Yields the calls with shared connections, which stay open until the end of the context.
+
+        Args:
+            calls: The calls.
+        """
         connections = HttpConnections()
         try:
             yield [call.over(connections) for call in calls]
@@ -53,7 +57,14 @@ class HttpCalls:
             connections.close()
 
     async def routes(self, service: str) -> list[Route]:
-        """Returns the routes of a service. Raises DeploymentError if it does not answer over HTTP."""
+        """Returns the routes of a service; none if its workers do not answer in time.
+
+        Args:
+            service: Name of the service.
+
+        Raises:
+            DeploymentError: The service does not answer over HTTP.
+        """
         from dynamo_nb.observe.route import routes_of
 
         urls = self._connection.status.urls

@@ -81,7 +81,7 @@ class LoopCalls:
     async def _client(self, namespace: str, service: str, endpoint: str, contract: bytes) -> Client:
         """The running loop's client of an endpoint: one for all calls, so that they take turns among the workers.
 
-        contract: of the endpoint, as JSON. During a change of the endpoint's signature there are two.
+        contract: the contract of the endpoint, as JSON. During a change of the signature, two contracts are in use.
         """
         self._connection.check_process()
         self._check_workers(service)

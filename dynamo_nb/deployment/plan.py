@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes about values that the workers lack, configuration that is not read or not known, and failing calls."""
+        """Notes about values that workers do not have, unread or unknown configuration, and failing calls."""
         return (*self.code.notes, *self.program.notes, *self.config.notes(), *map(str, self.mismatches))
 
     @cached_property

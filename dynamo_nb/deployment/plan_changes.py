@@ -39,11 +39,11 @@ def plan_changes(before: Plan, after: Plan) -> str:
 
 
 def also_replaced(before: Plan, after: Plan) -> Mapping[str, str]:
-    """Returns the services whose own class is unchanged, and whose code has changed in what it uses.
+    """Returns the changed services whose own classes are unchanged: only code that they use has changed.
 
     Args:
-        before: The plan that was served.
-        after: The plan that is served now.
+        before: The earlier plan.
+        after: The served plan.
 
     Returns:
         The reason by service, such as `it uses Embedder's signature`.
@@ -60,7 +60,7 @@ def also_replaced(before: Plan, after: Plan) -> Mapping[str, str]:
 
 
 def _used(name: str, plan: Plan) -> str:
-    """A name of the code; a service is used by its signature."""
+    """A name in the code, as a phrase. Of a service, only the signature is used."""
     classes = {target.partition(":")[2]: service for service, target in plan.code.targets.items()}
     return f"{classes[name]}'s signature" if name in classes else name
 
@@ -74,7 +74,7 @@ def changed_services(before: Plan, after: Plan) -> list[str]:
     """Returns the served services that another plan changes or stops.
 
     Args:
-        before: The plan that is served.
+        before: The served plan.
         after: The other plan.
     """
     new = after.spec.started

@@ -14,7 +14,7 @@ from dynamo_nb.program import Program, live
 from dynamo_nb.source import Cell
 
 Check = Literal["hold", "warn"]
-"""The way to treat a new version that does not fit the services that call it: hold it back, or note it."""
+"""Treatment of a new version for which calls of other services would fail: hold it back, or note the calls."""
 
 
 class NotebookCells(Protocol):
@@ -45,7 +45,7 @@ class PlanSource(ABC):
         only: The one service to start; "" for all.
         where: The origin of values in mappings, for messages.
         name: Name of the deployment; "" for the program's.
-        check: The way to treat a new version that does not fit its callers.
+        check: Treatment of calls that would fail, see `Check`.
     """
 
     configs: Sequence[Config] = ()
@@ -64,7 +64,7 @@ class PlanSource(ABC):
         return True
 
     def options(self) -> Mapping[str, Any]:
-        """Returns options of `serve` that the program gives, by name. A user's options override them."""
+        """Returns the options of `serve` in the program, by name. A user's options override them."""
         return {}
 
     def layers(self) -> list[Layer]:

@@ -1,4 +1,4 @@
-"""Decides if a deployment that was left running is of the notebook that runs now."""
+"""Decides if a detached deployment belongs to the running notebook."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dynamo_nb.program import CellsSource
 from dynamo_nb.source import Cell
 
 _LEAST_SHARE: Final = 0.5
-"""Share of the cells that ran in both kernels, from which two notebooks without a path are the same."""
+"""Minimum share of common cells by which two notebooks without paths are taken for one notebook."""
 
 
 def left_by_another_name(notebook: str, known: Collection[str] = ()) -> list[Record]:
-    """Returns the deployments of notebooks that no longer exist: this notebook may be one of them, renamed.
+    """Returns the detached deployments of notebooks whose files do not exist. This notebook may be a renamed one.
 
     Args:
         notebook: The notebook, see `Record.notebook`.
@@ -28,12 +28,12 @@ def left_by_another_name(notebook: str, known: Collection[str] = ()) -> list[Rec
 
 
 def is_of_this_notebook(record: Record, notebook: str, source: object, cells: Sequence[Cell]) -> bool:
-    """Returns True if a deployment was served by the notebook whose cells run now.
+    """Returns True if the running notebook served a deployment.
 
     Args:
-        record: The deployment, one of those that the functions above return.
+        record: The deployment, from `left_running` or `left_by_another_name`.
         notebook: The notebook, see `Record.notebook`.
-        source: The source of its program.
+        source: The source of the deployment's program.
         cells: The cells that have run in this kernel.
     """
     if not isinstance(source, CellsSource):

@@ -79,7 +79,7 @@ def serve(
         hang: Seconds that a worker's event loop may block before the worker is replaced, 0 for no limit. A cell in the
             worker's kernel blocks it too.
         check: "hold" to hold back a new version of a service for which calls of other services would fail, until these
-            services are changed too. "warn" to replace it in any case; the calls are in `Deployment.notes`.
+            services are changed too; "warn" to replace it in any case. The calls are then in `Deployment.notes`.
 
     Returns:
         A `Pending` of the deployment: await it, or call `.result()`.
@@ -91,8 +91,8 @@ def serve(
         PlacementError: There are too few GPUs, or a port is taken.
         ConnectError: NATS does not answer.
         StartError: A worker did not become ready.
-        ContractError: The same cell has served the graph before, and calls between the services would fail now.
-        DeploymentError: `check` is not one of these words.
+        ContractError: The cell has served the graph before, and calls between the services would fail now.
+        DeploymentError: `check` is neither "hold" nor "warn".
 
     Example:
         A file, and one value that overrides it::

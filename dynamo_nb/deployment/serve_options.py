@@ -43,18 +43,18 @@ class ServeOptions:
     hang: float = HANG_LIMIT
 
     def over(self, options: Mapping[str, Any], given: Collection[str]) -> ServeOptions:
-        """Returns these options over those of a program.
+        """Returns these options, with the options of a program in place of defaults.
 
         Args:
-            options: Options of the program, by name. Other names are passed over, and so is `detach`: whether a
-                deployment outlives its owner is a matter of the process that serves it.
-            given: Names of the options that a user has given. The others come from the program, if it has them.
+            options: Options of the program, by name. Unknown names are ignored, and so is `detach`: only the user of
+                the serving process decides it.
+            given: Names of the options that the user has set.
         """
         names = {one.name for one in fields(self)} - {"detach", *given}
         return replace(self, **{name: value for name, value in options.items() if name in names})
 
     def digest(self) -> str:
-        """Returns a digest of the options in force, to recognise the same options. Raises what `resolve` does."""
+        """Returns a digest of the options in force, to recognise equal options. Raises the errors of `resolve`."""
         text = json.dumps([self.detach, asdict(self.resolve())], default=str)
         return sha256(text.encode()).hexdigest()
 

@@ -129,7 +129,7 @@ def release_of(plan: Plan, folder: Path) -> Release:
     attaches later needs the code that runs.
 
     Raises:
-        DeploymentError: It cannot be written.
+        DeploymentError: The code cannot be written.
     """
     with writing():
         code_folder = plan.code.write(code_folder_of(folder, plan.code.digest))

@@ -43,10 +43,14 @@ class Registry(Protocol):
         """The notebook, see `Record.notebook`."""
 
     def starting(self, deployment: Deployment) -> AbstractContextManager[None]:
-        """Returns a context in which the states of a deployment are shown while its first workers start."""
+        """Returns a context that shows the states of a deployment while its first workers start.
+
+        Args:
+            deployment: The deployment.
+        """
 
     def started(self, deployment: Deployment) -> None:
-        """Adds a deployment that the running cell has started. It follows the cells from now on."""
+        """Adds a deployment that the running cell started. It follows the cells from now on."""
 
     def attached(self, deployment: Deployment) -> None:
         """Adds a deployment that was attached. It follows the cells from now on."""
@@ -55,7 +59,7 @@ class Registry(Protocol):
         """Adds a deployment that an earlier kernel of this notebook left running. The running cell updates it."""
 
     def not_found(self, record: Record, reason: str) -> None:
-        """Notes that a deployment that an earlier kernel left running cannot be used, and why."""
+        """Reports that a deployment from an earlier kernel cannot be used, with the reason."""
 
     def earlier(self, entry: str) -> Deployment | None:
         """Returns the deployment of an entry that was attached, or started by an earlier run of the running cell."""
@@ -86,8 +90,8 @@ async def start(
 ) -> Deployment:
     """Starts a deployment. Everything that can be checked is checked before the first process starts.
 
-    If the running cell of a notebook has started a deployment before, that one is changed instead. The same holds for a
-    deployment that was detached and that an earlier kernel of the notebook left running.
+    If the running cell of a notebook has started a deployment before, this deployment is changed instead. So is a
+    detached deployment that an earlier kernel of the notebook left running.
 
     Args:
         source: Source of its plans.
@@ -147,7 +151,7 @@ async def connect(record: Record, notebook: Notebook | None = None) -> Deploymen
 
     Args:
         record: The deployment.
-        notebook: The notebook that attaches. A deployment that it is connected to is returned as it is.
+        notebook: The notebook that attaches. If it is connected to the deployment, the existing object is returned.
 
     Raises:
         ConnectError: The supervisor does not answer.
@@ -163,7 +167,7 @@ async def connect(record: Record, notebook: Notebook | None = None) -> Deploymen
 
 
 async def _left_running(notebook: Notebook, plan: Plan) -> Deployment | None:
-    """The deployment of this entry that an earlier kernel of this notebook left running, if there is one."""
+    """The deployment of this entry that an earlier kernel of this notebook left running, or None."""
     known = [deployment.id for deployment in notebook.deployments]
     for record in [*left_running(known, notebook.path), *left_by_another_name(notebook.path, known)]:
         try:

@@ -32,7 +32,11 @@ _ENDINGS: set[asyncio.Task[None]] = set()
 
 
 def old_version(services: Collection[str] = ()) -> str:
-    """Returns the sentence after a change that failed. services: those that the change is about, if they are known."""
+    """Returns the note on the error of a failed change.
+
+    Args:
+        services: The services of the change; empty if they are not known.
+    """
     return f"The old version{' of ' * bool(services)}{', '.join(services)} still serves."
 
 
@@ -45,7 +49,7 @@ class SupervisorConnection:
         applied: The GraphSpec that this process applied last; after attaching, the one that was served.
         access: Settings to connect to NATS and the workers.
         display: Returns a new display, for the progress of changes.
-        events: What has happened to the deployment, oldest first.
+        events: The events of the deployment, oldest first.
         on_status: Called after each status, and after each event.
         on_plan: Called with each plan that is served from then on.
         on_end: Awaited when the supervisor has ended.
@@ -95,7 +99,11 @@ class SupervisorConnection:
             notify(plan)
 
     def begin(self, plan: Plan) -> None:
-        """Sets the plan that is about to be applied first: it is shown while its workers start."""
+        """Sets the first plan before it is applied, so that it is shown while its workers start.
+
+        Args:
+            plan: The plan.
+        """
         self._plan = plan
 
     # --- requests --------------------------------------------------------------------------------------------------
@@ -123,7 +131,11 @@ class SupervisorConnection:
             self._report(await self._connected().change(verb, **args))
 
     async def errors(self, service: str = "") -> list[ServiceError]:
-        """Returns the last errors of a service, or of all services. Raises what `request` does."""
+        """Returns the last errors of services. Raises the errors of `request`.
+
+        Args:
+            service: Name of the service; "" for all services.
+        """
         return await self._connected().errors(service)
 
     async def apply(self, plan: Plan) -> None:
@@ -199,7 +211,7 @@ class SupervisorConnection:
             notify()
 
     def _happened(self, *events: Event) -> None:
-        """Adds events. Those that the supervisor had before this process connected may arrive after later ones."""
+        """Adds events. Events from before the connection may arrive after later events."""
         known = {event.number: event for event in (*self.events, *events)}
         self.events = sorted(known.values(), key=lambda event: event.number)[-MOST_EVENTS:]
         for notify in list(self.on_status):

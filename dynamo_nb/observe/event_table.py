@@ -18,7 +18,7 @@ _DAY: Final = 86_400.0
 
 
 class Events(tuple[Event, ...]):
-    """The events of a deployment, oldest first. They are displayed as a table."""
+    """The events of a deployment, oldest first. Displayed as a table."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ class Events(tuple[Event, ...]):
 
 
 class ServiceErrors(tuple[ServiceError, ...]):
-    """The last distinct errors of services, the latest first. They are displayed with their tracebacks."""
+    """The last distinct errors of services, latest first. Displayed with their tracebacks."""
 
     __slots__ = ()
 
@@ -67,11 +67,11 @@ class ServiceErrors(tuple[ServiceError, ...]):
 
 
 async def follow(control: Path, number: int) -> AsyncGenerator[Event, None]:
-    """Yields the last events of a deployment, and then each new one until it stops.
+    """Yields the last events of a deployment, and then each new event until the deployment stops.
 
     Args:
         control: path of its control socket.
-        number: how many earlier events are yielded.
+        number: number of earlier events to yield.
 
     Raises:
         ConnectError: no supervisor listens at `control`.
@@ -94,11 +94,11 @@ async def follow(control: Path, number: int) -> AsyncGenerator[Event, None]:
 
 
 async def follow_table(control: Path, number: int) -> AsyncGenerator[Events, None]:
-    """Yields tables of the last events of a deployment: one at once, and one after each new event until it stops.
+    """Yields a table of the last events of a deployment now, and after each new event until the deployment stops.
 
     Args:
         control: path of its control socket.
-        number: most events of a table.
+        number: maximum number of events in a table.
 
     Raises:
         ConnectError: no supervisor listens at `control`.
@@ -116,12 +116,20 @@ async def follow_table(control: Path, number: int) -> AsyncGenerator[Events, Non
 
 
 def event_line(event: Event) -> str:
-    """An event as one line for a terminal."""
+    """Returns an event as one line for a terminal.
+
+    Args:
+        event: the event.
+    """
     return f"{clock(event.at)}  {event.text}"
 
 
 def error_text(error: ServiceError) -> str:
-    """An error as text: a line, its times, and its traceback."""
+    """Returns an error as text: summary, times and traceback.
+
+    Args:
+        error: the error.
+    """
     times = f"last {clock(error.last)}, first {clock(error.first)}" if error.count > 1 else f"at {clock(error.last)}"
     number = f"{error.count:,} times, " if error.count > 1 else ""
     lines = [f"{error.service}.{error.endpoint}: {error.summary}", f"  {number}{times}"]
@@ -131,14 +139,18 @@ def error_text(error: ServiceError) -> str:
 
 
 def origin_of(error: ServiceError) -> str:
-    """The origin of an error as a phrase; "" if it is not known."""
+    """Returns the origin of an error as a phrase; "" if it is not known.
+
+    Args:
+        error: the error.
+    """
     if error.raised_by:
         return f"raised by {error.raised_by}" + (f", called at {error.line}" if error.line else "")
     return f"at {error.line}" if error.line else ""
 
 
 def clock(at: float, now: float | None = None) -> str:
-    """A time of today as `14:03:05`, an earlier one with its date.
+    """Returns a time of the last 24 hours as `14:03:05`, an earlier time with its date.
 
     Args:
         at: seconds since the epoch.

@@ -1,4 +1,4 @@
-"""A call over HTTP: a request of a route, made like a call of an endpoint."""
+"""A call over HTTP: a request of a route, with the methods of a call of an endpoint."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from dynamo_nb.runtime.tracing import TRACING
 from dynamo_nb.sdk.call import Call
 
 FAILED: Final = 400
-"""The lowest status of an answer that is an error."""
+"""The lowest HTTP status of an error."""
 LONGEST_MESSAGE: Final = 500
-"""Characters of an answer that are shown as the message of its error."""
+"""Maximum length of an error message from an answer, in characters."""
 _LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _DONE: Final = "[DONE]"  # the last event of streams in OpenAI's format, which is not an item
 
 
 @dataclass(eq=False, repr=False)
 class HttpCall(Call[Any]):
-    """A request of a route over HTTP, which starts when it is awaited or iterated.
+    """A request of a route over HTTP. It starts when it is awaited or iterated.
 
-    Events of `text/event-stream`, lines of newline-delimited JSON and the parts of a chunked text are the items of a
-    stream. JSON is decoded.
+    The items of a stream are the events of `text/event-stream`, the lines of newline-delimited JSON, or the parts of a
+    chunked text. JSON is decoded.
 
     Attributes:
         message: The request, with the path in place of the URL.
         service: The service that answers.
-        base_url: Returns the URL of the service now. Raises DynamoError if there is none.
-        connections: Idle connections of the running loop; None to open one for each request.
+        base_url: Returns the current URL of the service. Raises DynamoError if there is none.
+        connections: Idle connections of the running loop; None to open one connection for each request.
+        stream: True, as for calls of streams. `HttpItems.streamed` is True if the answer is a stream.
     """
 
     message: HttpMessage
@@ -46,7 +47,6 @@ class HttpCall(Call[Any]):
     base_url: Callable[[], str]
     connections: HttpConnections | None = None
     stream: bool = True
-    """The answer may be a stream; `HttpItems.streamed` says whether one is."""
 
     @property
     def name(self) -> str:
@@ -54,7 +54,11 @@ class HttpCall(Call[Any]):
         return f"{self.message.method} {self.message.url.partition('?')[0]}"
 
     def over(self, connections: HttpConnections) -> Self:
-        """Returns the same call over kept connections."""
+        """Returns this call over other connections.
+
+        Args:
+            connections: The connections.
+        """
         other = copy(self)
         other.connections = connections
         return other
@@ -72,10 +76,10 @@ class HttpCall(Call[Any]):
 
 
 class HttpItems(AsyncIterator[Any]):
-    """The items of one answer. An answer that is not a stream is one item.
+    """The items of one answer. An answer that is not a stream has one item.
 
     Attributes:
-        streamed: True if the answer is a stream; known from the first item on.
+        streamed: True if the answer is a stream. It is set before the first item.
     """
 
     def __init__(self, call: HttpCall) -> None:
@@ -90,7 +94,7 @@ class HttpItems(AsyncIterator[Any]):
         await self._items.aclose()
 
     async def _traced(self, call: HttpCall) -> AsyncGenerator[Any]:
-        """The items, in time, and recorded as the span of a call."""
+        """The items, within the timeout, and recorded as the span of a call."""
         headers = {**call.message.headers, **(call.options.headers or {})}
         begun, spans, failure = perf_counter(), None, None
         if TRACED in headers or TRACING.tracer is not None:
@@ -151,7 +155,7 @@ async def _until(end: float | None, call: HttpCall) -> AsyncIterator[None]:
 
 
 def _items_of(media_type: str, parts: Any) -> AsyncIterator[Any] | None:
-    """The items of a stream; None for an answer that is one value."""
+    """The items of a stream; None for an answer with one value."""
     if media_type == "text/event-stream":
         return _events(_lines(parts))
     if media_type in _LINES:
@@ -221,13 +225,12 @@ def http_message(target: str, payload: Any, headers: Mapping[str, str]) -> HttpM
     """Returns the message of a request.
 
     Args:
-        target: `POST /generate`.
-        payload: Plain data that is sent as JSON, as the query of a GET, or bytes that are sent as they are; None for
-            no body.
+        target: Method and path, such as `POST /generate`.
+        payload: Plain data to send as JSON, or as the query of a GET; bytes to send unchanged; None for no body.
         headers: Headers by name.
 
     Raises:
-        InvalidArgument: The payload cannot be sent as JSON, or as a query.
+        InvalidArgument: The payload cannot be encoded as JSON or as a query.
     """
     method, _, path = target.partition(" ")
     if method in WITHOUT_BODY and payload is not None:

@@ -1,4 +1,4 @@
-"""A route as a person names it: `POST /generate`, with the service in front if several answer over HTTP."""
+"""The name of a route: `POST /generate`, or `Frontend POST /generate` if several services answer over HTTP."""
 
 from __future__ import annotations
 
@@ -18,21 +18,28 @@ WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
 
 
 def is_route(target: str) -> bool:
-    """True for `POST /generate`, False for `Frontend.generate`."""
+    """Returns True for `POST /generate`, False for `Frontend.generate`.
+
+    Args:
+        target: The name of a route or an endpoint.
+    """
     return _TARGET.fullmatch(target.strip()) is not None
 
 
 def find_route(target: str, spec: GraphSpec, urls: Mapping[str, str]) -> tuple[str, str]:
-    """Returns the service that has a route, and the method and path.
+    """Finds the service of a route.
 
     Args:
         target: `POST /generate`, `Frontend POST /generate`, or with a complete URL in place of the path.
         spec: The deployment.
-        urls: URL by service, of the services that answer over HTTP.
+        urls: URLs of the services that answer over HTTP, by service.
+
+    Returns:
+        The service, and the method with the path.
 
     Raises:
-        InvalidArgument: This does not name a route.
-        NoSuchService: The service does not answer over HTTP, or several do and none was named.
+        InvalidArgument: The target does not name a route.
+        NoSuchService: The service does not answer over HTTP, or several services do and the target names none.
     """
     match = _TARGET.fullmatch(target.strip())
     if match is None:
@@ -71,10 +78,14 @@ def _has_route(spec: GraphSpec, service: str, method: str, path: str) -> bool:
 
 
 def with_query(target: str, payload: Any) -> str:
-    """Returns the target with a payload as its query.
+    """Returns a target with a payload as its query.
+
+    Args:
+        target: Method and path.
+        payload: A mapping of names to values.
 
     Raises:
-        InvalidArgument: The payload is not an object.
+        InvalidArgument: The payload is not a mapping.
     """
     if not isinstance(payload, Mapping):
         remedy = "write an object with the parameters of the query"
@@ -84,7 +95,7 @@ def with_query(target: str, payload: Any) -> str:
 
 
 def route_request(service: str, endpoint: EndpointSpec, arguments: Mapping[str, Any]) -> tuple[str, Any]:
-    """Returns target and payload of a request of an endpoint over HTTP, by the rules of `runtime.http`.
+    """Returns target and payload of a request of an endpoint over HTTP, see `runtime.http`.
 
     Args:
         service: Name of the service.
@@ -109,7 +120,7 @@ def route_request(service: str, endpoint: EndpointSpec, arguments: Mapping[str, 
 
 
 def _is_whole_body(schema: Mapping[str, Any]) -> bool:
-    """True for a parameter that FastAPI reads from the whole body: a model or a mapping, or the request itself."""
+    """True for a parameter that FastAPI reads from the complete body: a model, a mapping or the request."""
     if "$ref" in schema:
         schema = schema.get("$defs", {}).get(str(schema["$ref"]).rpartition("/")[2], {"type": "object"})
     return not schema or schema.get("type") == "object" or "properties" in schema

@@ -1,4 +1,4 @@
-"""Reads the logs of a deployment as a person asks for them: filtered, with an access log, once or as they come."""
+"""Reads the logs of a deployment: filtered, with an access log, once or continuously."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from dynamo_nb.errors import ConnectError
 from dynamo_nb.observe.units import duration, memory
 
 ACCESS_PAUSE: Final = 0.3
-"""Seconds between two readings of the access log, each of which asks every worker."""
+"""Seconds between two readings of the access log. Each sends a request to every worker."""
 MOST_AT_ONCE: Final = 1000
-"""Lines of one reading that are passed on; of a burst, the last ones are."""
+"""Maximum number of lines from one reading. Of a longer burst, the last lines are returned."""
 _COLOURS: Final = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
-"""Codes of a terminal's colours for workers, in turn."""
+"""Terminal colour codes for workers. Workers take them in turn."""
 _LEVEL_COLOURS: Final = {"error": 31, "warning": 33}
 
 
 @dataclass(frozen=True)
 class LogRequest:
-    """The part of the logs that a person asks for.
+    """A request for logs.
 
     Attributes:
         filter: The lines to show.
         lines: Number of last lines of each worker.
-        access: True to show the requests over HTTP too.
-        follow: True to go on with new lines until the deployment ends.
+        access: True to show also the requests over HTTP.
+        follow: True to continue with new lines until the deployment ends.
     """
 
     filter: LogFilter = field(default_factory=LogFilter)
@@ -45,7 +45,7 @@ class LogRequest:
 
     @property
     def nothing(self) -> str:
-        """The message if there is no line."""
+        """The message in place of an empty log."""
         what = f"no lines: {self.filter}" if self.filter != LogFilter() else "no lines: nothing was printed"
         return f"{what}; new ones appear here" if self.follow else what
 
@@ -53,12 +53,12 @@ class LogRequest:
 async def read_logs(
     record: Record, request: LogRequest, access: AccessLog | None = None
 ) -> AsyncGenerator[list[LogLine]]:
-    """Yields the existing lines, which may be none, and with `follow` each further group of lines until the end.
+    """Yields the existing lines (perhaps none), and with `follow` each new group of lines until the deployment ends.
 
     Args:
         record: The deployment.
         request: The lines to show.
-        access: The access log, if the caller turns it on and off.
+        access: The access log of a caller that turns it on and off; None to use `request.access`.
     """
     service = request.filter.service or None
     access = access or access_log(record, request)
@@ -83,18 +83,23 @@ async def read_logs(
 
 
 def access_log(record: Record, request: LogRequest) -> AccessLog:
-    """Returns the access log for a request of a person."""
+    """Returns the access log for a request for logs.
+
+    Args:
+        record: The deployment.
+        request: The request.
+    """
     return AccessLog(record.control, request.filter.service, request.lines, shown=request.access)
 
 
 class AccessLog:
-    """The requests over HTTP that the workers of a deployment remember.
+    """The latest requests over HTTP of the workers of a deployment.
 
     Args:
         control: The control socket of the deployment.
-        service: The service whose requests are shown; "" for all.
-        lines: Number of last requests of each worker from before the log is turned on.
-        shown: True if the log is on.
+        service: Only requests to this service; "" for all services.
+        lines: Number of requests of each worker to show from the time before the log was turned on.
+        shown: True to turn the log on.
     """
 
     def __init__(self, control: Path, service: str = "", lines: int = 0, *, shown: bool = True) -> None:
@@ -106,7 +111,7 @@ class AccessLog:
 
     @property
     def shown(self) -> bool:
-        """True if the requests are shown."""
+        """True if the log is on."""
         return self._shown
 
     @shown.setter
@@ -116,7 +121,7 @@ class AccessLog:
         self._shown = shown
 
     async def read(self) -> list[LogLine]:
-        """Returns the requests since the last call; none while they are not shown, or after the end."""
+        """Returns the requests since the last call; none while the log is off, or after the end of the deployment."""
         if not self.shown or time.monotonic() < self._next:
             return []
         self._next = time.monotonic() + ACCESS_PAUSE
@@ -124,7 +129,7 @@ class AccessLog:
             if self._client is None:
                 self._client = await ControlClient.connect(self._control)
             found = await self._client.request("requests", after=self._known)
-        except ConnectError:  # it has stopped
+        except ConnectError:  # the deployment has stopped
             return []
         lines = []
         for worker, requests in found.items():
@@ -154,11 +159,11 @@ def _access_line(worker: str, request: Mapping[str, Any]) -> LogLine:
 
 
 class LogText:
-    """Lines of logs as text.
+    """Formats lines of logs as text.
 
     Args:
         times: True to show the time of each line.
-        coloured: True for a terminal that shows colours.
+        coloured: True for a terminal with colours.
     """
 
     def __init__(self, *, times: bool = False, coloured: bool = False) -> None:
@@ -166,7 +171,11 @@ class LogText:
         self._colours: dict[str, int] = {}
 
     def text(self, lines: Sequence[LogLine]) -> str:
-        """Returns lines as text: time if asked for, worker, text."""
+        """Returns lines as text: time (with `times`), worker, text.
+
+        Args:
+            lines: The lines.
+        """
         return "\n".join(map(self._line, lines))
 
     def _line(self, line: LogLine) -> str:
@@ -181,7 +190,11 @@ class LogText:
 
 
 def html_of(lines: Sequence[LogLine]) -> str:
-    """Returns lines as HTML with the time and a colour for each worker, for pages that show no widgets."""
+    """Returns lines as HTML, with times and a colour for each worker, for pages without widgets.
+
+    Args:
+        lines: The lines.
+    """
     hues: dict[str, int] = {}
 
     def row(line: LogLine) -> str:
@@ -197,11 +210,19 @@ def html_of(lines: Sequence[LogLine]) -> str:
 
 
 def worker_hue(number: int) -> int:
-    """Returns the hue of the colour of a worker, in degrees; hues of consecutive numbers are far apart."""
+    """Returns the hue of a worker's colour in degrees. Consecutive workers have distant hues.
+
+    Args:
+        number: Number of the worker, from 0.
+    """
     return (205 + number * 137) % 360
 
 
 def rows_of(lines: Sequence[LogLine]) -> Iterator[list[str]]:
-    """Yields the time, worker, level and text of each line, for a browser."""
+    """Yields the time, worker, level and text of each line, for a browser.
+
+    Args:
+        lines: The lines.
+    """
     for line in lines:
         yield [line.time, line.worker, line.level, line.text]

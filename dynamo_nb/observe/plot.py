@@ -33,7 +33,7 @@ _LEFT, _RIGHT = 58.0, 16.0
 _FASTEST: Final = 0.05
 """Share of the fastest calls that the curve by percentile leaves out."""
 _APART: Final = 4.0
-"""Pixels between the names of two marks on an axis, and half of those between a row and the next."""
+"""Minimum distance of the labels of two marks on an axis, in pixels."""
 _ERRORS: Final = 3
 """Kinds of errors that are listed."""
 _LONGEST: Final = 110
@@ -140,7 +140,7 @@ def _over_time(result: Measurement) -> Iterator[str]:
     latency = _Frame(_LEFT, _HEAD + _PANEL + _GAP, width, _PANEL, across, _log(low, high))
     yield from _axes(latency, "latency", _durations(low, high), _seconds(seconds))
     for name, colour, x in (("p50", GREEN, 46.0), ("p99", AMBER, 74.0)):
-        # A second without an answer has no latency: the curve has a gap there.
+        # A second without an answer has no latency: a gap in the curve.
         for answered, run in groupby(enumerate(whole), lambda one: one[1].p50 is not None):
             if answered:
                 yield _curve(latency, [((n + 0.5) * span, getattr(s, name)) for n, s in run], name, colour)
@@ -199,11 +199,11 @@ def _axes(
 
 
 def _spaced(marks: Sequence[tuple[float, str]], halves: Sequence[float]) -> list[tuple[float, str]]:
-    """The marks whose names do not overlap. The last one is always among them.
+    """The marks whose labels do not overlap. The last mark is always included.
 
     Args:
-        marks: position in pixels and name, along the axis.
-        halves: half of the length of each name, in pixels.
+        marks: position in pixels and label, along the axis.
+        halves: half of the length of each label, in pixels.
     """
     kept: list[tuple[float, str]] = []
     direction = -1 if marks and marks[0][0] > marks[-1][0] else 1

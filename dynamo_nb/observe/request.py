@@ -1,4 +1,4 @@
-"""A request as a person writes it: `Frontend.generate` or `POST /generate`, and a payload in JSON."""
+"""A request as a user writes it: `Frontend.generate` or `POST /generate`, and a payload in JSON."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Request:
 
     Attributes:
         name: the endpoint, such as `Frontend.generate`, or the route, such as `POST /generate`.
-        call: returns the request as a call, which starts when it is awaited or iterated. Raises InvalidArgument if the
-            arguments do not fit the endpoint.
+        call: returns the request as a call. The call starts when it is awaited or iterated. Raises InvalidArgument if
+            the arguments do not fit the endpoint.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The HTTP routes of a deployment, each with a request of it that works."""
+"""The HTTP routes of a deployment, each with an example request."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Route:
         path: Path with its parameters, such as `/items/{item}`.
         doc: First line of its description.
         url: URL of an example request, with example values for the required parameters.
-        headers: Headers of that request by name.
-        body: Body of that request as text; "" for none.
-        form: Fields of that request, for a route that takes a form; a field of a file ends with `;filename=…`.
+        headers: Headers of the example request, by name.
+        body: Body of the example request as text; "" for none.
+        form: Form fields of the example request; a file field ends with `;filename=…`.
         docs: URL of the documentation page of the service, or "".
     """
 
@@ -49,7 +49,7 @@ class Route:
 
     @property
     def curl(self) -> str:
-        """A command line that makes the example request and shows a streamed answer as it comes."""
+        """A `curl` command line with the example request. It does not buffer a streamed answer."""
         words = ["curl", "-N"]
         if self.method == "HEAD":
             words.append("-I")
@@ -66,7 +66,7 @@ class Route:
 
 
 class Routes(Sequence[Route]):
-    """The routes of a deployment, shown as a table with links."""
+    """The routes of a deployment. Displayed as a table with links."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
@@ -125,7 +125,7 @@ def routes_of(service: str, base_url: str, described: Mapping[str, Any]) -> list
     Args:
         service: Name of the service.
         base_url: Its URL.
-        described: What its worker reports, see `HttpRoutes.load`.
+        described: The report of its worker, see `HttpRoutes.load`.
     """
     docs = f"{base_url}{described['docs']}" if described["docs"] else ""
     return [_route(service, base_url, route, described["schemas"], docs) for route in described["routes"]]
@@ -168,7 +168,7 @@ def _route(service: str, base_url: str, route: Mapping[str, Any], schemas: Mappi
 
 
 def _example(described: Mapping[str, Any], schemas: Mapping[str, Any], name: str = "") -> Any:
-    """An example of a parameter or a body: its own, or one that its schema allows."""
+    """An example of a parameter or a body: the declared example, or one that fits the schema."""
     if "example" in described:
         return described["example"]
     for each in (described.get("examples") or {}).values():

@@ -26,7 +26,7 @@ HEAD: Final = (
     *("CPU", "memory", "GPU", "restarts", "uptime"),
 )
 _LONG: Final = 30
-"""Rows above which a table is folded."""
+"""Maximum number of rows of an unfolded table."""
 _GPU: Final = HEAD.index("GPU")
 _RESTARTS: Final = HEAD.index("restarts")
 _TRAFFIC: Final = slice(HEAD.index("calls/s"), HEAD.index("failed") + 1)
@@ -73,7 +73,7 @@ class Top:
 
     @property
     def html(self) -> str:
-        """The table as HTML. A long one names its idle services in one line, and shows workers only of the others."""
+        """The table as HTML. A long table lists idle services in one line, and shows workers only of other services."""
 
         def line(cells: tuple[str, ...], tag: str) -> str:
             formatted = (
@@ -91,7 +91,7 @@ class Top:
 
 
 def _folded(rows: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[str]]:
-    """Returns the rows of services that are busy or not ready, and the names of the others."""
+    """Returns the rows of services that are busy or not ready, and the names of the other services."""
     groups: list[list[tuple[str, ...]]] = []
     for row in rows:
         if row[0].startswith(" "):

@@ -28,7 +28,7 @@ class Load:
         errors: errors per second.
         failed: errors since the deployment started.
         items: items of streams per second.
-        statuses: of a route, answers since the deployment started by class of their status, such as `2xx`.
+        statuses: for a route, number of answers since the deployment started, by status class, such as `2xx`.
     """
 
     rate: float = 0.0
@@ -52,7 +52,7 @@ class Traffic:
         edges: numbers by (source, target).
         memory: bytes by worker id, where known.
         gpu_memory: bytes by worker id, where known.
-        routes: numbers by (service, route), such as `GET /models`.
+        routes: loads by (service, route); a route is `GET /models`.
         cpu: percent of one core by worker id, where known.
     """
 

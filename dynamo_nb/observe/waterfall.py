@@ -12,9 +12,9 @@ from dynamo_nb.observe.span import TraceSpan
 from dynamo_nb.observe.units import duration
 
 LONG: Final = 60
-"""Rows above which calls that repeat are folded."""
+"""Maximum number of rows without folding of repeated calls."""
 _REPEATED: Final = 3
-"""Calls of one endpoint below one call that are shown then, with those that failed and the slowest."""
+"""Number of calls of one endpoint below one call that a folded trace shows, beside the slowest and the failed calls."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Row:
         caller: the call as its caller sees it, or None if that span was lost.
         served: the request as its workers see it.
         errors_below: messages of the errors in the calls below.
-        folded: calls that this row stands for, together with all calls below them; usually none.
+        folded: calls that this row represents, with all calls below them; usually none.
     """
 
     depth: int
@@ -98,8 +98,8 @@ class Waterfall:
     Attributes:
         title: the request, its duration, the number of services and spans.
         seconds: length of the scale of time.
-        rows: the calls, depth first. A call and its request in the worker share a row. In a long trace, one row stands
-            for the calls that repeat others.
+        rows: the calls, depth first. A call and its request in the worker share a row. In a long trace, one row
+            represents repeated calls.
     """
 
     title: str
@@ -146,7 +146,7 @@ def _rows(span: TraceSpan, depth: int, branch: str, indent: str, *, fold: bool) 
 
 
 def _folded(children: Sequence[TraceSpan]) -> list[tuple[TraceSpan, ...]]:
-    """The calls that have a row each, in order of time, and then the others of each endpoint."""
+    """The calls with their own rows, in order of time, and then the other calls of each endpoint."""
     seen: Counter[str] = Counter()
     slowest = {child.name: child for child in sorted(children, key=lambda child: child.duration or 0.0)}
     single: list[tuple[TraceSpan, ...]] = []

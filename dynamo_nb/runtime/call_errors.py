@@ -55,7 +55,7 @@ def to_dynamo_error(error: BaseException, handler: Callable[..., Any]) -> Dynamo
 
     Args:
         error: The exception.
-        handler: Raised it. Its attribute `explain`, if there is one, returns the error for some exceptions.
+        handler: The function that raised it. Its attribute `explain`, if it has one, converts some exceptions.
     """
     if isinstance(error, DynamoError):
         return error

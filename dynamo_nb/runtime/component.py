@@ -105,8 +105,8 @@ class Endpoint:
 
         Args:
             policy: Chooses the instance of each call; round robin by default.
-            contract: What the caller knows of the endpoint. While instances with other `info` of the endpoint serve
-                too, as during a change, the client calls those with the same.
+            contract: The caller's `Endpoint.contract()`. During a change, instances with another contract may serve
+                too. The client then calls only the instances whose contract is equal.
 
         Raises:
             ConnectError: NATS does not list the instances.

@@ -81,7 +81,7 @@ def private_folder(folder: Path) -> None:
     """Creates a folder that only its owner can enter. Raises StartError if it exists and others can enter it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
-    # A link of another user, as in /tmp, could lead somewhere else later.
+    # Another user could change the target of a link in /tmp later.
     if {found.st_uid, folder.lstat().st_uid} != {os.geteuid()} or stat.S_IMODE(found.st_mode) & 0o077:
         raise StartError(
             f"other users can enter the folder for sockets: {folder}",

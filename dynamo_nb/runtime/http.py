@@ -49,11 +49,11 @@ def application(
     Args:
         instance: The service's object.
         endpoints: The endpoints of its class.
-        app: A FastAPI application of the user, to which the routes are added; another ASGI application of the user,
-            which answers all other requests; or None.
+        app: The user's FastAPI application, which gets the routes; another ASGI application, which answers all other
+            requests; or None.
         component: `namespace/component` of the service.
         meters: Count the requests of each endpoint.
-        explain: Returns the error for clients in place of some exceptions.
+        explain: Converts some exceptions to errors for clients; returns None for others.
     """
     from fastapi import FastAPI, Request
     from fastapi.responses import JSONResponse
@@ -61,7 +61,7 @@ def application(
     own: dict[str, Any] = {"title": type(instance).__name__, "description": inspect.getdoc(type(instance)) or ""}
     other = None
     if app is not None and not isinstance(app, FastAPI):
-        # The other application may have pages with the same paths.
+        # The other application may have pages with the paths of FastAPI's documentation.
         other, app = app, _in_front_of(app, **own, **({} if http_endpoints(endpoints) else {"openapi_url": None}))
     app = app or FastAPI(**own)
     for endpoint in http_endpoints(endpoints):
@@ -102,7 +102,7 @@ def application(
 
 
 def _in_front_of(other: Any, **settings: Any) -> Any:
-    """A FastAPI application in which another ASGI application, whose startup it runs, can be mounted."""
+    """A FastAPI application in which another ASGI application can be mounted. It runs the startup of the other one."""
     from fastapi import FastAPI
 
     class InFront(FastAPI):
@@ -186,7 +186,7 @@ def _route(instance: object, endpoint: Endpoint, explain: Explain) -> Any:
 
 @contextmanager
 def _noting(explain: Explain) -> Iterator[None]:
-    """Notes the exception of an endpoint on its request: the answer may have its status only. Explains it."""
+    """Notes the exception of an endpoint on its request, because the answer may have only a status. Converts it."""
     try:
         yield
     except Exception as error:

@@ -51,7 +51,7 @@ def most_connections() -> int:
 
 
 def longest_waiting(connections: Iterable[Any], new: Any) -> Any:
-    """The connection that has waited longest for a request, then for more of a body; `new` if all others answer one."""
+    """The connection that has waited longest for a request, then for more of a body; `new` if all others are busy."""
     waiting = [one for one in connections if one is not new and waits_for_client(one)]
     return min(waiting, key=lambda one: (not _is_idle(one), one.waiting.since), default=new)
 

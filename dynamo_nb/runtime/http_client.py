@@ -1,7 +1,7 @@
 """An HTTP client for the workers of a deployment: one request at a time on each connection, read part by part.
 
-It is small because it measures: a load of some thousand requests per second must not spend its time in the client. It
-knows where each part of a chunked answer ends, which is where a worker has written one item.
+The client measures loads of some thousand requests per second, so its work for each request must be small. It detects
+the end of each chunk of an answer: a worker writes one chunk for each item.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import h11
 from dynamo_nb.errors import NoInstances, WorkerLost
 
 READ_SIZE: Final = 64 * 1024
-"""Bytes that are read at once."""
+"""Maximum number of bytes in one read."""
 _LOST: Final = (ConnectionError, asyncio.IncompleteReadError, h11.RemoteProtocolError)
 
 
@@ -42,7 +42,7 @@ class HttpMessage:
 
 @dataclass(frozen=True)
 class HttpHead:
-    """The beginning of an answer.
+    """The head of an answer.
 
     Attributes:
         status: HTTP status.
@@ -63,11 +63,11 @@ class _Connection:
 
     @property
     def reusable(self) -> bool:
-        """True if it can take another request."""
+        """True if the connection can be used for another request."""
         return self._state.our_state is h11.IDLE and not self._reader.at_eof() and not self._writer.is_closing()
 
     async def send(self, message: HttpMessage) -> HttpHead:
-        """Sends a request and returns the beginning of its answer."""
+        """Sends a request and returns the head of its answer."""
         parts = urlsplit(message.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         headers = {"host": parts.netloc, "accept": "*/*", **message.headers, "content-length": str(len(message.body))}
@@ -86,7 +86,7 @@ class _Connection:
         return self._state.send(event) or b""
 
     async def parts(self) -> AsyncIterator[tuple[bytes, bool]]:
-        """Yields the parts of the body, each with whether it ends a chunk."""
+        """Yields the parts of the body, each with True if it ends a chunk."""
         while not isinstance(event := await self._next(), h11.EndOfMessage):
             if isinstance(event, h11.ConnectionClosed):
                 raise ConnectionResetError
@@ -135,17 +135,18 @@ class HttpConnections:
     async def answer(self, message: HttpMessage) -> AsyncIterator[HttpHead | tuple[bytes, bool]]:
         """Sends a request.
 
-        A kept connection may have been closed by its worker at this moment; the request is then sent over another one.
+        A worker may close an idle connection while a request is sent. The request is then sent again, over a new
+        connection.
 
         Args:
             message: The request.
 
         Yields:
-            The beginning of the answer, then the parts of its body, each with whether it ends a chunk.
+            The head of the answer, then the parts of its body, each with True if it ends a chunk.
 
         Raises:
             NoInstances: The server cannot be reached.
-            WorkerLost: The connection ended within the answer.
+            WorkerLost: The connection ended before the end of the answer.
         """
         connection = await self._take(message.url, new=False)
         complete = False

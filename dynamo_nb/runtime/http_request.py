@@ -40,15 +40,18 @@ _FROM_CLIENTS: Final = {name.encode(): name for name in (REQUEST_ID, *TRACE, TRA
 _STATUS: Final[Mapping[type[DynamoError], int]] = {InvalidArgument: 422, NoInstances: 503, DeadlineExceeded: 504}
 _ERRORS: Final[Mapping[int, type[DynamoError]]] = {400: InvalidArgument} | {s: kind for kind, s in _STATUS.items()}
 _FAILED: Final = 400  # the lowest status of an answer that is an error
-_OWN_FAULT: Final = 500  # the lowest status of an error that is not the client's
+_OWN_FAULT: Final = 500  # the lowest status of an error of the service
 
 logger = logging.getLogger(__name__)
 
 
 def note_exception(error: BaseException) -> None:
-    """Notes the exception behind the answer to the current HTTP request, for the errors of its service.
+    """Notes the exception that caused the answer to the current HTTP request, for the errors of its service.
 
-    Needed only where an endpoint handles the exception and answers by itself.
+    Only endpoints that handle the exception and answer themselves need it.
+
+    Args:
+        error: The exception.
     """
     if isinstance(request := CURRENT.get(), HttpRequest):
         request.raised = error
@@ -79,8 +82,8 @@ class HttpRequest:
         status: HTTP status of the answer; 0 until it begins.
         complete: True when the whole answer was sent.
         error: The error that the answer reports, if it is known.
-        raised: The exception of the endpoint, which may be reported as a status only.
-        repeated: True if the error of this request is one that was logged before and is not logged now.
+        raised: The exception of the endpoint. The answer may report only a status.
+        repeated: True if the error of this request is not logged now, because it was logged before.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class HttpRequest:
 
     @property
     def _own_route(self) -> str:
-        """The path under which an error of a route that is not an endpoint is recorded."""
+        """The path in recorded errors of a route that is not an endpoint."""
         return self._traffic.path_of(self._scope) if self._traffic is not None else f"//{self._where}"
 
     def stop(self, reason: str) -> None:
@@ -162,7 +165,7 @@ class HttpRequest:
             await app(scope, receive, sending)
         except BaseException as error:
             if not self.stopped:
-                self._answer.status = self.status or 500  # which the server sends then
+                self._answer.status = self.status or 500  # the server sends it
                 self._record(self._own_route, to_dynamo_error(error, app), error)
                 raise
             if not isinstance(error, asyncio.CancelledError):
@@ -215,7 +218,7 @@ class HttpRequest:
         failure = self._failure(self._where)
         self._traffic.ended(self._scope, self._route, self._answer, failure)
         span = self._spans.span if self._spans is not None else None
-        if span is not None and span.end is None:  # a route of the user's own; `measure` ends the span of an endpoint
+        if span is not None and span.end is None:  # not of an endpoint: `measure` ends it
             span.items, span.bytes_out = self._answer.items, self._answer.size
             span.finish(None if self.stopped else failure, self.stopped)
 
@@ -292,7 +295,7 @@ class HttpRequest:
                 spans.end(failure, self.stopped)
 
     def _record(self, path: str, error: DynamoError | None, raised: BaseException | None) -> None:
-        """Records the error of this request once, if it is not the client's."""
+        """Records the error of this request once, unless it is an error of the client."""
         if self._recorded or self.stopped in {CALLER_GONE, CANCELLED}:
             return
         if self.stopped:
@@ -301,9 +304,9 @@ class HttpRequest:
             raised = self.error
         elif raised is None and _FAILED <= self.status < _OWN_FAULT:
             return
-        elif raised is None and self.raised is not None:  # also after the beginning of a stream
+        elif raised is None and self.raised is not None:  # also after the start of a stream
             error, raised = to_dynamo_error(self.raised, self.measure), self.raised
-        elif raised is None and error is not None:  # the endpoint has returned an answer that is an error
+        elif raised is None and error is not None:  # the endpoint returned an answer with an error status
             error = EndpointError(error.what, kind=f"HTTP {self.status}")
         if error is not None:
             self._recorded = True

@@ -1,7 +1,7 @@
-"""The routes of a service's HTTP application: their description, and the route of a request.
+"""The routes of a service's HTTP application: their descriptions, and the route of a request.
 
-The description comes from the application's own OpenAPI document, which every version of FastAPI has in the same form.
-Routes that are not in it, such as those of Starlette, have a path and methods only.
+The descriptions come from the application's OpenAPI document, whose form is equal in every version of FastAPI. Other
+routes, such as those of Starlette, have only a path and methods.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 METHODS: Final = ("get", "post", "put", "patch", "delete", "head", "options")
 OTHER: Final = "other"
-"""The name of all requests that no route of the application answers."""
+"""The name of requests without a route in the application."""
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 _PARAMETER: Final = re.compile(r"{(\w+)(:\w+)?}")
 
@@ -36,11 +36,11 @@ class HttpRoutes:
         self._patterns: list[tuple[str, re.Pattern[str], str]] = []
 
     def load(self) -> dict[str, Any]:
-        """Reads the routes of the application, once.
+        """Reads the routes of the application at the first call.
 
         Returns:
-            Plain data: `routes`, each with `method`, `path`, `doc`, `parameters` and `body` as in OpenAPI; `schemas`,
-            by name, which they refer to; `docs`, the path of the documentation page, or "".
+            Plain data: `routes`, each with `method`, `path`, `doc`, `parameters` and `body` as in OpenAPI; the
+            `schemas` of OpenAPI by name; `docs`, the path of the documentation page, or "".
         """
         with self._lock:
             if self._described is None:
@@ -48,7 +48,12 @@ class HttpRoutes:
             return self._described
 
     def name_of(self, method: str, path: str) -> str:
-        """Returns the name of the route that answers a request, such as `GET /items/{item}`, or OTHER."""
+        """Returns the name of the route of a request, such as `GET /items/{item}`, or OTHER.
+
+        Args:
+            method: HTTP method of the request.
+            path: Path of the request.
+        """
         if self._described is None:
             self.load()
         if (found := self._exact.get((method, path))) is not None:
@@ -58,7 +63,7 @@ class HttpRoutes:
     def _describe(self) -> dict[str, Any]:
         schemas: dict[str, Any] = {}
         routes = {f"{route['method']} {route['path']}": route for route in _routes(self._app, "", schemas)}
-        # A parameter may take one segment of the path, or several: those that take one come first.
+        # A parameter may match one segment of the path, or several. Patterns with one segment come first.
         several = []
         for name, route in routes.items():
             method, path = route["method"], route["path"]
@@ -82,13 +87,13 @@ def _docs(app: Any) -> str:
 
 
 def _routes(app: Any, prefix: str, schemas: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The routes of an application and of those that are mounted in it."""
+    """The routes of an application and of applications that are mounted in it."""
     document: Mapping[str, Any] = {}
     if hasattr(app, "openapi"):
         try:
             document = app.openapi()
-        except Exception:  # an annotation of the user that has no schema; the routes themselves work
-            logger.warning("the routes have no description, because OpenAPI's cannot be made", exc_info=True)
+        except Exception:  # a user's annotation without a schema; the routes themselves work
+            logger.warning("the routes have no descriptions: the OpenAPI document cannot be created", exc_info=True)
     schemas.update(document.get("components", {}).get("schemas", {}))
     for path, operations in document.get("paths", {}).items():
         for method in METHODS:

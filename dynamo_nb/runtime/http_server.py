@@ -295,7 +295,7 @@ class _Server(uvicorn.Server):
 
 
 def _is_new(record: logging.LogRecord) -> bool:
-    """False for the traceback of an exception that is logged often, see `RecordedErrors`. Uvicorn logs it each time."""
+    """False for the traceback of a repeated exception, see `RecordedErrors`. Uvicorn would log it each time."""
     return not (record.exc_info and isinstance(request := CURRENT.get(), HttpRequest) and request.repeated)
 
 

@@ -1,4 +1,4 @@
-"""Counts of the requests of a worker over HTTP: a meter for each route, and the latest requests."""
+"""Counts of a worker's requests over HTTP: a meter for each route, and the latest requests."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from dynamo_nb.errors import DynamoError
 
 LATEST: Final = 1024
-"""Requests of one worker that an access log can show, some hundred bytes each."""
+"""Number of latest requests that a worker keeps for access logs. Each takes some hundred bytes."""
 LONGEST_PATH: Final = 200
-"""Characters of a path in the access log."""
+"""Maximum length of a path in the access log, in characters."""
 
 
 @dataclass(slots=True)
 class AnswerCount:
-    """The parts of one answer that were sent.
+    """The sent part of one answer.
 
     Attributes:
-        begun: Time of `time.perf_counter` at which the request arrived.
+        begun: Time of the request's arrival, by `time.perf_counter`.
         status: HTTP status; 0 until the answer begins.
-        items: Parts of the body of a streamed answer.
-        size: Bytes of the body.
+        items: Number of sent parts of a streamed body.
+        size: Number of sent bytes of the body.
         stopped: Reason why the answer is no longer needed, or empty.
     """
 
@@ -43,7 +43,7 @@ class RouteMeter(Meter):
     """Counts the requests of one route, from the start of their answers.
 
     Attributes:
-        statuses: Number of answers by class of their status, such as `2xx`.
+        statuses: Number of answers by status class, such as `2xx`.
     """
 
     __slots__ = ("statuses",)
@@ -62,7 +62,7 @@ class HttpTraffic:
     Args:
         routes: The routes of the application.
         component: `namespace/component` of the service.
-        endpoints: Names of the routes of endpoints, which have meters of their own.
+        endpoints: Names of the routes of endpoints. The meters of the endpoints count their requests too.
     """
 
     def __init__(self, routes: HttpRoutes, component: str, endpoints: Collection[str] = ()) -> None:
@@ -72,11 +72,22 @@ class HttpTraffic:
         self._count = 0
 
     def path_of(self, scope: Mapping[str, Any]) -> str:
-        """Returns `namespace/component/METHOD /path` of the route of a request, as the path of a span."""
+        """Returns the path of a request's span: `namespace/component/METHOD /path`.
+
+        Args:
+            scope: ASGI's description of the request.
+        """
         return f"{self._component}/{self.routes.name_of(scope['method'], scope['path'])}"
 
     def begun(self, scope: Mapping[str, Any]) -> RouteMeter:
-        """Counts the start of an answer. Returns the meter of the route."""
+        """Counts the start of an answer.
+
+        Args:
+            scope: ASGI's description of the request.
+
+        Returns:
+            The meter of the route.
+        """
         name = self.routes.name_of(scope["method"], scope["path"])
         meter = self._meters.get(name)
         if meter is None:
@@ -91,9 +102,9 @@ class HttpTraffic:
 
         Args:
             scope: ASGI's description of the request.
-            meter: What `begun` returned.
-            answer: What was sent.
-            error: The error that the answer reports, or None.
+            meter: The meter from `begun`.
+            answer: The sent part of the answer.
+            error: The error in the answer, or None.
         """
         seconds = perf_counter() - answer.begun
         if answer.status:
@@ -123,14 +134,18 @@ class HttpTraffic:
         )
 
     def latest(self, after: int) -> list[dict[str, Any]]:
-        """Returns the latest requests whose number is greater than `after`, oldest first. Safe from any thread."""
+        """Returns the latest requests, oldest first. Any thread may call it.
+
+        Args:
+            after: Only requests with a greater number.
+        """
         return [one for one in self._latest.copy() if one["number"] > after]
 
     def read_own(self) -> dict[str, Reading]:
-        """Returns the counts of the user's own routes, without those of endpoints. Safe from any thread."""
+        """Returns the counts of the routes that are not endpoints. Any thread may call it."""
         own = {f"{route['method']} {route['path']}" for route in self.routes.load()["routes"]} - {*self._endpoints}
         return {name: meter.read() for name, meter in self._meters.copy().items() if name in own}
 
     def read(self) -> dict[str, Reading]:
-        """Returns the counts by route. Safe from any thread."""
+        """Returns the counts by route. Any thread may call it."""
         return {name: meter.read() for name, meter in self._meters.copy().items()}

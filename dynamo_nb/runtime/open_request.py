@@ -195,8 +195,8 @@ class OpenRequest:
         """Sends an error as the answer, and records it.
 
         Args:
-            error: The error as the caller sees it.
-            raised: The exception; None if nothing was raised.
+            error: The error for the caller.
+            raised: The exception in this process, or None.
             handler: Name of the handler that raised it.
         """
         ERRORS.record(self.path, error, raised, handler=handler)

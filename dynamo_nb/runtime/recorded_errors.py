@@ -1,7 +1,7 @@
-"""The last distinct errors that the endpoints of this process ended with.
+"""The last distinct errors of the endpoints of this process.
 
-Only requests that fail get here, so a request that succeeds costs nothing. What is kept is bounded: the number of
-errors, of those from one line of code, and the length of each text.
+A request without an error costs nothing here. The memory is bounded: the number of errors, the number from one line of
+code, and the length of each text.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from dynamo_nb.errors import DynamoError, EndpointError, InvalidArgument, class_
 from dynamo_nb.source.tracebacks import is_written_code, line_name
 
 MOST_ERRORS: Final = 20
-"""Distinct errors that are kept; the one that occurred last the longest ago is dropped first."""
+"""Maximum number of distinct errors. The error whose last occurrence is oldest is dropped first."""
 MOST_OF_A_LINE: Final = 4
-"""Distinct messages of one exception on one line. Further ones count together: a message may name a document."""
+"""Maximum number of distinct messages of one exception class on one line. Other messages count as one error."""
 LONGEST_MESSAGE: Final = 1000
 LONGEST_TRACEBACK: Final = 8000
-"""Characters that are kept."""
+"""Maximum lengths of messages and tracebacks, in characters."""
 _LONGEST_PATTERN: Final = 200
-"""Characters of a message that distinguish it."""
+"""Length of the part of a message that distinguishes errors, in characters."""
 REPORT_PAUSE: Final = 1.0
-"""Least seconds between two calls of `on_errors`."""
+"""Minimum of the seconds between two calls of `on_errors`."""
 LOG_AGAIN: Final = 60.0
-"""Seconds after which an error that goes on is logged again, with its number since."""
+"""Seconds after which a repeated error is logged again, with the number of its occurrences."""
 MOST_LINES: Final = 20
-"""Lines that are logged within `LOG_AGAIN`."""
+"""Maximum number of logged lines within `LOG_AGAIN`."""
 
 _ENTRIES: Final = {str(Path(__file__).with_name(name)) for name in ("http.py", "open_request.py")}
-"""Files of the last frames before those of an endpoint."""
+"""Files whose frames are directly before the frames of an endpoint in a traceback."""
 _VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]+)*\b|\d+")
 _PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
 _SERVICES: Final = _PACKAGE + "llm" + os.sep
-"""Services of this package, which are like those of users."""
+"""Services of this package. Their frames are treated as frames of users' services."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,18 +53,18 @@ class RecordedError:
     """One distinct error.
 
     Attributes:
-        id: equal in every process for the same error.
-        path: `namespace/component/endpoint`; `//GET /page` for a route of the user's own application.
+        id: identifies the error in all processes.
+        path: `namespace/component/endpoint`; `//GET /page` for a route that is not an endpoint.
         kind: class of the exception.
-        message: message of the last one.
+        message: message of the last occurrence.
         line: line of the service's code that raised it, or "".
         raised_by: the endpoint of another service that raised it, or "".
-        traceback: traceback of the first one, or "".
-        first: when the first one occurred, in seconds since the epoch.
-        last: when the last one occurred.
-        new: number of those that were not taken yet.
-        logged_at: when it was logged, by the clock of the event loop.
-        not_logged: number of those since then.
+        traceback: traceback of the first occurrence, or "".
+        first: time of the first occurrence, in seconds since the epoch.
+        last: time of the last occurrence, in seconds since the epoch.
+        new: number of occurrences since the last `RecordedErrors.take`.
+        logged_at: time of the last log line, by `time.monotonic`.
+        not_logged: number of occurrences since the last log line.
     """
 
     id: str
@@ -85,33 +85,32 @@ class RecordedErrors:
     """Records errors on the event loop that serves the requests.
 
     Attributes:
-        on_errors: called with new errors, soon after they occurred and at most once in `REPORT_PAUSE` seconds; None if
-            nothing is called.
+        on_errors: called soon after new errors, at most once in `REPORT_PAUSE` seconds; or None.
     """
 
     def __init__(self) -> None:
         self.on_errors: Callable[[], None] | None = None
-        self._errors: dict[str, RecordedError] = {}  # the one that occurred last is at the end
+        self._errors: dict[str, RecordedError] = {}  # in the order of their last occurrences
         self._timer: asyncio.TimerHandle | None = None
         self._reported_at = 0.0
         self._window, self._lines = 0.0, 0
         self._lock = threading.Lock()  # the thread that reads the lifeline takes errors too
 
     def record(self, path: str, error: DynamoError, raised: BaseException | None = None, *, handler: str = "") -> bool:
-        """Records an error, unless the request itself was wrong.
+        """Records an error, unless the request was invalid.
 
         Args:
-            path: `namespace/component/endpoint` that ended with it.
-            error: the error as the caller receives it, made by `from_wire`: attributes of a user's class may raise.
-            raised: the exception in this process; None if nothing was raised, as at a deadline.
-            handler: name of the handler, as in `where` of its own errors.
+            path: `namespace/component/endpoint` of the request.
+            error: the error for the caller, from `from_wire`: attributes of a user's class may raise.
+            raised: the exception in this process; None without one, as at a deadline.
+            handler: name of the handler, as in `where` of its errors.
 
         Returns:
-            True if the error was logged before and is not logged now.
+            True if the error is not logged now, because it was logged before.
         """
         frames = _service_frames(raised)
         if isinstance(error, InvalidArgument) and not (error.kind and frames):
-            return False  # a mistake of the client; with `kind` and frames, the service has made a wrong call
+            return False  # an error of the client; with `kind` and frames, the service itself made a wrong call
         remote_kind = error.kind if isinstance(error, EndpointError) else ""
         kind = remote_kind or class_of(raised or error)
         message = readable(error.what.removeprefix(f"{kind}: "), LONGEST_MESSAGE)
@@ -129,7 +128,7 @@ class RecordedErrors:
         return not self._log(found)
 
     def take(self) -> list[RecordedError]:
-        """Returns the errors that have occurred since the last call, with their `new` number. From any thread."""
+        """Returns the errors since the last call, with their numbers in `new`. Any thread may call it."""
         with self._lock:
             taken = [replace(error) for error in self._errors.values() if error.new]
             for error in self._errors.values():
@@ -137,7 +136,7 @@ class RecordedErrors:
         return taken
 
     def _find(self, path: str, kind: str, message: str, line: str, raised_by: str) -> RecordedError:
-        """The error with these properties, as the latest one. It is new, or one that stands for others of its line."""
+        """The recorded error with these properties: an existing one, a new one, or the common one of its line."""
         origin = (path, kind, line, raised_by)
         pattern = _VARYING.sub("#", message[:_LONGEST_PATTERN])
         id_ = _id(*origin, pattern)
@@ -162,7 +161,7 @@ class RecordedErrors:
             self.on_errors()
 
     def _log(self, error: RecordedError) -> bool:
-        """Logs an error, if it is new or was not logged for a while. Returns True if it did."""
+        """Logs an error, if it is new or was not logged for `LOG_AGAIN` seconds. Returns True if it was logged now."""
         now = time.monotonic()
         if now - self._window >= LOG_AGAIN:
             self._window, self._lines = now, 0
@@ -177,7 +176,11 @@ class RecordedErrors:
 
 
 def line_of(error: RecordedError) -> str:
-    """One line for the log: `Backend.say failed: ValueError: no suffix, at cell 3 "Backend", line 4`."""
+    """Returns a line for the log: `Backend.say failed: ValueError: no suffix, at cell 3 "Backend", line 4`.
+
+    Args:
+        error: the error.
+    """
     endpoint = ".".join(filter(None, error.path.split("/", 2)[1:]))
     what = " ".join(f"{error.kind}: {error.message}".split())
     by = f", raised by {error.raised_by}" if error.raised_by else ""
@@ -190,7 +193,7 @@ def _id(*parts: str) -> str:
 
 
 def _service_frames(raised: BaseException | None) -> list[TracebackType]:
-    """The traceback from the first frame of a service's code on; empty if no such code has run."""
+    """The traceback from the first frame of a service's code on; empty without such a frame."""
     frames: list[TracebackType] = []
     at = raised.__traceback__ if raised is not None else None
     while at is not None:
@@ -209,7 +212,7 @@ def _is_service(filename: str) -> bool:
 
 
 def _line(frames: list[TracebackType]) -> str:
-    """The innermost line of the service's own code; else the innermost line of other code that is not this package."""
+    """The innermost line of the service's code; else the innermost line outside of this package."""
     lines = [(at.tb_frame.f_code.co_filename, at.tb_lineno) for at in reversed(frames)]
     own = next((one for one in lines if is_written_code(one[0])), None)
     found = own or next((one for one in lines if _is_service(one[0])), None)

@@ -28,8 +28,8 @@ class InstanceSelection:
         path: `namespace/component/endpoint`.
         meter: Counts the calls of the endpoint.
         policy: Chooses the instance of a call that has no policy of its own.
-        contract: What the caller knows of the endpoint; None for nothing. Instances with the same `info` go before
-            others: during a change of an endpoint's signature, old callers call old workers, and new ones new workers.
+        contract: The caller's contract of the endpoint, or None. If instances with an equal contract serve, only they
+            are called: during a change of a signature, old callers call old workers, and new callers new workers.
         process: The process that the connections belong to, see `Portal`.
     """
 
@@ -133,5 +133,5 @@ class InstanceSelection:
 
 
 def _as_received(contract: Mapping[str, Any] | None) -> Any:
-    """A contract as it is read from a registration: tuples are lists there."""
+    """A contract in the form that registrations have: with lists in place of tuples."""
     return None if contract is None else msgspec.json.decode(msgspec.json.encode(contract))

@@ -37,6 +37,9 @@ def new_trace() -> str:
 def parts_of(path: str) -> tuple[str, str]:
     """Returns the component and the endpoint of a span's path, or the component and the HTTP route.
 
+    Args:
+        path: The path.
+
     Example:
         >>> parts_of("default/Backend/generate")
         ('default/Backend', 'generate')

@@ -164,7 +164,13 @@ class Tracing:
         return carried
 
     def arrived(self, path: str, headers: Mapping[str, str], start: float) -> RequestSpans:
-        """Starts the own span of a request over HTTP, before its route is reached; `serve` may go on with it."""
+        """Starts the span of a request over HTTP before its route is called. `serve` may continue it.
+
+        Args:
+            path: `namespace/component/METHOD /path`.
+            headers: Headers of the request.
+            start: Time of the request's arrival, by `time.perf_counter`.
+        """
         spans = RequestSpans(_own_span(path, "server", headers, start), None)
         SPAN.set(spans)
         return spans
@@ -178,8 +184,8 @@ class Tracing:
             path: `namespace/component/endpoint`.
             headers: Headers of the request.
             request_id: Id of the request.
-            start: What `Meter.begin` returned.
-            begun: The spans of the same request from `arrived`, which become those of the endpoint.
+            start: The result of `Meter.begin`.
+            begun: The spans of this request from `arrived`, to be continued as the spans of the endpoint; or None.
         """
         span, otel = begun.span if begun is not None else None, None
         if span is None:

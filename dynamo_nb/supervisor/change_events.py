@@ -1,4 +1,4 @@
-"""The events that a change of a deployment leaves, from what was served before and after it."""
+"""The events of a change of a deployment, from the graphs before and after it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ChangeEvent(NamedTuple):
 
 
 def change_events(before: GraphSpec | None, after: GraphSpec, changes: Sequence[Change]) -> Iterator[ChangeEvent]:
-    """Yields the events of a change that succeeded.
+    """Yields the events of a successful change.
 
     Args:
-        before: the graph that was served; None if this is the first one.
-        after: the graph that is served now.
+        before: the graph before the change; None for the first graph.
+        after: the graph after the change.
         changes: changes by service, see `reconcile.changes`.
     """
     if before is None:

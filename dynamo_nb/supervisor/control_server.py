@@ -67,7 +67,11 @@ class ControlServer:
                 channel.send(event)
 
     def publish_event(self, event: Event) -> None:
-        """Sends an event to every client that watches events."""
+        """Sends an event to every client that watches events.
+
+        Args:
+            event: the event.
+        """
         for channel in self._event_watchers:
             channel.send({"happened": msgspec.to_builtins(event)})
 
@@ -94,7 +98,7 @@ class ControlServer:
                 if verb == "watch":
                     client = args.get("client")
                     self._watchers[channel] = ClientStatus(**client) if client else None
-                    if args.get("events"):  # an older client does not know them
+                    if args.get("events"):  # clients of earlier versions do not know events
                         self._event_watchers.add(channel)
                     channel.send({"id": message["id"], "result": self._status().as_data()})
                 elif verb == "cancel":

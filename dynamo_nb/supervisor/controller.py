@@ -106,7 +106,7 @@ class Controller:
 
     @contextmanager
     def _noting(self, change: str) -> Iterator[None]:
-        """Notes a change that fails as an event."""
+        """Adds an event if the change fails."""
         try:
             yield
         except DynamoError as error:

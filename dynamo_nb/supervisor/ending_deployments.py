@@ -79,7 +79,7 @@ class EndingDeployments:
 
 
 def ending_holders() -> list[Record]:
-    """The deployments that end and still hold ports or GPUs."""
+    """Returns the deployments that are ending and still hold ports or GPUs."""
     return [record for record in records() if record.ending and (record.ports or record.gpus)]
 
 

@@ -13,11 +13,11 @@ from dynamo_nb.control.events import MOST_EVENTS, Event, EventKind
 
 LONGEST_TEXT: Final = 500
 LONGEST_DETAIL: Final = 8000
-"""Characters of the texts of an event that are kept: the beginning of `text`, the end of `detail`."""
+"""Maximum lengths in an event, in characters. A longer `text` is cut at its end, a longer `detail` at its start."""
 
 
 class EventLog:
-    """Collects events, and passes each on.
+    """Collects events, and publishes each of them.
 
     Attributes:
         on_event: called with each new event.
@@ -30,11 +30,11 @@ class EventLog:
         self._closed = False
 
     def close(self) -> None:
-        """Takes no further events: the workers of a deployment that is being stopped end."""
+        """Ignores all further events. The ends of workers are not failures while a deployment is being stopped."""
         self._closed = True
 
     def add(self, kind: EventKind, text: str, *, service: str = "", worker: str = "", detail: str = "") -> None:
-        """Adds an event that happens now. Its fields are described in `Event`."""
+        """Adds an event with the current time. The arguments are the attributes of `Event`."""
         if self._closed:
             return
         self._last += 1
@@ -51,5 +51,9 @@ class EventLog:
         self.on_event(event)
 
     async def read(self, after: int = 0) -> list[dict[str, Any]]:
-        """The events after a number as plain data, oldest first."""
+        """Returns events as plain data, oldest first.
+
+        Args:
+            after: only events with a greater number.
+        """
         return [msgspec.to_builtins(event) for event in self._events if event.number > after]

@@ -87,7 +87,7 @@ class GpuAllocator:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """For users: GPUs of workers that the owner of the deployment uses too, and what may be wrong with one."""
+        """Warnings for users about GPUs of workers: GPUs that the owner of the deployment also uses, and others."""
         used = {gpu_id: (", ".join(users), self._read[gpu_id]) for gpu_id, users in self._used.items() if users}
         shared = [
             f"GPU {gpu_id} is used by {users}, and also by {self.owner or 'the owner'}: {gpu.owner_use}"

@@ -1,6 +1,6 @@
 """The GPUs that a deployment may use, and who uses them now.
 
-`DYNAMO_GPUS=0,1,…` names the inventory, on shared machines and for trying placement.
+`DYNAMO_GPUS=0,1,…` sets the inventory, on shared machines and for tests of placement.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Gpu:
         name: model of the GPU.
         busy: other processes that use it; "" when it is free.
         owner_use: use by the owner of the deployment, such as a notebook; "" if none. The GPU is free nevertheless.
-        warning: what may be wrong with it, for users; "" if nothing.
+        warning: a possible problem, for users; "" for none.
     """
 
     id: str
@@ -35,7 +35,7 @@ class Gpu:
 
     @property
     def is_instance(self) -> bool:
-        """True for a MIG instance. CUDA shows a process one of them at most, and none beside a whole GPU."""
+        """True for a MIG instance. A CUDA process sees at most one of them, and none together with a whole GPU."""
         return self.id.startswith("MIG-")
 
 
@@ -58,7 +58,7 @@ def inventory(
     """The GPUs of this machine that CUDA_VISIBLE_DEVICES allows, now; none without a driver.
 
     Args:
-        owner: pid of the process whose use of a GPU leaves it free, such as the notebook that serves.
+        owner: pid of the process that serves, such as a notebook. A GPU that only it uses counts as free.
         supervisor: pid of the process whose descendants are the deployment's own.
         machine: all GPUs of the machine; None to read them.
     """
@@ -111,17 +111,17 @@ def _named(text: str) -> tuple[list[str], str]:
 
 
 def _of_machine(name: str, machine: Sequence[Device], owner: int | None, supervisor: int | None) -> Gpu:
-    """The GPU that DYNAMO_GPUS names. A machine need not have it, as for trying placement."""
+    """The GPU with a name from DYNAMO_GPUS. The machine need not have it, for tests of placement."""
     found, _ = visible(name, machine)
     if not found:
-        warning = f"DYNAMO_GPUS names {name}, which is no GPU of this machine" if machine else ""
+        warning = f"DYNAMO_GPUS names {name}, which is not a GPU of this machine" if machine else ""
         return Gpu(name, warning=warning)
     warning = f"DYNAMO_GPUS names {name}, which {found[0].unusable}" if found[0].unusable else ""
     return _gpu(found[0], owner, supervisor, warning)
 
 
 def _of_order(allowed: str, machine: Sequence[Device]) -> str:
-    """A warning if numbers in CUDA_VISIBLE_DEVICES may mean other GPUs: CUDA's own order is the fastest first."""
+    """A warning if numbers in CUDA_VISIBLE_DEVICES may mean other GPUs: by default CUDA counts the fastest first."""
     numbers = allowed.lstrip()[:1].isdigit()
     models = {device.name for device in machine}
     if not numbers or len(models) < 2 or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":

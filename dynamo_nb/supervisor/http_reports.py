@@ -11,17 +11,21 @@ from dynamo_nb.supervisor.registry import WorkerRegistry
 from dynamo_nb.supervisor.worker_process import WorkerProcess
 
 ROUTES_LIMIT: Final = 3.0
-"""Seconds to wait for the routes of a worker, whose examples may need answers of other services."""
+"""Seconds to wait for the routes of a worker. Their examples may depend on answers of other services."""
 
 
 class HttpReports:
-    """Asks the workers in a registry, on the supervisor's loop."""
+    """Requests reports from the workers in a registry, on the supervisor's loop."""
 
     def __init__(self, registry: WorkerRegistry) -> None:
         self._registry = registry
 
     async def routes(self, service: str) -> dict[str, Any] | None:
-        """The routes of a service, as the first ready worker that answers in time reports them; None without one."""
+        """Returns the routes of a service, from the first ready worker that answers in time; None if none does.
+
+        Args:
+            service: name of the service.
+        """
         status = self._registry.status().get(service)
         ready = {worker.id for worker in status.ready_workers if worker.url} if status is not None else set()
         for worker in [worker for worker in self._registry.workers if worker.id in ready]:
@@ -35,7 +39,7 @@ class HttpReports:
         return None
 
     async def requests(self, after: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
-        """The latest requests over HTTP of all workers, by worker; see `HttpTraffic.latest`.
+        """Returns the latest requests over HTTP by worker, see `HttpTraffic.latest`. Workers without one are left out.
 
         Args:
             after: the number of the last known request, by worker.

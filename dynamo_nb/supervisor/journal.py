@@ -47,7 +47,7 @@ class Journal:
 
     @property
     def client(self) -> int | None:
-        """The pid of the process that started the deployment, while it lives."""
+        """The pid of the process that started the deployment; None after its end."""
         return self._client.pid if self._client is not None and self._client.alive else None
 
     def note(self, pids: Sequence[int], ports: Sequence[int], gpus: Sequence[str]) -> None:

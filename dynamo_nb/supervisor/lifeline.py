@@ -37,7 +37,7 @@ class Lifeline:
 
     Attributes:
         measured: the last counts of requests that the worker reported.
-        on_errors: called with errors of the worker's endpoints.
+        on_errors: called with each report of errors of the worker's endpoints.
         spans: spans of traced requests, which the worker reports at its end.
     """
 
@@ -102,11 +102,11 @@ class Lifeline:
             self._traces.pop(trace, None)
 
     async def http(self, what: Literal["routes", "requests"], after: int = 0) -> Any:
-        """Returns what the worker reports of its HTTP application; None if it is not connected.
+        """Returns a report on the worker's HTTP application; None if the worker is not connected.
 
         Args:
             what: `routes` or `requests`, see `ReadHttp`.
-            after: with `requests`, the number of the last one that is known.
+            after: with `requests`, the number of the last known request.
         """
         if self._channel is None:
             return None

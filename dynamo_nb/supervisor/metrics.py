@@ -22,9 +22,9 @@ from dynamo_nb.supervisor.service_errors import ServiceErrors
 from dynamo_nb.supervisor.worker_process import WorkerProcess
 
 USAGE_PAUSE: Final = 1.0
-"""Least seconds between two readings of the memory and CPU of workers: one reads all processes of the machine."""
+"""Minimum of the seconds between two readings of memory and CPU. One reading reads all processes of the machine."""
 FIRST_USAGE_PAUSE: Final = 0.3
-"""The same before the first number for CPU, which needs two readings."""
+"""Minimum of the seconds between the first two readings. The first number for CPU needs two readings."""
 ENDED: Final = "ended"
 
 
@@ -63,8 +63,7 @@ class Metrics:
         Returns:
             `services`: by name, with the requests that each worker served, by endpoint and by HTTP route. `edges`:
             calls between services, counted at the caller, over all of its workers. `at`: time of the reading, in
-            seconds of a monotonic clock. `error_reports`: a number that grows
-            when the recorded errors change.
+            seconds of a monotonic clock. `error_reports`: a number that grows when the recorded errors change.
         """
         await self.ask_workers()
         services: dict[str, Any] = {}

@@ -22,7 +22,7 @@ class Device:
         memory: bytes that each process has on it, by pid, None where the driver does not say; None if it refuses the
             list of processes.
         instances: its MIG instances; empty for an instance and for a GPU that is not divided.
-        unusable: why CUDA cannot use it; "" if it can.
+        unusable: the reason why CUDA cannot use it, as a phrase; "" if CUDA can.
     """
 
     id: str
@@ -52,7 +52,7 @@ def devices(library: Any = None) -> list[Device]:
 
 
 def fault(library: Any = None) -> str:
-    """Returns the reason, for users, if the driver does not answer; "" if it does, and on a machine without one.
+    """Returns a message for users if the driver does not answer; "" if it answers, and on a machine without a driver.
 
     Args:
         library: see `devices`.

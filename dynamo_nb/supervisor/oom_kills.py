@@ -1,4 +1,4 @@
-"""Processes that the kernel killed because memory ran out, as the kernel counts them."""
+"""Out-of-memory kills, from the counters of the Linux kernel."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _NAME: Final = "oom_kill"
 
 
 class OomKills:
-    """Tells whether a process that was killed was killed for its memory.
+    """Detects probable out-of-memory kills of processes.
 
-    The kernel counts such kills for the cgroup of this process, which is the container's. It does not name the
-    processes, so the answer is the likely one.
+    The kernel counts such kills in the cgroup of this process, the container's cgroup. It does not name the processes.
 
     Args:
         proc: the folder of procfs.
@@ -27,11 +26,11 @@ class OomKills:
         self._seen = self._count()
 
     def forget(self) -> None:
-        """Takes earlier kills as those of other processes."""
+        """Attributes all earlier kills to other processes."""
         self._seen = self._count()
 
     def take(self) -> bool:
-        """True if there was a kill that was neither taken nor forgotten. Takes it."""
+        """Takes one kill that was neither taken nor forgotten. Returns False if there is none."""
         if self._count() <= self._seen:
             return False
         self._seen += 1
@@ -48,11 +47,11 @@ class OomKills:
 
 
 def exit_text(code: int, oom_kills: OomKills) -> str:
-    """The end of a process as a phrase: `with exit code 3`, `killed by signal 11 (SIGSEGV)`.
+    """Returns the end of a process as a phrase: `with exit code 3`, `killed by signal 11 (SIGSEGV)`.
 
     Args:
-        code: its exit code; minus the signal if it was killed by one.
-        oom_kills: tells whether it was killed for its memory.
+        code: its exit code; the negative signal number if a signal killed it.
+        oom_kills: detects an out-of-memory kill.
     """
     if code >= 0:
         return f"with exit code {code}"

@@ -20,11 +20,11 @@ _LAST_PORT: Final = 65535
 
 
 def configured_port(config: Mapping[str, Mapping[str, Any]], service: str) -> int | None:
-    """The port in the configuration of a service, as its constructor gets it; None without one.
+    """Returns the port in the configuration of a service, as its constructor receives it; None for no port.
 
     Args:
         config: sections by service, as in `GraphSpec.config`.
-        service: its name.
+        service: name of the service.
     """
     value = ServiceConfig(config).get(service, {}).get("port")
     if isinstance(value, bool) or not isinstance(value, int | float | str):

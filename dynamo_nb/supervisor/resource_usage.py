@@ -18,7 +18,7 @@ import psutil
 from dynamo_nb.supervisor.gpus import memory_by_process
 
 LONGEST_SPAN: Final = 10.0
-"""Seconds since the last reading after which the use of CPU between the two says nothing about now."""
+"""Maximum of the seconds between two readings for a number for CPU. A mean over a longer time is not current."""
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -31,8 +31,8 @@ class Usage:
     Attributes:
         memory: resident bytes.
         gpu_memory: bytes on GPUs; None where they are not known.
-        cpu: percent of one core since the last reading, more than 100 on several cores; None where it is not known.
-        cpu_seconds: seconds of CPU that the worker has used, as far as it was read.
+        cpu: percent of one core since the last reading, more than 100 on several cores; None if it is not known.
+        cpu_seconds: seconds of CPU in all readings so far.
     """
 
     memory: int = 0
@@ -42,7 +42,7 @@ class Usage:
 
 
 class _Process(NamedTuple):
-    """One process. started: tells it from an earlier process with its pid. cpu: seconds."""
+    """One process. started: distinguishes processes with one pid. cpu: seconds."""
 
     pid: int
     parent: int
@@ -52,7 +52,7 @@ class _Process(NamedTuple):
 
 
 class UsageMeter:
-    """Reads what workers use. The use of CPU is that between two readings."""
+    """Measures the memory and CPU of workers. CPU is measured between two readings."""
 
     def __init__(self) -> None:
         self._at = 0.0
@@ -60,7 +60,7 @@ class UsageMeter:
         self._seconds: dict[int, float] = {}  # by worker
 
     def read(self, workers: Iterable[int], *, gpus: bool) -> dict[int, Usage]:
-        """Returns what each worker uses with all of its descendants.
+        """Returns the usage of each worker with all of its descendants.
 
         Reads every process of the machine once, which takes some milliseconds.
 

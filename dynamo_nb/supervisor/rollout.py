@@ -150,7 +150,7 @@ class Rollout:
         await self._take_over([name for name in services if name in self._replaced])
 
     async def _take_over(self, services: Sequence[str]) -> None:
-        """Lets new workers take requests, dependencies first: a new caller must find the workers that it fits."""
+        """Lets new workers take requests, dependencies first: a new caller must find workers with its contract."""
         serving = {name: asyncio.Event() for name in services}
 
         async def serve(name: str) -> None:

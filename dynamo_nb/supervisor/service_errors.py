@@ -10,14 +10,14 @@ import msgspec
 from dynamo_nb.control.events import ServiceError
 
 MOST_ERRORS: Final = 20
-"""Distinct errors of one service that are kept; the one that occurred last the longest ago is dropped first."""
+"""Maximum number of distinct errors of one service. The error whose last occurrence is oldest is dropped first."""
 
 
 class ServiceErrors:
-    """Adds up the errors of a deployment's services.
+    """Sums up the errors of a deployment's services.
 
     Attributes:
-        changes: number of reports so far, so that clients ask only for news.
+        changes: number of reports so far. Clients read the errors only when it has changed.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,11 @@ class ServiceErrors:
         self._by_service: dict[str, dict[str, ServiceError]] = {}
 
     def add(self, errors: Sequence[ServiceError]) -> None:
-        """Adds a report of a worker, whose counts are those since its last report."""
+        """Adds a report of a worker.
+
+        Args:
+            errors: errors with the counts since the last report of the worker.
+        """
         self.changes += 1
         for error in errors:
             known = self._by_service.setdefault(error.service, {})
@@ -42,7 +46,11 @@ class ServiceErrors:
                 del known[min(known, key=lambda id_: known[id_].last)]
 
     async def read(self, service: str = "") -> list[dict[str, Any]]:
-        """The errors of a service, or of all services, as plain data; the latest first."""
+        """Returns errors as plain data, latest first.
+
+        Args:
+            service: name of the service; "" for all services.
+        """
         chosen = [self._by_service.get(service, {})] if service else self._by_service.values()
         found = [error for known in chosen for error in known.values()]
         return [msgspec.to_builtins(error) for error in sorted(found, key=lambda one: one.last, reverse=True)]

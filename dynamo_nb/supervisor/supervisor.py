@@ -167,7 +167,7 @@ class Supervisor:
             await cancel_and_wait(*keeping)
             if nats is not None:
                 await nats.stop()
-            await end_descendants()  # such as the process that workers were forked from
+            await end_descendants()  # such as the fork server
             self._placement.close()  # before the record goes: another deployment waits while it is there
             state_dir.remove(self.folder)
 

@@ -77,8 +77,8 @@ class WorkerProcess:
         replaced: True once another worker has its place, although it has not ended or its slot becomes vacant again.
         started: seconds since the epoch.
         process: None until it was started.
-        events: where failures of the worker are noted.
-        oom_kills: tells whether a killed worker was killed for its memory.
+        events: receives failures of the worker.
+        oom_kills: detects out-of-memory kills.
         gone: set when its process group has ended.
     """
 
@@ -323,7 +323,7 @@ class WorkerProcess:
 
     def _fail(self, error: DynamoError, kind: EventKind = "worker ended") -> None:
         self.error = error
-        if self.crash is None:  # else it is in a crash loop, which is one event
+        if self.crash is None:  # a crash loop is one event
             detail = "\n".join(str(error).splitlines()[1:])
             self.events.add(kind, error.what, service=self.service, worker=self.title, detail=detail)
         self._change("failed")

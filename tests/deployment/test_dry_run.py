@@ -103,7 +103,7 @@ ONE = "--Backend.ServiceArgs.workers=1"
         ("Strict", [], [], ""),
         ("Strict", ["--Strict.low=3"], [ConfigError], "low is more than high"),
         ("Strict", ["--Strict.low=0"], [], ""),
-        ("Strict", ["--Strict.low=-1"], [ConfigError], "its parser ends with 2, and has printed why"),
+        ("Strict", ["--Strict.low=-1"], [ConfigError], "its parser exits with 2; its message is printed above"),
         ("Local", ["--Strict.low=3", "--Strict.ServiceArgs.dynamo.enabled=false"], [ConfigError], "low is more than"),
         ("EchoWorker", ["--EchoWorker.max_model_len=1000000"], [EngineError], "does not fit into"),
         ("EchoWorker", ["--EchoWorker.block_size=0"], [InvalidArgument], "at least 1 token"),

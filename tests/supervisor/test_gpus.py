@@ -286,7 +286,7 @@ def test_a_worker_gets_one_instance_or_whole_gpus(tmp_path, dynamo_home, instanc
         ("GPU-8f3a11,GPU-8f3a11aa-0", {}, "0", "process", ""),
         ("GPU-c4,MIG-a2", {"instances": {UUIDS[0]: ["MIG-a1", "MIG-a2"]}}, "2 MIG-a2", "", ""),
         ("0", {"instances": {UUIDS[0]: ["MIG-a1", "MIG-a2"]}}, "MIG-a1", "", ""),
-        ("7", {}, "7", "", "DYNAMO_GPUS names 7, which is no GPU of this machine"),
+        ("7", {}, "7", "", "DYNAMO_GPUS names 7, which is not a GPU of this machine"),
         ("0", {"mig": [UUIDS[0]]}, "0", "process", "DYNAMO_GPUS names 0, which is in MIG mode and has no instance"),
         ("7", {"uuids": []}, "7", "", ""),
     ],
