@@ -168,7 +168,7 @@ class PlacementError(DeploymentError):
 
 
 class ContractError(DeploymentError):
-    """A new version does not fit the services that call it. It is held back, and the old version keeps serving.
+    """Calls of other services would fail with a new version. It is held back, and the old version keeps serving.
 
     Attributes:
         problems: One `Problem` for each call that would fail.
@@ -261,7 +261,7 @@ class InvalidArgument(RequestError, ValueError):
     """An argument does not match the signature of the endpoint, or the service rejects it.
 
     Attributes:
-        kind: "call" if the call is wrong: its arguments do not match the signature, or cannot be sent; else "".
+        kind: "call" if the arguments do not match the signature or cannot be sent; "" if the service rejects them.
     """
 
     code = "invalid_argument"
@@ -287,7 +287,7 @@ class EndpointError(RequestError):
 
 
 class DependencyUnlinked(EndpointError):
-    """The endpoint used a dependency that is not linked. The attribute is None; `if self.backend:` tests it."""
+    """The endpoint used a dependency that is not linked. Its attribute is None, so `if self.backend:` tests it."""
 
     code = "dependency_unlinked"
 

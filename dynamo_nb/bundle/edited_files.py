@@ -1,6 +1,6 @@
-"""Files of a bundle that somebody has changed since they were exported: another export keeps them beside its own.
+"""Files of a bundle that were changed after the export. The next export keeps copies of them.
 
-The digests of the files are in comments of the graph file, and those of the code in the graph itself.
+The digests of the files are in comments of the graph file. The digests of the code are in the graph itself.
 """
 
 from __future__ import annotations
@@ -12,32 +12,40 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = "edited"
-"""The folder in a bundle for files that were changed."""
+"""The folder in a bundle for copies of changed files."""
 _HEAD: Final = "# Digests of the other files:\n"
 _DIGEST: Final = re.compile(r"^#   (\S+) (sha256:[0-9a-f]{64})$", re.MULTILINE)
 
 
 def digests_text(files: Mapping[str, str]) -> str:
-    """The comments with the digests of files. files: their texts, by path."""
+    """Returns comments with the digests of files.
+
+    Args:
+        files: the texts of the files, by path.
+    """
     lines = (f"#   {path} {_digest(text.encode())}\n" for path, text in sorted(files.items()))
     return _HEAD + "".join(lines)
 
 
 def read_digests(graph: str) -> dict[str, str]:
-    """The digests in the text of a graph file, by path; none in that of an older bundle."""
+    """Returns the digests in a graph file, by path; none from a bundle of an earlier version.
+
+    Args:
+        graph: the text of the graph file.
+    """
     return {match[1]: match[2] for match in _DIGEST.finditer(graph)}
 
 
 def keep_edited(bundle: Path, digests: Mapping[str, str], new: Path) -> list[tuple[str, str]]:
-    """Copies the files of a bundle that were changed into the new bundle.
+    """Copies the changed files of a bundle into the new bundle.
 
     Args:
         bundle: the existing folder.
-        digests: digests of its files as they were exported, by path.
+        digests: digests of its exported files, by path.
         new: folder with the new files.
 
     Returns:
-        The path of each changed file, and that of its copy.
+        The path of each changed file, and the path of its copy.
 
     Raises:
         OSError: A copy cannot be written.
@@ -57,7 +65,11 @@ def keep_edited(bundle: Path, digests: Mapping[str, str], new: Path) -> list[tup
 
 
 def edited_notes(kept: Iterable[tuple[str, str]]) -> list[str]:
-    """A line for each file that was kept."""
+    """Returns a line for each changed file.
+
+    Args:
+        kept: the result of `keep_edited`.
+    """
     return [f"{path} was changed since it was exported: the changed file is now {copy}" for path, copy in kept]
 
 

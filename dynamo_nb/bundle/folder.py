@@ -34,15 +34,15 @@ _CONFIG_HEAD = """\
 def export(spec: GraphSpec, code: CodeTree, folder: Path, note: Callable[[str], object] = print) -> Path:
     """Writes a bundle, all of it or nothing: after an error the folder is unchanged.
 
-    An existing bundle is replaced; files in it that the earlier export did not write stay, and those that were changed
-    since are kept in its folder `edited`. The same spec and code result in the same bytes. Nothing is taken from the
-    environment but the installed packages and their indexes.
+    An existing bundle is replaced. Files that the earlier export did not write stay. Copies of files that were changed
+    after the earlier export are in the folder `edited`. Equal spec and code result in equal bytes. Only the installed
+    packages and their indexes are taken from the environment.
 
     Args:
         spec: The graph with its configuration.
         code: The modules of its services.
         folder: Does not exist yet, is empty, or is a bundle.
-        note: Called with a line for each file that was changed since an earlier export.
+        note: Called with a line for each file that was changed after the earlier export.
 
     Returns:
         `folder`.

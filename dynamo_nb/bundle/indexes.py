@@ -22,7 +22,7 @@ _LINKS: Final = ("PIP_FIND_LINKS", "UV_FIND_LINKS")
 _HOSTS: Final = ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST")
 _TORCH_INDEX: Final = "https://download.pytorch.org/whl"
 _TORCH_BUILD: Final = re.compile(r"(?:torch|torchvision|torchaudio)==[^+]+\+(cpu|cu\d+|rocm[\d.]+|xpu)")
-"""Builds that only torch's own index has: https://pytorch.org/get-started/locally/."""
+"""Builds that are only on the index of torch: https://pytorch.org/get-started/locally/."""
 _OTHER_BUILD: Final = re.compile(r"([\w.-]+)==[^+]+\+(.+)")
 
 
@@ -46,7 +46,7 @@ def index_lines() -> list[str]:
 
 
 def build_indexes(requirements: Iterable[str]) -> list[str]:
-    """The lines for builds that PyPI does not have: torch's own index, or what to do about others.
+    """Returns lines for builds that PyPI does not have: the index of torch, or a comment with a remedy.
 
     Args:
         requirements: Lines such as `torch==2.9.0+cpu`.
@@ -104,9 +104,9 @@ def _pip_configuration() -> dict[str, str]:
 
 
 def _uv_configuration() -> dict[str, list[str]]:
-    """The options of uv in its configuration files: of the project in the current folder, of the user, of the system.
+    """The options in uv's configuration files: of the project in the current folder, of the user, of the system.
 
-    The values of a file come before those of the next one. Names are those of pip.
+    The values of a file come before the values of the next file. The keys are names of pip's options.
     """
     found: dict[str, list[str]] = {}
     for settings in _uv_settings():

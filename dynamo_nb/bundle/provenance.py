@@ -75,9 +75,9 @@ def _origin(distribution: metadata.Distribution) -> dict[str, Any]:
 
 
 def _source_folder(distribution: metadata.Distribution) -> Path | None:
-    """The folder of the source, if the metadata of a distribution is there and not where installers put packages."""
+    """The source folder of a distribution whose metadata is in the source folder; None for an installed package."""
     found = Path(str(distribution.locate_file("")))
-    path = getattr(distribution, "_path", None)  # of distributions in folders; others have no file of their own
+    path = getattr(distribution, "_path", None)  # only distributions in folders have it
     if not isinstance(path, Path) or path.suffix != ".egg-info" or not path.is_dir():
         return None
     return None if {"site-packages", "dist-packages"} & set(found.parts) else found.resolve()

@@ -151,7 +151,7 @@ class _Line:
                 yield f"--{name}."
 
     def in_file(self) -> Iterable[str]:
-        """`graph.ipynb:Frontend`, when the file is typed."""
+        """`graph.ipynb:Frontend`, after the name of a file was typed."""
         place = self.fragment.partition(":")[0]
         return (f"{place}:{name}" for name in services_of_file(place)) if place else ()
 

@@ -102,7 +102,11 @@ class VerbHost(ABC):
         print(value, flush=True)
 
     def remark(self, text: str) -> None:
-        """Shows a text that is not a part of the output, such as that there is none."""
+        """Shows a message that is not part of the output, such as the message for an empty log.
+
+        Args:
+            text: The message.
+        """
         self.show(text)
 
     @abstractmethod
@@ -158,12 +162,12 @@ class VerbHost(ABC):
         return run.start() if background else run.result()
 
     def logs(self, record: Record, request: LogRequest, *, times: bool) -> None:
-        """Shows logs as text; with `request.follow` until the deployment ends.
+        """Shows logs as text, with `request.follow` until the deployment ends.
 
         Args:
             record: The deployment.
             request: The lines to show.
-            times: Show the time of each line.
+            times: True to show the time of each line.
         """
         from dynamo_nb.observe.log_reader import LogText, read_logs
         from dynamo_nb.sdk.portal import portal
@@ -184,11 +188,11 @@ class VerbHost(ABC):
 
     @abstractmethod
     def follow_events(self, record: Record, number: int) -> None:
-        """Shows the events of a deployment, and new ones as they happen.
+        """Shows the events of a deployment, and then new events until it ends.
 
         Args:
             record: The deployment.
-            number: How many of the earlier ones are shown.
+            number: Number of earlier events to show.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The services that a file defines, read from its text: completion must not run a user's code."""
+"""The services that a file defines, read from its source: completion must not run a user's code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dynamo_nb.source import Cell, read_notebook, services_in
 
 @dataclass(frozen=True)
 class WrittenService:
-    """A service as its file defines it.
+    """A service in the source of a file.
 
     Attributes:
         parameters: The parameters of its constructor, without `self`.
@@ -24,10 +24,10 @@ class WrittenService:
 
 
 def services_of_file(target: str) -> dict[str, WrittenService]:
-    """Returns the services of a file by the names of their classes; none if it cannot be read.
+    """Returns the services of a file, by name; an empty dict if the file cannot be read.
 
     Args:
-        target: `notebook.ipynb`, `path/file.py` or `module`, each also with `:Service`.
+        target: `notebook.ipynb`, `path/file.py` or `module`, with or without `:Service`.
     """
     place = target.partition(":")[0]
     path = Path(place if place.endswith((".py", ".ipynb")) else place.replace(".", "/") + ".py").expanduser()
@@ -40,7 +40,7 @@ def services_of_file(target: str) -> dict[str, WrittenService]:
     for cell in cells:
         try:
             tree = ast.parse(cell.text)
-        except (SyntaxError, ValueError):  # a cell with magics of other kinds
+        except (SyntaxError, ValueError):  # a cell magic
             continue
         classes.update((node.name, node) for node in tree.body if isinstance(node, ast.ClassDef))
     return {name: WrittenService(_parameters(classes.get(name))) for name in names}

@@ -1,7 +1,7 @@
-"""Completion of `dynamo` in bash and zsh. `dynamo --install-completion` installs the function that asks for it.
+"""Completion of `dynamo` in bash and zsh, with the candidates of completion in a notebook.
 
-typer's own completion knows the verbs and options. It asks in environment variables; here the same questions get the
-answers that a notebook gets too.
+`dynamo --install-completion` installs typer's function in the shell. It calls `dynamo` with the request in environment
+variables. typer itself would complete only verbs and options.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dynamo_nb.control.status import ServiceStatus
 from dynamo_nb.errors import DynamoError
 
 QUESTION: Final = "_DYNAMO_COMPLETE"
-"""The environment variable with the question: `complete_bash` or `complete_zsh`."""
+"""The environment variable with the request: `complete_bash` or `complete_zsh`."""
 _UNFINISHED: Final = ("/", "=", ".", ":")
-"""Ends of words after which no blank follows."""
+"""Ends of candidates that the shell completes without a space after them."""
 
 
 class ShellVocabulary(Vocabulary):
-    """The names that a terminal knows: those of all running deployments of this user."""
+    """The names that a terminal completes: the names in all running deployments of this user."""
 
     def running(self) -> Mapping[str, ServiceStatus]:
         from dynamo_nb.cli.supervisor_requests import status_of
@@ -53,7 +53,7 @@ def _alive() -> list[Record]:
 
 
 def answer(question: str, environment: Mapping[str, str]) -> str | None:
-    """Returns what a shell's completion function expects; None for a question that only typer answers.
+    """Returns the answer for a shell's completion function; None for requests that typer answers.
 
     Args:
         question: The value of `QUESTION`.
@@ -61,7 +61,7 @@ def answer(question: str, environment: Mapping[str, str]) -> str | None:
     """
     if question == "complete_bash":
         words = environment.get("COMP_WORDS", "").split("\n")[: int(environment.get("COMP_CWORD", "0")) + 1]
-        # bash makes words of `:` and `=`, and replaces only what follows them.
+        # bash splits words at `:` and `=`, and replaces only the part after them.
         line = re.sub(r"\n?([:=])\n?", r"\1", "\n".join(words)).split("\n")
         before, word = shlex.join(line[1:-1]), line[-1] if len(line) > 1 else ""
         replaced = word[: max(word.rfind(":"), word.rfind("=")) + 1]

@@ -15,7 +15,7 @@ def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         The words of the verb, and the words of configuration: `--Service.key value` or `--Service.key=value`. An
         option sets configuration if its name has a dot or begins with a capital letter.
     """
-    from dynamo_nb.config.arguments import is_value  # late: it needs YAML, which many command lines do not
+    from dynamo_nb.config.arguments import is_value  # late: it imports YAML, which few command lines need
 
     verb, config, rest = [], [], list(argv)
     while rest:

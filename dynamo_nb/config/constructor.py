@@ -30,8 +30,8 @@ class ConstructorBinding:
 
     written: the key of each parameter, as it was written. trees: the value of each parameter, merged over a default
     that is a mapping. arguments: the values, converted to the annotated types. extras: the keys that are not parameters
-    of the constructor. defaults: values of the parameters that are not configured. unknown: the keys within values that
-    their types do not have, by parameter.
+    of the constructor. defaults: values of the parameters that are not configured. unknown: the unknown keys within
+    values, by parameter.
     """
 
     written: dict[str, str] = field(default_factory=dict)

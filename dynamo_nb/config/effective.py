@@ -271,7 +271,7 @@ def _unread_keys(definition: ServiceDefinition, bound: ConstructorBinding) -> tu
 
 
 def _unknown_fields(definition: ServiceDefinition, bound: ConstructorBinding) -> tuple[list[Problem], dict[str, str]]:
-    """The keys within parameters that their types do not have, by the rule of `_unread_keys`."""
+    """The problems and remarks about unknown keys within parameters, by the rule of `_unread_keys`."""
     problems: list[Problem] = []
     remarks: dict[str, str] = {}
     for parameter, found in bound.unknown.items():

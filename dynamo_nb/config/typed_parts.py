@@ -1,8 +1,8 @@
-"""Data beside the annotation of its parameter: which parts are text, and which keys no type has.
+"""Data compared with the annotation of its parameter: the scalars that are text, and the unknown keys.
 
-The rule for a scalar where a type allows text and something else, such as `int | str`: it is the number or truth value
-that it was read as, if the type has that kind too and the number was written as it is shown (`2`, not `0123`, `0x1F` or
-`72225e2` for an `int`). Otherwise it is the text that was written.
+A type such as `int | str` allows text and other scalars. A YAML scalar of this type is a number or a truth value if the
+type has this kind, and if an `int` is written in its usual form (`2`, not `0123`, `0x1F` or `72225e2`). Otherwise it is
+the written text.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from dynamo_nb.sdk.field_types import fields_of, is_struct, is_typed_dict, parts
 from dynamo_nb.sdk.written import Written, text_of, values_of
 
 _SPELT_OUT: Final = (Union, type(int | str), Annotated)
-"""Forms whose parts are the alternatives themselves."""
+"""Forms of annotations whose parts are the alternatives."""
 
 
 @dataclass(frozen=True)
 class UnknownKey:
-    """A key that the types of its place do not have.
+    """A key in data that no type allows.
 
     Attributes:
-        path: the keys down to it; numbers for items of lists.
+        path: the path to the key: keys of mappings, and indices of lists.
         types: names of the types.
-        unset: names of their fields that the data does not set.
-        known: names of all of their fields.
+        unset: keys of the types that the data does not set.
+        known: all keys of the types.
     """
 
     path: tuple[str | int, ...]
@@ -40,12 +40,22 @@ class UnknownKey:
 
 
 def with_texts(data: Any, annotation: Any) -> Any:
-    """The data with the texts of the scalars that are text by the rule of this module."""
+    """Returns the data, with text in place of the scalars that are text by the rule of this module.
+
+    Args:
+        data: the data.
+        annotation: the annotation of the parameter.
+    """
     return _with_texts(data, list(_alternatives(annotation)))
 
 
 def unknown_keys(data: Any, annotation: Any) -> Iterator[UnknownKey]:
-    """The keys of mappings in the data that no type of their place has, where these types ignore unknown keys."""
+    """Yields the keys of mappings in the data that their types ignore.
+
+    Args:
+        data: the data.
+        annotation: the annotation of the parameter.
+    """
     return _unknown(data, list(_alternatives(annotation)), ())
 
 
@@ -120,7 +130,7 @@ def _unknown(data: Any, kinds: Sequence[Any], path: tuple[str | int, ...]) -> It
 
 
 def _keys(kind: Any) -> dict[str, Any] | None:
-    """The annotations of a type's fields, by the keys that set them; None for a type without fields."""
+    """The annotations of a type's fields, by key; None for a type without fields."""
     if not isinstance(kind, type) or get_origin(kind) is not None:
         return None
     fields = {name: hint for name, hint in fields_of(kind).items() if not name.startswith("_")}
@@ -148,7 +158,7 @@ def _is_mapping(kind: Any) -> bool:
 
 
 def _takes_any_key(kind: Any) -> bool:
-    """True for a type whose own code, or whose configuration, may read any key, or refuses it itself."""
+    """True for a type that may read all keys, or that refuses unknown keys itself."""
     if kind in (Any, object) or _is_mapping(kind):
         return True
     if not isinstance(kind, type) or get_origin(kind) is not None:
@@ -162,7 +172,11 @@ def _takes_any_key(kind: Any) -> bool:
 
 
 def written_path(path: Sequence[str | int]) -> Path:
-    """The part of a path before the first item of a list: the origin of a list is that of its items."""
+    """Returns the part of a path before the first index. Items of a list have the origin of the list.
+
+    Args:
+        path: see `UnknownKey`.
+    """
     keys: list[str] = []
     for step in path:
         if isinstance(step, int):

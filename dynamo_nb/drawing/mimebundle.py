@@ -1,4 +1,4 @@
-"""The displays of drawings in a notebook: MIME bundles."""
+"""MIME bundles, the displays of drawings in a notebook."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dynamo_nb.drawing.text import text
 
 
 def mimebundle(picture: Picture, *, live: bool = False) -> dict[str, str]:
-    """Returns the picture by MIME type: SVG, an HTML image with its text alternative, and text for other front ends.
+    """Returns the picture by MIME type: SVG, an HTML image with a text alternative, and text for other front ends.
 
     It never raises, starts no process and does not use the network: a drawing must not stop a notebook.
 
     Args:
         picture: picture to draw.
-        live: see `svg`. The HTML image is left out: the widget shows the drawing, and it changes often.
+        live: see `svg`. A live drawing has no HTML image, because the widget shows the drawing and it changes often.
     """
     bundle = {"text/plain": text(picture)}
     try:
@@ -31,7 +31,7 @@ def mimebundle(picture: Picture, *, live: bool = False) -> dict[str, str]:
 def image(drawn: str, description: str) -> dict[str, str]:
     """Returns a drawing by MIME type.
 
-    JupyterLab and nbconvert make an image without a text alternative of an SVG output. They prefer the HTML.
+    JupyterLab and nbconvert show an SVG output as an image without a text alternative. They prefer HTML to SVG.
 
     Args:
         drawn: The drawing, as an `<svg>` element.

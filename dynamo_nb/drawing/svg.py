@@ -200,7 +200,11 @@ def _stacked(node: Node) -> bool:
 
 
 def summary(picture: Picture) -> str:
-    """Returns the content of a drawing as one sentence, for people who do not see it."""
+    """Returns the text alternative of a drawing: its content as one sentence.
+
+    Args:
+        picture: the drawing.
+    """
     outline = Outline.of(picture)
     calls: dict[str, list[str]] = {}
     for line in outline.lines:

@@ -57,7 +57,7 @@ class Graph:
         services: every service that a declared edge reaches, by name, in order of discovery.
         edges: the edges between them.
         known: names of further services in the namespace. Configuration may name them.
-        forced: links (source, target) that a user has removed in any case, also while they are used.
+        forced: links (source, target) that were removed with `force=True`.
     """
 
     entry: str

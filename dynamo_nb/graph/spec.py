@@ -60,7 +60,7 @@ class ServiceSpec(_Value):
         endpoints: its endpoints.
         bindings: attribute of each dependency to the connected service, or None if inactive.
         reconfigures: True if running workers can take another configuration.
-        app: True if the service has an ASGI application of its own.
+        app: True if the service has an ASGI application.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Models that are named by the path of a folder."""
+"""Models in folders."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Final
 
 from dynamo_nb.errors import DynamoError
 
-PATH_STARTS: Final = ("/", ".", "~")  # how a path begins and a name on a hub does not
+PATH_STARTS: Final = ("/", ".", "~")  # the first characters of a path; names on a hub have others
 
 
 def check_folder(model: str, where: str) -> bool:
-    """Returns True if a model is a folder of this machine, False if it is a name.
+    """Returns True if a model is a folder on this machine, False if it is a name on a hub.
 
     Args:
         model: A path, or the name of a model; "" for none.
         where: The key of the configuration, for the error.
 
     Raises:
-        DynamoError: It is the path of no folder.
+        DynamoError: It is a path, and the folder does not exist.
     """
     is_folder = bool(model) and Path(model).expanduser().is_dir()
     if not is_folder and model.startswith(PATH_STARTS):

@@ -90,7 +90,7 @@ class Processor(TextProcessor):
         chat_template_kwargs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Raises what a worker would refuse, as far as it can be found without a download."""
+        """Checks the configuration without a download. Raises the errors of a worker's start."""
         check_variables(chat_template_kwargs or {})
         if check_folder(model, "Processor.model"):
             Tokenizer(model, chat_template)

@@ -18,8 +18,8 @@ MAX_CHARACTERS: Final = 20_000
 class Answer:
     """The messages that answer one request. Any thread may use it, except for `item`, which needs an event loop.
 
-    The browser receives `{"id": …}` with one of `code`, `item`, `error`, or `done` with `value` and `seconds`. There
-    may be a `picture` (SVG) with `error` and `done`.
+    The browser receives `{"id": …}` with one of `code`, `item`, `error`, or `done` with `value` and `seconds`. With
+    `error` and `done` it may receive a `picture` (SVG).
 
     Args:
         widget: The widget that sent the request.
@@ -43,7 +43,11 @@ class Answer:
         self._items.append(as_text(value))
 
     def draw(self, svg: str) -> None:
-        """Adds a picture to the result, or to the error."""
+        """Adds a picture to the result or the error.
+
+        Args:
+            svg: The picture.
+        """
         self._picture = {"picture": svg}
 
     def done(self, value: Any) -> None:

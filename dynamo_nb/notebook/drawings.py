@@ -160,7 +160,7 @@ class Drawings:
     # --- one graph -------------------------------------------------------------------------------------------------
 
     def _deployment(self, subject: str | Deployment) -> Deployment | None:
-        """The deployment that serves a graph, or None. After a reconnection, the one that is connected."""
+        """The deployment that serves a graph, or None. After a reconnection, the connected object."""
         if isinstance(subject, Deployment):
             if subject.connected or subject.ended:
                 return subject
@@ -187,7 +187,7 @@ class Drawings:
     def _show_state(self, drawing: Drawing, widget: GraphWidget) -> None:
         deployment, lost = self._deployment(drawing.subject), ""
         if isinstance(drawing.subject, Deployment) and deployment is not None:
-            drawing.subject = deployment  # this notebook has connected to it again
+            drawing.subject = deployment  # this notebook has connected again
         widget.show(*self._state(drawing.subject))
         if deployment is not None and not deployment.connected and not deployment.ended:
             lost = f"This notebook has closed its connection. To connect again: `%dynamo attach {deployment.id}`"
@@ -246,7 +246,7 @@ class Drawings:
     # --- traffic ---------------------------------------------------------------------------------------------------
 
     def _watch(self, drawing: Drawing, page: str, *, visible: bool) -> None:
-        """Called when a graph becomes visible in a browser page, or is not visible any more, and in between."""
+        """Called by a browser page when a graph becomes visible or invisible, and regularly in between."""
         drawing.viewers.report(page, visible=visible)
         if not drawing.viewers.watching:  # the static forms were not updated while it was watched
             with self._lock, suppress(DynamoError):
@@ -255,7 +255,7 @@ class Drawings:
         portal.loop.call_soon_threadsafe(self._heartbeat.start)
 
     def _shown_widgets(self) -> list[GraphWidget]:
-        """The widgets in open pages. It does not wait for the lock, which is held while a large graph is laid out."""
+        """The widgets in open pages. It does not take the lock, because the layout of a large graph holds it long."""
         found = []
         for drawing in list(self._drawings):
             if self._busy():
@@ -282,9 +282,9 @@ class Drawings:
 def _bundle(drawing: Drawing) -> dict[str, Any]:
     """The output of a graph.
 
-    JupyterLab shows an error in place of a saved output that refers to a widget, although the output has static forms:
-    it never falls back to them. So the output has the static forms alone, and the widget shows itself in their place.
-    VS Code falls back to them, and loads widgets only for outputs that refer to one.
+    JupyterLab shows an error in place of a saved output that refers to a widget, and ignores its static forms. So in
+    JupyterLab the output has only the static forms, and the widget replaces them in the page. VS Code falls back to the
+    static forms, and loads widgets only for outputs that refer to a widget.
     """
     widget = drawing.widget.view_bundle() if drawing.widget is not None and drawing.embedded else {}
     return {**widget, **drawing.static_forms}

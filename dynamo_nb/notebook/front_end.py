@@ -17,7 +17,11 @@ def deleted_cells(shell: Any) -> Collection[str]:
 
 
 def is_jupyterlab(shell: Any) -> bool:
-    """Returns True if JupyterLab or Notebook 7 sent the request: only these report which cells were deleted."""
+    """Returns True if JupyterLab or Notebook 7 sent the request: no other front end reports deleted cells.
+
+    Args:
+        shell: The shell of the notebook.
+    """
     return "deletedCells" in _metadata(shell)
 
 

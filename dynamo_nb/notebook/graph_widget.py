@@ -26,7 +26,7 @@ Card = Mapping[str, Any]
 Message = dict[str, Any]
 MOST_EVENTS: Final = 50
 LONGEST_DETAIL: Final = 1000
-"""Events that are shown, and characters of the end of their details: every change sends all of them."""
+"""Number of events, and length of the end of their details in characters. Every change sends all of them."""
 Workers = Mapping[str, Mapping[str, str]]
 """Service to `{"workers": "1/2", "gpus": "0,1"}`: ready and desired workers, ids of GPUs. Only of served services."""
 
@@ -53,9 +53,9 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
         loads: `services` and `edges`, each by name, with the traffic now.
         selected: The service whose card is open, or "".
         card: The content of that card.
-        detached: True if the deployment runs on without this kernel.
-        lost: Why the deployment cannot be reached, and what to do; "" if it can.
-        output_id: The static SVG contains it. The browser shows the live graph in place of each SVG with this id.
+        detached: True if the deployment continues after the end of this kernel.
+        lost: A message, with a remedy, if the deployment cannot be reached; else "".
+        output_id: An id in the static SVG. The browser replaces each SVG with this id by the live graph.
         events: The last events of the deployment, oldest first: `number`, `at`, `text`, `bad` and `detail`.
     """
 
@@ -149,17 +149,17 @@ class GraphWidget(anywidget.AnyWidget):  # type: ignore[misc]
             self.update_card()
 
     def show_connection(self, *, detached: bool, lost: str) -> None:
-        """Shows whether the deployment can be reached.
+        """Shows the state of the connection to the deployment.
 
         Args:
-            detached: True if the deployment runs on without this kernel.
-            lost: Why it cannot be reached, and what to do; "" if it can.
+            detached: True if the deployment continues after the end of this kernel.
+            lost: A message, with a remedy, if the deployment cannot be reached; else "".
         """
         with self.hold_sync():
             self.detached, self.lost = detached, lost
 
     def beat(self) -> None:
-        """Sends a sign of life. A browser that receives none for a while shows that it is disconnected."""
+        """Sends a heartbeat. A page without heartbeats shows that it is disconnected."""
         self.send({"alive": True})
 
     def update_card(self) -> None:
@@ -223,7 +223,11 @@ def _edges(traffic: Traffic) -> dict[str, Any]:
 
 
 def figures_of(load: Load) -> dict[str, Any]:
-    """Returns the figures of a load, rounded as they are displayed, so that small changes are not sent."""
+    """Returns the figures of a load, rounded as for display, so that small changes are not sent.
+
+    Args:
+        load: The load.
+    """
     return {
         "rate": _rounded(load.rate),
         "p50": _rounded(load.p50),

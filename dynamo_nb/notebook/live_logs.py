@@ -1,4 +1,4 @@
-"""Logs in the outputs of cells that go on while other cells run."""
+"""Logs in the outputs of cells. They continue while other cells run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LiveLogs:
         self._following: dict[str, list[_Output]] = {}
 
     def show(self, record: Record, request: LogRequest, *, cell: str, embedded: bool) -> None:
-        """Displays logs until the deployment ends, the user stops them or the cell runs again. Returns at once.
+        """Displays logs until the deployment ends, the user stops them, or the cell runs again. Returns at once.
 
         Args:
             record: The deployment.
@@ -37,13 +37,17 @@ class LiveLogs:
         self._following.setdefault(cell, []).append(output)
 
     def forget(self, cell: str) -> None:
-        """Ends the logs in the output of a cell, which runs again."""
+        """Ends the logs in the output of a cell that runs again.
+
+        Args:
+            cell: The key of the cell.
+        """
         for output in self._following.pop(cell, []):
             output.close()
 
 
 class _Output:
-    """One output. The widget is replaced by its lines at the end, which every front end shows and saves."""
+    """One output. At the end, the last lines replace the widget: every front end can show and save them."""
 
     def __init__(self, record: Record, request: LogRequest) -> None:
         self._record, self._request = record, request

@@ -19,10 +19,10 @@ class LiveTables:
         self._updating: dict[str, list[Future[None]]] = {}
 
     def show(self, tables: AsyncGenerator[Any, None], *, cell: str, live: bool) -> None:
-        """Displays a table that changes. Raises what `tables` raises before it yields the first table.
+        """Displays a table that changes. Raises the errors of `tables` before the first table.
 
         Args:
-            tables: Yields the table again and again.
+            tables: Yields new versions of the table.
             cell: The key of the running cell.
             live: True if the table is updated until the deployment or the output ends.
         """

@@ -1,4 +1,4 @@
-"""Logs as a widget: lines are added as they come, and filtered in the browser."""
+"""Logs as a widget. New lines are added at the end. The browser filters them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dynamo_nb.control.log_lines import LogLine
 from dynamo_nb.observe.log_reader import LogText, html_of, rows_of
 
 KEPT: Final = 1000
-"""Last lines that a page gets when it is opened, and that the output keeps at the end."""
+"""Number of last lines that a newly opened page receives, and that remain in the output at the end."""
 _FOLDER: Final = files(__package__).joinpath("widget")
 
 
@@ -25,18 +25,18 @@ class LogWidget(anywidget.AnyWidget):  # type: ignore[misc]
     """The logs of a deployment.
 
     Args:
-        title: What the lines are of.
-        nothing: Message while there is no line.
-        access: True if the requests over HTTP are shown.
+        title: Title, with the deployment and the filter.
+        nothing: Message in place of an empty log.
+        access: True to show the requests over HTTP.
         stop: Called when the user stops following.
         set_access: Called when the user turns the access log on or off.
 
     Attributes:
-        title: What the lines are of.
-        nothing: Message while there is no line.
+        title: Title, with the deployment and the filter.
+        nothing: Message in place of an empty log.
         access: True if the requests over HTTP are shown.
-        ended: Reason why no more lines come, or "".
-        output_id: The static HTML contains it. The browser shows the live log in place of it.
+        ended: Reason of the end of the log, or "".
+        output_id: An id in the static HTML. The browser replaces HTML with this id by the live log.
     """
 
     _esm = (_FOLDER / "built" / "log_widget.js").read_text("utf-8")  # written by `make widget`
@@ -74,7 +74,11 @@ class LogWidget(anywidget.AnyWidget):  # type: ignore[misc]
                 self._send_rows(list(self._lines))
 
     def add(self, lines: Sequence[LogLine]) -> None:
-        """Adds lines at the end. Any thread may call it."""
+        """Adds lines at the end. Any thread may call it.
+
+        Args:
+            lines: The lines.
+        """
         self._lines.extend(lines)
         self._count += len(lines)
         self._send_rows(lines)
@@ -93,11 +97,11 @@ class LogWidget(anywidget.AnyWidget):  # type: ignore[misc]
         return {"text/html": html_of(lines), "text/plain": LogText(times=True).text(lines)}
 
     def live_bundle(self, *, embedded: bool) -> dict[str, Any]:
-        """Returns the output while lines come.
+        """Returns the output of a log that is followed.
 
         Args:
-            embedded: True if the output must refer to the widget. Otherwise the widget shows itself in place of the
-                HTML: JupyterLab shows an error in place of a saved output that refers to a widget.
+            embedded: True if the output must refer to the widget. Otherwise the widget replaces the HTML in the page,
+                because JupyterLab shows an error in place of a saved output that refers to a widget.
         """
         if embedded:
             data, _ = super()._repr_mimebundle_() or ({}, {})

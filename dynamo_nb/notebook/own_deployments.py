@@ -41,12 +41,16 @@ class OwnDeployments:
 
     @property
     def shown(self) -> list[Deployment]:
-        """The deployments, and those whose first workers start."""
+        """The deployments, including those whose first workers start."""
         return [*self.all, *self._starting]
 
     @contextmanager
     def starting(self, deployment: Deployment) -> Iterator[None]:
-        """Has the states of a deployment shown while its first workers start."""
+        """Shows the states of a deployment while its first workers start.
+
+        Args:
+            deployment: The deployment.
+        """
         self._starting.append(deployment)
         deployment.listeners.append(self._on_status)
         self._on_status(deployment)
@@ -66,7 +70,7 @@ class OwnDeployments:
             print(f"{id_} is detached; `%dynamo attach {id_}` connects to it again")
 
     def add_started(self, deployment: Deployment) -> None:
-        """Adds a deployment that was started by the running cell."""
+        """Adds a deployment that the running cell started."""
         others = [other for other in self.all if not other.ended and other.spec.entry == deployment.spec.entry]
         self.add(deployment)
         self._mark(deployment)
@@ -74,7 +78,7 @@ class OwnDeployments:
             number = self._started_by.get(other, ("", 0))[1]
             served = f"served by cell {number}" if number else "attached"
             update = f"run cell {number} again to update it" if number else f"`%dynamo attach {other.id}` returns it"
-            print(f"{other.id}, {served}, keeps running beside it: {update}, `%dynamo stop {other.id}` stops it")
+            print(f"{other.id}, {served}, keeps running too: {update}, `%dynamo stop {other.id}` stops it")
 
     def add_found(self, deployment: Deployment) -> None:
         """Adds a deployment that an earlier kernel left running, and that the running cell updates."""
@@ -121,8 +125,8 @@ class OwnDeployments:
     def follow(self, *, again: bool) -> bool:
         """Updates every deployment to the cells, and prints what was replaced or held back.
 
-        A deployment that cannot be updated does not stop the others. A change that is held back is no error: the next
-        cell may complete it, and "Run All" must get there.
+        A deployment that cannot be updated does not stop the others. A change that is held back is not an error: the
+        next cell may complete it, so "Run All" must continue.
 
         Args:
             again: Also try an update that failed before.
@@ -164,13 +168,13 @@ class OwnDeployments:
             raise errors[0]
         return not held
 
-    def note_edit(self, cell: Cell, *, failed: bool, said: bool) -> None:
-        """Marks the services of a cell that failed as edited, and says that their old version serves.
+    def note_edit(self, cell: Cell, *, failed: bool, reported: bool) -> None:
+        """Marks the services of a failed cell as edited, and reports that their old version serves.
 
         Args:
             cell: The cell that has ended.
-            failed: It failed, or the deployments could not be updated to it.
-            said: The error under the cell says already that the old version serves.
+            failed: True if the cell, or the update of a deployment to it, failed.
+            reported: True if the error under the cell already reports that the old version serves.
         """
         runs = [known for known in self._cells.book if known.key == cell.key]
         services = {name for run in [cell, *runs] for name in services_in([run]).values()}
@@ -183,7 +187,7 @@ class OwnDeployments:
             deployment.note_failed_edits(self._failed_edits)
             unserved = deployment.follower.unserved if cell.failed_at is None else frozenset()
             about = sorted(deployment.edited & (services | unserved))
-            if failed and about and not said:
+            if failed and about and not reported:
                 from dynamo_nb.deployment.supervisor_connection import old_version
 
                 print(old_version(about))

@@ -23,9 +23,9 @@ from dynamo_nb.sdk.definition import ServiceDefinition
 from dynamo_nb.sdk.endpoint import Endpoint
 
 LOG_LINES: Final = 12
-"""Last lines of each worker's log that are shown at the worker."""
+"""Number of last lines of a worker's log that are shown at the worker."""
 ALL_LINES: Final = 200
-"""Last lines of all workers together."""
+"""Number of last lines of all workers together."""
 
 
 def service_card(
@@ -52,7 +52,7 @@ def service_card(
         `service`, `rows` (label and text), `endpoints` with schema and example, and `links` (`in` and `out`, each with
         the other service and whether the link is active). With a deployment also `config` (key, value and origin),
         the number of `desired` workers, `workers`, the last lines of their `log` (time, worker, level and text), the
-        `routes` with a request of each, its load and its statuses, and the `errors`.
+        `routes` with example request, load and statuses, and the `errors`.
     """
     definition = graph.services.get(name)
     if definition is None:
@@ -167,7 +167,7 @@ def _route(route: Route, traffic: Traffic) -> dict[str, Any]:
 
 
 def _add_defaults(endpoint: Endpoint, properties: dict[str, Any]) -> None:
-    """Adds the defaults of parameters to their schemas, as `default`; as text `x-default` if JSON has no such value."""
+    """Adds the defaults of parameters to their schemas: as `default`, or as text in `x-default` if JSON cannot."""
     from pydantic_core import to_jsonable_python
 
     for name, parameter in endpoint.signature.parameters.items():

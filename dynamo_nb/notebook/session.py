@@ -74,7 +74,7 @@ class NotebookSession:
         self._name_left_running()
 
     def _name_left_running(self) -> None:
-        """Names the deployments that an earlier kernel of this notebook left running."""
+        """Prints the deployments that an earlier kernel of this notebook left running."""
         from dynamo_nb.control.record import left_running
 
         with suppress(DynamoError):  # reported where the state directory is needed
@@ -120,7 +120,7 @@ class NotebookSession:
                 result.error_in_exec = error
                 self.shell.showtraceback((type(error), error, None))
         if cell is not None:
-            self.own.note_edit(cell, failed=failed, said=bool(getattr(result.error_in_exec, "__notes__", ())))
+            self.own.note_edit(cell, failed=failed, reported=bool(getattr(result.error_in_exec, "__notes__", ())))
         if self._drawings is not None:
             self._drawings.redraw()
         if not self._preloaded and self.variables.services:
@@ -165,7 +165,7 @@ class NotebookSession:
 
     @property
     def path(self) -> str:
-        # VS Code names the notebook in a variable, Jupyter's server in the environment, other programs not at all.
+        # VS Code sets a variable, Jupyter's server an environment variable. Other programs set neither.
         name = os.environ.get("JPY_SESSION_NAME") or self.shell.user_ns.get("__vsc_ipynb_file__")
         return str(Path(name).absolute()) if name else f"{Path.cwd()}/"
 

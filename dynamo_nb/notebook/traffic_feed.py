@@ -20,7 +20,7 @@ from dynamo_nb.observe.traffic import Traffic, TrafficWindow
 INTERVAL: Final = 0.5
 """Seconds between two measurements."""
 REQUESTS: Final = 200
-"""Latest requests over HTTP of a deployment that are shown."""
+"""Number of latest requests over HTTP that are shown for a deployment."""
 
 
 class TrafficFeed:
@@ -45,12 +45,12 @@ class TrafficFeed:
         return self._latest.get(deployment) or Traffic()
 
     def routes(self, deployment: Deployment, service: str) -> list[Route]:
-        """Returns the HTTP routes of a service; none if the deployment is not watched."""
+        """Returns the HTTP routes of a service; none if its deployment is not watched."""
         _, routes = self._routes.get(deployment, (None, {}))
         return routes.get(service, [])
 
     def requests(self, deployment: Deployment, service: str) -> list[LogLine]:
-        """Returns the latest requests of a service over HTTP; none unless the access log is on."""
+        """Returns the latest requests of a service over HTTP; none if the access log is off."""
         return [line for line in self._requests.get(deployment, ()) if line.worker.partition("[")[0] == service]
 
     def show_requests(self, deployment: Deployment, *, shown: bool) -> None:

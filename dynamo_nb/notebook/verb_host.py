@@ -119,7 +119,7 @@ class NotebookHost(VerbHost):
         return deployment
 
     def _bind(self, deployment: Deployment) -> None:
-        """Assigns an attached deployment to the variable under which it was served, or says how to do it."""
+        """Assigns an attached deployment to the variable of its serving cell, or prints the code that assigns it."""
         running = self._session.tracker.running
         if running is not None and _ASSIGNED.search(running.text):
             return
@@ -130,7 +130,7 @@ class NotebookHost(VerbHost):
             names[variable] = deployment
             print(f"`{variable}` is {deployment.id}")
         else:
-            print(f"`{variable or 'deployment'}{'_2' * (not free)} = %dynamo attach {deployment.id}` gives it a name")
+            print(f"`{variable or 'deployment'}{'_2' * (not free)} = %dynamo attach {deployment.id}` assigns it to a variable")
 
     def logs(self, record: Record, request: LogRequest, *, times: bool) -> None:
         session = self._session
@@ -138,7 +138,7 @@ class NotebookHost(VerbHost):
             embedded = not front_end.is_jupyterlab(session.shell)
             session.logs.show(record, request, cell=session.tracker.running_key, embedded=embedded)
             return
-        # Without a front end for widgets, as under papermill, no one could end a cell that follows logs.
+        # In a kernel without widgets, as under papermill, a user cannot end a cell that follows logs.
         ends = hasattr(session.shell, "kernel")
         super().logs(record, replace(request, follow=request.follow and not ends), times=times)
 

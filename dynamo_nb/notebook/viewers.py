@@ -1,4 +1,4 @@
-"""The browser pages that show a graph, and the signs of life that they receive."""
+"""The browser pages that show a graph, and the heartbeats that they receive."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Final
 from dynamo_nb.notebook.graph_widget import GraphWidget
 
 BEAT: Final = 0.5
-"""Seconds between two signs of life. Pages take a silence of 2.3 s for the end of the kernel; see `connection.js`."""
+"""Seconds between two heartbeats. A page is disconnected after 2.3 s without one, see `connection.js`."""
 PRESENCE: Final = 150.0
-"""Seconds after its last report in which a page is taken to be open. It reports every 30 s, a hidden one once a minute.
-Kernels that send messages are not idle, so a server would never shut down the idle kernel of a closed page."""
+"""Seconds after its last report until a page counts as closed. A page reports every 30 s, a hidden page every minute.
+Heartbeats end then: a server shuts down idle kernels, and a kernel that sends messages is not idle."""
 
 
 class Viewers:
@@ -26,8 +26,8 @@ class Viewers:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # The page that runs the cell reports when the cell has ended.
-        self._heard = {"": clock()}
+        # The page of the running cell cannot report before the cell has ended.
+        self._reported_at = {"": clock()}
         self._visible: set[str] = set()
         self._renewed = clock()
 
@@ -39,15 +39,15 @@ class Viewers:
             visible: True if the graph is visible in it now.
         """
         (self._visible.add if visible else self._visible.discard)(page)
-        self._heard[page] = self._clock()
+        self._reported_at[page] = self._clock()
 
     def renew(self) -> None:
-        """Called while a cell runs: reports wait until it has ended, so no page is taken to be closed."""
+        """Called while a cell runs: pages cannot report before its end, so they do not count as closed."""
         self._renewed = self._clock()
 
     def forget(self) -> None:
         """Removes all pages."""
-        self._heard.clear()
+        self._reported_at.clear()
         self._visible.clear()
 
     @property
@@ -55,10 +55,10 @@ class Viewers:
         """True if the graph is in an open page."""
         oldest = self._clock() - PRESENCE
         if self._renewed < oldest:
-            for page in [page for page, heard in list(self._heard.items()) if heard < oldest]:
-                self._heard.pop(page, None)
+            for page in [page for page, at in list(self._reported_at.items()) if at < oldest]:
+                self._reported_at.pop(page, None)
                 self._visible.discard(page)
-        return bool(self._heard)
+        return bool(self._reported_at)
 
     @property
     def watching(self) -> bool:
@@ -67,7 +67,7 @@ class Viewers:
 
 
 class Heartbeat:
-    """Sends signs of life to the pages that show graphs. It runs on the portal's loop, also while a cell runs.
+    """Sends heartbeats to the pages that show graphs. It runs on the portal's loop, also while a cell runs.
 
     Args:
         shown: Returns the widgets that are in open pages.
@@ -78,7 +78,7 @@ class Heartbeat:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Starts to send, until no page is open."""
+        """Starts the heartbeats. They end when no page is open."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._send())
 

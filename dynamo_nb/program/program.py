@@ -68,8 +68,8 @@ class Program:
         source: Source of the program, as plain data.
         layers: Configuration in the program. A user's configuration overrides it.
         options: Options of `serve` in the program, by name. A user's options override them.
-        options_origin: Where they are written.
-        notes: Lines about configuration in the program that could not be read.
+        options_origin: Their origin.
+        notes: Lines about configuration in the program that cannot be read.
         absent: Services whose code cannot be imported in this process, with the error: a library is not installed.
             Only their interface is known here. They can run elsewhere.
     """

@@ -124,7 +124,7 @@ def _as_served(program: Program, serving: Serving | None) -> Program:
 
 
 def _from(folder: Path, option: str, value: Any) -> Any:
-    """The value of an option; a relative path of a file is found in the folder of the notebook."""
+    """The value of an option. A relative path of a file is relative to the folder of the notebook."""
     return str(folder / value) if option in _PATHS and isinstance(value, str | Path) else value
 
 

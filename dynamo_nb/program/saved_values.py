@@ -1,4 +1,4 @@
-"""Values of a saved notebook that can be read without running its cells: literals, and names bound to them."""
+"""Values of a saved notebook that are known without running its cells: literals, and names bound to literals."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from dynamo_nb.config.yaml_layer import from_yaml
 
 @dataclass(frozen=True)
 class Unread:
-    """In place of a value that is known only when the cell runs. text: the expression."""
+    """Replaces a value that is known only when the cell runs. text: the expression."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class EntryClass:
-    """The class of a service, or the graph of one. name: of the class."""
+    """The class of a service, or its graph. name: name of the class."""
 
     name: str
 
@@ -42,11 +42,11 @@ class _UnreadError(Exception):
 
 _LARGEST: Final = 2**64
 _LONGEST_SHIFT: Final = 128
-"""Bounds of what is computed: an expression in a notebook must not keep this process busy."""
+"""Bounds of operands: an expression in a notebook must not block this process."""
 _PURE: Final = frozenset(
     {"get", "items", "keys", "values", "copy", "index", "count", "read_text", "exists", "format", "strip", "split"}
 )
-"""Methods that leave their object as it is."""
+"""Methods that do not change their object."""
 _OPERATIONS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -78,10 +78,10 @@ _CONVERSIONS: Final[Mapping[str, Callable[..., Any]]] = {
 
 
 class SavedValues:
-    """The values of a notebook's names, as its statements bind them one after the other.
+    """The values of a notebook's names, after each of its statements in turn.
 
     Args:
-        folder: The folder of the notebook. Files are read from it.
+        folder: The folder of the notebook. Paths of files are relative to it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,24 +91,45 @@ class SavedValues:
         self._written: dict[Path, str] = {}
 
     def write_file(self, path: str, text: str) -> None:
-        """Notes the text that a cell writes to a file."""
+        """Records the text that a cell writes to a file.
+
+        Args:
+            path: Path of the file.
+            text: The text.
+        """
         self._written[self.resolved(path)] = text
 
     def written_text(self, path: str | Path) -> str | None:
-        """Returns the text that an earlier cell writes to a file; None if there is no such cell."""
+        """Returns the text that an earlier cell writes to a file; None if no cell does.
+
+        Args:
+            path: Path of the file.
+        """
         return self._written.get(self.resolved(path))
 
     def resolved(self, path: str | Path) -> Path:
-        """Returns the path of a file that a cell names."""
+        """Returns the absolute path of a file in a cell.
+
+        Args:
+            path: The path in the cell.
+        """
         return (self._folder / Path(path).expanduser()).resolve()
 
     def entry(self, node: ast.expr) -> str:
-        """Returns the class that the first argument of `serve` names; "" if that is not known."""
+        """Returns the name of the served class; "" if it is not known.
+
+        Args:
+            node: The first argument of `serve`.
+        """
         value = self.value(node)
         return value.name if isinstance(value, EntryClass) else node.id if isinstance(node, ast.Name) else ""
 
     def value(self, node: ast.expr) -> Any:
-        """Returns the value of an expression. An `Unread` stands for it, or for values in a mapping, if it must run."""
+        """Returns the value of an expression. An `Unread` replaces a value that is not known, also within a mapping.
+
+        Args:
+            node: The expression.
+        """
         try:
             return copy.deepcopy(self._value(node))
         except Exception:  # the operations on the notebook's values may raise anything
@@ -117,7 +138,11 @@ class SavedValues:
     # --- statements ------------------------------------------------------------------------------------------------
 
     def run(self, statement: ast.stmt) -> None:
-        """Notes what a statement binds and changes, without running it."""
+        """Records the names that a statement binds and changes, without running it.
+
+        Args:
+            statement: The statement.
+        """
         match statement:
             case ast.ClassDef(name=name):
                 self._names[name] = EntryClass(name)
@@ -147,7 +172,7 @@ class SavedValues:
                 self._changed_in(statement)
 
     def _stored(self, node: ast.expr) -> Any:
-        """The value to bind: the object itself, so that a change through one name is seen through the other."""
+        """The value to bind. It is not copied, so that a change through one name changes it for all names."""
         try:
             return self._value(node)
         except Exception:
@@ -194,7 +219,7 @@ class SavedValues:
                 self._changed_in(call)
 
     def _changed_in(self, node: ast.AST) -> None:
-        """Forgets the names that a part of a cell may change: by a method, or by a function of the notebook."""
+        """Forgets the names that a part of a cell may change by a method or by a function of the notebook."""
         for call in (one for one in ast.walk(node) if isinstance(one, ast.Call)):
             match call.func:
                 case ast.Attribute(value=changed, attr=verb) if verb not in _PURE:

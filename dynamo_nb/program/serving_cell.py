@@ -1,7 +1,7 @@
-"""The cell of a saved notebook that serves a graph: its configuration and its options, as far as they can be read.
+"""The configuration and the options of the cell in a saved notebook that serves a graph.
 
-The cell is `serve(Frontend, CONFIG, …)` or `%dynamo serve Frontend -f config.yaml …`. Nothing runs: what is known only
-when cells run is left out, and named in a note.
+The cell is `serve(Frontend, CONFIG, …)` or `%dynamo serve Frontend -f config.yaml …`. No cell runs. Values that are
+known only when cells run are left out, and listed in a note.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _SECONDS: Final = ("grace", "hang")
 
 @dataclass(frozen=True)
 class Serving:
-    """A call that serves a graph, as a saved notebook has it.
+    """A call in a saved notebook that serves a graph.
 
     Attributes:
-        where: `serve(…), cell 8, line 2`.
-        layers: The configuration that it passes, lowest layer first.
+        where: Its origin: `serve(…), cell 8, line 2`.
+        layers: The configuration in its arguments, lowest layer first.
         options: The other arguments of `serve`, by name.
         variable: The name to which the deployment is assigned; "" for none.
-        notes: One line for what could not be read; empty if everything was.
+        notes: Lines about values that cannot be read, and about other calls that serve the graph.
     """
 
     where: str
@@ -62,7 +62,7 @@ class _Words:
 
 @dataclass(frozen=True)
 class _Call:
-    """A call, with the values that its arguments had. in_block: it is inside a function, a loop or another block."""
+    """A call with the values of its arguments. in_block: True inside a function, a loop or another block."""
 
     entry: str
     where: str
@@ -77,12 +77,12 @@ class _Call:
 
 
 def serving_of(cells: Sequence[Cell], entry: str, folder: Path) -> Serving | None:
-    """Returns the call that serves an entry: the last one in the notebook. None if it has none.
+    """Returns the last call in a notebook that serves an entry; None if there is none.
 
     Args:
-        cells: The cells, in the order in which they run.
+        cells: The cells, in order of execution.
         entry: Name of the entry's class.
-        folder: The folder of the notebook, in which files are found.
+        folder: The folder of the notebook. Paths of files are relative to it.
 
     Raises:
         ConfigError: A file of the configuration cannot be read, or a value is not a configuration.
@@ -96,15 +96,15 @@ def serving_of(cells: Sequence[Cell], entry: str, folder: Path) -> Serving | Non
     call = next((call for call in reversed(plain) if not call.is_dry_run), plain[-1])
     earlier = [other.where for other in plain if other is not call and not other.is_dry_run]
     serving = _read(call, values)
-    passed_over = [f"{', '.join(earlier)}: passed over, because {call.where} serves {entry} too"] if earlier else []
+    passed_over = [f"{', '.join(earlier)}: ignored, because {call.where} serves {entry} too"] if earlier else []
     return replace(serving, notes=(*serving.notes, *passed_over))
 
 
 def variable_of(cells: Sequence[Cell], entry: str) -> str:
-    """Returns the name to which the last call that serves an entry assigns its deployment; "" if there is none.
+    """Returns the variable of the last call that serves an entry; "" if there is none.
 
     Args:
-        cells: The cells, in the order in which they ran.
+        cells: The cells, in order of execution.
         entry: Name of the entry's class.
     """
     calls = [call for call in _calls(cells, SavedValues(Path())) if call.entry == entry and call.variable]
@@ -142,7 +142,7 @@ def _file_layer(path: str | Path, call: _Call, values: SavedValues) -> Layer:
 
 
 def _with_origins(tree: Tree, where: str) -> Tree:
-    """The same values, whose origins also have the cell."""
+    """The values, with the cell added to their origins."""
     return {
         key: Value(node.raw, f"{node.origin}, {where}") if isinstance(node, Value) else _with_origins(node, where)
         for key, node in tree.items()
@@ -150,7 +150,7 @@ def _with_origins(tree: Tree, where: str) -> Tree:
 
 
 def _separated(mapping: Mapping[Any, Any], path: str = "") -> tuple[dict[Any, Any], list[str]]:
-    """The values that are known, and a text such as `Backend.k = pick()` for each of the others."""
+    """The known values, and a text such as `Backend.k = pick()` for each unknown value."""
     known: dict[Any, Any] = {}
     unread: list[str] = []
     for key, value in mapping.items():
@@ -265,7 +265,7 @@ def _written_file(text: str) -> tuple[str, str] | None:
 
 
 def _magic_line(call: ast.Call) -> str | None:
-    """The words after `%dynamo`, from the Python that IPython makes of the line."""
+    """The words after `%dynamo`, from the Python code that IPython generates for the line."""
     match call:
         case ast.Call(
             func=ast.Attribute(attr="run_line_magic"),

@@ -78,9 +78,9 @@ def api(
     Args:
         name: The path, without the slash; the name of the method by default.
         http_method: The HTTP method of the route.
-        example: An example of a request, which `dynamo routes` shows: values of parameters in the path and the query by
-            name, and the body. It may be a function of the service that returns one, also an async one. Without it, an
-            example is made from the annotations.
+        example: An example of a request, for `dynamo routes`: values by name of the parameters in the path and the
+            query, and the body. Or a method of the service, also an async one, that returns it. Default: an example
+            from the annotations.
 
     Returns:
         The decorator.

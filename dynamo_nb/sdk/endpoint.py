@@ -41,7 +41,7 @@ class Endpoint:
         transports: Transports by which it can be called.
         http_method: The HTTP method of its route.
         retry: True if a request may be sent to another worker after the first was lost before it answered anything.
-        example: An example of a request over HTTP, or a function of the service that returns one; or None.
+        example: An example of a request over HTTP, a method of the service that returns one, or None.
         abstract: True if it belongs to an interface.
         stream: True if it answers with a stream of items.
         overridden: The endpoint of a base class that this one overrides, or None.
@@ -303,7 +303,7 @@ class Endpoint:
         }
 
     def contract(self) -> dict[str, Any]:
-        """Describes what a caller must know, as plain data: two versions that callers may confuse have equal ones.
+        """Returns the contract of callers as plain data. Versions with equal contracts can serve each other's callers.
 
         Returns:
             The `schema`, with `parameters` (name, kind and whether it is required) and `stream`.

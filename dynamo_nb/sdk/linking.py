@@ -66,7 +66,7 @@ def unlink(cls: type, target: type, *, force: bool = False) -> None:  # noqa: D4
 
     Args:
         target: A service that this service was linked to, in the same module or notebook.
-        force: True to change a running deployment in any case. The link may have been removed before.
+        force: True to change a running deployment in any case, also if the link was removed before.
 
     Raises:
         LinkError: The link was not found.

@@ -21,7 +21,7 @@ class LinkBook:
 
     Attributes:
         classes: The classes of services that fill an interface, by name.
-        forced: Links (source, target) that were removed in any case, also while they are used.
+        forced: Links (source, target) that were removed with `force=True`.
     """
 
     def __init__(self) -> None:

@@ -57,8 +57,8 @@ def service(cls: Any = None, /, *, app: Any = None, **given: Any) -> Any:  # noq
             which an unused HTTP connection is closed (default 75). Other keys have no effect: `dynamo config` marks
             them, and on the command line they are errors.
         labels: Labels of the objects in a cluster.
-        app: A FastAPI application that gets the HTTP endpoints as routes, or another ASGI application, which answers
-            all requests that are not for them.
+        app: A FastAPI application, which gets the HTTP endpoints as routes, or another ASGI application, which answers
+            all other requests.
 
     Returns:
         The class itself.

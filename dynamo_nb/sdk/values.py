@@ -88,7 +88,7 @@ class Shape:
 
     @cached_property
     def _convert(self) -> Callable[[Any], Any]:
-        """The conversion to structs, by msgspec."""
+        """The conversion to structs with msgspec."""
         import msgspec
 
         return partial(msgspec.convert, type=self.annotation, from_attributes=True, dec_hook=_fit_other)

@@ -36,7 +36,11 @@ def aliases(statements: Iterable[Statement]) -> Aliases:
 
 
 def aliases_of_imports(nodes: Iterable[ast.stmt]) -> Aliases:
-    """The names under which the import statements among some statements import the decorators."""
+    """Returns the names of the decorators in import statements.
+
+    Args:
+        nodes: Statements. Only import statements are read.
+    """
     return frozenset(
         (alias.asname, alias.name)
         for node in nodes
@@ -102,7 +106,12 @@ def interface(statement: Statement, known: Aliases) -> Statement:
 
 
 def decorator_name(decorator: ast.expr, known: Aliases) -> str:
-    """The name of a decorator as its own module defines it, without its arguments; "" for an expression."""
+    """Returns the original name of a decorator, without its arguments; "" for other expressions.
+
+    Args:
+        decorator: The decorator.
+        known: Other names of imported decorators.
+    """
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
     if isinstance(called, ast.Attribute):
         return called.attr
@@ -181,7 +190,11 @@ def _head(node: ast.ClassDef | _Function, lines: list[str], decorators: list[ast
 
 
 def yields(function: ast.AST) -> bool:
-    """True if a function is a generator."""
+    """Returns True if a function is a generator.
+
+    Args:
+        function: The function.
+    """
     for child in ast.iter_child_nodes(function):
         if isinstance(child, ast.Yield | ast.YieldFrom):
             return True

@@ -29,12 +29,21 @@ def with_cell_names(text: str) -> str:
 
 
 def is_written_code(filename: str) -> bool:
-    """True for a module that was written out for workers: code of a service."""
+    """Returns True for a generated module of workers, with code of a service.
+
+    Args:
+        filename: Path of the module.
+    """
     return _FRAME.match(f'File "{filename}", line 1') is not None
 
 
 def line_name(filename: str, line: int) -> str:
-    """A line of code for people: `cell 3 "Backend", line 4` for a cell, else `module.py:4`."""
+    """Returns the name of a line of code: `cell 3 "Backend", line 4` for a cell, else `module.py:4`.
+
+    Args:
+        filename: Path of the module.
+        line: Number of the line.
+    """
     frame = f'File "{filename}", line {line}'
     named = with_cell_names(frame)
     return named if named != frame else f"{PurePath(filename).name}:{line}"

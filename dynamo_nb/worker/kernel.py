@@ -68,18 +68,18 @@ class WorkerStream(OutStream):  # type: ignore[misc]
         return self._log().fileno()  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Does nothing but write what is left: the worker goes on, and all that prints in it."""
+        """Flushes the stream. It stays open, because the worker continues to print."""
         self.flush()
 
     @property
     def buffer(self) -> CellBytes:
-        """Takes bytes, as that of a file does."""
+        """The binary buffer, as of a file."""
         if self._bytes is None:
             self._bytes = CellBytes(self)
         return self._bytes
 
     def detach(self) -> CellBytes:
-        """Returns the buffer, for another wrapper around it. This stream goes on."""
+        """Returns the buffer, for another wrapper around it. This stream stays usable."""
         return self.buffer
 
     def reconfigure(self, **options: Any) -> None:
@@ -88,7 +88,7 @@ class WorkerStream(OutStream):  # type: ignore[misc]
 
 
 class CellBytes(io.BufferedIOBase):
-    """The bytes that are written to a `WorkerStream`. Those of a cell are UTF-8, and go to the cell as text."""
+    """The binary buffer of a `WorkerStream`. Bytes from a cell are decoded as UTF-8 and shown in the cell."""
 
     def __init__(self, stream: WorkerStream) -> None:
         self._stream = stream
@@ -114,7 +114,7 @@ class CellBytes(io.BufferedIOBase):
         self._stream.flush()
 
     def close(self) -> None:
-        """Does nothing: a wrapper around it closes it at its own end, and the stream goes on."""
+        """Does nothing: the stream stays open when a wrapper around it is closed."""
 
     def fileno(self) -> int:
         return self._stream.fileno()

@@ -1,4 +1,4 @@
-"""Uses of a dependency that is not linked. The attribute is None, as promised; the error of its use names the link."""
+"""Uses of a dependency that is not linked. The attribute is None. The error of its use names the missing link."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dynamo_nb.sdk.dependency import Dependency, dependencies_of
 
 
 def unlinked_error(error: BaseException) -> DependencyUnlinked | None:
-    """Describes an error that a dependency without a link has caused.
+    """Converts an error whose cause is a dependency without a link.
 
     Args:
-        error: What code of a service raised.
+        error: The error from the code of a service.
 
     Returns:
-        The error for callers; None if the cause is another one.
+        The error for callers; None for another cause.
     """
     if not isinstance(error, AttributeError) or error.obj is not None or error.__traceback__ is None:
         return None
@@ -42,7 +42,7 @@ def unlinked_error(error: BaseException) -> DependencyUnlinked | None:
 
 
 def _dependency(raised: TracebackType) -> Dependency | None:
-    """The dependency without a link whose attribute was read where an error was raised."""
+    """The dependency without a link that the failed instruction used; None for another cause."""
     frame = raised.tb_frame
     value = _value_read(frame.f_code, raised.tb_lasti)
     if value is None:
@@ -56,7 +56,7 @@ def _dependency(raised: TracebackType) -> Dependency | None:
 
 @lru_cache(maxsize=256)
 def _value_read(code: CodeType, instruction: int) -> tuple[str, str] | None:
-    """The names in `self.backend`, of which an instruction reads an attribute, also through another name."""
+    """The names in `self.backend` if an instruction reads an attribute of it, also through a local name."""
     _, end_line, _, end_column = next(islice(code.co_positions(), instruction // 2, None))
     try:
         tree = ast.parse("".join(linecache.getlines(code.co_filename)))

@@ -50,13 +50,17 @@ HOOK_TIME: Final = 2.0
 LONGEST_RESULT: Final = 200
 """Characters of a liveness hook's result that are reported."""
 _OWN_VARIABLES: Final = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", VARIABLE)
-"""Variables that a deployment sets for each worker."""
+"""Environment variables that a deployment sets for each worker."""
 LIVENESS_LIMIT: Final = 10.0
 """Seconds for one liveness hook; an engine that has to answer through its own queue may take some."""
 
 
 def load(target: str) -> ServiceDefinition:
-    """Imports `module:Class`. Variables that the deployment has set stay, also if a module sets them."""
+    """Imports `module:Class`. A module cannot change the environment variables of the deployment.
+
+    Args:
+        target: The class.
+    """
     module, _, name = target.partition(":")
     before = {variable: os.environ.get(variable) for variable in _OWN_VARIABLES}
     try:
@@ -263,9 +267,9 @@ class Worker:
         return [service for service in [self.service, *reversed(self._locals)] if service is not None]
 
     def measured(self) -> Reading:
-        """Counts of the requests that it has `served` and `called`, by service and endpoint, and by HTTP route.
+        """Returns the counts of `served` and `called` requests by service and endpoint, and by HTTP route.
 
-        From any thread.
+        Any thread may call it.
         """
         counted: Reading = {"served": {}, "called": {}}
         for direction, readings in (self.runtime.measured() if self.runtime is not None else {}).items():
@@ -279,7 +283,7 @@ class Worker:
         return counted
 
     async def routes(self) -> dict[str, Any] | None:
-        """The routes of the HTTP application with examples of endpoints, see `HttpRoutes.load`; None without one."""
+        """Returns the routes of the HTTP application with examples, see `HttpRoutes.load`; None without HTTP."""
         if self._traffic is None or self._definition is None:
             return None
         described = await asyncio.to_thread(self._traffic.routes.load)
@@ -296,16 +300,20 @@ class Worker:
         try:
             example = endpoint.example(self.service) if callable(endpoint.example) else endpoint.example
             return await example if inspect.isawaitable(example) else example
-        except Exception:  # a function of the user; the route is shown without an example
-            logger.warning("the example of %s cannot be made", endpoint.where, exc_info=True)
+        except Exception:  # from the user's function; the route is shown without an example
+            logger.warning("the example of %s cannot be created", endpoint.where, exc_info=True)
             return None
 
     def http_requests(self, after: int) -> list[dict[str, Any]]:
-        """The latest requests over HTTP with a number greater than `after`. From any thread."""
+        """Returns the latest requests over HTTP. Any thread may call it.
+
+        Args:
+            after: Only requests with a greater number.
+        """
         return self._traffic.latest(after) if self._traffic is not None else []
 
     def raised(self) -> list[ServiceError]:
-        """The errors that endpoints ended with since the last call."""
+        """Returns the errors of endpoints since the last call."""
         return [self._named(error) for error in ERRORS.take()]
 
     def _named(self, error: RecordedError) -> ServiceError:

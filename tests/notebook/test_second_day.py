@@ -166,7 +166,7 @@ def test_a_port_that_the_notebook_itself_holds_is_no_obstacle(notebooks):
 ATTACHED = {
     "%dynamo attach": "`rag` is {id}\n",
     "mine = %dynamo attach": "",
-    "rag = 3\n%dynamo attach": "`rag_2 = %dynamo attach {id}` gives it a name\n",
+    "rag = 3\n%dynamo attach": "`rag_2 = %dynamo attach {id}` assigns it to a variable\n",
 }
 
 
@@ -192,7 +192,7 @@ def test_a_second_serving_cell_names_the_first_deployment(notebooks):
     kernel, printed = notebooks.run(Day(cells=[BACKEND, again, again, again.replace("Backend", "Backend, name='c'")]))
     (first,) = [d for d in running() if f"{d}, served by cell 3," in printed[3]]
     assert printed[3] == (
-        f"{first}, served by cell 3, keeps running beside it: run cell 3 again to update it, `%dynamo stop {first}` stops it\n"
+        f"{first}, served by cell 3, keeps running too: run cell 3 again to update it, `%dynamo stop {first}` stops it\n"
     )
     assert printed[2] == ""
     assert len(printed[4].splitlines()) == 2, "one line for each of the others"

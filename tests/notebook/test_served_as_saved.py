@@ -181,7 +181,7 @@ def test_the_last_call_applies_and_the_earlier_one_is_named(tmp_path):
         "await serve(Backend, {'Backend.k': 3})", "%dynamo serve Gateway --Backend.k=4 --dry-run",
     )  # fmt: skip
     assert values == {"k": (2, CALL)}
-    assert program.notes == (f"serve(…), cell 3, line 1: passed over, because {CALL} serves Gateway too",)
+    assert program.notes == (f"serve(…), cell 3, line 1: ignored, because {CALL} serves Gateway too",)
 
 
 def test_a_call_in_a_block_of_code_is_not_read_and_named(tmp_path):

@@ -143,7 +143,7 @@ def serve(
 
 
 def _is_given(context: typer.Context, option: str) -> bool:
-    """True if a user has written an option, False if it has its default."""
+    """True if the user has set an option, False if it has its default."""
     source = context.get_parameter_source(option)
     return source is not None and source.name != "DEFAULT"
 

@@ -16,15 +16,15 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 def with_one_target(words: Sequence[str]) -> list[str]:
-    """Joins the words of a route that was written without quotation: `bench POST /generate`.
+    """Joins the words of a route without quotation marks: `bench POST /generate`.
 
     Args:
         words: The verb and the words after it.
 
     Returns:
-        The words, with the route as one of them.
+        The words, with the route as one word.
     """
-    for at in (1, 2):  # a service may stand before the method
+    for at in (1, 2):  # a service may precede the method
         if len(words) > at + 1 and words[at].upper() in _METHODS and words[at + 1].startswith(("/", "http")):
             return [words[0], " ".join(words[1 : at + 2]), *words[at + 2 :]]
     return list(words)

@@ -61,7 +61,7 @@ class ToolCalls:
         return self._take_shown()
 
     def take(self) -> list[ToolCall]:
-        """Returns the calls since the last time."""
+        """Returns the calls since the last call of `take`."""
         calls, self._calls = self._calls, []
         return calls
 

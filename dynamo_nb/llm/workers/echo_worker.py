@@ -26,7 +26,7 @@ class EchoHost(EchoOptions, EngineHost):
 
     @classmethod
     def dynamo_check_config(cls, **arguments: Any) -> None:
-        """Raises what a worker would refuse, and what the Processor would refuse of the model."""
+        """Checks the configuration. Raises the errors of a worker's start, and of the Processor for the model."""
         super().dynamo_check_config(**arguments)
         check_folder(arguments.get("model", ""), f"{definition_of(cls).name}.model")
 

@@ -252,7 +252,7 @@ class PrefillQueue:
         from nats.errors import Error, NoRespondersError
 
         data = bytearray()
-        until = time.monotonic() + job.patience  # not from the time in the message, which is of NATS's clock
+        until = time.monotonic() + job.patience  # the time in the message is from the clock of NATS
         while len(data) < job.size:
             if time.monotonic() >= until:
                 return None

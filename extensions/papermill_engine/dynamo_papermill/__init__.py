@@ -1,7 +1,7 @@
 """The papermill engine `dynamo`: `papermill --engine dynamo notebook.ipynb out.ipynb`.
 
-It runs a notebook as papermill does, and beyond that ends every deployment of the notebook, shows the last lines of its
-workers under the cell that failed, and says which cells did not run because of it.
+It runs a notebook like papermill. In addition, it ends every deployment of the notebook, adds the last log lines of the
+workers to the output of a failed cell, and marks the cells that did not run because of it.
 """
 
 from dynamo_papermill.engine import DynamoEngine

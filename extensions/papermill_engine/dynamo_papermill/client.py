@@ -1,4 +1,4 @@
-"""Runs the cells of a notebook in a kernel, and says for each what became of it."""
+"""Runs the cells of a notebook in a kernel, and reports the outcome of each cell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dynamo_nb.regress.high_water import HighWater
 from dynamo_nb.regress.private_state import PrivateState
 
 INTERRUPT_LIMIT: Final = 5  # seconds for an interrupted cell to end
-NOT_RUN: Final = "skipped"  # the status of such a cell, beside those of papermill
+NOT_RUN: Final = "skipped"  # the status of a cell that did not run; papermill has no such status
 
 
 class CellRunner(PapermillNotebookClient):  # type: ignore[misc] # papermill has no types
@@ -25,9 +25,9 @@ class CellRunner(PapermillNotebookClient):  # type: ignore[misc] # papermill has
 
     Args:
         nb_man: Papermill's state of the notebook.
-        state: Where the notebook's deployments are; None if they are not known.
+        state: The state directory of the notebook's deployments; None if it is not known.
         report: Receives the outcome of each cell.
-        keep_going: True to run the cells after a failed one that do not need it.
+        keep_going: True to run the cells after a failed cell that do not need it.
         options: Options of papermill's client.
     """
 
@@ -42,7 +42,12 @@ class CellRunner(PapermillNotebookClient):  # type: ignore[misc] # papermill has
         self._stopped = ""
 
     def set_limits(self, cell: float | None, notebook: float | None) -> None:
-        """Sets the seconds for each cell and for all of them; None for no limit."""
+        """Sets time limits.
+
+        Args:
+            cell: Seconds for each cell; None for no limit.
+            notebook: Seconds for all cells; None for no limit.
+        """
         self._cell_limit = cell
         self._end = None if notebook is None else time.monotonic() + notebook
         self.timeout_func = self._limit
@@ -84,7 +89,7 @@ class CellRunner(PapermillNotebookClient):  # type: ignore[misc] # papermill has
                 failed.append(position)
             if outcome == "ended":
                 self._stopped = f"cell {position + 1}"
-                run_sync(self.km.shutdown_kernel)(now=True)  # one that is busy would never answer papermill
+                run_sync(self.km.shutdown_kernel)(now=True)  # a busy kernel would never answer papermill
 
     def _run(self, cell: Any, index: int, position: int) -> str:
         """Runs one cell. Returns "passed", "failed", or "ended" if no cell can run after it."""
@@ -125,7 +130,7 @@ class CellRunner(PapermillNotebookClient):  # type: ignore[misc] # papermill has
         return f"the kernel died{how}"
 
     async def _async_handle_timeout(self, timeout: float, cell: Any = None) -> Any:
-        """Interrupts a cell that runs too long, so that it shows where it was. Called by nbclient."""
+        """Interrupts a cell at its timeout, so that its traceback shows the position. Called by nbclient."""
         over = self._end is not None and time.monotonic() >= self._end
         self._late = "the time of the notebook is over" if over else f"the cell ran longer than {timeout:g} s"
         await ensure_async(self.km.interrupt_kernel())
@@ -135,7 +140,7 @@ class CellRunner(PapermillNotebookClient):  # type: ignore[misc] # papermill has
             raise CellTimeoutError.error_from_timeout_and_cell(self._late, timeout, cell) from None
 
     def _explain(self, cell: Any, what: str) -> None:
-        """Shows under a failed cell why it failed, and what its workers wrote last."""
+        """Adds the reason of the failure and the last log lines of the workers to the output of a failed cell."""
         if not any(output.output_type == "error" for output in cell.outputs):
             cell.outputs.append(nbformat.v4.new_output("error", ename="CellFailed", evalue=what, traceback=[what]))
         for worker, text in (self._state.log_tails() if self._state is not None else {}).items():

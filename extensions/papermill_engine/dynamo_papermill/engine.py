@@ -23,9 +23,9 @@ class DynamoEngine(Engine):  # type: ignore[misc] # papermill has no types
 
     Options, which `papermill.execute_notebook` passes on:
 
-    - `cell_timeout`: seconds for one cell. Its kernel is then interrupted, so that the cell shows where it was.
+    - `cell_timeout`: seconds for one cell. The kernel is interrupted then, so the traceback shows the position.
     - `notebook_timeout`: seconds for all cells.
-    - `keep_going`: True to run the cells after a failed one that do not need it.
+    - `keep_going`: True to run the cells after a failed cell that do not need it.
     """
 
     @classmethod
@@ -84,8 +84,8 @@ class DynamoEngine(Engine):  # type: ignore[misc] # papermill has no types
 
 @contextlib.contextmanager
 def _state() -> Iterator[tuple[PrivateState | None, dict[str, str]]]:
-    """The state directory of the notebook: the runner's own, or else a new one that ends with the notebook."""
-    if RUN in os.environ:  # the runner ends what is left, and reports it
+    """The state directory of the notebook: that of the runner, or a new one, which is removed at the end."""
+    if RUN in os.environ:  # the runner ends remaining processes and reports them
         yield PrivateState(Path(os.environ[VARIABLE])), dict(os.environ)
         return
     state = PrivateState()
@@ -97,15 +97,15 @@ def _state() -> Iterator[tuple[PrivateState | None, dict[str, str]]]:
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]
-    """Saves a notebook without a moment in which its file is incomplete, so that a full disk keeps the earlier part."""
+    """Saves a notebook by replacing its file, so that the earlier version remains if the disk is full."""
 
     def save(self, **_: Any) -> None:
-        """Writes the notebook in place of its file."""
+        """Replaces the file by the current notebook."""
         import nbformat
 
         path = self.output_path
         if path is None or "://" in path or not Path(path).parent.is_dir():
-            super().save()  # such as to a bucket, which papermill knows
+            super().save()  # another kind of storage, such as a bucket
             return
         beside = Path(path).with_name(f".{Path(path).name}.new")
         try:
