@@ -182,7 +182,7 @@ class LoadGenerator:
         items = aiter(call)
         async for _ in items:
             now = perf_counter()
-            if counted and getattr(items, "streamed", True):  # over HTTP, only the answer says whether it is a stream
+            if counted and getattr(items, "streamed", True):  # over HTTP, only the answer shows if it is a stream
                 (self._first if first else self._between).add(now - before)
                 self._close_seconds(now)
                 self._items += 1

@@ -14,7 +14,7 @@ from dynamo_nb.observe.units import duration
 LONG: Final = 60
 """Maximum number of rows without folding of repeated calls."""
 _REPEATED: Final = 3
-"""Number of calls of one endpoint below one call that a folded trace shows, beside the slowest and the failed calls."""
+"""Number of calls of one endpoint below one call in a folded trace, in addition to the slowest and the failed calls."""
 
 
 @dataclass(frozen=True)

@@ -170,5 +170,5 @@ def _caller() -> FrameType:
 def _named(name: str) -> str:
     found = name or argument_text(_caller())
     if not found:
-        raise BaselineError("this expectation has no name", where="expect", remedy="give it one: name=…")
+        raise BaselineError("this expectation has no name", where="expect", remedy="set one: name=…")
     return found

@@ -248,12 +248,12 @@ class Supervisor:
         if self._following is not None:
             self._following.cancel()
         self._journal.note_detached()
-        self._events.add("detached", "the deployment was detached: it goes on when its owner ends")
+        self._events.add("detached", "the deployment was detached: it continues after the end of its owner")
         self._control.publish()
 
     async def _stop(self) -> None:
         """Ends the deployment. The answer comes before the end; the end closes the connection."""
-        self._end("a client asked for it")
+        self._end("a client requested it")
 
     def _end(self, reason: str) -> None:
         self._reason = self._reason or reason

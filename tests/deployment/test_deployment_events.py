@@ -45,7 +45,7 @@ def test_a_deployment_begins_and_ends_with_events(program):
     assert all(before <= event.at <= time.time() for event in started)
     assert [event.number for event in deployment.events] == [1, 2, 3, 4]
     assert [event.kind for event in deployment.events] == ["started", "started", "stopping", "stopped"]
-    assert texts(deployment, "stopping") == ["the deployment is being stopped: a client asked for it"]
+    assert texts(deployment, "stopping") == ["the deployment is being stopped: a client requested it"]
 
 
 def test_a_killed_worker_and_its_restart_are_events(served):

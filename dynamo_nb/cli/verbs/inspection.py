@@ -85,7 +85,7 @@ def events(
     as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
     deployment: DeploymentOption = None,
 ) -> None:
-    """Show what has happened to a deployment: restarts, crashes, changes, links, failures."""
+    """Show the events of a deployment: restarts, crashes, changes, links, failures."""
     from dynamo_nb.control.events import events_from
     from dynamo_nb.observe.event_table import Events
 

@@ -33,11 +33,11 @@ def run_notebooks(
     cell_timeout: Annotated[float, typer.Option(help="seconds for a cell; 0 for no limit")] = 600,
     timeout: Annotated[float, typer.Option(help="seconds for a notebook; 0 for no limit")] = 3600,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="after a failed cell, run those that do not need it")
+        bool, typer.Option("--keep-going", help="after a failed cell, run the cells that do not need it")
     ] = False,
-    kernel: Annotated[str, typer.Option(help="name of the kernel (default: the one that the notebook names)")] = "",
+    kernel: Annotated[str, typer.Option(help="name of the kernel (default: the kernel in the notebook)")] = "",
 ) -> Any:
-    """Run notebooks as tests, each in a process, a folder and a state directory of its own."""
+    """Run notebooks as tests, each in its own process, folder and state directory."""
     from dynamo_nb.errors import DynamoError
     from dynamo_nb.regress.case import find_cases, read_matrix, read_parameters
     from dynamo_nb.regress.result import ExitCode
