@@ -153,8 +153,9 @@ class SavedValues:
                 self._forget(alias.asname or alias.name for alias in statement.names)
             case ast.Assign(targets=targets, value=value):
                 self._changed_in(value)
+                stored = self._stored(value)
                 for target in targets:
-                    self._bind(target, self._stored(value))
+                    self._bind(target, stored)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 self._changed_in(value)
                 self._bind(target, self._stored(value))

@@ -69,6 +69,7 @@ READ = {
     "several in a list": ["ALL = [{'Backend.k': 1}, {'Backend.k': 2}]", "await serve(Gateway, *ALL)"],
     "an item that is set": ["CONFIG = {}\nCONFIG['Backend.k'] = 2", "await serve(Gateway, CONFIG)"],
     "an update": ["CONFIG = {'Backend.k': 1}\nCONFIG.update({'Backend.k': 2})", "await serve(Gateway, CONFIG)"],
+    "two names at once": ["A = B = {}\nB['Backend.k'] = 2", "await serve(Gateway, A)"],
     "another name": ["A = {}\nB = A\nB['Backend.k'] = 2", "await serve(Gateway, A)"],
     "one of several": [
         "ALL = {'big': {'Backend.k': 9}, 'small': {'Backend.k': 2}}",
