@@ -50,8 +50,8 @@ class Baselines:
 
     def _load(self) -> None:
         path = self.path
-        self._text = path.read_text(encoding="utf-8") if path.exists() else ""
         try:
+            self._text = path.read_text(encoding="utf-8") if path.exists() else ""
             node = yaml.compose(self._text, Loader=yaml.SafeLoader)
             data = yaml.safe_load(self._text)
         except (yaml.YAMLError, ValueError) as error:

@@ -127,8 +127,9 @@ def read_matrix(path: Path) -> dict[str, list[Any]]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DynamoError(f"the matrix cannot be read: {error.strerror}", where=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", "") or error
+        raise DynamoError(f"the matrix cannot be read: {reason}", where=str(path)) from None
     data = _yaml(text, str(path))
     if not isinstance(data, dict) or not all(isinstance(values, list) and values for values in data.values()):
         raise DynamoError(

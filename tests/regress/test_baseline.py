@@ -100,6 +100,8 @@ def test_values_that_no_expectation_asked_for_are_found(file):
 BROKEN = {
     "no YAML": ("a: [", "not YAML"),
     "a list": ("- 1\n", "maps names to lists"),
+    "an empty list": ("[]\n", "maps names to lists"),
+    "a false value": ("false\n", "maps names to lists"),
     "a text": ("hello\n", "maps names to lists"),
     "a value without a list": ("a: 3\n", "'a' is not a list of entries"),
     "an entry without a value": ("a:\n- machine: m\n", "'a' is not a list of entries"),
@@ -110,6 +112,13 @@ BROKEN = {
     "a name twice": ("a: [{value: 1}]\na: [{value: 2}]\n", "the name 'a' occurs twice"),
     "a tag of Python": ("a: !!python/object:os.system [{value: 1}]\n", "not YAML"),
 }  # fmt: skip
+
+
+def test_a_file_that_is_not_utf_8_is_an_error(file):
+    path = file("")
+    path.write_bytes(b"a: \xff")
+    with pytest.raises(BaselineError, match="not YAML"):
+        Baselines(path)
 
 
 @pytest.mark.parametrize(("text", "message"), BROKEN.values(), ids=BROKEN)
