@@ -130,7 +130,8 @@ class NotebookHost(VerbHost):
             names[variable] = deployment
             print(f"`{variable}` is {deployment.id}")
         else:
-            print(f"`{variable or 'deployment'}{'_2' * (not free)} = %dynamo attach {deployment.id}` assigns it to a variable")
+            name = f"{variable or 'deployment'}{'_2' * (not free)}"
+            print(f"`{name} = %dynamo attach {deployment.id}` assigns it to a variable")
 
     def logs(self, record: Record, request: LogRequest, *, times: bool) -> None:
         session = self._session

@@ -317,9 +317,9 @@ class SavedValues:
                     return from_yaml(self._contents(self._value(source)))
             case ast.Call(func=ast.Name(id="open"), args=[path, *_]):
                 return _OpenFile(Path(self._value(path)))
-            case ast.Call(
-                func=ast.Name(id=name) | ast.Attribute(value=ast.Name(id="copy" | "pathlib"), attr=name)
-            ) if name in _CONVERSIONS:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(value=ast.Name(id="copy" | "pathlib"), attr=name)) if (
+                name in _CONVERSIONS
+            ):
                 if all(keyword.arg for keyword in call.keywords):
                     given = [self._value(argument) for argument in call.args]
                     named = {str(keyword.arg): self._stored(keyword.value) for keyword in call.keywords}

@@ -56,11 +56,7 @@ LIVENESS_LIMIT: Final = 10.0
 
 
 def load(target: str) -> ServiceDefinition:
-    """Imports `module:Class`. A module cannot change the environment variables of the deployment.
-
-    Args:
-        target: The class.
-    """
+    """Imports `module:Class`. A module cannot change the environment variables of the deployment."""
     module, _, name = target.partition(":")
     before = {variable: os.environ.get(variable) for variable in _OWN_VARIABLES}
     try:
@@ -305,11 +301,7 @@ class Worker:
             return None
 
     def http_requests(self, after: int) -> list[dict[str, Any]]:
-        """Returns the latest requests over HTTP. Any thread may call it.
-
-        Args:
-            after: Only requests with a greater number.
-        """
+        """Returns the latest requests over HTTP with numbers greater than `after`. Any thread may call it."""
         return self._traffic.latest(after) if self._traffic is not None else []
 
     def raised(self) -> list[ServiceError]:
