@@ -163,7 +163,7 @@ def test_baselines_are_created_fixed_and_trimmed_when_asked(folder):
 
 
 USAGE = {
-    "no such file": (["x.ipynb"], 4, "there is no such notebook or folder"),
+    "no such file": (["x.ipynb"], 4, "no such notebook or folder"),
     "no notebook": (["n.txt"], 4, "this file is not a notebook"),
     "broken notebook": (["broken.ipynb"], 4, "not a Jupyter notebook"),
     "unknown parameter": (["n.ipynb", "-p", "siz=1"], 4, "did you mean 'size'?"),
