@@ -14,7 +14,11 @@ DYNAMO = f"{sys.prefix}/bin/dynamo"
     [("dynamo sc", ["scale"]), ("dynamo serve --dry", ["--dry-run"]), ("dynamo graph --format s", ["svg"])],
 )
 def test_bash_gets_the_possible_next_words(line, words):
-    request = {"_DYNAMO_COMPLETE": "complete_bash", "COMP_WORDS": line.replace(" ", "\n"), "COMP_CWORD": str(line.count(" "))}
+    request = {
+        "_DYNAMO_COMPLETE": "complete_bash",
+        "COMP_WORDS": line.replace(" ", "\n"),
+        "COMP_CWORD": str(line.count(" ")),
+    }
     done = subprocess.run([DYNAMO], env=os.environ | request, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.split(), done.stderr) == (words, "")
 
