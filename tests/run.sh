@@ -49,6 +49,8 @@ lint() {
 alone() {
     # Faults stop, starve and cut processes, and count what happens meanwhile.
     $BIN/python -m pytest -q --durations=10 tests/faults
+    # shellcheck disable=SC2046 - several files
+    $BIN/python -m pytest -q -m alone $(grep -l 'mark.alone' tests/*/test_*.py | grep -v tests/faults)
 }
 
 with_vllm() {
