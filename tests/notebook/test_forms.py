@@ -83,7 +83,7 @@ def test_serve_and_stop_in_a_cell(served, form):
             f"other = {form.format(begin)}\nprint(other.ended)\n{form.format('other.stop()')}\nprint(other.ended)"
         )
         first, _, rest = ran.text.partition("\n")
-        assert "keeps running beside it" in first
+        assert "keeps running" in first
         assert (rest, ran.error) == ("False\nTrue\n", "")
 
 
